@@ -1,0 +1,163 @@
+//! The one error type of the crate. Coarse and prescriptive: a message says what was given, what
+//! was expected and what to do; a variant exists only where a caller would act differently.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::types::Id;
+
+/// Result of every fallible operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A vector has another length than the collection's dimension.
+    #[error("vector at row {row} has {given} dimensions, the collection expects {expected}")]
+    DimensionMismatch {
+        /// Dimensions the collection was created with.
+        expected: usize,
+        /// Dimensions that were given.
+        given: usize,
+        /// First row of the batch that is wrong.
+        row: usize,
+    },
+    /// A vector holds a value that cannot be stored or compared.
+    #[error("vector at row {row} has {value} in dimension {column}; {expected}")]
+    InvalidVector {
+        /// Row of the batch.
+        row: usize,
+        /// Dimension of the row.
+        column: usize,
+        /// The value found.
+        value: f32,
+        /// What is accepted instead.
+        expected: &'static str,
+    },
+    /// `add` was given ids that exist already, or the same id twice.
+    #[error(
+        "{} id(s) exist already or are given twice, first {}; use upsert to replace rows",
+        .ids.len(), first(.ids)
+    )]
+    DuplicateId {
+        /// The ids concerned, at most the first hundred.
+        ids: Vec<Id>,
+    },
+    /// A database, collection, column or id that does not exist.
+    #[error("{what} not found{hint}")]
+    NotFound {
+        /// What was looked for, in words.
+        what: String,
+        /// What to do, or the nearest name; empty, or starts with a separator.
+        hint: String,
+    },
+    /// An existing collection, column or batch has another shape than the one asked for.
+    #[error("{what}: expected {expected}, given {given}")]
+    SchemaMismatch {
+        /// What differs.
+        what: String,
+        /// What is stored.
+        expected: String,
+        /// What was given.
+        given: String,
+    },
+    /// An argument that no state of the database could satisfy.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// Another process has the database open for writing.
+    #[error(
+        "database {} is open for writing by another process ({holder}); \
+         close it there, or open with read_only", path.display()
+    )]
+    Locked {
+        /// The database.
+        path: PathBuf,
+        /// Process id, command and start time of the holder, as far as known.
+        holder: String,
+    },
+    /// The handle, its database or its collection was closed or dropped.
+    #[error("{0} is closed; open it again")]
+    Closed(String),
+    /// A write through a read-only handle, or into a read-only directory.
+    #[error("{0} is read-only")]
+    ReadOnly(String),
+    /// An earlier write to the log or manifest failed; what was acknowledged is safe.
+    #[error("an earlier write failed ({0}); reads go on, reopen the database to write again")]
+    Poisoned(String),
+    /// A file does not hold what was written.
+    #[error("{} is corrupt in {section}: {reason}", file.display())]
+    Corrupt {
+        /// The file.
+        file: PathBuf,
+        /// Its section, or part.
+        section: String,
+        /// What was found.
+        reason: String,
+    },
+    /// A file of a newer or foreign format.
+    #[error("{} cannot be read by this version: {reason}", file.display())]
+    Incompatible {
+        /// The file.
+        file: PathBuf,
+        /// What is unknown, with both versions.
+        reason: String,
+    },
+    /// No space is left on the disk, or a quota is exceeded. Nothing of the operation is stored.
+    #[error("no space left for {}; free space and try again, nothing of this operation was stored", path.display())]
+    Full {
+        /// The file being written.
+        path: PathBuf,
+    },
+    /// The handle was used in a forked child.
+    #[error("this handle was opened before fork by process {0}; open the database again in the child")]
+    Forked(u32),
+    /// The caller's callback or token asked to stop.
+    #[error("cancelled; nothing of this operation was stored")]
+    Cancelled,
+    /// The operating system refused a file operation.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was attempted, in words.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn first(ids: &[Id]) -> String {
+    ids.first().map_or_else(String::new, ToString::to_string)
+}
+
+impl Error {
+    /// Wraps an I/O error with what was attempted; a full disk becomes [`Error::Full`], a
+    /// read-only file system [`Error::ReadOnly`].
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::Full { path: path.into() }
+            }
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(path.display().to_string()),
+            _ => Self::Io { action, path: path.into(), source },
+        }
+    }
+
+    pub(crate) fn corrupt(
+        file: &Path,
+        section: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self::Corrupt { file: file.into(), section: section.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::InvalidArgument(message.into())
+    }
+
+    pub(crate) fn not_found(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::NotFound { what: what.into(), hint: hint.into() }
+    }
+}
