@@ -1,0 +1,3 @@
+//! Segments and memtable chunks: the only place where files and vectors meet.
+
+pub(crate) mod columns;
