@@ -75,7 +75,9 @@ impl IdColumn {
         match self {
             Self::U64(ids) => IdRef::U64(ids[row]),
             Self::Utf8 { offsets, text } => {
-                IdRef::Utf8(&text[offsets[row] as usize..offsets[row + 1] as usize])
+                #[expect(clippy::cast_possible_truncation, reason = "offsets into text in memory")]
+                let (from, to) = (offsets[row] as usize, offsets[row + 1] as usize);
+                IdRef::Utf8(&text[from..to])
             }
         }
     }

@@ -212,7 +212,7 @@ fn parse_groups(bytes: &[u8], rows: usize, len: usize) -> Option<Vec<Group>> {
             len: number(at + 8)?,
             directory: OnceLock::new(),
         };
-        if group.offset != offset || group.rows == 0 || group.len % 8 != 0 {
+        if group.offset != offset || group.rows == 0 || !group.len.is_multiple_of(8) {
             return None;
         }
         first = first.checked_add(group.rows)?;
