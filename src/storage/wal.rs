@@ -436,3 +436,6 @@ impl WalReader {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;
