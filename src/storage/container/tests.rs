@@ -1,5 +1,8 @@
 use std::io;
 
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::layout::ALIGN;
 use super::*;
 use crate::bytes::Guard;
 use crate::storage::disk::OsDisk;

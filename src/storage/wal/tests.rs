@@ -1,6 +1,11 @@
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
+use super::reader::READ_BYTES;
 use super::*;
+use crate::error::{Error, Result};
+use crate::storage::disk::Disk;
 use crate::storage::fault::{Fault, FaultDisk};
 
 const IDENTITY: WalIdentity = WalIdentity {
