@@ -62,7 +62,11 @@ enum Plan {
 
 /// A walk computes about 32 distances for each candidate it keeps, at random places: below that
 /// many rows a scan is not slower, and exact.
-const DISTANCES_PER_CANDIDATE: usize = 32;
+const DISTANCES_PER_CANDIDATE: u128 = 32;
+
+/// A walk has room for more dead rows than this for each candidate it keeps: with fewer in all,
+/// they cannot push a live row out.
+const DEAD_PER_CANDIDATE: usize = 8;
 
 /// Decides how to search `len` rows, `live` of which count.
 fn plan(len: usize, live: usize, graph: bool, options: &SearchOptions) -> Plan {
@@ -72,11 +76,10 @@ fn plan(len: usize, live: usize, graph: bool, options: &SearchOptions) -> Plan {
     if !graph || options.exact {
         return Plan::Scan;
     }
-    // Dead rows take places among the candidates, in proportion.
-    let wanted = options.ef.max(options.k.min(live));
-    let ef = u128::min(wanted as u128 * len as u128 / live as u128, len as u128);
-    let ef = usize::try_from(ef).unwrap_or(len);
-    if ef.saturating_mul(DISTANCES_PER_CANDIDATE) >= len {
+    let ef = options.ef.max(options.k.min(live)).min(len);
+    // Dead rows are walked in proportion, and take no place among the candidates.
+    let kept = ef as u128 * len as u128 / live as u128;
+    if kept * DISTANCES_PER_CANDIDATE >= len as u128 {
         return Plan::Scan;
     }
     Plan::Walk { ef }
@@ -99,13 +102,20 @@ pub(crate) fn search<G: Guard>(
         return Vec::new();
     }
     if let (Plan::Walk { ef }, Some(graph)) = (plan, &target.graph) {
-        // Without the limit on the distance: too few hits then mean that the walk missed some.
+        stats.walks += 1;
+        let limit = options.max_distance;
+        if limit < f32::INFINITY && dead.len() <= ef.saturating_mul(DEAD_PER_CANDIDATE) {
+            // The limit ends the walk early, and fewer than k hits are what it asks for.
+            let mut top = TopK::new(k, limit, target.len, &before);
+            hnsw::search(options.isa, query, target.rows, graph, ef, dead, &mut top);
+            return top.into_sorted();
+        }
+        // Without a limit, too few hits mean that dead rows were in the way.
         let mut top = TopK::new(k, f32::INFINITY, target.len, &before);
         hnsw::search(options.isa, query, target.rows, graph, ef, dead, &mut top);
-        stats.walks += 1;
         if top.len() == k {
             let mut found = top.into_sorted();
-            found.retain(|candidate| candidate.distance <= options.max_distance);
+            found.retain(|candidate| candidate.distance <= limit);
             return found;
         }
     }
@@ -138,10 +148,11 @@ mod tests {
     }
 
     #[test]
-    fn dead_rows_raise_ef_and_no_live_row_means_no_work() {
-        assert_eq!(plan(100_000, 50_000, true, &options(10, 64, false)), Plan::Walk { ef: 128 });
-        assert_eq!(plan(100_000, 3, true, &options(10, 64, false)), Plan::Scan);
-        assert_eq!(plan(100_000, 0, true, &options(10, 64, false)), Plan::Nothing);
+    fn many_dead_rows_make_a_walk_dearer_and_no_live_row_means_no_work() {
+        let walk = |live| plan(100_000, live, true, &options(10, 64, false));
+        assert_eq!(walk(50_000), Plan::Walk { ef: 64 });
+        assert_eq!(walk(1_000), Plan::Scan);
+        assert_eq!(walk(0), Plan::Nothing);
         assert_eq!(plan(100_000, 9, true, &options(0, 64, false)), Plan::Nothing);
     }
 }

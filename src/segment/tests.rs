@@ -442,6 +442,14 @@ fn a_graph_finds_nearly_what_a_scan_finds_and_skips_dead_rows() {
         assert_eq!(exact, found(&chunk, query, &options(10, true), &dead));
         assert_eq!(near.len(), 10);
         assert!(near.is_sorted_by(|a, b| a.0 < b.0 || (a.0 == b.0 && a.1 < b.1)));
+        // Few dead rows let the limit end the walk; here there are many.
+        let none = RowSet::default();
+        for dead in [&dead, &none] {
+            let limit = found(&segment, query, &options(10, true), dead)[6].0;
+            let near = SearchOptions { max_distance: limit, ..options(10, false) };
+            let near = found(&segment, query, &near, dead);
+            assert!(near.len() >= 4 && near.iter().all(|hit| hit.0 <= limit), "{near:?}");
+        }
         hits += near.iter().filter(|hit| hit.0 <= exact[9].0).count();
     }
     assert!(hits >= 190, "{hits} of 200");
