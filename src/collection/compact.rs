@@ -14,7 +14,6 @@ use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
 use super::Core;
 use crate::error::{Error, Result};
-use crate::segment::Part;
 
 /// Segments of one tier that are merged together.
 const TIER_WIDTH: usize = 4;
@@ -183,7 +182,7 @@ fn run(core: &Core, plan: &Plan) -> Result<()> {
     let built = built?;
     if core.cancel.load(Ordering::Acquire) {
         if let Some(built) = &built {
-            built.segment.mark_obsolete();
+            built.discard();
         }
         return Err(Error::Cancelled);
     }
@@ -193,7 +192,7 @@ fn run(core: &Core, plan: &Plan) -> Result<()> {
     view.segments = kept;
     let committed = (|| {
         if let Some(built) = &built {
-            writer.written.compaction += built.bytes;
+            writer.written.compaction += built.bytes();
             let at = plan.inputs.first().copied().unwrap_or(0).min(view.segments.len());
             view.segments.insert(at, Arc::new(built.carry(&merged, before.seq)?));
         }
@@ -204,7 +203,7 @@ fn run(core: &Core, plan: &Plan) -> Result<()> {
         && writer.poison.is_none()
         && let Some(built) = &built
     {
-        built.segment.mark_obsolete();
+        built.discard();
     }
     committed
 }
@@ -223,10 +222,7 @@ fn begin(core: &Core, plan: &Plan) -> Result<(Arc<View>, Vec<Arc<PartView>>, Vec
 
 impl PartView {
     fn segment_id(&self) -> Option<u64> {
-        match &self.part {
-            Part::Segment(segment) => Some(segment.meta().id),
-            Part::Chunk(_) => None,
-        }
+        self.as_segment().map(|(segment, _)| segment.number())
     }
 }
 

@@ -9,8 +9,6 @@ use super::switch::switch;
 use super::write::{self, Writer};
 use super::Core;
 use crate::error::Result;
-use crate::segment::attributes::AttributeFile;
-use crate::segment::{Part, Segment};
 
 /// An active memtable at least this full becomes a segment when the user flushes.
 const FLUSH_BYTES: usize = 8 << 20;
@@ -24,7 +22,7 @@ pub(crate) fn flush(core: &Core) -> Result<()> {
     let view = View::clone(&core.slot.load());
     writer.sync_log(core, view.seq)?;
     writer.mark_durable();
-    let bytes: usize = view.active.iter().map(|part| part.part.size_bytes()).sum();
+    let bytes: usize = view.active.iter().map(|part| part.memory_bytes()).sum();
     if bytes < FLUSH_BYTES {
         return Ok(());
     }
@@ -73,90 +71,95 @@ pub(crate) fn flush_all(core: &Core) -> Result<()> {
 pub(crate) fn flush_frozen(core: &Core) -> Result<()> {
     let _flushing = core.flushing.lock().unwrap_or_else(PoisonError::into_inner);
     let before = core.slot.load_full();
-    let Some(last) = before.frozen.last() else { return Ok(()) };
-    let (seq, log_next, count) = (last.seq, last.log_next, before.frozen.len());
-    let work = Flush::run(core, &before)?;
-    let mut writer = core.writer();
-    writer.check()?;
-    let committed = work.commit(core, &mut writer, &before, seq, log_next, count);
-    // With a poisoned writer it is unknown whether the new manifest counts: its files stay.
-    if committed.is_err() && writer.poison.is_none() {
-        work.discard();
+    if before.frozen.is_empty() {
+        return Ok(());
     }
-    drop(writer);
+    let files = Files::write(core, &before)?;
+    let committed = files.commit(core, &mut core.writer(), &before);
     core.signals.notify();
     committed
 }
 
-/// The files of a flush, written but named by no manifest.
-struct Flush {
-    built: Option<Built>,
-    /// New attribute files, by the index of their segment.
-    attributes: Vec<(u64, Arc<Segment>)>,
+/// Freezes and flushes what there is while nobody can write. The caller holds `flushing`.
+pub(crate) fn flush_locked(core: &Core, writer: &mut Writer) -> Result<()> {
+    freeze(core, writer, View::clone(&core.slot.load()))?;
+    let before = core.slot.load_full();
+    if before.frozen.is_empty() {
+        return Ok(());
+    }
+    Files::write(core, &before)?.commit(core, writer, &before)
 }
 
-impl Flush {
-    fn run(core: &Core, before: &View) -> Result<Self> {
+/// The files of a flush, written but named by no manifest.
+struct Files {
+    built: Option<Built>,
+    /// Segments with their new attribute files.
+    renewed: Vec<PartView>,
+}
+
+impl Files {
+    fn write(core: &Core, before: &View) -> Result<Self> {
         let parts: Vec<Arc<PartView>> =
             before.frozen.iter().flat_map(|frozen| frozen.parts.iter().cloned()).collect();
         let built = build::build(core, &before.schema, &parts, false)?;
-        let mut flush = Self { built, attributes: Vec::new() };
-        for part in &before.segments {
-            if part.patch.is_empty() {
-                continue;
-            }
-            let Part::Segment(segment) = &part.part else { continue };
-            let generation = core.writer().file_number();
-            match build::rewrite_attributes(core, &before.schema, part, segment, generation) {
-                Ok(renewed) => flush.attributes.push((segment.meta().id, Arc::new(renewed))),
+        let mut files = Self { built, renewed: Vec::new() };
+        for part in before.segments.iter().filter(|part| !part.patch.is_empty()) {
+            match build::rewrite_attributes(core, &before.schema, part) {
+                Ok(renewed) => files.renewed.extend(renewed),
                 Err(error) => {
-                    flush.discard();
+                    files.discard();
                     return Err(error);
                 }
             }
         }
-        Ok(flush)
+        Ok(files)
     }
 
-    fn commit(
-        &self,
-        core: &Core,
-        writer: &mut Writer,
-        before: &View,
-        seq: u64,
-        log_next: u64,
-        count: usize,
-    ) -> Result<()> {
+    fn commit(&self, core: &Core, writer: &mut Writer, before: &View) -> Result<()> {
+        let committed = writer.check().and_then(|()| self.switch(core, writer, before));
+        // With a poisoned writer it is unknown whether the new manifest counts: its files stay.
+        if committed.is_err() && writer.poison.is_none() {
+            self.discard();
+        }
+        committed
+    }
+
+    fn switch(&self, core: &Core, writer: &mut Writer, before: &View) -> Result<()> {
+        let Some(last) = before.frozen.last() else { return Ok(()) };
         let mut view = View::clone(&core.slot.load());
-        let captured = before.seq;
         for part in &mut view.segments {
-            let Part::Segment(segment) = &part.part else { continue };
-            let id = segment.meta().id;
-            if let Some((_, renewed)) = self.attributes.iter().find(|(known, _)| *known == id) {
-                // A merge that runs now has read the old file: it still needs the newer updates.
-                let keep = writer.compacting.as_ref().filter(|(ids, _)| ids.contains(&id));
-                let keep = keep.map_or(captured, |(_, seq)| captured.min(*seq));
-                let part = Arc::make_mut(part);
-                part.part = Part::Segment(renewed.clone());
-                part.patch = part.patch.after(keep);
+            let Some((segment, _)) = part.as_segment() else { continue };
+            let number = segment.number();
+            let renewed = self.renewed.iter().find(|renewed| {
+                renewed.as_segment().is_some_and(|(segment, _)| segment.number() == number)
+            });
+            if let Some(renewed) = renewed {
+                // A merge that runs now has read the old file: it still needs later updates.
+                let merging = writer.compacting.as_ref().filter(|(ids, _)| ids.contains(&number));
+                let since = merging.map_or(before.seq, |(_, seq)| before.seq.min(*seq));
+                let mut part_now = renewed.clone();
+                part_now.dead = part.dead.clone();
+                part_now.patch = part.patch.after(since)?;
+                *part = Arc::new(part_now);
             }
         }
-        let frozen: Vec<_> = view.frozen.drain(..count).flat_map(|frozen| frozen.parts).collect();
+        let frozen = view.frozen.drain(..before.frozen.len());
+        let frozen: Vec<Arc<PartView>> = frozen.flat_map(|frozen| frozen.parts).collect();
         if let Some(built) = &self.built {
-            writer.written.flush += built.bytes;
-            view.segments.push(Arc::new(built.carry(&frozen, captured)?));
+            writer.written.flush += built.bytes();
+            view.segments.push(Arc::new(built.carry(&frozen, before.seq)?));
         }
-        switch(core, writer, view, seq, log_next)
+        switch(core, writer, view, last.seq, last.log_next)
     }
 
     /// Removes the files again.
     fn discard(&self) {
         if let Some(built) = &self.built {
-            built.segment.mark_obsolete();
+            built.discard();
         }
-        for (_, segment) in &self.attributes {
+        for (segment, _) in self.renewed.iter().filter_map(PartView::as_segment) {
             if let Some(attributes) = segment.attribute_file() {
-                AttributeFile::mark_obsolete(attributes);
+                attributes.mark_obsolete();
             }
         }
     }

@@ -20,7 +20,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::options::Schema;
 use crate::error::{Error, Result};
-use crate::segment::SegmentMeta;
+use crate::segment::layout::{AttributeMeta, SegmentMeta};
+use crate::storage::container::Seal;
 use crate::storage::disk::{DirEntry, Disk};
 
 const MAGIC: &str = "nearfield-manifest";
@@ -44,7 +45,72 @@ pub(crate) struct Manifest {
     pub(crate) log_start: u64,
     /// Every file number used so far is below this.
     pub(crate) next_file: u64,
-    pub(crate) segments: Vec<SegmentMeta>,
+    pub(crate) segments: Vec<SegmentEntry>,
+}
+
+/// A segment and its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentEntry {
+    pub(crate) id: u64,
+    pub(crate) rows: u32,
+    pub(crate) file: FileMeta,
+    /// Absent when no row of the segment has had a column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) attributes: Option<FileMeta>,
+    /// Absent while no row is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tombstones: Option<FileMeta>,
+}
+
+/// A file that belongs to a segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileMeta {
+    /// Its number beside that of the segment; 0 for the vector file, which has none.
+    pub(crate) generation: u64,
+    /// Rows it speaks of.
+    pub(crate) count: u64,
+    /// Length in bytes.
+    pub(crate) len: u64,
+    /// XXH3-128 of its section table.
+    #[serde(with = "hex128")]
+    pub(crate) digest: u128,
+}
+
+impl FileMeta {
+    pub(crate) fn new(generation: u64, count: u64, seal: Seal) -> Self {
+        Self { generation, count, len: seal.len, digest: seal.digest }
+    }
+
+    pub(crate) fn seal(&self) -> Seal {
+        Seal { len: self.len, digest: self.digest }
+    }
+}
+
+impl SegmentEntry {
+    pub(crate) fn new(meta: &SegmentMeta, tombstones: Option<FileMeta>) -> Self {
+        let count = u64::from(meta.rows);
+        let attributes = |meta: AttributeMeta| FileMeta::new(meta.generation, count, meta.seal);
+        Self {
+            id: meta.segment,
+            rows: meta.rows,
+            file: FileMeta::new(0, count, meta.seal),
+            attributes: meta.attributes.map(attributes),
+            tombstones,
+        }
+    }
+
+    pub(crate) fn meta(&self) -> SegmentMeta {
+        let attributes = |file: &FileMeta| AttributeMeta {
+            generation: file.generation,
+            seal: file.seal(),
+        };
+        SegmentMeta {
+            segment: self.id,
+            rows: self.rows,
+            seal: self.file.seal(),
+            attributes: self.attributes.as_ref().map(attributes),
+        }
+    }
 }
 
 impl Manifest {

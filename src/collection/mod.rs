@@ -25,10 +25,11 @@ mod snapshot;
 mod stats;
 mod switch;
 mod threads;
+mod tombstones;
 mod write;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -43,10 +44,11 @@ use crate::codec::full;
 use crate::error::{Error, Result};
 use crate::segment::columns;
 use crate::segment::ids::IdColumn;
-use crate::segment::memtable::RowBatch;
+use crate::segment::memtable::Batch;
 use crate::types::{Column, Id, Ids, MAX_ID_BYTES, Vectors};
 
 pub use self::compact::CompactReport;
+pub use self::scan::Scan;
 pub use self::stats::{SegmentStats, Stats, VerifyReport};
 
 const OPEN: u8 = 0;
@@ -57,6 +59,8 @@ const SHUT: u8 = 1;
 pub(crate) struct Core {
     pub(crate) name: String,
     pub(crate) dir: PathBuf,
+    /// Identity of the collection, in each of its files.
+    pub(crate) store: u128,
     pub(crate) host: Arc<Host>,
     pub(crate) slot: ArcSwap<View>,
     pub(crate) queue: Mutex<Vec<Arc<Ticket>>>,
@@ -64,6 +68,8 @@ pub(crate) struct Core {
     pub(crate) flushing: Mutex<()>,
     pub(crate) compacting: Mutex<()>,
     pub(crate) signals: threads::Signals,
+    /// Next number for a file.
+    pub(crate) next_file: AtomicU64,
     /// Asks background work to give up.
     pub(crate) cancel: Arc<AtomicBool>,
     /// A reader's place in the log.
@@ -86,6 +92,15 @@ impl Core {
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A file number that was never used.
+    pub(crate) fn file_number(&self) -> u64 {
+        self.next_file.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        self.state.load(Ordering::Acquire) != OPEN
     }
 
     fn signal(&self) {
@@ -136,7 +151,7 @@ impl Collection {
     /// durable. Every handle answers `Closed` afterwards.
     pub(crate) fn shut(&self, keep: bool) -> Result<()> {
         let core = self.core();
-        if core.state.load(Ordering::Acquire) == SHUT {
+        if core.is_shut() {
             return Ok(());
         }
         let result = self.keeper.stop(keep);
@@ -145,7 +160,7 @@ impl Collection {
     }
 
     pub(crate) fn is_shut(&self) -> bool {
-        self.core().state.load(Ordering::Acquire) == SHUT
+        self.core().is_shut()
     }
 
     /// Its name.
@@ -325,7 +340,7 @@ impl Collection {
         ids: &Ids<'_>,
         vectors: &Vectors<'_>,
         attributes: Attributes<'_>,
-    ) -> Result<RowBatch> {
+    ) -> Result<Batch> {
         let core = self.writable()?;
         let schema = core.slot.load().schema.clone();
         prepare_rows(&schema, ids, vectors, attributes.0)
@@ -338,17 +353,17 @@ pub(crate) fn prepare_rows(
     ids: &Ids<'_>,
     vectors: &Vectors<'_>,
     attributes: Option<&RecordBatch>,
-) -> Result<RowBatch> {
+) -> Result<Batch> {
     check_ids(ids)?;
     let (vectors, inverse_norms) = full::encode_rows(schema.space(), vectors, ids.len())?;
     let attributes = match attributes {
         Some(batch) => {
             check_rows(ids.len(), batch)?;
-            columns::complete(&normalize_given(schema, batch)?, schema.columns())?
+            columns::project(&normalize_given(schema, batch)?, &schema.arrow())?
         }
-        None => columns::nulls(schema.columns(), ids.len())?,
+        None => columns::project(&columns::no_columns(ids.len())?, &schema.arrow())?,
     };
-    Ok(RowBatch { ids: IdColumn::from_ids(ids), vectors, inverse_norms, attributes })
+    Ok(Batch { ids: IdColumn::from_ids(ids), vectors, inverse_norms, attributes })
 }
 
 fn check_ids(ids: &Ids<'_>) -> Result<()> {
@@ -371,15 +386,17 @@ fn check_rows(ids: usize, batch: &RecordBatch) -> Result<()> {
 
 /// The columns given, each in the type of the schema.
 fn normalize_given(schema: &Schema, batch: &RecordBatch) -> Result<RecordBatch> {
-    let mut given = Vec::new();
+    let mut names = Vec::new();
+    let mut arrays = Vec::new();
     for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
         let column = schema.find(field.name())?;
-        if given.iter().any(|(known, _): &(&Column, _)| known.name == column.name) {
+        if names.iter().any(|(name, _)| *name == column.name) {
             return Err(Error::invalid(format!("column {:?} is given twice", column.name)));
         }
-        given.push((column, columns::normalize(&column.name, array, column.data_type)?));
+        names.push((column.name.as_str(), column.data_type));
+        arrays.push(columns::normalize(&column.name, array, column.data_type)?);
     }
-    columns::batch(given, batch.num_rows())
+    columns::assemble(columns::arrow_schema(names.into_iter()), arrays, batch.num_rows())
 }
 
 fn owned(ids: &Ids<'_>) -> Ids<'static> {

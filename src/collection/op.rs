@@ -23,7 +23,7 @@ use crate::codec::full::{self, Space};
 use crate::error::{Error, Result};
 use crate::segment::columns;
 use crate::segment::ids::IdColumn;
-use crate::segment::memtable::RowBatch;
+use crate::segment::memtable::Batch;
 use crate::types::{IdRef, Ids, MAX_ID_BYTES, VectorType};
 
 const VERSION: u8 = 1;
@@ -36,7 +36,7 @@ const SCHEMA: u8 = 4;
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     /// Rows put in the place of those with the same ids.
-    Upsert(RowBatch),
+    Upsert(Batch),
     /// New values of some attributes of existing rows.
     Update { ids: Ids<'static>, attributes: RecordBatch },
     /// Rows removed.
@@ -52,8 +52,9 @@ impl Op {
         match self {
             Self::Upsert(rows) => {
                 begin(UPSERT);
-                out.reserve(rows.len() * (space.vector_type.row_bytes(space.dimension) + 32));
-                put_ids(&mut out, rows.len(), |row| rows.ids.at(row))?;
+                let count = rows.ids.len();
+                out.reserve(count * (space.vector_type.row_bytes(space.dimension) + 32));
+                put_ids(&mut out, count, |row| rows.ids.at(row))?;
                 put_vectors(&mut out, space, rows);
                 columns::encode(&rows.attributes, &mut out)?;
             }
@@ -88,7 +89,7 @@ impl Op {
                 let (vectors, inverse_norms) = input.vectors(space, ids.len())?;
                 let attributes = input.attributes(ids.len())?;
                 let ids = IdColumn::from_ids(&ids);
-                Ok(Self::Upsert(RowBatch { ids, vectors, inverse_norms, attributes }))
+                Ok(Self::Upsert(Batch { ids, vectors, inverse_norms, attributes }))
             }
             UPDATE => {
                 let ids = input.ids()?;
@@ -149,7 +150,7 @@ fn type_code(vector_type: VectorType) -> u8 {
     }
 }
 
-fn put_vectors(out: &mut Vec<u8>, space: Space, rows: &RowBatch) {
+fn put_vectors(out: &mut Vec<u8>, space: Space, rows: &Batch) {
     out.extend([type_code(space.vector_type), 0, 0, 0]);
     out.extend(u32::try_from(space.dimension).unwrap_or(u32::MAX).to_le_bytes());
     let bytes = space.vector_type.row_bytes(space.dimension);
@@ -225,7 +226,7 @@ impl<'a> Input<'a> {
     }
 
     fn attributes(&mut self, rows: usize) -> Result<RecordBatch, String> {
-        let batch = columns::decode(std::mem::take(&mut self.0))?;
+        let batch = columns::decode(std::mem::take(&mut self.0)).map_err(|error| error.to_string())?;
         if batch.num_rows() != rows {
             return Err(format!("{} rows of attributes for {rows} ids", batch.num_rows()));
         }

@@ -4,10 +4,12 @@
 //! The schema names its vector fields, so that a later version may hold several; this version
 //! creates exactly one, called `vector`.
 
+use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::full::Space;
 use crate::error::{Error, Result};
+use crate::segment::columns;
 use crate::types::{Column, DataType, IdType, MAX_DIMENSION, Metric, VectorType};
 
 /// Most attribute columns a collection may have.
@@ -131,12 +133,16 @@ impl Schema {
         })
     }
 
-    /// Columns named by `names`, or all of them.
-    pub(crate) fn select(&self, names: Option<&[String]>) -> Result<Vec<Column>> {
-        match names {
-            None => Ok(self.columns.clone()),
-            Some(names) => names.iter().map(|name| self.find(name).cloned()).collect(),
-        }
+    /// All columns as Arrow types.
+    pub(crate) fn arrow(&self) -> SchemaRef {
+        columns::arrow_schema(self.columns.iter().map(|c| (c.name.as_str(), c.data_type)))
+    }
+
+    /// Columns named by `names`, or all of them, as Arrow types.
+    pub(crate) fn select(&self, names: Option<&[String]>) -> Result<SchemaRef> {
+        let Some(names) = names else { return Ok(self.arrow()) };
+        let found: Vec<&Column> = names.iter().map(|name| self.find(name)).collect::<Result<_>>()?;
+        Ok(columns::arrow_schema(found.iter().map(|c| (c.name.as_str(), c.data_type))))
     }
 
     pub(crate) fn push_column(&mut self, column: Column) {
@@ -300,6 +306,9 @@ pub struct Settings {
     pub ef_search: usize,
     /// Whether segments are merged in the background. Default true.
     pub compaction: bool,
+    /// Whether there are background threads at all; without them a writer whose memtables are full
+    /// does their work itself. Default true.
+    pub background: bool,
 }
 
 impl Default for Settings {
@@ -314,6 +323,7 @@ impl Default for Settings {
             ef_construction: 200,
             ef_search: 100,
             compaction: true,
+            background: true,
         }
     }
 }

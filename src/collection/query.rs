@@ -1,6 +1,7 @@
 //! What is asked for and what comes back: the search builder, hits, records, scans.
 
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 
 use super::{Collection, Snapshot};
 use super::snapshot::SearchParams;
@@ -231,10 +232,10 @@ impl<'a> Query<'a> {
                 row: 0,
             });
         }
-        let queries = full::prepare_queries(space, &vectors)?;
+        let queries = full::prepare_query(space, &vectors)?;
         let wanted = request.wanted(&snapshot)?;
         let Some(query) = queries.first() else { return Err(Error::invalid("no query vector")) };
-        request.answer(&snapshot, query, wanted.as_deref())
+        request.answer(&snapshot, query, wanted.as_ref())
     }
 
     /// Runs the search for every query vector given, on all threads of the database.
@@ -246,9 +247,9 @@ impl<'a> Query<'a> {
         use rayon::prelude::*;
         let Self { snapshot, vectors, request } = self;
         let snapshot = snapshot?;
-        let queries = full::prepare_queries(snapshot.view.schema.space(), &vectors)?;
+        let queries = full::prepare_query(snapshot.view.schema.space(), &vectors)?;
         let wanted = request.wanted(&snapshot)?;
-        let one = |query| request.answer(&snapshot, query, wanted.as_deref());
+        let one = |query| request.answer(&snapshot, query, wanted.as_ref());
         if queries.len() < 2 {
             return queries.iter().map(one).collect();
         }
@@ -257,7 +258,7 @@ impl<'a> Query<'a> {
 }
 
 impl Request {
-    fn wanted(&self, snapshot: &Snapshot) -> Result<Option<Vec<crate::types::Column>>> {
+    fn wanted(&self, snapshot: &Snapshot) -> Result<Option<SchemaRef>> {
         if self.max_distance.is_nan() {
             return Err(Error::invalid("max_distance is NaN; give a number"));
         }
@@ -268,7 +269,7 @@ impl Request {
         &self,
         snapshot: &Snapshot,
         query: &full::Query,
-        wanted: Option<&[crate::types::Column]>,
+        wanted: Option<&SchemaRef>,
     ) -> Result<Hits> {
         let params = SearchParams {
             k: self.k,

@@ -6,21 +6,21 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU8};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use super::host::{Host, fresh_store_id};
-use super::manifest::{self, Loaded, Manifest};
+use super::manifest::{self, Loaded, Manifest, SegmentEntry};
 use super::op::Op;
 use super::options::Schema;
 use super::segment_files::{self, FileName};
 use super::snapshot::{PartView, View};
 use super::write::{self, Writer, Written};
-use super::{Core, OPEN, VerifyReport};
+use super::{Core, OPEN, VerifyReport, tombstones};
 use crate::error::{Error, Result};
-use crate::segment::{Part, Segment, SegmentMeta, read_tombstones};
+use crate::segment::Segment;
 use crate::storage::disk::{DirEntry, Disk};
 use crate::storage::wal::{Frame, WalIdentity, WalReader};
 
@@ -58,7 +58,7 @@ pub(crate) struct Follower {
 pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
     let dir = host.path.join(name);
     let mut attempt = 0;
-    let (view, writer, follower) = loop {
+    let State { view, writer, follower, next_file } = loop {
         match state(host, &dir, None) {
             Err(error) if host.read_only && attempt < ATTEMPTS && vanished(&error) => attempt += 1,
             other => break other?,
@@ -67,6 +67,7 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
     Ok(Core {
         name: name.into(),
         dir,
+        store: writer.manifest.store,
         host: host.clone(),
         slot: ArcSwap::from_pointee(view),
         queue: Mutex::default(),
@@ -74,6 +75,7 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
         flushing: Mutex::default(),
         compacting: Mutex::default(),
         signals: super::threads::Signals::default(),
+        next_file: AtomicU64::new(next_file),
         cancel: Arc::new(AtomicBool::new(false)),
         follower: Mutex::new(Some(follower)),
         state: AtomicU8::new(OPEN),
@@ -89,7 +91,15 @@ fn list(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<DirEntry>> {
     disk.list(dir).map_err(|error| Error::io("list", dir, error))
 }
 
-fn state(host: &Arc<Host>, dir: &Path, known: Option<&View>) -> Result<(View, Writer, Follower)> {
+/// A collection as its files say.
+struct State {
+    view: View,
+    writer: Writer,
+    follower: Follower,
+    next_file: u64,
+}
+
+fn state(host: &Arc<Host>, dir: &Path, known: Option<&View>) -> Result<State> {
     let entries = list(&host.disk, dir)?;
     let loaded = manifest::load(&host.disk, dir, &entries)?;
     let mut view = open_segments(host, dir, &loaded.manifest, known)?;
@@ -97,8 +107,8 @@ fn state(host: &Arc<Host>, dir: &Path, known: Option<&View>) -> Result<(View, Wr
     follower.open_logs(host, dir, loaded.manifest.store, &entries)?;
     let logs = follower.logs.iter().map(|(path, _)| path.clone()).collect();
     follower.read(&mut view, !host.read_only)?;
-    let writer = writer(host, dir, &loaded, &entries, logs, &view)?;
-    Ok((view, writer, follower))
+    let (writer, next_file) = writer(host, dir, &loaded, &entries, logs, &view)?;
+    Ok(State { view, writer, follower, next_file })
 }
 
 fn open_segments(
@@ -109,12 +119,10 @@ fn open_segments(
 ) -> Result<View> {
     let schema = Arc::new(manifest.schema.clone());
     let mut segments = Vec::with_capacity(manifest.segments.len());
-    for meta in &manifest.segments {
-        let mut part = PartView::new(Part::Segment(open_segment(host, dir, manifest, meta, known)?));
-        if let Some(tombstones) = &meta.tombstones {
-            let path = segment_files::tombstones_path(dir, meta.id, tombstones.generation);
-            part.dead = read_tombstones(&host.disk, &path, manifest.store, meta)?;
-        }
+    for entry in &manifest.segments {
+        let segment = open_segment(host, dir, manifest, entry, known)?;
+        let mut part = PartView::segment(segment, entry.meta());
+        part.dead = tombstones::read(&host.disk, dir, manifest.store, entry)?;
         segments.push(Arc::new(part));
     }
     Ok(View { seq: manifest.seq, schema, segments, frozen: Vec::new(), active: Vec::new() })
@@ -125,28 +133,21 @@ fn open_segment(
     host: &Arc<Host>,
     dir: &Path,
     manifest: &Manifest,
-    meta: &SegmentMeta,
+    entry: &SegmentEntry,
     known: Option<&View>,
 ) -> Result<Arc<Segment>> {
-    let same = known.into_iter().flat_map(|view| &view.segments).find_map(|part| match &part.part {
-        Part::Segment(segment)
-            if segment.meta().id == meta.id && segment.meta().attributes == meta.attributes =>
-        {
-            Some(segment.clone())
-        }
-        _ => None,
-    });
-    if let Some(segment) = same {
-        return Ok(segment);
+    let meta = entry.meta();
+    let known = known.into_iter().flat_map(|view| &view.segments);
+    let same = known.filter_map(|part| part.as_segment()).find(|(_, known)| **known == meta);
+    if let Some((segment, _)) = same {
+        return Ok(segment.clone());
     }
+    let Some(id_type) = manifest.schema.id_type() else {
+        let path = manifest::path(dir, manifest.generation);
+        return Err(Error::corrupt(&path, "manifest", "segments without a kind of id"));
+    };
     let space = manifest.schema.space();
-    let segment = segment_files::segment_path(dir, meta.id);
-    let attributes = meta
-        .attributes
-        .as_ref()
-        .map(|file| segment_files::attributes_path(dir, meta.id, file.generation));
-    Segment::open(&host.disk, &segment, attributes.as_deref(), manifest.store, meta, space)
-        .map(Arc::new)
+    Segment::open(&host.disk, dir, manifest.store, &meta, space, id_type).map(Arc::new)
 }
 
 fn writer(
@@ -156,7 +157,7 @@ fn writer(
     entries: &[DirEntry],
     logs: Vec<PathBuf>,
     view: &View,
-) -> Result<Writer> {
+) -> Result<(Writer, u64)> {
     let manifest = loaded.manifest.clone();
     let used = entries.iter().filter_map(|entry| Some(segment_files::parse(&entry.name)?.number()));
     let next_file = used.max().map_or(1, |used| used + 1).max(manifest.next_file);
@@ -172,18 +173,18 @@ fn writer(
     let mut manifest = manifest;
     // A damaged newest manifest keeps its name; the next one must sort after it.
     manifest.generation = manifest.generation.max(highest.unwrap_or(0));
-    Ok(Writer {
+    let writer = Writer {
         durable: manifest.seq.min(view.seq),
         manifest,
         log: None,
         unsynced_logs: logs,
         log_bytes,
-        next_file,
         poison: None,
         limbo: Vec::new(),
         compacting: None,
         written: Written::default(),
-    })
+    };
+    Ok((writer, next_file))
 }
 
 /// Removes files that neither the newest manifest nor the one before names.
@@ -249,9 +250,8 @@ impl Follower {
         for number in numbers {
             let path = dir.join(segment_files::log_name(number));
             let identity = WalIdentity { store, number };
-            if let Some(reader) = WalReader::open(&host.disk, &path, identity)? {
-                self.logs.push_back((path, reader));
-            }
+            let reader = WalReader::open(&host.disk, &path, identity)?;
+            self.logs.push_back((path, reader));
             self.newest_log = number;
         }
         Ok(())
@@ -264,7 +264,7 @@ impl Follower {
         for index in 0..self.logs.len() {
             // Frames that a later file numbers again were given up when that file was begun.
             let end = match self.logs.get(index + 1) {
-                Some((_, next)) => next.first_seq(),
+                Some((_, next)) => next.first_seq().unwrap_or(u64::MAX),
                 None => u64::MAX,
             };
             let Some((path, reader)) = self.logs.get_mut(index) else { break };
@@ -326,15 +326,14 @@ fn advance(core: &Core, follower: &mut Option<Follower>, before: &Arc<View>) -> 
         && newest == Some(follower.generation)
     {
         let mut view = View::clone(before);
-        let store = core.writer().manifest.store;
-        follower.open_logs(host, &core.dir, store, &entries)?;
+        follower.open_logs(host, &core.dir, core.store, &entries)?;
         let changed = follower.read(&mut view, false)?;
         if changed {
             core.publish(view);
         }
         return Ok(changed);
     }
-    let (view, writer, renewed) = state(host, &core.dir, Some(before))?;
+    let State { view, writer, follower: renewed, .. } = state(host, &core.dir, Some(before))?;
     *follower = Some(renewed);
     *core.writer() = writer;
     if view.seq < before.seq {

@@ -1,17 +1,19 @@
 //! Walking through all rows in ascending order of their ids: the one order that flushes and
 //! compactions do not change.
 
+use arrow_schema::SchemaRef;
+
 use super::query::{Records, ScanOptions};
 use super::snapshot::Place;
 use super::{Collection, Snapshot};
 use crate::error::Result;
-use crate::types::{Column, Id};
+use crate::types::Id;
 
 /// Batches of rows in ascending order of id, at one snapshot.
 #[derive(Debug)]
 pub struct Scan {
     snapshot: Snapshot,
-    wanted: Vec<Column>,
+    wanted: SchemaRef,
     options: ScanOptions,
     /// Next position in the id order of each part.
     positions: Vec<usize>,
@@ -24,10 +26,7 @@ impl Scan {
         let wanted = snapshot.view.schema.select(options.fields.column_names())?;
         let mut positions = Vec::new();
         for part in snapshot.view.parts() {
-            positions.push(match &options.after {
-                Some(id) => part.part.position_after(id.as_ref())?,
-                None => 0,
-            });
+            positions.push(part.part.seek(options.after.as_ref().map(Id::as_ref))?);
         }
         let left = options.limit;
         Ok(Self { snapshot, wanted, options, positions, left, failed: false })
@@ -80,7 +79,7 @@ impl Scan {
 
     fn id(&self, place: Place) -> Result<Id> {
         match self.snapshot.view.parts().nth(place.part) {
-            Some(part) => Ok(part.part.id(place.row)?.to_id()),
+            Some(part) => Ok(part.part.id(place.row)?),
             None => unreachable!("a place names a part of its own view"),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// What a file name says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum FileName {
     Manifest(u64),
     Log(u64),
@@ -16,14 +16,6 @@ pub(crate) enum FileName {
 
 pub(crate) fn log_name(number: u64) -> String {
     format!("wal-{number:06}.log")
-}
-
-pub(crate) fn segment_path(dir: &Path, segment: u64) -> PathBuf {
-    dir.join(format!("seg-{segment:06}.nfs"))
-}
-
-pub(crate) fn attributes_path(dir: &Path, segment: u64, generation: u64) -> PathBuf {
-    dir.join(format!("seg-{segment:06}.{generation:06}.attr"))
 }
 
 pub(crate) fn tombstones_path(dir: &Path, segment: u64, generation: u64) -> PathBuf {
@@ -75,14 +67,15 @@ fn number(digits: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::layout;
 
     #[test]
     fn names_are_read_as_they_are_written() {
         let dir = Path::new("");
         let name = |path: PathBuf| path.to_string_lossy().into_owned();
         assert_eq!(parse(&log_name(7)), Some(FileName::Log(7)));
-        assert_eq!(parse(&name(segment_path(dir, 7))), Some(FileName::Segment(7)));
-        let attributes = name(attributes_path(dir, 7, 9));
+        assert_eq!(parse(&layout::vector_file(7)), Some(FileName::Segment(7)));
+        let attributes = layout::attribute_file(7, 9);
         assert_eq!(parse(&attributes), Some(FileName::Attributes(7, 9)));
         let tombstones = name(tombstones_path(dir, 7, 1_234_567));
         assert_eq!(parse(&tombstones), Some(FileName::Tombstones(7, 1_234_567)));

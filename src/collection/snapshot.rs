@@ -7,16 +7,22 @@
 
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
 use super::options::Schema;
 use crate::codec::full;
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::kernel::Isa;
+use crate::index::topk::Candidate;
+use crate::segment::{Segment, columns};
+use crate::segment::layout::SegmentMeta;
+use crate::segment::memtable::Chunk;
+use crate::segment::part::Part;
 use crate::segment::patch::Patch;
-use crate::segment::search::{self, Candidate, SearchStats};
-use crate::segment::{Part, columns};
-use crate::types::{Column, Id, IdRef, Ids, Row};
-use arrow_array::RecordBatch;
+use crate::segment::search::{SearchOptions, SearchStats};
+use crate::types::{Id, IdRef, Ids, Row, Vectors};
 
 /// One part as a snapshot sees it.
 #[derive(Clone, Debug)]
@@ -24,11 +30,32 @@ pub(crate) struct PartView {
     pub(crate) part: Part,
     pub(crate) dead: RowSet,
     pub(crate) patch: Patch,
+    /// The files of a segment; `None` for a chunk.
+    pub(crate) meta: Option<SegmentMeta>,
 }
 
 impl PartView {
-    pub(crate) fn new(part: Part) -> Self {
-        Self { part, dead: RowSet::default(), patch: Patch::default() }
+    pub(crate) fn chunk(chunk: Chunk) -> Self {
+        let part = Part::Chunk(Arc::new(chunk));
+        Self { part, dead: RowSet::default(), patch: Patch::default(), meta: None }
+    }
+
+    pub(crate) fn segment(segment: Arc<Segment>, meta: SegmentMeta) -> Self {
+        let part = Part::Segment(segment);
+        Self { part, dead: RowSet::default(), patch: Patch::default(), meta: Some(meta) }
+    }
+
+    /// Its segment, unless it is a chunk.
+    pub(crate) fn as_segment(&self) -> Option<(&Arc<Segment>, &SegmentMeta)> {
+        match (&self.part, &self.meta) {
+            (Part::Segment(segment), Some(meta)) => Some((segment, meta)),
+            _ => None,
+        }
+    }
+
+    /// Memory held by rows and updates, without mapped files.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.part.memory_bytes() + self.patch.memory_bytes()
     }
 
     /// Rows that are not dead.
@@ -42,9 +69,9 @@ impl PartView {
     }
 
     /// Attributes of `rows` in that order, updates applied.
-    pub(crate) fn attributes(&self, rows: &[Row], wanted: &[Column]) -> Result<RecordBatch> {
+    pub(crate) fn attributes(&self, rows: &[Row], wanted: &SchemaRef) -> Result<RecordBatch> {
         let stored = self.part.attributes(rows, wanted)?;
-        self.patch.apply(rows, wanted, stored)
+        self.patch.apply(rows, &stored, wanted)
     }
 }
 
@@ -171,14 +198,14 @@ impl View {
             if part.live() == 0 {
                 continue;
             }
-            let asked = search::Params {
-                isa,
+            let options = SearchOptions {
                 k: params.k,
                 ef: params.ef,
                 exact: params.exact,
                 max_distance: bound,
+                isa,
             };
-            let candidates = search::search(&part.part, query, &asked, &part.dead, stats)?;
+            let candidates = part.part.search(query, &options, &part.dead, stats)?;
             found.extend(candidates.into_iter().map(|Candidate { distance, row }| {
                 (distance, Place { part: index, row })
             }));
@@ -191,7 +218,7 @@ impl View {
         }
         let mut hits = Vec::with_capacity(found.len());
         for (distance, place) in found {
-            let id = parts[place.part].part.id(place.row)?.to_id();
+            let id = parts[place.part].part.id(place.row)?;
             hits.push(Found { distance, id, place });
         }
         hits.sort_by(|a, b| a.distance.total_cmp(&b.distance).then_with(|| a.id.cmp(&b.id)));
@@ -200,39 +227,29 @@ impl View {
     }
 
     /// Attributes of rows anywhere in the view, in the order of `places`.
-    pub(crate) fn attributes(&self, places: &[Place], wanted: &[Column]) -> Result<RecordBatch> {
+    pub(crate) fn attributes(&self, places: &[Place], wanted: &SchemaRef) -> Result<RecordBatch> {
         let parts: Vec<&Arc<PartView>> = self.parts().collect();
         let mut order: Vec<usize> = (0..places.len()).collect();
         order.sort_by_key(|index| places[*index].part);
         let mut batches = Vec::new();
-        let mut position = vec![0; places.len()];
-        let mut start = 0;
-        while start < order.len() {
-            let part = places[order[start]].part;
-            let run = order[start..].iter().take_while(|index| places[**index].part == part).count();
-            let rows: Vec<Row> =
-                order[start..start + run].iter().map(|index| places[*index].row).collect();
-            batches.push(parts[part].attributes(&rows, wanted)?);
-            for (offset, index) in order[start..start + run].iter().enumerate() {
-                position[*index] = columns::row_number(start + offset)?;
+        let mut picks = vec![(0, 0); places.len()];
+        for run in order.chunk_by(|a, b| places[*a].part == places[*b].part) {
+            let rows: Vec<Row> = run.iter().map(|index| places[*index].row).collect();
+            for (row, index) in (0..).zip(run) {
+                picks[*index] = (batches.len(), row);
             }
-            start += run;
+            batches.push(parts[places[run[0]].part].attributes(&rows, wanted)?);
         }
-        match batches.len() {
-            0 => columns::empty(wanted),
-            1 if order.is_sorted() => Ok(batches.swap_remove(0)),
-            _ => columns::take(&columns::concat(&batches)?, &position),
-        }
+        columns::gather(wanted, &batches.iter().collect::<Vec<_>>(), &picks)
     }
 
-    /// Vectors of rows anywhere in the view as f32, row-major.
-    pub(crate) fn vectors(&self, places: &[Place]) -> Result<crate::types::Vectors<'static>> {
+    /// Vectors of rows anywhere in the view, row-major, as they are stored.
+    pub(crate) fn vectors(&self, places: &[Place]) -> Result<Vectors<'static>> {
         let parts: Vec<&Arc<PartView>> = self.parts().collect();
-        let space = self.schema.space();
         let mut rows = Vec::with_capacity(places.len());
         for place in places {
-            rows.push(parts[place.part].part.raw(place.row)?);
+            rows.push(parts[place.part].part.vector_bytes(place.row, 1)?);
         }
-        Ok(full::decode_rows(space, rows.into_iter()))
+        Ok(full::unpack_rows(self.schema.space(), &rows))
     }
 }

@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::snapshot::PartView;
 use super::{Collection, Core};
 use crate::error::{Error, Result};
-use crate::segment::Part;
 
 /// What a collection is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -84,7 +83,7 @@ impl Collection {
         let view = core.slot.load_full();
         let writer = core.writer();
         let fresh = || view.frozen.iter().flat_map(|frozen| &frozen.parts).chain(&view.active);
-        let size = |part: &Arc<PartView>| part.part.size_bytes() + part.patch.size_bytes();
+        let size = |part: &Arc<PartView>| part.memory_bytes();
         Ok(Stats {
             rows: view.len() as u64,
             dead_rows: view.parts().map(|part| part.dead.len() as u64).sum(),
@@ -115,10 +114,10 @@ impl Collection {
         let mut report =
             VerifyReport { files: 0, bytes: 0, rows: view.len() as u64, problems: Vec::new() };
         for part in &view.segments {
-            let Part::Segment(segment) = &part.part else { continue };
-            report.files += 1 + u64::from(segment.meta().attributes.is_some());
-            report.bytes += segment.meta().bytes();
-            if let Err(error) = segment.verify() {
+            let Some((segment, meta)) = part.as_segment() else { continue };
+            report.files += 1 + u64::from(meta.attributes.is_some());
+            report.bytes += segment.file_bytes();
+            if let Err(error) = segment.verify(&part.dead) {
                 report.problems.push(error.to_string());
             }
         }
@@ -139,7 +138,7 @@ fn check_ids(view: &super::snapshot::View) -> Result<()> {
             if part.dead.contains(row) {
                 continue;
             }
-            let id = part.part.id(row)?;
+            let id = part.part.id_ref(row)?;
             let place = view.locate(id)?;
             if place.is_none_or(|place| place.part != index || place.row != row) {
                 return Err(Error::invalid(format!("id {id} is live twice or cannot be found")));
@@ -150,14 +149,13 @@ fn check_ids(view: &super::snapshot::View) -> Result<()> {
 }
 
 fn segment_stats(part: &Arc<PartView>) -> Option<SegmentStats> {
-    let Part::Segment(segment) = &part.part else { return None };
-    let meta = segment.meta();
+    let (segment, meta) = part.as_segment()?;
     Some(SegmentStats {
-        id: meta.id,
-        rows: meta.rows,
+        id: meta.segment,
+        rows: u64::from(meta.rows),
         dead_rows: part.dead.len() as u64,
         graph: segment.has_graph(),
-        bytes: meta.bytes(),
+        bytes: segment.file_bytes(),
     })
 }
 

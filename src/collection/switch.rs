@@ -4,16 +4,15 @@
 //! > attribute files may then hold effects of operations that the log will replay: replay is
 //! > idempotent because it always reaches at least the state those files were written from.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::manifest;
+use super::manifest::{self, SegmentEntry};
 use super::retire::Retired;
 use super::segment_files;
 use super::snapshot::View;
 use super::write::Writer;
-use super::Core;
+use super::{Core, tombstones};
 use crate::error::{Error, Result};
-use crate::segment::{Part, TombstonesMeta, write_tombstones};
 
 /// Makes `view`'s segments the durable state and publishes it. `seq` and `log_start` say which
 /// operations the segments contain and which log files still count.
@@ -33,26 +32,22 @@ pub(crate) fn switch(
     next.log_start = log_start;
     next.segments.clear();
     for part in &view.segments {
-        let Part::Segment(segment) = &part.part else {
+        let Some((segment, meta)) = part.as_segment() else {
             unreachable!("the segments of a view are segments");
         };
-        let mut meta = segment.meta().clone();
-        let known = writer.manifest.segments.iter().find(|known| known.id == meta.id);
-        meta.tombstones = known.and_then(|known| known.tombstones.clone());
-        let written = meta.tombstones.as_ref().map_or(0, |tombstones| tombstones.count);
-        if part.dead.len() as u64 != written {
-            let generation = writer.file_number();
-            let path = segment_files::tombstones_path(&core.dir, meta.id, generation);
-            let store = writer.manifest.store;
-            let seal =
-                write_tombstones(&core.host.disk, &path, store, meta.id, generation, &part.dead)?;
-            let count = part.dead.len() as u64;
-            writer.written.flush += seal.len;
-            meta.tombstones = Some(TombstonesMeta { generation, count, seal });
+        let known = writer.manifest.segments.iter().find(|known| known.id == segment.number());
+        let mut dead = known.and_then(|known| known.tombstones.clone());
+        if part.dead.len() as u64 != dead.as_ref().map_or(0, |dead| dead.count) {
+            let generation = core.file_number();
+            let (disk, number) = (&core.host.disk, segment.number());
+            let (dir, store) = (&core.dir, core.store);
+            let file = tombstones::write(disk, dir, store, number, generation, &part.dead)?;
+            writer.written.flush += file.len;
+            dead = Some(file);
         }
-        next.segments.push(meta);
+        next.segments.push(SegmentEntry::new(meta, dead));
     }
-    next.next_file = writer.next_file;
+    next.next_file = core.next_file.load(Ordering::Relaxed);
     if let Err(error) = next.commit(&core.host.disk, &core.dir) {
         // Whether the new manifest counts is unknown: only reopening can tell.
         if !matches!(error, Error::Full { .. }) {
@@ -100,24 +95,14 @@ fn dropped(
             )));
         }
     }
-    let segments = |view: &View| {
-        let parts = view.segments.iter().filter_map(|part| match &part.part {
-            Part::Segment(segment) => Some(Arc::clone(segment)),
-            Part::Chunk(_) => None,
-        });
-        parts.collect::<Vec<_>>()
-    };
-    let after = segments(after);
-    for segment in segments(before) {
-        match after.iter().find(|kept| kept.meta().id == segment.meta().id) {
-            None => dropped.push(Retired::Segment(segment)),
-            Some(kept) => {
-                if let Some(attributes) = segment.attribute_file()
-                    && kept.meta().attributes != segment.meta().attributes
-                {
-                    dropped.push(Retired::Attributes(attributes.clone()));
-                }
+    for (segment, meta) in before.segments.iter().filter_map(|part| part.as_segment()) {
+        let mut after = after.segments.iter().filter_map(|part| part.as_segment());
+        match after.find(|(kept, _)| kept.number() == segment.number()) {
+            None => dropped.push(Retired::Segment(segment.clone())),
+            Some((_, kept)) if kept.attributes != meta.attributes => {
+                dropped.extend(segment.attribute_file().cloned().map(Retired::Attributes));
             }
+            Some(_) => {}
         }
     }
     if let Ok(entries) = core.host.disk.list(&core.dir) {

@@ -9,9 +9,10 @@
 //! > Invariant: sequence numbers have no gap. Recovery relies on it to notice a missing log file.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
 
 use super::manifest::Manifest;
 use super::op::Op;
@@ -19,10 +20,11 @@ use super::options::Durability;
 use super::snapshot::{Frozen, PartView, Place, View};
 use super::{Core, segment_files};
 use crate::error::{Error, Result};
-use crate::segment::memtable::{Chunk, RowBatch};
-use crate::segment::{Part, columns};
+use crate::segment::columns;
+use crate::segment::memtable::{Batch, Chunk, Source};
+use crate::segment::part::Part;
 use crate::storage::wal::{WalIdentity, WalWriter};
-use crate::types::{Id, IdType, Ids};
+use crate::types::{Id, IdType, Ids, Row};
 
 /// Small chunks are merged up to this many bytes, so that single-row writes do not leave a part
 /// each.
@@ -38,9 +40,9 @@ pub(crate) const MAX_OP_BYTES: usize = 256 << 20;
 #[derive(Debug)]
 pub(crate) enum Work {
     /// Rows whose ids must be new.
-    Add(RowBatch),
+    Add(Batch),
     /// Rows that replace those of the same ids.
-    Upsert(RowBatch),
+    Upsert(Batch),
     /// New attributes for existing rows.
     Update { ids: Ids<'static>, attributes: RecordBatch },
     /// Rows to remove.
@@ -85,8 +87,6 @@ pub(crate) struct Writer {
     pub(crate) unsynced_logs: Vec<PathBuf>,
     /// Bytes in logs that the next flush makes unnecessary.
     pub(crate) log_bytes: u64,
-    /// Next file number.
-    pub(crate) next_file: u64,
     /// Highest sequence number known to be on disk.
     pub(crate) durable: u64,
     /// Why no further write is possible.
@@ -109,13 +109,6 @@ pub(crate) struct Written {
 }
 
 impl Writer {
-    /// A file number that was never used.
-    pub(crate) fn file_number(&mut self) -> u64 {
-        let number = self.next_file;
-        self.next_file += 1;
-        number
-    }
-
     pub(crate) fn check(&self) -> Result<()> {
         self.poison.as_ref().map_or(Ok(()), |reason| Err(Error::Poisoned(reason.clone())))
     }
@@ -164,18 +157,19 @@ impl Writer {
             }
             self.log = None;
         }
-        Ok(self.next_file)
+        Ok(core.next_file.load(Ordering::Relaxed))
     }
 
-    fn ensure_log(&mut self, core: &Core) -> Result<&mut WalWriter> {
+    /// The log file to append to; `first` is the next operation.
+    fn ensure_log(&mut self, core: &Core, first: u64) -> Result<&mut WalWriter> {
         if self.log.is_none() {
             if core.host.settings.durability == Durability::Sync {
                 self.sync_old_logs(core)?;
             }
-            let number = self.file_number();
+            let number = core.file_number();
             let path = core.dir.join(segment_files::log_name(number));
-            let identity = WalIdentity { store: self.manifest.store, number };
-            self.log = Some(WalWriter::create(&core.host.disk, &path, identity)?);
+            let identity = WalIdentity { store: core.store, number };
+            self.log = Some(WalWriter::create(&core.host.disk, &path, identity, first)?);
         }
         match &mut self.log {
             Some(log) => Ok(log),
@@ -187,7 +181,7 @@ impl Writer {
     fn log_frames(&mut self, core: &Core, first: u64, frames: &[Vec<u8>]) -> Result<()> {
         let durability = core.host.settings.durability;
         let durable = self.durable;
-        let log = self.ensure_log(core)?;
+        let log = self.ensure_log(core, first)?;
         let before = log.len();
         for (seq, payload) in (first..).zip(frames) {
             log.append(seq, durable, payload);
@@ -320,7 +314,7 @@ pub(crate) fn apply(view: &mut View, work: Work, log: &mut Vec<Vec<u8>>) -> Resu
 }
 
 fn record(view: &mut View, op: &Op, log: &mut Vec<Vec<u8>>) -> Result<()> {
-    let bytes = op.encode()?;
+    let bytes = op.encode(view.schema.space())?;
     if bytes.len() > MAX_OP_BYTES {
         return Err(Error::invalid(format!(
             "one write of {} bytes; at most {MAX_OP_BYTES} fit in one, use several or import",
@@ -359,8 +353,8 @@ fn refuse_known(view: &View, ids: &Ids<'_>) -> Result<()> {
     Err(Error::DuplicateId { ids: duplicates })
 }
 
-fn upsert(view: &mut View, rows: RowBatch, log: &mut Vec<Vec<u8>>) -> Result<u64> {
-    if rows.len() == 0 {
+fn upsert(view: &mut View, rows: Batch, log: &mut Vec<Vec<u8>>) -> Result<u64> {
+    if rows.ids.len() == 0 {
         return Ok(0);
     }
     let ids = rows.ids.to_ids();
@@ -377,7 +371,7 @@ fn upsert(view: &mut View, rows: RowBatch, log: &mut Vec<Vec<u8>>) -> Result<u64
     let Op::Upsert(rows) = op else { unreachable!("made above") };
     kill(view, replaced.into_iter().flatten());
     let (chunk, shadowed) = Chunk::new(view.schema.space(), rows)?;
-    let mut part = PartView::new(Part::Chunk(Arc::new(chunk)));
+    let mut part = PartView::chunk(chunk);
     for row in shadowed {
         part.dead.insert(row);
     }
@@ -387,7 +381,8 @@ fn upsert(view: &mut View, rows: RowBatch, log: &mut Vec<Vec<u8>>) -> Result<u64
     Ok(written)
 }
 
-fn kill(view: &mut View, places: impl Iterator<Item = Place>) -> u64 {
+/// Marks rows dead; how many were alive.
+pub(crate) fn kill(view: &mut View, places: impl Iterator<Item = Place>) -> u64 {
     let mut places: Vec<Place> = places.collect();
     places.sort_unstable();
     let mut killed = 0;
@@ -405,19 +400,28 @@ fn kill(view: &mut View, places: impl Iterator<Item = Place>) -> u64 {
 fn merge_tail(view: &mut View) -> Result<()> {
     loop {
         let [.., older, newer] = view.active.as_slice() else { return Ok(()) };
-        let bytes = older.part.size_bytes() + newer.part.size_bytes();
+        let bytes = older.part.memory_bytes() + newer.part.memory_bytes();
         if older.part.len() > 2 * newer.part.len() || bytes > MERGE_BYTES {
             return Ok(());
         }
-        let merged = Chunk::merge(
-            view.schema.space(),
-            view.schema.columns(),
-            &[older, newer].map(|view| (&view.part, &view.dead, &view.patch)),
-        )?;
+        let (Some(id_type), Some(a), Some(b)) =
+            (view.schema.id_type(), source(older), source(newer))
+        else {
+            return Ok(());
+        };
+        let (space, schema) = (view.schema.space(), view.schema.arrow());
+        let (chunk, _) = Chunk::merge(space, id_type, &[a, b], &schema)?;
         view.active.truncate(view.active.len() - 2);
-        if let Some(chunk) = merged {
-            view.active.push(Arc::new(PartView::new(Part::Chunk(Arc::new(chunk)))));
+        if chunk.len() > 0 {
+            view.active.push(Arc::new(PartView::chunk(chunk)));
         }
+    }
+}
+
+fn source(part: &PartView) -> Option<Source<'_>> {
+    match &part.part {
+        Part::Chunk(chunk) => Some((chunk, &part.dead, &part.patch)),
+        Part::Segment(_) => None,
     }
 }
 
@@ -441,17 +445,25 @@ fn update(
     }
     record(view, &Op::Update { ids: ids.clone(), attributes: attributes.clone() }, log)?;
     let seq = view.seq;
-    let wanted = view.schema.columns().to_vec();
+    let wanted = view.schema.arrow();
     let updated = last.len() as u64;
     let entries: Vec<(Place, usize)> = last.into_iter().collect();
     for run in entries.chunk_by(|a, b| a.0.part == b.0.part) {
         let rows: Vec<u32> = run.iter().map(|(place, _)| place.row).collect();
         let from: Vec<u32> =
-            run.iter().map(|(_, index)| columns::row_number(*index)).collect::<Result<_>>()?;
+            run.iter().map(|(_, index)| row_number(*index)).collect::<Result<_>>()?;
         let part = view.part_mut(run[0].0.part);
         let old = part.attributes(&rows, &wanted)?;
-        let new = columns::overlay(&old, &columns::take(&attributes, &from)?, &wanted)?;
-        part.patch = part.patch.with(rows, new, seq)?;
+        let given = columns::take(&attributes, &from)?;
+        let new: Vec<ArrayRef> = old
+            .schema_ref()
+            .fields()
+            .iter()
+            .zip(old.columns())
+            .map(|(field, old)| given.column_by_name(field.name()).unwrap_or(old).clone())
+            .collect();
+        let new = columns::assemble(wanted.clone(), new, rows.len())?;
+        part.patch = part.patch.with(&rows, &new, seq)?;
     }
     Ok(updated)
 }
@@ -519,8 +531,8 @@ pub(crate) fn replay(view: &mut View, op: Op) -> Result<()> {
 /// Freezes the active memtable when it or its log is over the limit.
 fn freeze_if_full(core: &Core, writer: &mut Writer, view: &mut View) -> Result<()> {
     let limit = core.host.settings.memtable_bytes;
-    let active: usize = view.active.iter().map(|part| part.part.size_bytes()).sum();
-    let patches: usize = view.parts().map(|part| part.patch.size_bytes()).sum();
+    let active: usize = view.active.iter().map(|part| part.part.memory_bytes()).sum();
+    let patches: usize = view.parts().map(|part| part.patch.memory_bytes()).sum();
     if active + patches < limit && writer.log_bytes < 4 * limit as u64 {
         return Ok(());
     }
@@ -534,4 +546,9 @@ pub(crate) fn freeze(core: &Core, writer: &mut Writer, view: &mut View) -> Resul
     let parts = std::mem::take(&mut view.active);
     view.frozen.push(Frozen { seq: view.seq, log_next, parts });
     Ok(())
+}
+
+/// The number of a row as stored.
+pub(crate) fn row_number(row: usize) -> Result<Row> {
+    Row::try_from(row).map_err(|error| Error::invalid(format!("{row} rows at once: {error}")))
 }
