@@ -7,20 +7,20 @@
 //! in no order. A failed sync drops what it should have written, and the next one reports
 //! success. Only what changes the disk counts as an operation; reads do not.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use self::inode::Inode;
 use self::random::Random;
-use self::tree::{Node, Tree};
+use self::state::{Kind, State, power_cut};
+use self::tree::Node;
 use super::disk::{DirEntry, Disk, DiskFile, DiskLock};
 use super::mmap::Mapped;
 
 mod inode;
 mod random;
+mod state;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -55,29 +55,6 @@ pub enum Fault {
 /// A file system in memory. Clones share it.
 #[derive(Clone)]
 pub struct FaultDisk(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    tree: Tree,
-    inodes: Vec<Inode>,
-    locked: BTreeSet<usize>,
-    operations: u64,
-    fault: Option<Fault>,
-    powerless: bool,
-    capacity: Option<u64>,
-    log: Option<Vec<String>>,
-}
-
-/// Kinds of operations, as far as faults tell them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Takes space: an append.
-    Append,
-    /// May take space: a new name, a sync.
-    Grow,
-    /// Takes none.
-    Other,
-}
 
 impl Default for FaultDisk {
     fn default() -> Self {
@@ -195,102 +172,6 @@ impl FaultDisk {
         } else {
             Ok(state)
         }
-    }
-}
-
-fn power_cut() -> io::Error {
-    io::Error::other("simulated power cut")
-}
-
-/// Whether an operation goes ahead.
-enum Verdict {
-    Go,
-    Fail(io::Error),
-    Half(io::Error),
-}
-
-impl State {
-    /// Counts an operation and decides its fate.
-    fn operate(&mut self, kind: Kind, what: impl FnOnce() -> String) -> Verdict {
-        if self.powerless {
-            return Verdict::Fail(power_cut());
-        }
-        let number = self.operations;
-        self.operations += 1;
-        let verdict = self.judge(kind, number);
-        if let Some(log) = &mut self.log {
-            let end = match &verdict {
-                Verdict::Go => String::new(),
-                Verdict::Fail(error) => format!(" fails: {error}"),
-                Verdict::Half(error) => format!(" is cut short: {error}"),
-            };
-            log.push(format!("{number} {}{end}", what()));
-        }
-        verdict
-    }
-
-    fn judge(&mut self, kind: Kind, number: u64) -> Verdict {
-        match self.fault {
-            Some(Fault::PowerCut { at }) if number >= at => {
-                self.powerless = true;
-                Verdict::Fail(power_cut())
-            }
-            Some(Fault::Fail {
-                at,
-                kind: error,
-                forever,
-            }) if number == at || forever && number > at => {
-                let space = matches!(
-                    error,
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-                );
-                if space && kind == Kind::Other {
-                    Verdict::Go
-                } else {
-                    Verdict::Fail(error.into())
-                }
-            }
-            Some(Fault::ShortWrite { at, kind: error }) if number >= at && kind == Kind::Append => {
-                self.fault = None;
-                Verdict::Half(error.into())
-            }
-            _ => Verdict::Go,
-        }
-    }
-
-    /// The same for operations that either happen or do not.
-    fn attempt(&mut self, kind: Kind, what: impl FnOnce() -> String) -> io::Result<()> {
-        match self.operate(kind, what) {
-            Verdict::Go => Ok(()),
-            Verdict::Fail(error) | Verdict::Half(error) => Err(error),
-        }
-    }
-
-    fn append(&mut self, file: usize, bytes: &[u8]) -> io::Result<()> {
-        let verdict = self.operate(Kind::Append, || {
-            format!("append {} to #{file}", bytes.len())
-        });
-        let (mut fits, mut outcome) = match verdict {
-            Verdict::Go => (bytes.len(), Ok(())),
-            Verdict::Half(error) => (bytes.len() / 2, Err(error)),
-            Verdict::Fail(error) => return Err(error),
-        };
-        if let Some(capacity) = self.capacity {
-            let used: u64 = self.tree.file_ids().map(|id| self.inodes[id].len()).sum();
-            let free = usize::try_from(capacity.saturating_sub(used)).unwrap_or(usize::MAX);
-            if fits > free {
-                (fits, outcome) = (free, Err(io::ErrorKind::StorageFull.into()));
-            }
-        }
-        self.inodes[file].append(&bytes[..fits]);
-        outcome
-    }
-
-    fn new_file(&mut self, path: &Path) -> io::Result<usize> {
-        let file = self.inodes.len();
-        self.tree.add(path, Node::File(file))?;
-        self.inodes.push(Inode::default());
-        Ok(file)
     }
 }
 
