@@ -16,7 +16,7 @@ use zerocopy::IntoBytes;
 
 use crate::bytes::{Guard, Guarded, Trusted};
 use crate::error::{Error, Result};
-use crate::types::{IdRef, IdType, Ids, Row};
+use crate::types::{IdRef, IdType, Ids, MAX_ID_BYTES, Row};
 
 /// Ids held in memory, in row order.
 #[derive(Clone, Debug)]
@@ -75,7 +75,9 @@ impl IdColumn {
         match self {
             Self::U64(ids) => IdRef::U64(ids[row]),
             Self::Utf8 { offsets, text } => {
-                IdRef::Utf8(&text[offsets[row] as usize..offsets[row + 1] as usize])
+                #[expect(clippy::cast_possible_truncation, reason = "offsets into text in memory")]
+                let (from, to) = (offsets[row] as usize, offsets[row + 1] as usize);
+                IdRef::Utf8(&text[from..to])
             }
         }
     }
@@ -97,6 +99,19 @@ impl IdColumn {
                         IdRef::Utf8(_) => IdType::Utf8.to_string(),
                     },
                 });
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends ids of the column's kind.
+    pub(crate) fn extend(&mut self, ids: &Self) -> Result<()> {
+        match (&mut *self, ids) {
+            (Self::U64(all), Self::U64(more)) => all.extend_from_slice(more),
+            _ => {
+                for row in 0..ids.len() {
+                    self.push(ids.at(row))?;
+                }
             }
         }
         Ok(())
@@ -250,7 +265,7 @@ impl<'a, G: Guard> IdsView<'a, G> {
         let text = self.text.len() - self.text_start;
         let from = usize::try_from(self.numbers.u64_at(row)).ok()?;
         let to = usize::try_from(self.numbers.u64_at(row + 1)).ok()?;
-        if from > to || to > text {
+        if from > to || to > text || to - from > MAX_ID_BYTES {
             return None;
         }
         Some(self.text.get(self.text_start + from, to - from))

@@ -78,7 +78,7 @@ impl Directory {
         bytes.take(12)?;
         let front = bytes.u64()?.checked_add(HEADER_BYTES as u64);
         match front.and_then(|front| usize::try_from(front).ok()) {
-            Some(front) if front <= total && front % 8 == 0 => Ok(front),
+            Some(front) if front <= total && front.is_multiple_of(8) => Ok(front),
             _ => Err(Malformed("the directory exceeds the block")),
         }
     }
@@ -124,7 +124,7 @@ impl Directory {
         if flags & !known != 0 {
             return Err(Malformed("unknown column flags"));
         }
-        if len % 8 != 0 || len > total - start {
+        if !len.is_multiple_of(8) || len > total - start {
             return Err(Malformed("a column exceeds the block"));
         }
         let name = std::str::from_utf8(bytes.padded(name_len)?)

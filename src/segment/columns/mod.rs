@@ -22,14 +22,16 @@ mod encode;
 mod gather;
 mod normalize;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType as ArrowType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
 
-pub(crate) use decode::{ColumnEntry, Directory, HEADER_BYTES, Malformed, decode, decode_column};
+pub(crate) use decode::{
+    ColumnEntry, Directory, HEADER_BYTES, Malformed, bitmap_bytes, decode, decode_column,
+};
 pub(crate) use encode::{encode, size_bytes};
 pub(crate) use gather::{concat, gather, null_column, project, take};
 pub(crate) use normalize::normalize;
