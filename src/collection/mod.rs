@@ -1,0 +1,3 @@
+//! The only place with locks, threads and policy.
+
+pub mod import;
