@@ -95,6 +95,48 @@ fn imports_go_down_only() {
 }
 
 #[test]
+fn the_architecture_page_shows_the_floors_of_this_test() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let cells = |line: &str| {
+        line.split('|')
+            .map(|cell| cell.replace('`', ""))
+            .collect::<Vec<_>>()
+    };
+    let rows: Vec<_> = page
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .map(cells)
+        .collect();
+    let built = |name: &str| {
+        let room = root().join("src").join(name.replace("::", "/"));
+        room.exists() || room.with_extension("rs").exists()
+    };
+    report(
+        ROOMS
+            .iter()
+            .filter(|r| r.floor != GROUND && r.floor != ROOF)
+            .filter_map(|room| {
+                let edges: Vec<_> = room
+                    .may_import
+                    .iter()
+                    .copied()
+                    .filter(|edge| built(edge))
+                    .collect();
+                let row = [format!(" {} ", room.floor), format!(" {} ", room.name)];
+                let found = rows.iter().find(|cells| cells.get(1..3) == Some(&row[..]));
+                let shown = found.map(|cells| cells[3].trim().to_owned());
+                (built(room.name) && shown.as_deref() != Some(&edges.join(", "))).then(|| {
+                    format!(
+                        "docs/architecture.md: {} may import [{}]",
+                        room.name,
+                        edges.join(", ")
+                    )
+                })
+            }),
+    );
+}
+
+#[test]
 fn files_stay_short() {
     let files = files_under("", &["rs"]);
     report(files.iter().filter_map(|file| {
