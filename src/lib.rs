@@ -6,6 +6,7 @@ mod database;
 mod error;
 pub(crate) mod filter;
 pub(crate) mod index;
+pub mod interop;
 pub(crate) mod kernel;
 pub(crate) mod segment;
 pub(crate) mod storage;
@@ -13,7 +14,9 @@ mod types;
 
 pub use collection::options::{Durability, MAX_COLUMN_NAME_BYTES, MAX_COLUMNS, Schema, Settings};
 pub use collection::query::{Fields, Hit, Hits, Query, Records, ScanOptions};
-pub use collection::import::{ImportBatch, Rejected};
+pub use collection::import::{
+    ImportBatch, ImportOptions, ImportReport, OnBad, Phase, Progress, Rejected,
+};
 pub use collection::{
     Attributes, Collection, CompactReport, Scan, SegmentStats, Snapshot, Stats, VerifyReport,
 };

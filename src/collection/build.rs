@@ -16,7 +16,6 @@ use crate::segment::attributes::{AttributeFile, AttributeWriter};
 use crate::segment::layout::SegmentMeta;
 use crate::segment::memtable::Batch;
 use crate::segment::part::RowMap;
-use crate::segment::patch::Patch;
 use crate::segment::writer::{GraphPlan, SegmentWriter};
 use crate::types::IdType;
 
@@ -141,7 +140,7 @@ impl Built {
             }
             let newer = source.patch.after(since)?;
             if !newer.is_empty() {
-                part.patch = merged(&part.patch, &newer.renumbered(|row| map.at(row))?)?;
+                part.patch = part.patch.joined(&newer.renumbered(|row| map.at(row))?);
             }
         }
         Ok(part)
@@ -153,11 +152,6 @@ impl Built {
             segment.mark_obsolete();
         }
     }
-}
-
-/// Updates of two different sources, which have no row in common.
-fn merged(a: &Patch, b: &Patch) -> Result<Patch> {
-    if a.is_empty() { Ok(b.clone()) } else { a.stacked(b) }
 }
 
 /// Writes the live rows of `parts` as one segment; `None` when there is none.

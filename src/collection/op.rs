@@ -21,7 +21,7 @@ use arrow_array::RecordBatch;
 use super::options::Schema;
 use crate::codec::full::{self, Space};
 use crate::error::{Error, Result};
-use crate::segment::columns;
+use crate::segment::columns::{self, Malformed};
 use crate::segment::ids::IdColumn;
 use crate::segment::memtable::Batch;
 use crate::types::{IdRef, Ids, MAX_ID_BYTES, VectorType};
@@ -226,7 +226,7 @@ impl<'a> Input<'a> {
     }
 
     fn attributes(&mut self, rows: usize) -> Result<RecordBatch, String> {
-        let batch = columns::decode(std::mem::take(&mut self.0)).map_err(|error| error.to_string())?;
+        let batch = columns::decode(std::mem::take(&mut self.0)).map_err(|Malformed(reason)| reason.to_owned())?;
         if batch.num_rows() != rows {
             return Err(format!("{} rows of attributes for {rows} ids", batch.num_rows()));
         }

@@ -1,13 +1,20 @@
 //! Walking through all rows in ascending order of their ids: the one order that flushes and
 //! compactions do not change.
 
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
 use arrow_schema::SchemaRef;
 
 use super::query::{Records, ScanOptions};
-use super::snapshot::Place;
+use super::snapshot::{PartView, Place};
 use super::{Collection, Snapshot};
 use crate::error::Result;
-use crate::types::Id;
+use crate::types::{Id, Row};
+
+/// Rows read at a time from the id order of a part.
+const READ_AHEAD: usize = 1_024;
 
 /// Batches of rows in ascending order of id, at one snapshot.
 #[derive(Debug)]
@@ -15,73 +22,81 @@ pub struct Scan {
     snapshot: Snapshot,
     wanted: SchemaRef,
     options: ScanOptions,
-    /// Next position in the id order of each part.
-    positions: Vec<usize>,
+    cursors: Vec<Cursor>,
     left: usize,
     failed: bool,
+}
+
+/// A place in the id order of one part.
+#[derive(Debug, Default)]
+struct Cursor {
+    /// Next position to read.
+    position: usize,
+    /// Rows read and not yet passed.
+    ahead: VecDeque<Row>,
+}
+
+impl Cursor {
+    /// The live row at the cursor, which moves over dead ones.
+    fn head(&mut self, part: &PartView) -> Result<Option<Row>> {
+        loop {
+            while let Some(&row) = self.ahead.front() {
+                if !part.dead.contains(row) {
+                    return Ok(Some(row));
+                }
+                self.ahead.pop_front();
+            }
+            let rows = part.part.sorted_rows(self.position, READ_AHEAD)?;
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            self.position += rows.len();
+            self.ahead.extend(rows);
+        }
+    }
 }
 
 impl Scan {
     fn new(snapshot: Snapshot, options: ScanOptions) -> Result<Self> {
         let wanted = snapshot.view.schema.select(options.fields.column_names())?;
-        let mut positions = Vec::new();
+        let mut cursors = Vec::new();
         for part in snapshot.view.parts() {
-            positions.push(part.part.seek(options.after.as_ref().map(Id::as_ref))?);
+            let position = part.part.seek(options.after.as_ref().map(Id::as_ref))?;
+            cursors.push(Cursor { position, ahead: VecDeque::new() });
         }
         let left = options.limit;
-        Ok(Self { snapshot, wanted, options, positions, left, failed: false })
-    }
-
-    /// The next live row of the part at `index` at or behind its position, which moves there.
-    fn head(&mut self, index: usize) -> Result<Option<Place>> {
-        let Some(part) = self.snapshot.view.parts().nth(index) else { return Ok(None) };
-        while self.positions[index] < part.part.len() {
-            let row = part.part.sorted_row(self.positions[index])?;
-            if !part.dead.contains(row) {
-                return Ok(Some(Place { part: index, row }));
-            }
-            self.positions[index] += 1;
-        }
-        Ok(None)
+        Ok(Self { snapshot, wanted, options, cursors, left, failed: false })
     }
 
     fn batch(&mut self) -> Result<Option<Records>> {
-        let mut heads = Vec::new();
-        for index in 0..self.positions.len() {
-            if let Some(place) = self.head(index)? {
-                heads.push((self.id(place)?, place));
+        let view = self.snapshot.view.clone();
+        let parts: Vec<&Arc<PartView>> = view.parts().collect();
+        let mut heads = BinaryHeap::new();
+        for (index, cursor) in self.cursors.iter_mut().enumerate() {
+            if let Some(row) = cursor.head(parts[index])? {
+                heads.push(Reverse((parts[index].part.id(row)?, Place { part: index, row })));
             }
         }
         let mut ids = Vec::new();
         let mut places = Vec::new();
         while ids.len() < self.options.batch_rows.min(self.left) {
-            let smallest = heads.iter().enumerate().min_by(|a, b| a.1.0.cmp(&b.1.0));
-            let Some((slot, _)) = smallest else { break };
-            let (id, place) = heads[slot].clone();
+            let Some(Reverse((id, place))) = heads.pop() else { break };
             ids.push(id);
             places.push(place);
-            self.positions[place.part] += 1;
-            match self.head(place.part)? {
-                Some(next) => heads[slot] = (self.id(next)?, next),
-                None => drop(heads.swap_remove(slot)),
+            let (part, cursor) = (parts[place.part], &mut self.cursors[place.part]);
+            cursor.ahead.pop_front();
+            if let Some(row) = cursor.head(part)? {
+                heads.push(Reverse((part.part.id(row)?, Place { part: place.part, row })));
             }
         }
         if ids.is_empty() {
             return Ok(None);
         }
         self.left -= ids.len();
-        let view = &self.snapshot.view;
         let vectors =
             self.options.fields.wants_vectors().then(|| view.vectors(&places)).transpose()?;
         let attributes = view.attributes(&places, &self.wanted)?;
         Ok(Some(Records { ids, vectors, attributes }))
-    }
-
-    fn id(&self, place: Place) -> Result<Id> {
-        match self.snapshot.view.parts().nth(place.part) {
-            Some(part) => Ok(part.part.id(place.row)?),
-            None => unreachable!("a place names a part of its own view"),
-        }
     }
 }
 

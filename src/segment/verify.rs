@@ -11,6 +11,12 @@ use crate::index::hnsw;
 use crate::types::Row;
 
 impl Segment {
+    /// Reads every byte of both files and checks it against the checksums.
+    pub(crate) fn verify_checksums(&self) -> Result<()> {
+        self.core.container.verify()?;
+        self.attributes.as_ref().map_or(Ok(()), |attributes| attributes.verify_checksums())
+    }
+
     /// Reads and checks everything: checksums, ids, tables, norms, graph, attributes. No two rows
     /// outside `dead` may have the same id.
     pub(crate) fn verify(&self, dead: &RowSet) -> Result<()> {

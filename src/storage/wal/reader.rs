@@ -20,6 +20,7 @@ pub(crate) struct WalReader {
     identity: WalIdentity,
     /// Salt, once the header is there.
     salt: Option<u64>,
+    first_seq: Option<u64>,
     /// Checksum of the frame before `position`.
     chain: u32,
     /// Sequence number of the frame before.
@@ -51,6 +52,7 @@ impl WalReader {
             path: path.into(),
             identity,
             salt: None,
+            first_seq: None,
             chain: 0,
             seq: 0,
             position: u64::from(HEADER_BYTES),
@@ -58,6 +60,11 @@ impl WalReader {
         };
         reader.read_header()?;
         Ok(reader)
+    }
+
+    /// Sequence number at which the log begins; `None` while its header is not whole.
+    pub(crate) fn first_seq(&self) -> Option<u64> {
+        self.first_seq
     }
 
     /// Next whole valid frame; `None` at the end of what has been written so far (a torn tail
@@ -117,6 +124,7 @@ impl WalReader {
         }
         self.chain = header.crc.get();
         self.salt = Some(header.salt.get());
+        self.first_seq = Some(header.first_seq.get());
         Ok(self.salt)
     }
 

@@ -20,7 +20,7 @@ fn disk() -> (FaultDisk, Arc<dyn Disk>) {
 }
 
 fn create(disk: &Arc<dyn Disk>) -> WalWriter {
-    WalWriter::create(disk, Path::new(PATH), IDENTITY).unwrap()
+    WalWriter::create(disk, Path::new(PATH), IDENTITY, 1).unwrap()
 }
 
 fn open(disk: &Arc<dyn Disk>) -> Result<WalReader> {
@@ -252,7 +252,7 @@ fn a_crash_while_a_log_is_created_leaves_none_or_an_empty_one() {
     for at in 0..4 {
         let (fault, disk) = disk();
         fault.plan(Some(Fault::PowerCut { at }));
-        assert!(WalWriter::create(&disk, Path::new(PATH), IDENTITY).is_err());
+        assert!(WalWriter::create(&disk, Path::new(PATH), IDENTITY, 1).is_err());
         for seed in 0..100 {
             let image: Arc<dyn Disk> = Arc::new(fault.crash_image(seed));
             match read_all(&image) {
