@@ -6,4 +6,6 @@
     reason = "the lints spare test functions, not the helpers of a test crate"
 )]
 
+mod common;
+mod lifecycle;
 mod tidy;
