@@ -99,15 +99,10 @@ impl WalReader {
             _ => return Err(corrupt("it does not match its checksum".into())),
         };
         if header.magic != MAGIC {
-            return Err(corrupt(
-                "the file does not begin like a nearfield log".into(),
-            ));
+            return Err(corrupt("the file does not begin like a nearfield log".into()));
         }
         header.features.check(&self.path, HEADER_BYTES)?;
-        let found = WalIdentity {
-            store: header.store.get(),
-            number: header.number.get(),
-        };
+        let found = WalIdentity { store: header.store.get(), number: header.number.get() };
         if found != self.identity {
             return Err(corrupt(format!(
                 "this is log {} of store {:032x}, expected log {} of store {:032x}: \
@@ -133,10 +128,7 @@ impl WalReader {
             return Ok(None);
         }
         self.load(offset, header.stride())?;
-        let body = self
-            .window
-            .at(offset, header.stride())
-            .map(|frame| &frame[FRAME_BYTES..]);
+        let body = self.window.at(offset, header.stride()).map(|frame| &frame[FRAME_BYTES..]);
         let Some(body) = body.filter(|body| crc32c::crc32c(body) == header.payload_crc.get())
         else {
             return Ok(None);
@@ -175,23 +167,14 @@ impl WalReader {
     /// those are.
     fn load(&mut self, offset: u64, len: usize) -> Result<usize> {
         if self.window.at(offset, len).is_none() {
-            let bytes = self
-                .disk
-                .read_range(&self.path, offset, len.max(READ_BYTES) as u64);
+            let bytes = self.disk.read_range(&self.path, offset, len.max(READ_BYTES) as u64);
             let bytes = bytes.map_err(|error| Error::io("read", &self.path, error))?;
-            self.window = Window {
-                start: offset,
-                bytes,
-            };
+            self.window = Window { start: offset, bytes };
         }
         Ok(self.window.bytes.len().min(len))
     }
 
     fn corrupt(&self, reason: &str) -> Error {
-        Error::corrupt(
-            &self.path,
-            format!("frame at offset {}", self.position),
-            reason,
-        )
+        Error::corrupt(&self.path, format!("frame at offset {}", self.position), reason)
     }
 }

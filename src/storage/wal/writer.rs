@@ -41,8 +41,7 @@ impl WalWriter {
         let header = Header::new(identity);
         file.append(header.as_bytes()).map_err(io("write"))?;
         file.sync().map_err(io("sync"))?;
-        disk.sync_dir(directory_of(path))
-            .map_err(io("sync the directory of"))?;
+        disk.sync_dir(directory_of(path)).map_err(io("sync the directory of"))?;
         Ok(Self {
             path: path.into(),
             file,
@@ -136,9 +135,7 @@ impl WalWriter {
     }
 
     fn check_alive(&self) -> Result<()> {
-        self.failure
-            .clone()
-            .map_or(Ok(()), |failure| Err(Error::Poisoned(failure)))
+        self.failure.clone().map_or(Ok(()), |failure| Err(Error::Poisoned(failure)))
     }
 
     fn fail(&mut self, error: Error) -> Error {
