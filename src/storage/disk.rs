@@ -53,6 +53,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes a file durable that another handle has appended to.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes an exclusive lock on a file, created if absent; `None` when another process or
@@ -87,7 +89,7 @@ impl Disk for OsDisk {
         let mut file = File::open(path)?;
         let present = file.metadata()?.len().saturating_sub(offset).min(len);
         let mut bytes = Vec::with_capacity(usize::try_from(present).unwrap_or(0));
-        if len > 0 {
+        if present > 0 {
             file.seek(SeekFrom::Start(offset))?;
             file.take(len).read_to_end(&mut bytes)?;
         }
@@ -135,6 +137,11 @@ impl Disk for OsDisk {
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         fs::remove_dir(path)
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        // Windows syncs only what may be written.
+        OpenOptions::new().append(true).open(path)?.sync_data()
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -205,6 +212,9 @@ mod tests {
         assert_eq!(OsDisk.read(&path, 6).unwrap(), b"world");
         assert_eq!(OsDisk.read_range(&path, 6, 3).unwrap(), b"wor");
         assert!(OsDisk.read(&path, 600).unwrap().is_empty());
+        assert!(OsDisk.read(&path, u64::MAX).unwrap().is_empty());
+        OsDisk.sync_file(&path).unwrap();
+        assert_eq!(OsDisk.read(&path, 0).unwrap(), b"hello world");
         let taken = OsDisk.create(&path).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
     }

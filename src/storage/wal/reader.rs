@@ -20,10 +20,9 @@ pub(crate) struct WalReader {
     identity: WalIdentity,
     /// Salt, once the header is there.
     salt: Option<u64>,
+    first_seq: Option<u64>,
     /// Checksum of the frame before `position`.
     chain: u32,
-    /// Sequence number of the frame before.
-    seq: u64,
     position: u64,
     window: Window,
 }
@@ -51,13 +50,19 @@ impl WalReader {
             path: path.into(),
             identity,
             salt: None,
+            first_seq: None,
             chain: 0,
-            seq: 0,
             position: u64::from(HEADER_BYTES),
             window: Window::default(),
         };
         reader.read_header()?;
         Ok(reader)
+    }
+
+    /// Sequence number that the first frame has or will have; `None` while the header is not
+    /// whole, and then there is no frame either.
+    pub(crate) fn first_seq(&self) -> Option<u64> {
+        self.first_seq
     }
 
     /// Next whole valid frame; `None` at the end of what has been written so far (a torn tail
@@ -111,6 +116,7 @@ impl WalReader {
             )));
         }
         self.chain = header.crc.get();
+        self.first_seq = Some(header.first_seq.get());
         self.salt = Some(header.salt.get());
         Ok(self.salt)
     }
@@ -123,7 +129,7 @@ impl WalReader {
         let Some(header) = header.and_then(|bytes| FrameHeader::read_from_bytes(bytes).ok()) else {
             return Ok(None);
         };
-        let follows = header.previous.get() == self.chain && header.seq.get() >= self.seq;
+        let follows = header.previous.get() == self.chain;
         if !header.is_authentic(salt, offset) || !follows {
             return Ok(None);
         }
@@ -139,7 +145,6 @@ impl WalReader {
             payload: body[..header.len.get() as usize].to_vec(),
         };
         self.chain = header.crc.get();
-        self.seq = frame.seq;
         self.position = offset + header.stride() as u64;
         Ok(Some(frame))
     }

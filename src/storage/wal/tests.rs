@@ -17,7 +17,7 @@ fn disk() -> (FaultDisk, Arc<dyn Disk>) {
 }
 
 fn create(disk: &Arc<dyn Disk>) -> WalWriter {
-    WalWriter::create(disk, Path::new(PATH), IDENTITY).unwrap()
+    WalWriter::create(disk, Path::new(PATH), IDENTITY, 1).unwrap()
 }
 
 fn open(disk: &Arc<dyn Disk>) -> Result<WalReader> {
@@ -64,6 +64,7 @@ fn synced(n: u64) -> (FaultDisk, Arc<dyn Disk>, Vec<u64>) {
 #[test]
 fn frames_are_read_back_in_order() {
     let (_, disk, _) = synced(40);
+    assert_eq!(open(&disk).unwrap().first_seq(), Some(1));
     assert!(read_all(&disk).unwrap().into_iter().eq(1..=40));
 }
 
@@ -157,7 +158,7 @@ fn a_marker_after_the_last_sync_shows_damage_to_the_last_frame() {
     writer.sync().unwrap();
     fault.edit(Path::new(PATH), |file| file[end - 1] ^= 1).unwrap();
     let error = read_all(&disk).unwrap_err().to_string();
-    assert!(error.contains("frame at offset 80"), "{error}");
+    assert!(error.contains("frame at offset 88"), "{error}");
 }
 
 #[test]
@@ -225,7 +226,7 @@ fn a_crash_while_a_log_is_created_leaves_none_or_an_empty_one() {
     for at in 0..4 {
         let (fault, disk) = disk();
         fault.plan(Some(Fault::PowerCut { at }));
-        assert!(WalWriter::create(&disk, Path::new(PATH), IDENTITY).is_err());
+        assert!(WalWriter::create(&disk, Path::new(PATH), IDENTITY, 1).is_err());
         for seed in 0..100 {
             let image: Arc<dyn Disk> = Arc::new(fault.crash_image(seed));
             match read_all(&image) {
@@ -313,8 +314,8 @@ fn a_log_of_another_store_or_number_is_refused() {
     fault
         .edit(Path::new(PATH), |file| {
             file[32] = 1;
-            let crc = crc32c::crc32c(&file[..76]);
-            file[76..80].copy_from_slice(&crc.to_le_bytes());
+            let crc = crc32c::crc32c(&file[..84]);
+            file[84..88].copy_from_slice(&crc.to_le_bytes());
         })
         .unwrap();
     assert!(matches!(open(&disk), Err(Error::Incompatible { .. })));

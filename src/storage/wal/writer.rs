@@ -35,10 +35,16 @@ pub(crate) struct WalWriter {
 
 impl WalWriter {
     /// Creates the file with its header and a fresh salt, and syncs file and directory.
-    pub(crate) fn create(disk: &Arc<dyn Disk>, path: &Path, identity: WalIdentity) -> Result<Self> {
+    /// `first_seq` is the sequence number that its first frame will have.
+    pub(crate) fn create(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        identity: WalIdentity,
+        first_seq: u64,
+    ) -> Result<Self> {
         let io = |action| move |error| Error::io(action, path, error);
         let mut file = disk.create(path).map_err(io("create"))?;
-        let header = Header::new(identity);
+        let header = Header::new(identity, first_seq);
         file.append(header.as_bytes()).map_err(io("write"))?;
         file.sync().map_err(io("sync"))?;
         disk.sync_dir(directory_of(path)).map_err(io("sync the directory of"))?;
@@ -126,6 +132,11 @@ impl WalWriter {
     /// Bytes of the file and the buffer.
     pub(crate) fn len(&self) -> u64 {
         self.flushed + self.buffer.len() as u64
+    }
+
+    /// Path of the file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Forgets buffered frames that were not flushed.
