@@ -42,6 +42,23 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 mod tests {
     use super::random;
 
+    /// Asserts that a table of format.md, found by its heading, gives each field at its offset.
+    pub(super) fn assert_documented(heading: &str, fields: &[(usize, &str)]) {
+        let page = include_str!("../../docs/format.md");
+        let (_, part) = page.split_once(&format!("\n{heading}\n")).expect(heading);
+        let table: Vec<&str> = part
+            .lines()
+            .skip_while(|line| !line.starts_with('|'))
+            .take_while(|line| line.starts_with('|'))
+            .skip(2)
+            .collect();
+        for (row, (offset, name)) in table.iter().zip(fields) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            assert_eq!((cells[1], cells[3]), (offset.to_string().as_str(), *name), "{heading}");
+        }
+        assert!(table.len() >= fields.len(), "{heading}");
+    }
+
     #[test]
     fn random_numbers_differ() {
         let numbers: std::collections::HashSet<u64> = (0..1000).map(|_| random()).collect();

@@ -55,6 +55,52 @@ fn replace(disk: &FaultDisk, bytes: &[u8]) {
 }
 
 #[test]
+fn the_format_page_gives_the_structures_as_they_are() {
+    use std::mem::offset_of;
+
+    use super::layout::{Entry, Header};
+    use crate::storage::tests::assert_documented;
+    assert_documented(
+        "### Header",
+        &[
+            (offset_of!(Header, magic), "magic"),
+            (offset_of!(Header, features), "version and features"),
+            (offset_of!(Header, store), "store"),
+            (offset_of!(Header, segment), "segment"),
+            (offset_of!(Header, generation), "generation"),
+            (offset_of!(Header, kind), "kind"),
+            (offset_of!(Header, reserved), "reserved"),
+            (offset_of!(Header, crc), "checksum"),
+        ],
+    );
+    assert_documented(
+        "### Section table",
+        &[
+            (offset_of!(Entry, tag), "tag"),
+            (offset_of!(Entry, field), "field"),
+            (offset_of!(Entry, reserved), "reserved"),
+            (offset_of!(Entry, offset), "offset"),
+            (offset_of!(Entry, len), "length"),
+            (offset_of!(Entry, crcs_offset), "checksums"),
+            (offset_of!(Entry, crcs_digest), "digest"),
+        ],
+    );
+    assert_documented(
+        "### Footer",
+        &[
+            (offset_of!(Footer, table_offset), "table"),
+            (offset_of!(Footer, file_len), "length"),
+            (offset_of!(Footer, digest), "digest"),
+            (offset_of!(Footer, count), "entries"),
+            (offset_of!(Footer, version), "format version"),
+            (offset_of!(Footer, reserved), "reserved"),
+            (offset_of!(Footer, crc), "checksum"),
+            (offset_of!(Footer, magic), "magic"),
+        ],
+    );
+}
+
+#[test]
 fn what_was_written_is_read_back_from_disk_and_memory() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.nfs");

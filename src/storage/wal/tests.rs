@@ -62,6 +62,39 @@ fn synced(n: u64) -> (FaultDisk, Arc<dyn Disk>, Vec<u64>) {
 }
 
 #[test]
+fn the_format_page_gives_the_structures_as_they_are() {
+    use std::mem::offset_of;
+
+    use crate::storage::tests::assert_documented;
+    assert_documented(
+        "### Header of a log",
+        &[
+            (offset_of!(Header, magic), "magic"),
+            (offset_of!(Header, features), "version and features"),
+            (offset_of!(Header, store), "store"),
+            (offset_of!(Header, number), "number"),
+            (offset_of!(Header, first_seq), "first"),
+            (offset_of!(Header, salt), "salt"),
+            (offset_of!(Header, reserved), "reserved"),
+            (offset_of!(Header, crc), "checksum"),
+        ],
+    );
+    assert_documented(
+        "### Frame",
+        &[
+            (offset_of!(FrameHeader, salt), "salt"),
+            (offset_of!(FrameHeader, seq), "sequence"),
+            (offset_of!(FrameHeader, durable), "durable"),
+            (offset_of!(FrameHeader, synced), "synced"),
+            (offset_of!(FrameHeader, len), "length"),
+            (offset_of!(FrameHeader, payload_crc), "payload checksum"),
+            (offset_of!(FrameHeader, previous), "previous"),
+            (offset_of!(FrameHeader, crc), "checksum"),
+        ],
+    );
+}
+
+#[test]
 fn frames_are_read_back_in_order() {
     let (_, disk, _) = synced(40);
     assert_eq!(open(&disk).unwrap().first_seq(), Some(1));
