@@ -110,7 +110,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// The handle was used in a forked child.
-    #[error("this handle was opened before fork by process {0}; open the database again in the child")]
+    #[error(
+        "this handle was opened before fork by process {0}; open the database again in the child"
+    )]
     Forked(u32),
     /// The caller's callback or token asked to stop.
     #[error("cancelled; nothing of this operation was stored")]
@@ -141,7 +143,11 @@ impl Error {
                 Self::Full { path: path.into() }
             }
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(path.display().to_string()),
-            _ => Self::Io { action, path: path.into(), source },
+            _ => Self::Io {
+                action,
+                path: path.into(),
+                source,
+            },
         }
     }
 
@@ -150,7 +156,11 @@ impl Error {
         section: impl Into<String>,
         reason: impl Into<String>,
     ) -> Self {
-        Self::Corrupt { file: file.into(), section: section.into(), reason: reason.into() }
+        Self::Corrupt {
+            file: file.into(),
+            section: section.into(),
+            reason: reason.into(),
+        }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -158,6 +168,9 @@ impl Error {
     }
 
     pub(crate) fn not_found(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::NotFound { what: what.into(), hint: hint.into() }
+        Self::NotFound {
+            what: what.into(),
+            hint: hint.into(),
+        }
     }
 }

@@ -94,7 +94,11 @@ impl VectorType {
     #[must_use]
     pub(crate) fn stride(self, dimension: usize) -> usize {
         let bytes = self.row_bytes(dimension);
-        if bytes >= 64 { bytes.next_multiple_of(64) } else { bytes.next_power_of_two().max(4) }
+        if bytes >= 64 {
+            bytes.next_multiple_of(64)
+        } else {
+            bytes.next_power_of_two().max(4)
+        }
     }
 }
 
@@ -388,4 +392,16 @@ impl fmt::Display for DataType {
             Self::ListUtf8 => "list_utf8",
         })
     }
+}
+
+/// One attribute column. Every column is nullable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name, unique in the collection.
+    pub name: String,
+    /// Its type.
+    pub data_type: DataType,
+    /// Whether it is declared as text to be searched by words (only [`DataType::Utf8`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub text: bool,
 }

@@ -53,7 +53,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
-    /// Makes a file durable that another handle has appended to.
+    /// Makes the bytes of a file durable that was appended to earlier, perhaps by another process.
     fn sync_file(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
@@ -141,7 +141,7 @@ impl Disk for OsDisk {
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {
         // Windows syncs only what may be written.
-        OpenOptions::new().append(true).open(path)?.sync_data()
+        OpenOptions::new().read(true).write(cfg!(windows)).open(path)?.sync_data()
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

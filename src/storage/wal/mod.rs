@@ -47,6 +47,7 @@ struct Header {
     features: Features,
     store: U128,
     number: U64,
+    /// Sequence number that the first frame will have: later frames of the log before are void.
     first_seq: U64,
     salt: U64,
     reserved: U32,

@@ -1,0 +1,267 @@
+//! Between the user's numbers and stored rows: checks, rounding, norms.
+//!
+//! Every element is checked to be finite here, once, so that nothing below meets a NaN.
+
+use half::f16;
+use zerocopy::IntoBytes;
+
+use crate::bytes::{AlignedBytes, view};
+use crate::codec::full::{Query, Space};
+use crate::error::{Error, Result};
+use crate::types::{Metric, VectorType, Vectors};
+
+const FINITE: &str = "only finite numbers can be stored and compared";
+const FITS_F16: &str = "vectors stored as f16 take numbers between -65504 and 65504";
+const FITS_U8: &str = "vectors stored as u8 take whole numbers from 0 to 255";
+
+/// Converts the row-major `vectors` of `rows` rows to stored bytes: strided, padded with zeros;
+/// and 1/‖x‖ of each stored row for cosine (empty for other metrics).
+///
+/// f32 becomes f16 by rounding to nearest; what overflows is refused, as is anything but a whole
+/// number from 0 to 255 for u8. The other conversions are exact.
+pub(crate) fn encode_rows(
+    space: Space,
+    vectors: &Vectors<'_>,
+    rows: usize,
+) -> Result<(AlignedBytes, Vec<f32>)> {
+    check_length(space, vectors, rows)?;
+    let stride = space.stride();
+    let row_bytes = space.vector_type.row_bytes(space.dimension);
+    let total = stride.checked_mul(rows).ok_or_else(|| {
+        Error::invalid(format!(
+            "{rows} rows of {stride} bytes are too many; split the batch"
+        ))
+    })?;
+    let mut bytes = AlignedBytes::zeroed(total);
+    let mut inverse_norms = Vec::new();
+    for (row, out) in bytes.as_mut_slice().chunks_exact_mut(stride).enumerate() {
+        encode_row(space, vectors, row, &mut out[..row_bytes])?;
+        if space.metric == Metric::Cosine {
+            inverse_norms.push(inverse_norm(space, out));
+        }
+    }
+    Ok((bytes, inverse_norms))
+}
+
+/// The elements of a stored row as f32, exactly, into the `dimension` numbers of `out`.
+pub(crate) fn decode_row(space: Space, row: &[u8], out: &mut [f32]) {
+    let row = &row[..space.vector_type.row_bytes(space.dimension)];
+    match space.vector_type {
+        VectorType::F16 => widen(view::<f16>(row), out, f16::to_f32),
+        VectorType::U8 => widen(row, out, f32::from),
+        _ => widen(view::<f32>(row), out, |x| x),
+    }
+}
+
+/// Stored rows from unpadded elements, as a log keeps them; `None` when one of them is not finite.
+/// Also their inverse norms, as [`encode_rows`].
+pub(crate) fn pack_rows(space: Space, elements: &[u8]) -> Option<(AlignedBytes, Vec<f32>)> {
+    let (stride, row_bytes) = (space.stride(), space.vector_type.row_bytes(space.dimension));
+    let rows = elements.len() / row_bytes;
+    let mut bytes = AlignedBytes::zeroed(stride.checked_mul(rows)?);
+    let mut inverse_norms = Vec::new();
+    let stored = bytes.as_mut_slice().chunks_exact_mut(stride);
+    for (elements, out) in elements.chunks_exact(row_bytes).zip(stored) {
+        out[..row_bytes].copy_from_slice(elements);
+        let finite = match space.vector_type {
+            VectorType::F16 => view::<f16>(&out[..row_bytes]).iter().all(|x| x.is_finite()),
+            VectorType::F32 => view::<f32>(&out[..row_bytes]).iter().all(|x| x.is_finite()),
+            _ => true,
+        };
+        if !finite {
+            return None;
+        }
+        if space.metric == Metric::Cosine {
+            inverse_norms.push(inverse_norm(space, out));
+        }
+    }
+    Some((bytes, inverse_norms))
+}
+
+/// The elements of stored rows, row-major, in their stored type.
+pub(crate) fn unpack_rows(space: Space, rows: &[&[u8]]) -> Vectors<'static> {
+    let row_bytes = space.vector_type.row_bytes(space.dimension);
+    let elements = rows.iter().map(|row| &row[..row_bytes]);
+    match space.vector_type {
+        VectorType::F16 => elements.flat_map(view::<f16>).copied().collect::<Vec<_>>().into(),
+        VectorType::U8 => elements.flatten().copied().collect::<Vec<u8>>().into(),
+        _ => elements.flat_map(view::<f32>).copied().collect::<Vec<_>>().into(),
+    }
+}
+
+/// Queries from row-major vectors. Any finite numbers may ask, whatever the stored type.
+pub(crate) fn prepare_query(space: Space, vectors: &Vectors<'_>) -> Result<Vec<Query>> {
+    if vectors.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = (vectors.len() / space.dimension).max(1);
+    check_length(space, vectors, rows)?;
+    let mut values = vec![0.0; space.dimension];
+    (0..rows)
+        .map(|row| {
+            let range = row * space.dimension..(row + 1) * space.dimension;
+            match vectors {
+                Vectors::F32(all) => values.copy_from_slice(&all[range]),
+                Vectors::F16(all) => widen(&all[range], &mut values, f16::to_f32),
+                Vectors::U8(all) => widen(&all[range], &mut values, f32::from),
+            }
+            check_finite(&values, row)?;
+            Ok(Query::new(space, &values))
+        })
+        .collect()
+}
+
+/// 1/‖x‖ of a stored row, 0 for a zero vector; accumulated in f64. Held at `f32::MAX` for vectors
+/// so short that it would overflow.
+pub(crate) fn inverse_norm(space: Space, row: &[u8]) -> f32 {
+    let squares = match space.vector_type {
+        VectorType::F16 => sum_of_squares(view::<f16>(row), f16::to_f32),
+        VectorType::U8 => sum_of_squares(row, f32::from),
+        _ => sum_of_squares(view::<f32>(row), |x| x),
+    };
+    if squares == 0.0 {
+        return 0.0;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
+    let inverse = (1.0 / squares.sqrt()) as f32;
+    inverse.min(f32::MAX)
+}
+
+/// A number as a byte, when it is one.
+pub(super) fn to_byte(value: f32) -> Option<u8> {
+    if !(0.0..=255.0).contains(&value) || value.fract() != 0.0 {
+        return None;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be a whole number from 0 to 255"
+    )]
+    let byte = value as u8;
+    Some(byte)
+}
+
+fn check_length(space: Space, vectors: &Vectors<'_>, rows: usize) -> Result<()> {
+    let (len, expected) = (vectors.len(), space.dimension);
+    if rows.checked_mul(expected) == Some(len) {
+        return Ok(());
+    }
+    let mismatch = |row, given| {
+        Err(Error::DimensionMismatch {
+            expected,
+            given,
+            row,
+        })
+    };
+    match len.checked_div(rows) {
+        Some(given) if given * rows == len => mismatch(0, given),
+        _ => {
+            let row = (len / expected).min(rows.saturating_sub(1));
+            mismatch(row, len - row * expected)
+        }
+    }
+}
+
+fn check_finite(values: &[f32], row: usize) -> Result<()> {
+    // Without a branch a number, so that the usual case is one vectorised pass.
+    let all = values.iter().fold(true, |all, x| all & x.is_finite());
+    if all {
+        return Ok(());
+    }
+    let column = values.iter().position(|x| !x.is_finite()).unwrap_or(0);
+    Err(Error::InvalidVector {
+        row,
+        column,
+        value: values[column],
+        expected: FINITE,
+    })
+}
+
+/// Row `row` of `vectors` into `out`, `dimension` elements long.
+fn encode_row(space: Space, vectors: &Vectors<'_>, row: usize, out: &mut [u8]) -> Result<()> {
+    let range = row * space.dimension..(row + 1) * space.dimension;
+    match (vectors, space.vector_type) {
+        (Vectors::F32(all), VectorType::F32) => {
+            check_finite(&all[range.clone()], row)?;
+            out.copy_from_slice(all[range].as_bytes());
+        }
+        (Vectors::F16(all), VectorType::F16) => {
+            let values = &all[range];
+            if let Some(column) = values.iter().position(|x| !x.is_finite()) {
+                let value = values[column].to_f32();
+                return Err(Error::InvalidVector {
+                    row,
+                    column,
+                    value,
+                    expected: FINITE,
+                });
+            }
+            out.copy_from_slice(values.as_bytes());
+        }
+        (Vectors::U8(all), VectorType::U8) => out.copy_from_slice(&all[range]),
+        (Vectors::F32(all), _) => encode_values(space, all[range].iter().copied(), row, out)?,
+        (Vectors::F16(all), _) => {
+            encode_values(space, all[range].iter().map(|x| x.to_f32()), row, out)?;
+        }
+        (Vectors::U8(all), _) => {
+            encode_values(space, all[range].iter().map(|&x| f32::from(x)), row, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// Converts and stores number by number.
+fn encode_values(
+    space: Space,
+    values: impl Iterator<Item = f32>,
+    row: usize,
+    out: &mut [u8],
+) -> Result<()> {
+    let size = space.vector_type.row_bytes(1);
+    for (column, (value, out)) in values.zip(out.chunks_exact_mut(size)).enumerate() {
+        let invalid = |expected| {
+            Err(Error::InvalidVector {
+                row,
+                column,
+                value,
+                expected,
+            })
+        };
+        if !value.is_finite() {
+            return invalid(FINITE);
+        }
+        match space.vector_type {
+            VectorType::F16 => {
+                let half = f16::from_f32(value);
+                if !half.is_finite() {
+                    return invalid(FITS_F16);
+                }
+                out.copy_from_slice(&half.to_le_bytes());
+            }
+            VectorType::U8 => match to_byte(value) {
+                Some(byte) => out[0] = byte,
+                None => return invalid(FITS_U8),
+            },
+            _ => out.copy_from_slice(&value.to_le_bytes()),
+        }
+    }
+    Ok(())
+}
+
+fn widen<T: Copy>(values: &[T], out: &mut [f32], to_f32: impl Fn(T) -> f32) {
+    for (out, &value) in out.iter_mut().zip(values) {
+        *out = to_f32(value);
+    }
+}
+
+/// Eight sums, so that the additions do not wait for each other.
+fn sum_of_squares<T: Copy>(values: &[T], to_f32: impl Fn(T) -> f32) -> f64 {
+    let mut sums = [0.0_f64; 8];
+    for block in values.chunks(8) {
+        for (sum, &value) in sums.iter_mut().zip(block) {
+            let value = f64::from(to_f32(value));
+            *sum += value * value;
+        }
+    }
+    sums.iter().sum()
+}

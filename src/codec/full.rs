@@ -1,0 +1,520 @@
+//! Full-precision vectors: rows of f32, f16 or u8 at a fixed stride, compared exactly as stored.
+//!
+//! ```text
+//! vectors        row i at i × stride: dimension elements, then zero bytes up to the stride
+//! inverse norms  row i at i × 4: 1/‖x‖ as f32, 0 for a zero vector (cosine only, else empty)
+//! ```
+//! Distances: L2 `Σ (qᵢ − xᵢ)²`; dot `−Σ qᵢ xᵢ`; cosine `1 − Σ qᵢ xᵢ · 1/‖q‖ · 1/‖x‖`, at least 0,
+//! and 1 when either vector is zero. A distance that overflows is infinite, and one that cannot be
+//! told (∞ − ∞, or damaged bytes) is +∞, so that distances always order. Padding takes part in the
+//! sums, where zeros change nothing, which spares the kernels their tails.
+
+use std::marker::PhantomData;
+
+use half::f16;
+use zerocopy::IntoBytes;
+
+use crate::bytes::{AlignedBytes, Guard, Guarded, view};
+use crate::codec::{Pairs, PairsOp, Scorer, ScorerOp};
+use crate::kernel::{self, Element, Isa, Kernel};
+use crate::types::{Metric, Row, VectorType};
+
+pub(crate) use crate::codec::convert::{
+    decode_row, encode_rows, inverse_norm, pack_rows, prepare_query, unpack_rows,
+};
+
+/// How the vectors of a collection are laid out and compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Space {
+    pub(crate) dimension: usize,
+    pub(crate) vector_type: VectorType,
+    pub(crate) metric: Metric,
+}
+
+impl Space {
+    /// Bytes from one stored row to the next.
+    pub(crate) fn stride(self) -> usize {
+        self.vector_type.stride(self.dimension)
+    }
+
+    /// Elements of a row with its padding.
+    fn lanes(self) -> usize {
+        self.stride() / self.vector_type.row_bytes(1)
+    }
+}
+
+/// A query made ready: its elements in the forms that the kernels take.
+#[derive(Clone, Debug)]
+pub(crate) struct Query {
+    space: Space,
+    /// f32 elements, zero-padded like a row; of length 1 (or 0) for cosine.
+    floats: AlignedBytes,
+    /// The elements as bytes, padded like a row, where rows are bytes too and it is exact.
+    whole: Option<AlignedBytes>,
+    /// 1/‖query‖, what `whole` lacks to be of length 1 for cosine.
+    inverse_norm: f32,
+}
+
+impl Query {
+    /// Takes `dimension` finite numbers (checked by [`prepare_query`] for those of a user).
+    pub(crate) fn new(space: Space, values: &[f32]) -> Self {
+        assert_eq!(
+            values.len(),
+            space.dimension,
+            "a query has the dimension of its space"
+        );
+        let norm = values
+            .iter()
+            .map(|&x| f64::from(x) * f64::from(x))
+            .sum::<f64>()
+            .sqrt();
+        let cosine = space.metric == Metric::Cosine;
+        let mut padded = vec![0.0_f32; space.lanes()];
+        for (lane, &value) in padded.iter_mut().zip(values) {
+            *lane = if cosine {
+                narrow(f64::from(value) / norm.max(f64::MIN_POSITIVE))
+            } else {
+                value
+            };
+        }
+        let whole = (space.vector_type == VectorType::U8).then(|| whole_bytes(values, space));
+        Self {
+            space,
+            floats: AlignedBytes::from_slice(padded.as_bytes()),
+            whole: whole.flatten(),
+            inverse_norm: if norm > 0.0 { narrow(1.0 / norm) } else { 0.0 },
+        }
+    }
+
+    pub(crate) fn space(&self) -> Space {
+        self.space
+    }
+}
+
+/// The query as bytes like those of a row, when it holds nothing else.
+fn whole_bytes(values: &[f32], space: Space) -> Option<AlignedBytes> {
+    let mut bytes = AlignedBytes::zeroed(space.stride());
+    for (byte, &value) in bytes.as_mut_slice().iter_mut().zip(values) {
+        *byte = crate::codec::convert::to_byte(value)?;
+    }
+    Some(bytes)
+}
+
+#[inline(always)]
+fn narrow(value: f64) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
+    let narrow = value as f32;
+    narrow
+}
+
+/// Rows at a fixed stride, with 1/‖x‖ a row for cosine.
+#[derive(Debug)]
+pub(crate) struct Rows<'a, G> {
+    /// Row i at i × stride.
+    pub(crate) vectors: Guarded<'a, G>,
+    /// An f32 a row; empty unless the metric is cosine.
+    pub(crate) inverse_norms: Guarded<'a, G>,
+}
+
+impl<G> Clone for Rows<'_, G> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<G> Copy for Rows<'_, G> {}
+
+/// Runs `op` with the scorer of `query` over `rows`, inside the kernel root of `isa`.
+pub(crate) fn with_scorer<G: Guard, O: ScorerOp>(
+    isa: Isa,
+    query: &Query,
+    rows: Rows<'_, G>,
+    op: O,
+) -> O::Output {
+    let space = query.space;
+    if let Some(whole) = &query.whole {
+        let (query, scale) = (whole.as_slice(), query.inverse_norm);
+        return match space.metric {
+            Metric::L2 => enter(
+                isa,
+                Scan::<Bytes<true>, G, O>::new(space, query, scale, rows, op),
+            ),
+            _ => enter(
+                isa,
+                Scan::<Bytes<false>, G, O>::new(space, query, scale, rows, op),
+            ),
+        };
+    }
+    let floats = view::<f32>(query.floats.as_slice());
+    match space.vector_type {
+        VectorType::F16 => scan_floats::<f16, G, O>(isa, space, floats, rows, op),
+        VectorType::U8 => scan_floats::<u8, G, O>(isa, space, floats, rows, op),
+        _ => scan_floats::<f32, G, O>(isa, space, floats, rows, op),
+    }
+}
+
+fn scan_floats<E: Element, G: Guard, O: ScorerOp>(
+    isa: Isa,
+    space: Space,
+    query: &[f32],
+    rows: Rows<'_, G>,
+    op: O,
+) -> O::Output {
+    match space.metric {
+        Metric::L2 => enter(
+            isa,
+            Scan::<Floats<true, f32, E>, G, O>::new(space, query, 1.0, rows, op),
+        ),
+        _ => enter(
+            isa,
+            Scan::<Floats<false, f32, E>, G, O>::new(space, query, 1.0, rows, op),
+        ),
+    }
+}
+
+fn enter<F: Form, G: Guard, O: ScorerOp>(isa: Isa, scan: Scan<'_, F, G, O>) -> O::Output {
+    kernel::run(isa, scan)
+}
+
+/// Runs `op` with the pairs of `rows`, inside the kernel root of `isa`.
+pub(crate) fn with_pairs<G: Guard, O: PairsOp>(
+    isa: Isa,
+    space: Space,
+    rows: Rows<'_, G>,
+    op: O,
+) -> O::Output {
+    match (space.vector_type, space.metric) {
+        (VectorType::F16, Metric::L2) => kernel::run(
+            isa,
+            Compare::<Floats<true, f16, f16>, G, O>::new(space, rows, op),
+        ),
+        (VectorType::F16, _) => kernel::run(
+            isa,
+            Compare::<Floats<false, f16, f16>, G, O>::new(space, rows, op),
+        ),
+        (VectorType::U8, Metric::L2) => {
+            kernel::run(isa, Compare::<Bytes<true>, G, O>::new(space, rows, op))
+        }
+        (VectorType::U8, _) => {
+            kernel::run(isa, Compare::<Bytes<false>, G, O>::new(space, rows, op))
+        }
+        (_, Metric::L2) => kernel::run(
+            isa,
+            Compare::<Floats<true, f32, f32>, G, O>::new(space, rows, op),
+        ),
+        (_, _) => kernel::run(
+            isa,
+            Compare::<Floats<false, f32, f32>, G, O>::new(space, rows, op),
+        ),
+    }
+}
+
+/// Which kernel compares a query of one element type with rows of another.
+trait Form: Copy + Send + Sync {
+    type Query: Element;
+    type Row: Element;
+    const L2: bool;
+
+    fn raw<K: Kernel, const R: usize>(
+        kernel: K,
+        query: &[Self::Query],
+        rows: [&[Self::Row]; R],
+    ) -> [f32; R];
+}
+
+#[derive(Clone, Copy)]
+struct Floats<const L2: bool, Q, E>(PhantomData<(Q, E)>);
+
+impl<const L2: bool, Q: Element, E: Element> Form for Floats<L2, Q, E> {
+    type Query = Q;
+    type Row = E;
+    const L2: bool = L2;
+
+    #[inline(always)]
+    fn raw<K: Kernel, const R: usize>(kernel: K, query: &[Q], rows: [&[E]; R]) -> [f32; R] {
+        if L2 {
+            kernel.l2(query, rows)
+        } else {
+            kernel.dot(query, rows)
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Bytes<const L2: bool>;
+
+impl<const L2: bool> Form for Bytes<L2> {
+    type Query = u8;
+    type Row = u8;
+    const L2: bool = L2;
+
+    #[inline(always)]
+    fn raw<K: Kernel, const R: usize>(kernel: K, query: &[u8], rows: [&[u8]; R]) -> [f32; R] {
+        let exact = if L2 {
+            kernel.l2_bytes(query, rows)
+        } else {
+            kernel.dot_bytes(query, rows)
+        };
+        let mut out = [0.0; R];
+        for r in 0..R {
+            // Rounds above 2²⁴, the same on every path.
+            out[r] = exact[r] as f32;
+        }
+        out
+    }
+}
+
+/// The kernel op that makes a scorer and runs a scorer op.
+struct Scan<'a, F: Form, G, O> {
+    space: Space,
+    query: &'a [F::Query],
+    scale: f32,
+    rows: Rows<'a, G>,
+    op: O,
+}
+
+impl<'a, F: Form, G: Guard, O> Scan<'a, F, G, O> {
+    fn new(space: Space, query: &'a [F::Query], scale: f32, rows: Rows<'a, G>, op: O) -> Self {
+        Self {
+            space,
+            query,
+            scale,
+            rows,
+            op,
+        }
+    }
+}
+
+impl<F: Form, G: Guard, O: ScorerOp> kernel::Op for Scan<'_, F, G, O> {
+    type Output = O::Output;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> O::Output {
+        let table = Table::<K, F, G>::new(kernel, self.space, self.rows);
+        self.op.run(FullScorer {
+            table,
+            query: self.query,
+            scale: self.scale,
+        })
+    }
+}
+
+/// The kernel op that makes pairs and runs a pairs op.
+struct Compare<'a, F, G, O> {
+    space: Space,
+    rows: Rows<'a, G>,
+    op: O,
+    form: PhantomData<F>,
+}
+
+impl<'a, F: Form, G: Guard, O> Compare<'a, F, G, O> {
+    fn new(space: Space, rows: Rows<'a, G>, op: O) -> Self {
+        Self {
+            space,
+            rows,
+            op,
+            form: PhantomData,
+        }
+    }
+}
+
+impl<F: Form<Query = <F as Form>::Row>, G: Guard, O: PairsOp> kernel::Op for Compare<'_, F, G, O> {
+    type Output = O::Output;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> O::Output {
+        self.op
+            .run(Table::<K, F, G>::new(kernel, self.space, self.rows))
+    }
+}
+
+/// Rows as one kernel sees them.
+struct Table<'a, K, F, G> {
+    kernel: K,
+    rows: Rows<'a, G>,
+    stride: usize,
+    cosine: bool,
+    form: PhantomData<F>,
+}
+
+impl<K: Copy, F, G> Clone for Table<'_, K, F, G> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: Copy, F, G> Copy for Table<'_, K, F, G> {}
+
+impl<'a, K: Kernel, F: Form, G: Guard> Table<'a, K, F, G> {
+    #[inline(always)]
+    fn new(kernel: K, space: Space, rows: Rows<'a, G>) -> Self {
+        let cosine = space.metric == Metric::Cosine;
+        Self {
+            kernel,
+            rows,
+            stride: space.stride(),
+            cosine,
+            form: PhantomData,
+        }
+    }
+
+    #[inline(always)]
+    fn row<E: Element>(&self, row: Row) -> &'a [E] {
+        view(
+            self.rows
+                .vectors
+                .get(row as usize * self.stride, self.stride),
+        )
+    }
+
+    #[inline(always)]
+    fn inverse_norm(&self, row: Row) -> f32 {
+        f32::from_bits(self.rows.inverse_norms.u32_at(row as usize))
+    }
+}
+
+impl<'a, K: Kernel, F: Form<Query = <F as Form>::Row>, G: Guard> Pairs for Table<'a, K, F, G> {
+    type Scorer = FullScorer<'a, K, F, G>;
+
+    #[inline(always)]
+    fn scorer(self, row: Row) -> Self::Scorer {
+        let scale = if self.cosine {
+            self.inverse_norm(row)
+        } else {
+            1.0
+        };
+        FullScorer {
+            table: self,
+            query: self.row(row),
+            scale,
+        }
+    }
+}
+
+/// The scorer of a query over rows.
+struct FullScorer<'a, K, F: Form, G> {
+    table: Table<'a, K, F, G>,
+    query: &'a [F::Query],
+    /// Cosine: what the query's length lacks to 1.
+    scale: f32,
+}
+
+/// Rows scored at once, so that the query's lanes are loaded once for all of them.
+const BATCH: usize = 4;
+
+impl<K: Kernel, F: Form, G: Guard> FullScorer<'_, K, F, G> {
+    #[inline(always)]
+    fn score_rows<const R: usize>(&self, rows: [Row; R]) -> [f32; R] {
+        let mut slices: [&[F::Row]; R] = [&[]; R];
+        for r in 0..R {
+            slices[r] = self.table.row(rows[r]);
+        }
+        let raw = F::raw(self.table.kernel, self.query, slices);
+        let mut out = [0.0; R];
+        for r in 0..R {
+            out[r] = self.finish(raw[r], rows[r], slices[r]);
+        }
+        out
+    }
+
+    /// Turns what the kernel summed into a distance. `min` also turns NaN into +∞, and adding
+    /// zero turns −0 into 0.
+    #[inline(always)]
+    fn finish(&self, raw: f32, row: Row, elements: &[F::Row]) -> f32 {
+        if F::L2 {
+            return raw.min(f32::INFINITY);
+        }
+        if !self.table.cosine {
+            return (0.0 - raw).min(f32::INFINITY);
+        }
+        let cosine = raw * self.scale * self.table.inverse_norm(row);
+        if !(raw.is_finite() && cosine.is_finite()) {
+            return wide_cosine(self.query, elements);
+        }
+        (1.0 - cosine).max(0.0)
+    }
+}
+
+/// Cosine distance in f64, for vectors so long that f32 sums overflow.
+#[cold]
+#[inline(never)]
+fn wide_cosine<Q: Element, E: Element>(query: &[Q], row: &[E]) -> f32 {
+    let (mut dot, mut query_norm, mut row_norm) = (0.0_f64, 0.0_f64, 0.0_f64);
+    for (a, b) in query.iter().zip(row) {
+        let (a, b) = (f64::from(a.to_f32()), f64::from(b.to_f32()));
+        dot += a * b;
+        query_norm += a * a;
+        row_norm += b * b;
+    }
+    let norms = query_norm.sqrt() * row_norm.sqrt();
+    if norms == 0.0 {
+        return 1.0;
+    }
+    narrow((1.0 - dot / norms).max(0.0)).min(f32::INFINITY)
+}
+
+impl<K: Kernel, F: Form, G: Guard> Scorer for FullScorer<'_, K, F, G> {
+    #[inline(always)]
+    fn rows(&self) -> usize {
+        self.table.rows.vectors.len() / self.table.stride
+    }
+
+    #[inline(always)]
+    fn stride(&self) -> usize {
+        self.table.stride
+    }
+
+    #[inline(always)]
+    fn score(&self, row: Row) -> f32 {
+        let [distance] = self.score_rows([row]);
+        distance
+    }
+
+    #[inline(always)]
+    fn score_batch(&self, rows: &[Row], out: &mut [f32]) {
+        let (batches, rest) = rows.as_chunks::<BATCH>();
+        let (out_batches, out_rest) = out[..rows.len()].as_chunks_mut::<BATCH>();
+        for (rows, out) in batches.iter().zip(out_batches) {
+            *out = self.score_rows(*rows);
+        }
+        for (row, out) in rest.iter().zip(out_rest) {
+            *out = self.score(*row);
+        }
+    }
+
+    #[inline(always)]
+    fn score_run(&self, first: Row, out: &mut [f32]) {
+        let (batches, rest) = out.as_chunks_mut::<BATCH>();
+        let mut row = first;
+        for out in batches {
+            *out = self.score_rows([row, row + 1, row + 2, row + 3]);
+            row += 4;
+        }
+        for out in rest {
+            *out = self.score(row);
+            row += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, row: Row) {
+        let table = &self.table;
+        table.kernel.prefetch(
+            table
+                .rows
+                .vectors
+                .hint(row as usize * table.stride, table.stride),
+        );
+        if table.cosine && (row as usize + 1) * 4 <= table.rows.inverse_norms.len() {
+            table
+                .kernel
+                .prefetch(table.rows.inverse_norms.hint(row as usize * 4, 4));
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch_bytes(&self, bytes: &[u8]) {
+        self.table.kernel.prefetch(bytes);
+    }
+}

@@ -1,0 +1,67 @@
+//! Vector encodings: turn a user's vectors into stored rows, and a query into a [`Scorer`].
+//!
+//! A codec owns the meaning of row bytes; it knows no file, segment or id. The distance of a
+//! scorer is never NaN and ascends: smaller is closer. Loops over scorers (searches, scans,
+//! builds) are written against the traits here and run inside one kernel root, see
+//! [`with_scorer`](full::with_scorer).
+
+mod convert;
+pub(crate) mod full;
+
+#[cfg(test)]
+mod tests;
+
+use crate::types::Row;
+
+/// Distance from one prepared query to rows. Infallible; smaller is closer, never NaN.
+///
+/// Everything is inlined into the loop that calls it.
+pub(crate) trait Scorer {
+    /// How many rows there are; every row asked for is below.
+    fn rows(&self) -> usize;
+
+    /// Bytes from one row to the next.
+    fn stride(&self) -> usize;
+
+    /// Distance to `row`.
+    fn score(&self, row: Row) -> f32;
+
+    /// Distances to `rows`, into the front of `out`.
+    fn score_batch(&self, rows: &[Row], out: &mut [f32]);
+
+    /// Distances to the rows from `first` on, as many as `out` holds.
+    fn score_run(&self, first: Row, out: &mut [f32]);
+
+    /// Asks for the bytes of `row` ahead of time.
+    fn prefetch(&self, row: Row);
+
+    /// Asks for other bytes (of a graph) ahead of time.
+    fn prefetch_bytes(&self, bytes: &[u8]);
+}
+
+/// Rows that can be compared with each other.
+pub(crate) trait Pairs: Copy {
+    /// The scorer with a row as its query.
+    type Scorer: Scorer;
+
+    /// The scorer whose query is `row`.
+    fn scorer(self, row: Row) -> Self::Scorer;
+}
+
+/// A loop over a scorer; like a [`kernel::Op`](crate::kernel::Op), inlined into its root.
+pub(crate) trait ScorerOp {
+    /// What the loop returns.
+    type Output;
+
+    /// Must be `#[inline(always)]`, like everything below it.
+    fn run<S: Scorer>(self, scorer: S) -> Self::Output;
+}
+
+/// A loop over pairs of rows; like a [`kernel::Op`](crate::kernel::Op), inlined into its root.
+pub(crate) trait PairsOp {
+    /// What the loop returns.
+    type Output;
+
+    /// Must be `#[inline(always)]`, like everything below it.
+    fn run<P: Pairs>(self, pairs: P) -> Self::Output;
+}

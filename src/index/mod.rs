@@ -1,0 +1,10 @@
+//! Nearest-neighbour structures over stored rows: an exact scan and a graph.
+//!
+//! Bytes in, candidates out. Knows rows and distances; never a file, an id or an attribute.
+//! Graph bytes and rows come through guards and may be damaged: answers may then be wrong, but
+//! every access stays inside its slice and every loop ends.
+
+pub(crate) mod flat;
+pub(crate) mod hnsw;
+pub(crate) mod topk;
+mod visited;

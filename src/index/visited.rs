@@ -1,0 +1,56 @@
+//! Which rows a search has met: a bit a row, cleared by undoing, kept from search to search.
+
+use crate::types::Row;
+
+/// A set of rows that empties in the time it took to fill.
+#[derive(Debug, Default)]
+pub(super) struct Visited {
+    words: Vec<u64>,
+    met: Vec<Row>,
+}
+
+impl Visited {
+    /// Empties the set and makes room for rows below `rows`.
+    pub(super) fn reset(&mut self, rows: usize) {
+        for &row in &self.met {
+            self.words[row as usize / 64] = 0;
+        }
+        self.met.clear();
+        let words = rows.div_ceil(64);
+        if self.words.len() < words {
+            self.words.resize(words, 0);
+        }
+    }
+
+    /// Adds a row; true if it was not there. The row is below the number given to `reset`.
+    #[inline(always)]
+    pub(super) fn insert(&mut self, row: Row) -> bool {
+        let word = &mut self.words[row as usize / 64];
+        let bit = 1 << (row % 64);
+        if *word & bit != 0 {
+            return false;
+        }
+        *word |= bit;
+        self.met.push(row);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_set_is_empty_and_may_have_grown() {
+        let mut visited = Visited::default();
+        visited.reset(100);
+        assert!(visited.insert(99));
+        assert!(!visited.insert(99));
+        visited.reset(1000);
+        assert!(visited.insert(99));
+        assert!(visited.insert(999));
+        visited.reset(10);
+        assert!(visited.insert(9));
+        assert!(visited.words.iter().sum::<u64>() == 1 << 9);
+    }
+}

@@ -1,0 +1,128 @@
+//! Numbers on slices: distances between vectors, on the best instructions of the machine.
+//!
+//! Never allocates, never fails, knows no row, file or metric; the only room with `core::arch`.
+//! [`run`] is the one door to a CPU tier: it enters a `#[target_feature]` root and runs an [`Op`]
+//! (a whole search, scan or build loop) that is inlined into it, so that kernels inline too.
+//! Everything between the root and a kernel must be `#[inline(always)]`: a plain function there
+//! is compiled without the tier's instructions and costs a multiple.
+//!
+//! All sums are kept in f32 over several accumulators, whose order depends on the tier and the
+//! length alone: scoring one row or several at once gives the same bits. Rounding differs between
+//! tiers. NaN and infinities propagate as in plain arithmetic: a NaN element makes the result NaN,
+//! an overflow makes it infinite, and an overflow of both signs makes it NaN.
+
+#![expect(
+    unsafe_code,
+    reason = "the room of core::arch; each block says why it is sound"
+)]
+
+mod isa;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod v3;
+#[cfg(target_arch = "x86_64")]
+mod v4;
+
+#[cfg(test)]
+mod tests;
+
+use half::f16;
+use zerocopy::{FromBytes, Immutable};
+
+pub(crate) use isa::Isa;
+use isa::Tier;
+
+/// A whole search, scan or build loop, to be run inside one `#[target_feature]` root.
+pub(crate) trait Op {
+    /// What the loop returns.
+    type Output;
+
+    /// Must be `#[inline(always)]`, like everything below it.
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output;
+}
+
+/// Runs `op` on the tier of `isa`.
+pub(crate) fn run<O: Op>(isa: Isa, op: O) -> O::Output {
+    match isa.tier() {
+        Tier::Scalar => op.run(scalar::Scalar),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an `Isa` of tier v3 exists only where the CPU has the features of the root.
+        Tier::V3 => unsafe { v3::root(op) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an `Isa` of tier v4 exists only where the CPU has the features of the root.
+        Tier::V4 => unsafe { v4::root(op) },
+    }
+}
+
+/// The distance kernels of one CPU tier, from one query to `R` rows at once. All slices of a call
+/// are of equal length (asserted).
+pub(crate) trait Kernel: Copy + Send + Sync {
+    /// `Σ (queryᵢ − rowᵢ)²`.
+    fn l2<Q: Element, E: Element, const R: usize>(self, query: &[Q], rows: [&[E]; R]) -> [f32; R];
+
+    /// `Σ queryᵢ · rowᵢ`.
+    fn dot<Q: Element, E: Element, const R: usize>(self, query: &[Q], rows: [&[E]; R]) -> [f32; R];
+
+    /// `Σ (queryᵢ − rowᵢ)²`, exact for up to 65,536 elements.
+    fn l2_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R];
+
+    /// `Σ queryᵢ · rowᵢ`, exact for up to 65,536 elements.
+    fn dot_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R];
+
+    /// Asks for the cache lines of `bytes` ahead of their use.
+    #[inline(always)]
+    fn prefetch(self, bytes: &[u8]) {
+        prefetch(bytes);
+    }
+}
+
+/// An element type of stored vectors; the tiers know how to load it as f32.
+#[cfg(target_arch = "x86_64")]
+pub(crate) trait Element: Plain + v3::Load + v4::Load {}
+#[cfg(target_arch = "x86_64")]
+impl<T: Plain + v3::Load + v4::Load> Element for T {}
+
+/// An element type of stored vectors.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) trait Element: Plain {}
+#[cfg(not(target_arch = "x86_64"))]
+impl<T: Plain> Element for T {}
+
+/// What every tier needs of an element.
+pub(crate) trait Plain: Copy + Send + Sync + FromBytes + Immutable + 'static {
+    /// The same number, exactly.
+    fn to_f32(self) -> f32;
+}
+
+impl Plain for f32 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self
+    }
+}
+
+impl Plain for f16 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        f16::to_f32(self)
+    }
+}
+
+impl Plain for u8 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        f32::from(self)
+    }
+}
+
+#[inline(always)]
+fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch is a hint that may be given any address; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}

@@ -1,0 +1,80 @@
+//! The scalar tier: plain loops over sixteen lanes, for machines without another tier and as the
+//! form the compiler vectorises by itself (SSE2, NEON).
+
+use super::{Element, Kernel};
+
+const LANES: usize = 16;
+
+/// The tier that every machine has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scalar;
+
+impl Kernel for Scalar {
+    #[inline(always)]
+    fn l2<Q: Element, E: Element, const R: usize>(self, query: &[Q], rows: [&[E]; R]) -> [f32; R] {
+        rows.map(|row| distance::<true, Q, E>(query, row))
+    }
+
+    #[inline(always)]
+    fn dot<Q: Element, E: Element, const R: usize>(self, query: &[Q], rows: [&[E]; R]) -> [f32; R] {
+        rows.map(|row| distance::<false, Q, E>(query, row))
+    }
+
+    #[inline(always)]
+    fn l2_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
+        rows.map(|row| {
+            assert_eq!(query.len(), row.len());
+            let squares = query.iter().zip(row).map(|(&a, &b)| {
+                let difference = u32::from(a.abs_diff(b));
+                difference * difference
+            });
+            squares.sum()
+        })
+    }
+
+    #[inline(always)]
+    fn dot_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
+        rows.map(|row| {
+            assert_eq!(query.len(), row.len());
+            query
+                .iter()
+                .zip(row)
+                .map(|(&a, &b)| u32::from(a) * u32::from(b))
+                .sum()
+        })
+    }
+}
+
+#[inline]
+fn distance<const L2: bool, Q: Element, E: Element>(query: &[Q], row: &[E]) -> f32 {
+    assert_eq!(query.len(), row.len());
+    let mut sums = [0.0_f32; LANES];
+    let (query_blocks, query_rest) = query.as_chunks::<LANES>();
+    let (row_blocks, row_rest) = row.as_chunks::<LANES>();
+    for (a, b) in query_blocks.iter().zip(row_blocks) {
+        for lane in 0..LANES {
+            sums[lane] += term::<L2>(a[lane].to_f32(), b[lane].to_f32());
+        }
+    }
+    for (sum, (a, b)) in sums.iter_mut().zip(query_rest.iter().zip(row_rest)) {
+        *sum += term::<L2>(a.to_f32(), b.to_f32());
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+        width /= 2;
+    }
+    sums[0]
+}
+
+#[inline(always)]
+fn term<const L2: bool>(a: f32, b: f32) -> f32 {
+    if L2 {
+        let difference = a - b;
+        difference * difference
+    } else {
+        a * b
+    }
+}

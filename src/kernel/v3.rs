@@ -1,0 +1,205 @@
+//! Tier v3: AVX2, FMA and F16C. Eight f32 lanes, four accumulators a row.
+
+use core::arch::x86_64::*;
+
+use half::f16;
+
+use super::{Kernel, Op, Plain};
+
+const LANES: usize = 8;
+const ACCUMULATORS: usize = 4;
+const BLOCK: usize = LANES * ACCUMULATORS;
+
+/// Runs `op` with the tier's instructions.
+#[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
+pub(super) fn root<O: Op>(op: O) -> O::Output {
+    op.run(V3(()))
+}
+
+/// Exists only under [`root`], and so proves the tier.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct V3(());
+
+impl Kernel for V3 {
+    #[inline(always)]
+    fn l2<Q: super::Element, E: super::Element, const R: usize>(
+        self,
+        query: &[Q],
+        rows: [&[E]; R],
+    ) -> [f32; R] {
+        // SAFETY: `self` proves the tier.
+        rows.map(|row| unsafe { distance::<true, Q, E>(query, row) })
+    }
+
+    #[inline(always)]
+    fn dot<Q: super::Element, E: super::Element, const R: usize>(
+        self,
+        query: &[Q],
+        rows: [&[E]; R],
+    ) -> [f32; R] {
+        // SAFETY: `self` proves the tier.
+        rows.map(|row| unsafe { distance::<false, Q, E>(query, row) })
+    }
+
+    #[inline(always)]
+    fn l2_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
+        // SAFETY: `self` proves the tier.
+        rows.map(|row| unsafe { byte_distance::<true>(query, row) })
+    }
+
+    #[inline(always)]
+    fn dot_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
+        // SAFETY: `self` proves the tier.
+        rows.map(|row| unsafe { byte_distance::<false>(query, row) })
+    }
+}
+
+/// Loads eight elements as f32.
+pub(crate) trait Load: Copy {
+    /// # Safety
+    /// The CPU has tier v3.
+    unsafe fn load(from: &[Self; LANES]) -> __m256;
+}
+
+impl Load for f32 {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load(from: &[Self; LANES]) -> __m256 {
+        // SAFETY: reads the 32 bytes of the array, unaligned.
+        unsafe { _mm256_loadu_ps(from.as_ptr()) }
+    }
+}
+
+impl Load for f16 {
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    unsafe fn load(from: &[Self; LANES]) -> __m256 {
+        // SAFETY: reads the 16 bytes of the array, unaligned.
+        let bits = unsafe { _mm_loadu_si128(from.as_ptr().cast()) };
+        _mm256_cvtph_ps(bits)
+    }
+}
+
+impl Load for u8 {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load(from: &[Self; LANES]) -> __m256 {
+        // SAFETY: reads the 8 bytes of the array, unaligned.
+        let bytes = unsafe { _mm_loadl_epi64(from.as_ptr().cast()) };
+        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn distance<const L2: bool, Q: Load + Plain, E: Load + Plain>(query: &[Q], row: &[E]) -> f32 {
+    assert_eq!(query.len(), row.len());
+    let mut sums = [_mm256_setzero_ps(); ACCUMULATORS];
+    let (query_blocks, query_rest) = query.as_chunks::<BLOCK>();
+    let (row_blocks, row_rest) = row.as_chunks::<BLOCK>();
+    for (a, b) in query_blocks.iter().zip(row_blocks) {
+        let ((a, _), (b, _)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+        for part in 0..ACCUMULATORS {
+            // SAFETY: this function has tier v3.
+            let q = unsafe { Q::load(&a[part]) };
+            // SAFETY: as above.
+            let x = unsafe { E::load(&b[part]) };
+            sums[part] = step::<L2>(q, x, sums[part]);
+        }
+    }
+    let (query_lanes, query_tail) = query_rest.as_chunks::<LANES>();
+    let (row_lanes, row_tail) = row_rest.as_chunks::<LANES>();
+    for ((a, b), sum) in query_lanes.iter().zip(row_lanes).zip(&mut sums) {
+        // SAFETY: this function has tier v3.
+        let q = unsafe { Q::load(a) };
+        // SAFETY: as above.
+        let x = unsafe { E::load(b) };
+        *sum = step::<L2>(q, x, *sum);
+    }
+    if !query_tail.is_empty() {
+        let (a, b) = (padded(query_tail), padded(row_tail));
+        // SAFETY: this function has tier v3.
+        let q = unsafe { <f32 as Load>::load(&a) };
+        // SAFETY: as above.
+        let x = unsafe { <f32 as Load>::load(&b) };
+        sums[ACCUMULATORS - 1] = step::<L2>(q, x, sums[ACCUMULATORS - 1]);
+    }
+    let [a, b, c, d] = sums;
+    sum_lanes(_mm256_add_ps(_mm256_add_ps(a, b), _mm256_add_ps(c, d)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn step<const L2: bool>(q: __m256, x: __m256, sum: __m256) -> __m256 {
+    if L2 {
+        let difference = _mm256_sub_ps(q, x);
+        _mm256_fmadd_ps(difference, difference, sum)
+    } else {
+        _mm256_fmadd_ps(q, x, sum)
+    }
+}
+
+/// Less than eight elements as f32, zero behind them.
+#[inline(always)]
+fn padded<E: Plain>(tail: &[E]) -> [f32; LANES] {
+    let mut lanes = [0.0; LANES];
+    for (lane, element) in lanes.iter_mut().zip(tail) {
+        *lane = element.to_f32();
+    }
+    lanes
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum_lanes(lanes: __m256) -> f32 {
+    let four = _mm_add_ps(
+        _mm256_castps256_ps128(lanes),
+        _mm256_extractf128_ps::<1>(lanes),
+    );
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<0b01>(two, two)))
+}
+
+/// Integer distance of two byte vectors, 16 elements a step. The whole is below 2³², so wrapping
+/// 32-bit lanes are exact.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn byte_distance<const L2: bool>(query: &[u8], row: &[u8]) -> u32 {
+    assert_eq!(query.len(), row.len());
+    let (query_blocks, query_tail) = query.as_chunks::<16>();
+    let (row_blocks, row_tail) = row.as_chunks::<16>();
+    let mut sums = [_mm256_setzero_si256(); 2];
+    for (index, (a, b)) in query_blocks.iter().zip(row_blocks).enumerate() {
+        sums[index % 2] = byte_step::<L2>(a, b, sums[index % 2]);
+    }
+    if !query_tail.is_empty() {
+        let (mut a, mut b) = ([0; 16], [0; 16]);
+        a[..query_tail.len()].copy_from_slice(query_tail);
+        b[..row_tail.len()].copy_from_slice(row_tail);
+        sums[0] = byte_step::<L2>(&a, &b, sums[0]);
+    }
+    let sum = _mm256_add_epi32(sums[0], sums[1]);
+    let four = _mm_add_epi32(
+        _mm256_castsi256_si128(sum),
+        _mm256_extracti128_si256::<1>(sum),
+    );
+    let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b00_00_11_10>(four));
+    let one = _mm_add_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two));
+    _mm_cvtsi128_si32(one).cast_unsigned()
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn byte_step<const L2: bool>(a: &[u8; 16], b: &[u8; 16], sum: __m256i) -> __m256i {
+    // SAFETY: reads the 16 bytes of the array, unaligned.
+    let a = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(a.as_ptr().cast()) });
+    // SAFETY: as above.
+    let b = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(b.as_ptr().cast()) });
+    let product = if L2 {
+        let difference = _mm256_sub_epi16(a, b);
+        _mm256_madd_epi16(difference, difference)
+    } else {
+        _mm256_madd_epi16(a, b)
+    };
+    _mm256_add_epi32(sum, product)
+}

@@ -1,0 +1,235 @@
+//! Tier v4: AVX-512 F, BW, DQ, VL and VNNI. Sixteen f32 lanes, four accumulators a row.
+
+use core::arch::x86_64::*;
+
+use half::f16;
+
+use super::{Kernel, Op};
+
+const LANES: usize = 16;
+const ACCUMULATORS: usize = 4;
+const BLOCK: usize = LANES * ACCUMULATORS;
+
+/// Runs `op` with the tier's instructions.
+#[target_feature(
+    enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
+)]
+pub(super) fn root<O: Op>(op: O) -> O::Output {
+    op.run(V4(()))
+}
+
+/// Exists only under [`root`], and so proves the tier.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct V4(());
+
+impl Kernel for V4 {
+    #[inline(always)]
+    fn l2<Q: super::Element, E: super::Element, const R: usize>(
+        self,
+        query: &[Q],
+        rows: [&[E]; R],
+    ) -> [f32; R] {
+        // SAFETY: `self` proves the tier.
+        unsafe { distances::<true, Q, E, R>(query, rows) }
+    }
+
+    #[inline(always)]
+    fn dot<Q: super::Element, E: super::Element, const R: usize>(
+        self,
+        query: &[Q],
+        rows: [&[E]; R],
+    ) -> [f32; R] {
+        // SAFETY: `self` proves the tier.
+        unsafe { distances::<false, Q, E, R>(query, rows) }
+    }
+
+    #[inline(always)]
+    fn l2_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
+        // SAFETY: `self` proves the tier.
+        rows.map(|row| unsafe { byte_distance::<true>(query, row) })
+    }
+
+    #[inline(always)]
+    fn dot_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
+        // SAFETY: `self` proves the tier.
+        rows.map(|row| unsafe { byte_distance::<false>(query, row) })
+    }
+}
+
+/// Loads sixteen elements as f32.
+pub(crate) trait Load: Copy {
+    /// # Safety
+    /// The CPU has tier v4.
+    unsafe fn load(from: &[Self; LANES]) -> __m512;
+
+    /// The first `from.len()` (below sixteen) lanes, zero behind them.
+    ///
+    /// # Safety
+    /// The CPU has tier v4.
+    unsafe fn load_tail(from: &[Self]) -> __m512;
+}
+
+/// A mask of the first `len` lanes, where `len` is below 16.
+#[inline(always)]
+fn first(len: usize) -> u16 {
+    debug_assert!(len < LANES);
+    !(u16::MAX << (len & (LANES - 1)))
+}
+
+impl Load for f32 {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load(from: &[Self; LANES]) -> __m512 {
+        // SAFETY: reads the 64 bytes of the array, unaligned.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load_tail(from: &[Self]) -> __m512 {
+        // SAFETY: the mask keeps the load inside the slice.
+        unsafe { _mm512_maskz_loadu_ps(first(from.len()), from.as_ptr()) }
+    }
+}
+
+impl Load for f16 {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load(from: &[Self; LANES]) -> __m512 {
+        // SAFETY: reads the 32 bytes of the array, unaligned.
+        let bits = unsafe { _mm256_loadu_si256(from.as_ptr().cast()) };
+        _mm512_cvtph_ps(bits)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn load_tail(from: &[Self]) -> __m512 {
+        // SAFETY: the mask keeps the load inside the slice.
+        let bits = unsafe { _mm256_maskz_loadu_epi16(first(from.len()), from.as_ptr().cast()) };
+        _mm512_cvtph_ps(bits)
+    }
+}
+
+impl Load for u8 {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load(from: &[Self; LANES]) -> __m512 {
+        // SAFETY: reads the 16 bytes of the array, unaligned.
+        let bytes = unsafe { _mm_loadu_si128(from.as_ptr().cast()) };
+        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn load_tail(from: &[Self]) -> __m512 {
+        // SAFETY: the mask keeps the load inside the slice.
+        let bytes = unsafe { _mm_maskz_loadu_epi8(first(from.len()), from.as_ptr().cast()) };
+        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+    }
+}
+
+/// Distances of `R` rows; the query is loaded once for all of them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn distances<const L2: bool, Q: Load, E: Load, const R: usize>(
+    query: &[Q],
+    rows: [&[E]; R],
+) -> [f32; R] {
+    for row in rows {
+        assert_eq!(query.len(), row.len());
+    }
+    let mut sums = [[_mm512_setzero_ps(); ACCUMULATORS]; R];
+    let (blocks, rest) = query.as_chunks::<BLOCK>();
+    for (index, block) in blocks.iter().enumerate() {
+        let (lanes, _) = block.as_chunks::<LANES>();
+        for part in 0..ACCUMULATORS {
+            // SAFETY: this function has tier v4.
+            let q = unsafe { Q::load(&lanes[part]) };
+            for r in 0..R {
+                let (lanes, _) = rows[r].as_chunks::<LANES>();
+                // SAFETY: this function has tier v4.
+                let x = unsafe { E::load(&lanes[index * ACCUMULATORS + part]) };
+                sums[r][part] = step::<L2>(q, x, sums[r][part]);
+            }
+        }
+    }
+    let (lanes, tail) = rest.as_chunks::<LANES>();
+    let done = blocks.len() * ACCUMULATORS;
+    for (part, block) in lanes.iter().enumerate() {
+        // SAFETY: this function has tier v4.
+        let q = unsafe { Q::load(block) };
+        for r in 0..R {
+            let (lanes, _) = rows[r].as_chunks::<LANES>();
+            // SAFETY: this function has tier v4.
+            let x = unsafe { E::load(&lanes[done + part]) };
+            sums[r][part] = step::<L2>(q, x, sums[r][part]);
+        }
+    }
+    // Unconditional masked loads would cost more than half again on short vectors.
+    if !tail.is_empty() {
+        // SAFETY: this function has tier v4.
+        let q = unsafe { Q::load_tail(tail) };
+        for r in 0..R {
+            let (_, tail) = rows[r].as_chunks::<LANES>();
+            // SAFETY: this function has tier v4.
+            let x = unsafe { E::load_tail(tail) };
+            sums[r][ACCUMULATORS - 1] = step::<L2>(q, x, sums[r][ACCUMULATORS - 1]);
+        }
+    }
+    let mut out = [0.0; R];
+    for r in 0..R {
+        let [a, b, c, d] = sums[r];
+        out[r] = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)));
+    }
+    out
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn step<const L2: bool>(q: __m512, x: __m512, sum: __m512) -> __m512 {
+    if L2 {
+        let difference = _mm512_sub_ps(q, x);
+        _mm512_fmadd_ps(difference, difference, sum)
+    } else {
+        _mm512_fmadd_ps(q, x, sum)
+    }
+}
+
+/// Integer distance of two byte vectors, 32 elements a step. Each 32-bit lane takes at most
+/// 65,536 / 16 squares, and the whole is below 2³².
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn byte_distance<const L2: bool>(query: &[u8], row: &[u8]) -> u32 {
+    assert_eq!(query.len(), row.len());
+    let (query_blocks, query_tail) = query.as_chunks::<32>();
+    let (row_blocks, row_tail) = row.as_chunks::<32>();
+    let mut sums = [_mm512_setzero_si512(); 2];
+    for (index, (a, b)) in query_blocks.iter().zip(row_blocks).enumerate() {
+        // SAFETY: reads the 32 bytes of the array, unaligned.
+        let a = unsafe { _mm256_loadu_si256(a.as_ptr().cast()) };
+        // SAFETY: as above.
+        let b = unsafe { _mm256_loadu_si256(b.as_ptr().cast()) };
+        sums[index % 2] = byte_step::<L2>(a, b, sums[index % 2]);
+    }
+    if !query_tail.is_empty() {
+        let mask = !(u32::MAX << (query_tail.len() % 32));
+        // SAFETY: the mask keeps the load inside the slice.
+        let a = unsafe { _mm256_maskz_loadu_epi8(mask, query_tail.as_ptr().cast()) };
+        // SAFETY: as above; both tails are of one length.
+        let b = unsafe { _mm256_maskz_loadu_epi8(mask, row_tail.as_ptr().cast()) };
+        sums[0] = byte_step::<L2>(a, b, sums[0]);
+    }
+    _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1])).cast_unsigned()
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn byte_step<const L2: bool>(a: __m256i, b: __m256i, sum: __m512i) -> __m512i {
+    let (a, b) = (_mm512_cvtepu8_epi16(a), _mm512_cvtepu8_epi16(b));
+    if L2 {
+        let difference = _mm512_sub_epi16(a, b);
+        _mm512_dpwssd_epi32(sum, difference, difference)
+    } else {
+        _mm512_dpwssd_epi32(sum, a, b)
+    }
+}
