@@ -35,6 +35,7 @@ pub(crate) struct WalWriter {
 
 impl WalWriter {
     /// Creates the file with its header and a fresh salt, and syncs file and directory.
+    /// `first_seq` is the sequence number that its first frame will have.
     pub(crate) fn create(
         disk: &Arc<dyn Disk>,
         path: &Path,
@@ -46,8 +47,7 @@ impl WalWriter {
         let header = Header::new(identity, first_seq);
         file.append(header.as_bytes()).map_err(io("write"))?;
         file.sync().map_err(io("sync"))?;
-        disk.sync_dir(directory_of(path))
-            .map_err(io("sync the directory of"))?;
+        disk.sync_dir(directory_of(path)).map_err(io("sync the directory of"))?;
         Ok(Self {
             path: path.into(),
             file,
@@ -129,14 +129,14 @@ impl WalWriter {
         Ok(())
     }
 
-    /// Path of the file.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Bytes of the file and the buffer.
     pub(crate) fn len(&self) -> u64 {
         self.flushed + self.buffer.len() as u64
+    }
+
+    /// Path of the file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Forgets buffered frames that were not flushed.
@@ -146,9 +146,7 @@ impl WalWriter {
     }
 
     fn check_alive(&self) -> Result<()> {
-        self.failure
-            .clone()
-            .map_or(Ok(()), |failure| Err(Error::Poisoned(failure)))
+        self.failure.clone().map_or(Ok(()), |failure| Err(Error::Poisoned(failure)))
     }
 
     fn fail(&mut self, error: Error) -> Error {
