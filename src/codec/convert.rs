@@ -28,9 +28,7 @@ pub(crate) fn encode_rows(
     let stride = space.stride();
     let row_bytes = space.vector_type.row_bytes(space.dimension);
     let total = stride.checked_mul(rows).ok_or_else(|| {
-        Error::invalid(format!(
-            "{rows} rows of {stride} bytes are too many; split the batch"
-        ))
+        Error::invalid(format!("{rows} rows of {stride} bytes are too many; split the batch"))
     })?;
     let mut bytes = AlignedBytes::zeroed(total);
     let mut inverse_norms = Vec::new();
@@ -114,17 +112,26 @@ pub(crate) fn prepare_query(space: Space, vectors: &Vectors<'_>) -> Result<Vec<Q
 /// 1/‖x‖ of a stored row, 0 for a zero vector; accumulated in f64. Held at `f32::MAX` for vectors
 /// so short that it would overflow.
 pub(crate) fn inverse_norm(space: Space, row: &[u8]) -> f32 {
-    let squares = match space.vector_type {
-        VectorType::F16 => sum_of_squares(view::<f16>(row), f16::to_f32),
-        VectorType::U8 => sum_of_squares(row, f32::from),
-        _ => sum_of_squares(view::<f32>(row), |x| x),
-    };
-    if squares == 0.0 {
+    inverse(squared_norm(space, row).sqrt())
+}
+
+/// 1/x as f32: 0 for 0, at most `f32::MAX`.
+pub(super) fn inverse(x: f64) -> f32 {
+    if x == 0.0 {
         return 0.0;
     }
     #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
-    let inverse = (1.0 / squares.sqrt()) as f32;
+    let inverse = (1.0 / x) as f32;
     inverse.min(f32::MAX)
+}
+
+/// ‖x‖² of a stored row, accumulated in f64.
+pub(super) fn squared_norm(space: Space, row: &[u8]) -> f64 {
+    match space.vector_type {
+        VectorType::F16 => sum_of_squares(view::<f16>(row), f16::to_f32),
+        VectorType::U8 => sum_of_squares(row, f32::from),
+        _ => sum_of_squares(view::<f32>(row), |x| x),
+    }
 }
 
 /// A number as a byte, when it is one.
@@ -146,13 +153,7 @@ fn check_length(space: Space, vectors: &Vectors<'_>, rows: usize) -> Result<()> 
     if rows.checked_mul(expected) == Some(len) {
         return Ok(());
     }
-    let mismatch = |row, given| {
-        Err(Error::DimensionMismatch {
-            expected,
-            given,
-            row,
-        })
-    };
+    let mismatch = |row, given| Err(Error::DimensionMismatch { expected, given, row });
     match len.checked_div(rows) {
         Some(given) if given * rows == len => mismatch(0, given),
         _ => {
@@ -169,12 +170,7 @@ fn check_finite(values: &[f32], row: usize) -> Result<()> {
         return Ok(());
     }
     let column = values.iter().position(|x| !x.is_finite()).unwrap_or(0);
-    Err(Error::InvalidVector {
-        row,
-        column,
-        value: values[column],
-        expected: FINITE,
-    })
+    Err(Error::InvalidVector { row, column, value: values[column], expected: FINITE })
 }
 
 /// Row `row` of `vectors` into `out`, `dimension` elements long.
@@ -189,12 +185,7 @@ fn encode_row(space: Space, vectors: &Vectors<'_>, row: usize, out: &mut [u8]) -
             let values = &all[range];
             if let Some(column) = values.iter().position(|x| !x.is_finite()) {
                 let value = values[column].to_f32();
-                return Err(Error::InvalidVector {
-                    row,
-                    column,
-                    value,
-                    expected: FINITE,
-                });
+                return Err(Error::InvalidVector { row, column, value, expected: FINITE });
             }
             out.copy_from_slice(values.as_bytes());
         }
@@ -219,14 +210,7 @@ fn encode_values(
 ) -> Result<()> {
     let size = space.vector_type.row_bytes(1);
     for (column, (value, out)) in values.zip(out.chunks_exact_mut(size)).enumerate() {
-        let invalid = |expected| {
-            Err(Error::InvalidVector {
-                row,
-                column,
-                value,
-                expected,
-            })
-        };
+        let invalid = |expected| Err(Error::InvalidVector { row, column, value, expected });
         if !value.is_finite() {
             return invalid(FINITE);
         }

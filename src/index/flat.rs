@@ -52,10 +52,7 @@ impl ScorerOp for Scan<'_, '_> {
         let mut first = self.range.start as usize;
         while first < end {
             let len = BLOCK.min(end - first);
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "below the end of a row range"
-            )]
+            #[expect(clippy::cast_possible_truncation, reason = "below the end of a row range")]
             let first_row = first as Row;
             let distances = &mut distances[..len];
             scorer.score_run(first_row, distances);
@@ -89,12 +86,7 @@ impl ScorerOp for ScanRows<'_, '_> {
                 }
             }
             scorer.score_batch(&kept[..len], &mut distances);
-            offer(
-                self.top,
-                &distances[..len],
-                |index| kept[index as usize],
-                &none,
-            );
+            offer(self.top, &distances[..len], |index| kept[index as usize], &none);
         }
     }
 }
@@ -104,9 +96,7 @@ impl ScorerOp for ScanRows<'_, '_> {
 #[inline(always)]
 fn offer(top: &mut TopK<'_>, distances: &[f32], row: impl Fn(Row) -> Row, dead: &RowSet) {
     let bound = top.bound();
-    let any = distances
-        .iter()
-        .fold(false, |any, &distance| any | (distance <= bound));
+    let any = distances.iter().fold(false, |any, &distance| any | (distance <= bound));
     if !any {
         return;
     }

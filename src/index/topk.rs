@@ -27,10 +27,7 @@ pub(crate) struct TopK<'a> {
 impl std::fmt::Debug for TopK<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut debug = f.debug_struct("TopK");
-        debug
-            .field("k", &self.k)
-            .field("bound", &self.bound)
-            .field("heap", &self.heap);
+        debug.field("k", &self.k).field("bound", &self.bound).field("heap", &self.heap);
         debug.finish_non_exhaustive()
     }
 }
@@ -46,18 +43,18 @@ impl<'a> TopK<'a> {
         before: &'a dyn Fn(Row, Row) -> bool,
     ) -> Self {
         let bound = if k == 0 { f32::NAN } else { limit };
-        Self {
-            k,
-            bound,
-            heap: Vec::with_capacity(k.min(rows).min(1024)),
-            before,
-        }
+        Self { k, bound, heap: Vec::with_capacity(k.min(rows).min(1024)), before }
     }
 
     /// Largest distance that can still enter; NaN when none can.
     #[inline(always)]
     pub(crate) fn bound(&self) -> f32 {
         self.bound
+    }
+
+    /// How many candidates are kept at most.
+    pub(crate) fn k(&self) -> usize {
+        self.k
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -74,9 +71,7 @@ impl<'a> TopK<'a> {
 
     /// All candidates, the best first.
     pub(crate) fn into_sorted(self) -> Vec<Candidate> {
-        let Self {
-            mut heap, before, ..
-        } = self;
+        let Self { mut heap, before, .. } = self;
         heap.sort_unstable_by(|a, b| compare(before, a, b));
         heap
     }
@@ -158,11 +153,7 @@ mod tests {
                 top.offer(distances[row], row as Row);
             }
             let rows: Vec<Row> = top.into_sorted().iter().map(|c| c.row).collect();
-            assert_eq!(
-                rows,
-                [6, 4, 3],
-                "ties go to the row that the caller puts first"
-            );
+            assert_eq!(rows, [6, 4, 3], "ties go to the row that the caller puts first");
         }
     }
 
@@ -174,13 +165,7 @@ mod tests {
             top.offer(distance, row as Row);
         }
         assert_eq!(top.len(), 2);
-        assert_eq!(
-            top.into_sorted()[1],
-            Candidate {
-                distance: 1.0,
-                row: 0
-            }
-        );
+        assert_eq!(top.into_sorted()[1], Candidate { distance: 1.0, row: 0 });
         let mut none = TopK::new(0, f32::INFINITY, 9, &before);
         none.offer(0.0, 1);
         assert_eq!(none.into_sorted(), []);

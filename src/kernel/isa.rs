@@ -29,10 +29,7 @@ impl Isa {
             let available = Self::available();
             let wanted = std::env::var("NEARFIELD_ISA").unwrap_or_default();
             let forced = available.iter().find(|isa| isa.name() == wanted);
-            forced
-                .or(available.last())
-                .copied()
-                .unwrap_or(Self(Tier::Scalar))
+            forced.or(available.last()).copied().unwrap_or(Self(Tier::Scalar))
         })
     }
 

@@ -9,12 +9,10 @@
 //! All sums are kept in f32 over several accumulators, whose order depends on the tier and the
 //! length alone: scoring one row or several at once gives the same bits. Rounding differs between
 //! tiers. NaN and infinities propagate as in plain arithmetic: a NaN element makes the result NaN,
-//! an overflow makes it infinite, and an overflow of both signs makes it NaN.
+//! an overflow makes it infinite, and an overflow of both signs makes it infinite or NaN, by the order
+//! of the sum.
 
-#![expect(
-    unsafe_code,
-    reason = "the room of core::arch; each block says why it is sound"
-)]
+#![expect(unsafe_code, reason = "the room of core::arch; each block says why it is sound")]
 
 mod isa;
 mod scalar;

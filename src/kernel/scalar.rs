@@ -36,11 +36,7 @@ impl Kernel for Scalar {
     fn dot_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
         rows.map(|row| {
             assert_eq!(query.len(), row.len());
-            query
-                .iter()
-                .zip(row)
-                .map(|(&a, &b)| u32::from(a) * u32::from(b))
-                .sum()
+            query.iter().zip(row).map(|(&a, &b)| u32::from(a) * u32::from(b)).sum()
         })
     }
 }

@@ -152,10 +152,7 @@ fn padded<E: Plain>(tail: &[E]) -> [f32; LANES] {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn sum_lanes(lanes: __m256) -> f32 {
-    let four = _mm_add_ps(
-        _mm256_castps256_ps128(lanes),
-        _mm256_extractf128_ps::<1>(lanes),
-    );
+    let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
     let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<0b01>(two, two)))
 }
@@ -179,10 +176,7 @@ fn byte_distance<const L2: bool>(query: &[u8], row: &[u8]) -> u32 {
         sums[0] = byte_step::<L2>(&a, &b, sums[0]);
     }
     let sum = _mm256_add_epi32(sums[0], sums[1]);
-    let four = _mm_add_epi32(
-        _mm256_castsi256_si128(sum),
-        _mm256_extracti128_si256::<1>(sum),
-    );
+    let four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
     let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b00_00_11_10>(four));
     let one = _mm_add_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two));
     _mm_cvtsi128_si32(one).cast_unsigned()

@@ -119,10 +119,7 @@ fn row_at(line: &[u8], slot: usize) -> Row {
 }
 
 /// First bucket and fingerprint of an id.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a bucket number is below the bucket count"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "a bucket number is below the bucket count")]
 fn home(id: IdRef<'_>, buckets: usize) -> (usize, u8) {
     let hash = match id {
         IdRef::U64(id) => xxh3_64_with_seed(&id.to_le_bytes(), SEED),
@@ -181,10 +178,7 @@ mod tests {
             }
         }
         let empty = IdColumn::new(IdType::U64);
-        assert_eq!(
-            lookup(Guarded::trusted(&[]), &empty.view(), IdRef::U64(0)),
-            None
-        );
+        assert_eq!(lookup(Guarded::trusted(&[]), &empty.view(), IdRef::U64(0)), None);
     }
 
     #[test]
@@ -192,15 +186,8 @@ mod tests {
         assert_eq!(ROWS_AT + SLOTS * 4, BUCKET_BYTES);
         let ids = IdColumn::U64((0..80_000).collect());
         let (table, _) = IdTable::build(&ids);
-        let full = table
-            .as_bytes()
-            .chunks(BUCKET_BYTES)
-            .filter(|line| line[SLOTS - 1] != 0)
-            .count();
-        assert!(
-            full * 6 < buckets(80_000),
-            "{full} of {} buckets are full",
-            buckets(80_000)
-        );
+        let full =
+            table.as_bytes().chunks(BUCKET_BYTES).filter(|line| line[SLOTS - 1] != 0).count();
+        assert!(full * 6 < buckets(80_000), "{full} of {} buckets are full", buckets(80_000));
     }
 }

@@ -34,10 +34,7 @@ impl IdColumn {
     pub(crate) fn new(id_type: IdType) -> Self {
         match id_type {
             IdType::U64 => Self::U64(Vec::new()),
-            IdType::Utf8 => Self::Utf8 {
-                offsets: vec![0],
-                text: String::new(),
-            },
+            IdType::Utf8 => Self::Utf8 { offsets: vec![0], text: String::new() },
         }
     }
 
@@ -202,18 +199,11 @@ impl<'a, G: Guard> IdsView<'a, G> {
     pub(crate) fn section(id_type: IdType, rows: usize, bytes: Guarded<'a, G>) -> Option<Self> {
         let text_start = match id_type {
             IdType::U64 => rows.checked_mul(8).filter(|len| *len == bytes.len())?,
-            IdType::Utf8 => rows
-                .checked_add(1)?
-                .checked_mul(8)
-                .filter(|len| *len <= bytes.len())?,
+            IdType::Utf8 => {
+                rows.checked_add(1)?.checked_mul(8).filter(|len| *len <= bytes.len())?
+            }
         };
-        Some(Self {
-            id_type,
-            rows,
-            numbers: bytes,
-            text: bytes,
-            text_start,
-        })
+        Some(Self { id_type, rows, numbers: bytes, text: bytes, text_start })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -250,10 +240,7 @@ impl<'a, G: Guard> IdsView<'a, G> {
     #[inline]
     pub(crate) fn compare(&self, a: Row, b: Row) -> Ordering {
         match self.id_type {
-            IdType::U64 => self
-                .numbers
-                .u64_at(a as usize)
-                .cmp(&self.numbers.u64_at(b as usize)),
+            IdType::U64 => self.numbers.u64_at(a as usize).cmp(&self.numbers.u64_at(b as usize)),
             IdType::Utf8 => self.text_of(a).cmp(&self.text_of(b)),
         }
     }
@@ -301,11 +288,7 @@ mod tests {
 
     #[test]
     fn ids_read_the_same_from_memory_and_from_a_section() {
-        for ids in [
-            strings(),
-            IdColumn::U64(vec![9, 0, u64::MAX]),
-            IdColumn::new(IdType::Utf8),
-        ] {
+        for ids in [strings(), IdColumn::U64(vec![9, 0, u64::MAX]), IdColumn::new(IdType::Utf8)] {
             let bytes = section(&ids);
             let mapped = IdsView::section(ids.id_type(), ids.len(), Guarded::trusted(&bytes))
                 .expect("lengths agree");
@@ -353,10 +336,7 @@ mod tests {
     #[test]
     fn ids_of_the_other_kind_are_refused() {
         let mut ids = strings();
-        assert!(matches!(
-            ids.push(IdRef::U64(1)),
-            Err(Error::SchemaMismatch { .. })
-        ));
+        assert!(matches!(ids.push(IdRef::U64(1)), Err(Error::SchemaMismatch { .. })));
         ids.push(IdRef::Utf8("z")).expect("a string");
         assert_eq!(ids.at(4), IdRef::Utf8("z"));
     }

@@ -80,21 +80,11 @@ pub(crate) struct AttributeMeta {
 }
 
 pub(crate) fn vector_identity(store: u128, segment: u64) -> Identity {
-    Identity {
-        kind: SEGMENT_KIND,
-        store,
-        segment,
-        generation: 0,
-    }
+    Identity { kind: SEGMENT_KIND, store, segment, generation: 0 }
 }
 
 pub(crate) fn attribute_identity(store: u128, segment: u64, generation: u64) -> Identity {
-    Identity {
-        kind: ATTRIBUTE_KIND,
-        store,
-        segment,
-        generation,
-    }
+    Identity { kind: ATTRIBUTE_KIND, store, segment, generation }
 }
 
 /// The `STAT` section: what the segment holds and how it was built.
@@ -142,10 +132,7 @@ impl Statistics {
     /// Whether the segment holds `rows` rows of this space and kind of id.
     pub(crate) fn agrees(&self, rows: u32, space: Space, id_type: IdType) -> bool {
         let expected = Self::new(rows as usize, space, id_type, None);
-        Self {
-            graph: None,
-            ..self.clone()
-        } == expected
+        Self { graph: None, ..self.clone() } == expected
     }
 }
 
@@ -161,11 +148,7 @@ pub(crate) struct OwnedFile {
 
 impl OwnedFile {
     pub(crate) fn new(disk: &Arc<dyn Disk>, path: PathBuf) -> Self {
-        Self {
-            disk: Arc::clone(disk),
-            path,
-            obsolete: AtomicBool::new(false),
-        }
+        Self { disk: Arc::clone(disk), path, obsolete: AtomicBool::new(false) }
     }
 
     pub(crate) fn path(&self) -> &PathBuf {

@@ -55,11 +55,7 @@ impl Chunk {
     /// which the caller counts as dead from the start.
     pub(crate) fn new(space: Space, batch: Batch) -> Result<(Self, Vec<Row>)> {
         let rows = batch.ids.len();
-        let norms = if space.metric == Metric::Cosine {
-            rows
-        } else {
-            0
-        };
+        let norms = if space.metric == Metric::Cosine { rows } else { 0 };
         let vectors = space.stride().checked_mul(rows);
         if vectors != Some(batch.vectors.len())
             || batch.inverse_norms.len() != norms
@@ -75,16 +71,7 @@ impl Chunk {
         }
         let (table, shadowed) = IdTable::build(&batch.ids);
         let ends = ends(&batch.ids);
-        Ok((
-            Self {
-                space,
-                batch,
-                table,
-                ends,
-                sorted: OnceLock::new(),
-            },
-            shadowed,
-        ))
+        Ok((Self { space, batch, table, ends, sorted: OnceLock::new() }, shadowed))
     }
 
     /// One chunk of the live rows of several, patches applied, with the columns of `schema`; and
@@ -97,10 +84,7 @@ impl Chunk {
         sources: &[Source<'_>],
         schema: &SchemaRef,
     ) -> Result<(Self, Vec<RowMap>)> {
-        let live: usize = sources
-            .iter()
-            .map(|(chunk, dead, _)| live_count(chunk, dead))
-            .sum();
+        let live: usize = sources.iter().map(|(chunk, dead, _)| live_count(chunk, dead)).sum();
         let stride = space.stride();
         let mut ids = IdColumn::new(id_type);
         let mut vectors = AlignedBytes::zeroed(live * stride);
@@ -127,15 +111,7 @@ impl Chunk {
             attributes.push(patch.apply(&rows, &stored, schema)?);
         }
         let attributes = columns::concat(schema, &attributes.iter().collect::<Vec<_>>())?;
-        let (chunk, _) = Self::new(
-            space,
-            Batch {
-                ids,
-                vectors,
-                inverse_norms,
-                attributes,
-            },
-        )?;
+        let (chunk, _) = Self::new(space, Batch { ids, vectors, inverse_norms, attributes })?;
         Ok((chunk, maps))
     }
 
@@ -164,11 +140,7 @@ impl Chunk {
         if id < ids.at(least as usize) || id > ids.at(most as usize) {
             return Ok(None);
         }
-        Ok(id_table::lookup(
-            Guarded::trusted(self.table.as_bytes()),
-            &ids.view(),
-            id,
-        ))
+        Ok(id_table::lookup(Guarded::trusted(self.table.as_bytes()), &ids.view(), id))
     }
 
     pub(crate) fn id_ref(&self, row: Row) -> Result<IdRef<'_>> {
@@ -207,12 +179,7 @@ impl Chunk {
             inverse_norms: Guarded::trusted(self.batch.inverse_norms.as_bytes()),
         };
         let ids = self.batch.ids.view();
-        let target = Target::<Trusted> {
-            rows,
-            len: self.len(),
-            graph: None,
-            ids,
-        };
+        let target = Target::<Trusted> { rows, len: self.len(), graph: None, ids };
         Ok(search::search(&target, query, options, dead, stats))
     }
 
@@ -225,6 +192,11 @@ impl Chunk {
         let sorted = self.sorted();
         let from = position.min(sorted.len());
         Ok(sorted[from..from + count.min(sorted.len() - from)].to_vec())
+    }
+
+    pub(crate) fn sorted_row(&self, position: usize) -> Result<Row> {
+        let row = self.sorted().get(position).copied();
+        row.ok_or_else(|| Error::invalid("a row outside its chunk was asked for"))
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
@@ -242,10 +214,7 @@ impl Chunk {
     }
 
     fn inside(&self, first: Row, count: usize) -> Result<()> {
-        if (first as usize)
-            .checked_add(count)
-            .is_none_or(|end| end > self.len())
-        {
+        if (first as usize).checked_add(count).is_none_or(|end| end > self.len()) {
             return Err(Error::invalid("a row outside its chunk was asked for"));
         }
         Ok(())

@@ -32,7 +32,7 @@ use self::layout::{FIELD, OwnedFile, SegmentMeta, Statistics};
 use self::search::{SearchOptions, SearchStats, Target};
 use crate::bytes::Guarded;
 use crate::codec::full::{Query, Rows, Space};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::View;
 use crate::index::topk::Candidate;
@@ -108,10 +108,7 @@ impl Segment {
                 None
             },
             ids: sized(layout::IDSC, None)?,
-            table: sized(
-                layout::IDTB,
-                Some(id_table::buckets(rows) * id_table::BUCKET_BYTES),
-            )?,
+            table: sized(layout::IDTB, Some(id_table::buckets(rows) * id_table::BUCKET_BYTES))?,
             sorted: sized(layout::IDSO, Some(rows.saturating_mul(4)))?,
             graph: match statistics.graph {
                 Some(_) => Some(sized(layout::GRPH, None)?),
@@ -127,24 +124,16 @@ impl Segment {
         let attributes = match meta.attributes {
             Some(meta) => {
                 let segment = core.segment;
-                Some(Arc::new(AttributeFile::open(
-                    disk, dir, store, segment, rows, meta,
-                )?))
+                Some(Arc::new(AttributeFile::open(disk, dir, store, segment, rows, meta)?))
             }
             None => None,
         };
-        Ok(Self {
-            core: Arc::new(core),
-            attributes,
-        })
+        Ok(Self { core: Arc::new(core), attributes })
     }
 
     /// The same vectors with another generation of attributes.
     pub(crate) fn with_attributes(&self, attributes: Option<Arc<AttributeFile>>) -> Self {
-        Self {
-            core: Arc::clone(&self.core),
-            attributes,
-        }
+        Self { core: Arc::clone(&self.core), attributes }
     }
 
     /// The attribute file, when there is one.
@@ -205,11 +194,7 @@ impl Segment {
         let marks = Marks::of([Some(&self.core.ids), None, None, None]);
         let id = self.core.ids_view()?.at(row);
         marks.check()?;
-        id.ok_or_else(|| {
-            self.core
-                .ids
-                .corrupt(&format!("row {row} has no readable id"))
-        })
+        id.ok_or_else(|| self.core.ids.corrupt(&format!("row {row} has no readable id")))
     }
 
     pub(crate) fn vector_bytes(&self, first: Row, count: usize) -> Result<&[u8]> {
@@ -254,12 +239,7 @@ impl Segment {
         ]);
         let rows = core.rows_view();
         let (graph, ids) = (core.graph_view()?, core.ids_view()?);
-        let target = Target {
-            rows,
-            len: core.rows,
-            graph,
-            ids,
-        };
+        let target = Target { rows, len: core.rows, graph, ids };
         let found = search::search(&target, query, options, dead, stats);
         marks.check()?;
         Ok(found)
@@ -278,13 +258,20 @@ impl Segment {
         let from = position.min(self.core.rows);
         let count = count.min(self.core.rows - from);
         let rows: &[Row] = crate::bytes::view(self.core.sorted.read(from * 4, count * 4)?);
-        if rows.iter().any(|row| *row as usize >= self.core.rows) {
-            return Err(self
-                .core
-                .sorted
-                .corrupt("a row outside the segment is listed"));
+        rows.iter().map(|row| self.listed(*row)).collect()
+    }
+
+    pub(crate) fn sorted_row(&self, position: usize) -> Result<Row> {
+        let bytes = self.core.sorted.read(position.saturating_mul(4), 4)?;
+        self.listed(bytes.try_into().map_or(Row::MAX, Row::from_le_bytes))
+    }
+
+    /// A row number read from the order of ids.
+    fn listed(&self, row: Row) -> Result<Row> {
+        if row as usize >= self.core.rows {
+            return Err(self.core.sorted.corrupt(&format!("row {row} is no row of the segment")));
         }
-        Ok(rows.to_vec())
+        Ok(row)
     }
 }
 
@@ -300,10 +287,8 @@ impl Core {
     }
 
     fn ids_view(&self) -> Result<IdsView<'_, Section>> {
-        IdsView::section(self.id_type, self.rows, self.ids.guarded()).ok_or_else(|| {
-            self.ids
-                .corrupt("its length does not agree with the number of rows")
-        })
+        IdsView::section(self.id_type, self.rows, self.ids.guarded())
+            .ok_or_else(|| self.ids.corrupt("its length does not agree with the number of rows"))
     }
 
     fn graph_view(&self) -> Result<Option<View<'_, Section>>> {

@@ -110,6 +110,11 @@ impl Part {
         ask!(self, part => part.sorted_rows(position, count))
     }
 
+    /// The row at one `position` of the order of ids; an error where there is none.
+    pub(crate) fn sorted_row(&self, position: usize) -> Result<Row> {
+        ask!(self, part => part.sorted_row(position))
+    }
+
     /// Memory held, without mapped files.
     pub(crate) fn memory_bytes(&self) -> usize {
         match self {
@@ -168,10 +173,7 @@ impl RowMap {
 
     /// Where `row` is now.
     pub(crate) fn at(&self, row: Row) -> Option<Row> {
-        self.to
-            .get(row as usize)
-            .copied()
-            .filter(|row| *row != GONE)
+        self.to.get(row as usize).copied().filter(|row| *row != GONE)
     }
 }
 

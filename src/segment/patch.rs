@@ -65,16 +65,16 @@ impl Patch {
             seqs: vec![seq; order.len()],
             batch: columns::gather(batch.schema_ref(), &[batch], &picks)?,
         };
-        let mut layers = vec![Arc::new(layer)];
-        layers.extend(self.layers.iter().cloned());
-        while let [newer, older, ..] = layers.as_slice() {
-            if newer.rows.len() * 2 < older.rows.len() {
-                break;
-            }
-            let merged = Arc::new(newer.over(older)?);
-            layers.splice(0..2, [merged]);
+        self.under(Arc::new(layer))
+    }
+
+    /// This patch under all of `newer`.
+    pub(crate) fn stacked(&self, newer: &Self) -> Result<Self> {
+        let mut stack = self.clone();
+        for layer in newer.layers.iter().rev() {
+            stack = stack.under(Arc::clone(layer))?;
         }
-        Ok(Self { layers })
+        Ok(stack)
     }
 
     /// Only the rows that came with a write after `seq`.
@@ -85,9 +85,8 @@ impl Patch {
                 layers.push(Arc::clone(layer));
                 continue;
             }
-            let kept: Vec<usize> = (0..layer.rows.len())
-                .filter(|index| layer.seqs[*index] > seq)
-                .collect();
+            let kept: Vec<usize> =
+                (0..layer.rows.len()).filter(|index| layer.seqs[*index] > seq).collect();
             if !kept.is_empty() {
                 layers.push(Arc::new(layer.only(&kept)?));
             }
@@ -113,26 +112,22 @@ impl Patch {
         if !patched {
             return columns::project(stored, wanted);
         }
-        let sources: Vec<&RecordBatch> = std::iter::once(stored)
-            .chain(self.layers.iter().map(|layer| &layer.batch))
-            .collect();
+        let sources: Vec<&RecordBatch> =
+            std::iter::once(stored).chain(self.layers.iter().map(|layer| &layer.batch)).collect();
         columns::gather(wanted, &sources, &picks)
     }
 
     /// The rows this patch has values for, ascending.
     pub(crate) fn rows(&self) -> Vec<Row> {
-        let mut rows: Vec<Row> = self
-            .layers
-            .iter()
-            .flat_map(|layer| layer.rows.iter().copied())
-            .collect();
+        let mut rows: Vec<Row> =
+            self.layers.iter().flat_map(|layer| layer.rows.iter().copied()).collect();
         rows.sort_unstable();
         rows.dedup();
         rows
     }
 
-    /// The same values for the same rows under other numbers, in one layer for each: `renumber`
-    /// says where a row went, `None` that it is gone.
+    /// The same values under other row numbers: `renumber` says where a row went, each to a
+    /// place of its own, `None` that it is gone.
     pub(crate) fn renumbered(&self, renumber: impl Fn(Row) -> Option<Row>) -> Result<Self> {
         let mut moved = Self::default();
         for layer in self.layers.iter().rev() {
@@ -149,7 +144,7 @@ impl Patch {
             let indexes: Vec<usize> = kept.iter().map(|(_, index)| *index).collect();
             let mut copy = layer.only(&indexes)?;
             copy.rows = kept.into_iter().map(|(row, _)| row).collect();
-            moved.layers.insert(0, Arc::new(copy));
+            moved = moved.under(Arc::new(copy))?;
         }
         Ok(moved)
     }
@@ -163,6 +158,20 @@ impl Patch {
     pub(crate) fn memory_bytes(&self) -> usize {
         let layer = |layer: &Arc<Layer>| layer.rows.len() * 12 + columns::size_bytes(&layer.batch);
         self.layers.iter().map(layer).sum()
+    }
+
+    /// This patch under one layer, merged with those below that are not much larger.
+    fn under(&self, layer: Arc<Layer>) -> Result<Self> {
+        let mut layers = vec![layer];
+        layers.extend(self.layers.iter().cloned());
+        while let [newer, older, ..] = layers.as_slice() {
+            if newer.rows.len() * 2 < older.rows.len() {
+                break;
+            }
+            let merged = Arc::new(newer.over(older)?);
+            layers.splice(0..2, [merged]);
+        }
+        Ok(Self { layers })
     }
 
     /// Layer and position of the newest values of `row`.
@@ -202,10 +211,8 @@ impl Layer {
     }
 
     fn only(&self, indexes: &[usize]) -> Result<Self> {
-        let picks: Vec<Row> = indexes
-            .iter()
-            .map(|index| Row::try_from(*index).unwrap_or(Row::MAX))
-            .collect();
+        let picks: Vec<Row> =
+            indexes.iter().map(|index| Row::try_from(*index).unwrap_or(Row::MAX)).collect();
         Ok(Self {
             rows: indexes.iter().map(|index| self.rows[*index]).collect(),
             seqs: indexes.iter().map(|index| self.seqs[*index]).collect(),
@@ -216,11 +223,7 @@ impl Layer {
 
 /// The schema with more columns: columns are only ever added.
 pub(crate) fn wider<'a>(a: &'a SchemaRef, b: &'a SchemaRef) -> &'a SchemaRef {
-    if b.fields().len() > a.fields().len() {
-        b
-    } else {
-        a
-    }
+    if b.fields().len() > a.fields().len() { b } else { a }
 }
 
 #[cfg(test)]
@@ -244,26 +247,16 @@ mod tests {
 
     fn read(patch: &Patch, rows: &[Row]) -> Vec<Option<i64>> {
         let stored = batch(&vec![-1; rows.len()]);
-        values(
-            &patch
-                .apply(rows, &stored, stored.schema_ref())
-                .expect("rows agree"),
-        )
+        values(&patch.apply(rows, &stored, stored.schema_ref()).expect("rows agree"))
     }
 
     #[test]
     fn the_newest_value_of_a_row_wins() {
-        let patch = Patch::default()
-            .with(&[4, 2, 4], &batch(&[1, 2, 3]), 1)
-            .expect("rows agree");
+        let patch = Patch::default().with(&[4, 2, 4], &batch(&[1, 2, 3]), 1).expect("rows agree");
         assert_eq!(read(&patch, &[0, 2, 4]), [Some(-1), Some(2), Some(3)]);
         let newer = patch.with(&[2], &batch(&[9]), 2).expect("rows agree");
         assert_eq!(read(&newer, &[4, 2, 2]), [Some(3), Some(9), Some(9)]);
-        assert_eq!(
-            read(&patch, &[2]),
-            [Some(2)],
-            "the older value of the patch is kept"
-        );
+        assert_eq!(read(&patch, &[2]), [Some(2)], "the older value of the patch is kept");
         assert!(patch.with(&[1, 2], &batch(&[1]), 3).is_err());
     }
 
@@ -274,17 +267,13 @@ mod tests {
         for step in 0..500u32 {
             let row = step.wrapping_mul(7_919) % 97;
             let value = i64::from(step);
-            patch = patch
-                .with(&[row], &batch(&[value]), u64::from(step))
-                .expect("rows agree");
+            patch = patch.with(&[row], &batch(&[value]), u64::from(step)).expect("rows agree");
             model.insert(row, value);
             assert!(patch.layers.len() <= 10, "{} layers", patch.layers.len());
         }
         let rows: Vec<Row> = (0..100).collect();
-        let expected: Vec<_> = rows
-            .iter()
-            .map(|row| Some(model.get(row).copied().unwrap_or(-1)))
-            .collect();
+        let expected: Vec<_> =
+            rows.iter().map(|row| Some(model.get(row).copied().unwrap_or(-1))).collect();
         assert_eq!(read(&patch, &rows), expected);
         assert_eq!(patch.rows(), model.keys().copied().collect::<Vec<_>>());
     }
@@ -306,18 +295,14 @@ mod tests {
 
     #[test]
     fn a_row_of_an_older_schema_has_null_in_a_newer_column() {
-        let patch = Patch::default()
-            .with(&[1], &batch(&[5]), 1)
-            .expect("rows agree");
+        let patch = Patch::default().with(&[1], &batch(&[5]), 1).expect("rows agree");
         let wide =
             columns::arrow_schema([("a", DataType::Int64), ("b", DataType::Utf8)].into_iter());
         let stored = columns::project(&batch(&[7, 8]), &wide).expect("a null column");
         let applied = patch.apply(&[0, 1], &stored, &wide).expect("rows agree");
         assert_eq!(values(&applied), [Some(7), Some(5)]);
         assert!(applied.column(1).is_null(1));
-        let both = patch
-            .with(&[2], &stored.slice(0, 1), 2)
-            .expect("rows agree");
+        let both = patch.with(&[2], &stored.slice(0, 1), 2).expect("rows agree");
         assert_eq!(both.layers.len(), 1);
         assert_eq!(both.layers[0].batch.num_columns(), 2);
     }
@@ -328,11 +313,14 @@ mod tests {
             .with(&[1, 2, 3, 4, 5], &batch(&[10, 20, 30, 40, 50]), 1)
             .and_then(|patch| patch.with(&[2], &batch(&[21]), 2))
             .expect("rows agree");
-        let moved = patch
-            .renumbered(|row| (row != 3).then(|| 10 - row))
-            .expect("a selection");
+        let moved = patch.renumbered(|row| (row != 3).then(|| 10 - row)).expect("a selection");
         assert_eq!(moved.rows(), [5, 6, 8, 9]);
         assert_eq!(read(&moved, &[8, 9, 7]), [Some(21), Some(10), Some(-1)]);
         assert_eq!(moved.after(1).expect("a selection").rows(), [8]);
+        let stack = patch.stacked(&moved).expect("one schema");
+        assert_eq!(read(&stack, &[1, 5, 9]), [Some(10), Some(50), Some(10)]);
+        assert_eq!(stack.rows(), [1, 2, 3, 4, 5, 6, 8, 9]);
+        let own = moved.stacked(&patch).expect("one schema");
+        assert_eq!(read(&own, &[2, 5, 8]), [Some(21), Some(50), Some(21)]);
     }
 }

@@ -122,13 +122,7 @@ mod tests {
     use super::*;
 
     fn options(k: usize, ef: usize, exact: bool) -> SearchOptions {
-        SearchOptions {
-            k,
-            ef,
-            exact,
-            max_distance: f32::INFINITY,
-            isa: Isa::detect(),
-        }
+        SearchOptions { k, ef, exact, max_distance: f32::INFINITY, isa: Isa::detect() }
     }
 
     #[test]
@@ -138,34 +132,16 @@ mod tests {
         assert_eq!(walk(100, 64), Plan::Walk { ef: 100 });
         assert_eq!(walk(usize::MAX, 64), Plan::Scan);
         assert_eq!(walk(10, usize::MAX), Plan::Scan);
-        assert_eq!(
-            plan(100_000, 100_000, true, &options(10, 64, true)),
-            Plan::Scan
-        );
-        assert_eq!(
-            plan(100_000, 100_000, false, &options(10, 64, false)),
-            Plan::Scan
-        );
-        assert_eq!(
-            plan(1_000, 1_000, true, &options(10, 64, false)),
-            Plan::Scan
-        );
+        assert_eq!(plan(100_000, 100_000, true, &options(10, 64, true)), Plan::Scan);
+        assert_eq!(plan(100_000, 100_000, false, &options(10, 64, false)), Plan::Scan);
+        assert_eq!(plan(1_000, 1_000, true, &options(10, 64, false)), Plan::Scan);
     }
 
     #[test]
     fn dead_rows_raise_ef_and_no_live_row_means_no_work() {
-        assert_eq!(
-            plan(100_000, 50_000, true, &options(10, 64, false)),
-            Plan::Walk { ef: 128 }
-        );
+        assert_eq!(plan(100_000, 50_000, true, &options(10, 64, false)), Plan::Walk { ef: 128 });
         assert_eq!(plan(100_000, 3, true, &options(10, 64, false)), Plan::Scan);
-        assert_eq!(
-            plan(100_000, 0, true, &options(10, 64, false)),
-            Plan::Nothing
-        );
-        assert_eq!(
-            plan(100_000, 9, true, &options(0, 64, false)),
-            Plan::Nothing
-        );
+        assert_eq!(plan(100_000, 0, true, &options(10, 64, false)), Plan::Nothing);
+        assert_eq!(plan(100_000, 9, true, &options(0, 64, false)), Plan::Nothing);
     }
 }

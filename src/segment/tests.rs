@@ -13,10 +13,12 @@ use super::patch::Patch;
 use super::writer::{Finished, GraphPlan, SegmentWriter};
 use super::*;
 use crate::codec::full::{encode_rows, prepare_query};
+use crate::error::Error;
 use crate::index::hnsw;
 use crate::kernel::Isa;
 use crate::segment::columns::tests::sample;
 use crate::storage::disk::OsDisk;
+use crate::storage::fault::{Fault, FaultDisk};
 use crate::types::{DataType, Ids, VectorType, Vectors};
 
 const STORE: u128 = 11;
@@ -26,11 +28,7 @@ fn disk() -> Arc<dyn Disk> {
 }
 
 fn space(metric: Metric, vector_type: VectorType) -> Space {
-    Space {
-        dimension: 5,
-        vector_type,
-        metric,
-    }
+    Space { dimension: 5, vector_type, metric }
 }
 
 fn spaces() -> Vec<Space> {
@@ -47,9 +45,7 @@ fn spaces() -> Vec<Space> {
 fn vector(seed: usize) -> [f32; 5] {
     let mut state = (seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) + 12345;
     std::array::from_fn(|_| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         f32::from(u8::try_from(state >> 59).expect("five bits"))
     })
 }
@@ -59,26 +55,16 @@ fn batch(space: Space, ids: &Ids<'_>) -> Batch {
     let values: Vec<f32> = (0..rows).flat_map(vector).collect();
     let (vectors, inverse_norms) =
         encode_rows(space, &Vectors::from(&values), rows).expect("finite numbers");
-    Batch {
-        ids: IdColumn::from_ids(ids),
-        vectors,
-        inverse_norms,
-        attributes: sample(rows),
-    }
+    Batch { ids: IdColumn::from_ids(ids), vectors, inverse_norms, attributes: sample(rows) }
 }
 
 fn chunk(space: Space, ids: &Ids<'_>) -> Part {
-    Chunk::new(space, batch(space, ids))
-        .expect("lengths agree")
-        .0
-        .into()
+    Chunk::new(space, batch(space, ids)).expect("lengths agree").0.into()
 }
 
 fn names(rows: usize) -> Vec<String> {
     // Neither in the order of rows nor in that of numbers.
-    (0..rows)
-        .map(|row| format!("id-{}", row * 7919 % 10_007))
-        .collect()
+    (0..rows).map(|row| format!("id-{}", row * 7919 % 10_007)).collect()
 }
 
 /// Writes a part as a segment, with a graph when there is a plan.
@@ -97,17 +83,10 @@ fn write(
     let schema = sample(0).schema();
     let mut writer =
         AttributeWriter::create(&disk(), dir, STORE, 1, 0, &schema).expect("a new file");
-    writer
-        .push_part(part, dead, &Patch::default())
-        .expect("room on the disk");
+    writer.push_part(part, dead, &Patch::default()).expect("room on the disk");
     assert_eq!(writer.rows(), u64::from(finished.rows));
     let attributes = Some(writer.finish().expect("room on the disk"));
-    let meta = SegmentMeta {
-        segment: 1,
-        rows: finished.rows,
-        seal: finished.seal,
-        attributes,
-    };
+    let meta = SegmentMeta { segment: 1, rows: finished.rows, seal: finished.seal, attributes };
     (meta, finished)
 }
 
@@ -116,25 +95,15 @@ fn open(dir: &Path, meta: &SegmentMeta, space: Space, id_type: IdType) -> Result
 }
 
 fn options(k: usize, exact: bool) -> SearchOptions {
-    SearchOptions {
-        k,
-        ef: 32,
-        exact,
-        max_distance: f32::INFINITY,
-        isa: Isa::detect(),
-    }
+    SearchOptions { k, ef: 32, exact, max_distance: f32::INFINITY, isa: Isa::detect() }
 }
 
 fn found(part: &Part, query: usize, options: &SearchOptions, dead: &RowSet) -> Vec<(f32, Id)> {
     let queries = prepare_query(part.space(), &Vectors::from(&vector(query))).expect("finite");
     let mut stats = SearchStats::default();
-    let hits = part
-        .search(&queries[0], options, dead, &mut stats)
-        .expect("undamaged");
+    let hits = part.search(&queries[0], options, dead, &mut stats).expect("undamaged");
     assert_eq!(stats.scans + stats.walks, 1);
-    hits.iter()
-        .map(|hit| (hit.distance, part.id(hit.row).expect("undamaged")))
-        .collect()
+    hits.iter().map(|hit| (hit.distance, part.id(hit.row).expect("undamaged"))).collect()
 }
 
 #[test]
@@ -173,10 +142,7 @@ fn a_segment_answers_like_the_chunk_it_was_written_from() {
             let given = found(&segment, query, &options(9, false), &RowSet::default());
             assert_eq!(given, expected, "{space:?}");
             let limit = expected[4].0;
-            let near = SearchOptions {
-                max_distance: limit,
-                ..options(9, false)
-            };
+            let near = SearchOptions { max_distance: limit, ..options(9, false) };
             let given = found(&segment, query, &near, &RowSet::default());
             assert!(given.len() >= 5 && given.iter().all(|hit| hit.0 <= limit));
         }
@@ -191,19 +157,11 @@ fn hits_of_equal_distance_come_by_id() {
     let (vectors, inverse_norms) =
         encode_rows(space, &Vectors::from(&zeros), 40).expect("finite numbers");
     let ids = IdColumn::from_ids(&Ids::from(&ids));
-    let batch = Batch {
-        ids,
-        vectors,
-        inverse_norms,
-        attributes: sample(40),
-    };
+    let batch = Batch { ids, vectors, inverse_norms, attributes: sample(40) };
     let part = Part::from(Chunk::new(space, batch).expect("lengths agree").0);
     let hits = found(&part, 3, &options(5, true), &RowSet::default());
     let expected: Vec<Id> = [0, 1, 2, 3, 4].map(Id::U64).to_vec();
-    assert_eq!(
-        hits.into_iter().map(|hit| hit.1).collect::<Vec<_>>(),
-        expected
-    );
+    assert_eq!(hits.into_iter().map(|hit| hit.1).collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -218,17 +176,13 @@ fn rows_are_listed_by_ascending_id_in_both_kinds_of_part() {
     for part in [chunk, segment] {
         let after = part.seek(Some(IdRef::U64(40))).expect("undamaged");
         let rows = part.sorted_rows(after, 3).expect("undamaged");
-        let listed: Vec<Id> = rows
-            .iter()
-            .map(|row| part.id(*row).expect("undamaged"))
-            .collect();
+        let listed: Vec<Id> = rows.iter().map(|row| part.id(*row).expect("undamaged")).collect();
         assert_eq!(listed, [41, 42, 43].map(Id::U64));
-        assert_eq!(
-            part.sorted_rows(0, usize::MAX).expect("undamaged").len(),
-            100
-        );
+        assert_eq!(part.sorted_rows(0, usize::MAX).expect("undamaged").len(), 100);
         assert!(part.sorted_rows(100, 5).expect("undamaged").is_empty());
         assert_eq!(part.seek(None).expect("undamaged"), 0);
+        assert_eq!(part.sorted_row(after).expect("undamaged"), rows[0]);
+        assert!(part.sorted_row(100).is_err());
         assert_eq!(part.lookup(IdRef::U64(500)).expect("undamaged"), None);
         assert_eq!(part.lookup(IdRef::Utf8("x")).expect("undamaged"), None);
     }
@@ -242,12 +196,7 @@ fn a_segment_without_rows_opens_and_answers() {
         let writer = SegmentWriter::create(&disk(), dir.path(), STORE, 1, space, id_type)
             .expect("a new file");
         let finished = writer.finish(None).expect("room on the disk");
-        let meta = SegmentMeta {
-            segment: 1,
-            rows: 0,
-            seal: finished.seal,
-            attributes: None,
-        };
+        let meta = SegmentMeta { segment: 1, rows: 0, seal: finished.seal, attributes: None };
         let segment = open(dir.path(), &meta, space, id_type).expect("just written");
         segment.verify(&RowSet::default()).expect("undamaged");
         assert_eq!(segment.lookup(IdRef::U64(1)).expect("undamaged"), None);
@@ -276,21 +225,10 @@ fn repeated_ids_are_reported_and_the_last_row_is_found() {
     assert!(writer.push(&batch.ids, &[], &[]).is_err());
     let finished = writer.finish(None).expect("room on the disk");
     assert_eq!(finished.shadowed, [0, 1, 2]);
-    let meta = SegmentMeta {
-        segment: 1,
-        rows: 6,
-        seal: finished.seal,
-        attributes: None,
-    };
+    let meta = SegmentMeta { segment: 1, rows: 6, seal: finished.seal, attributes: None };
     let segment = open(dir.path(), &meta, space, IdType::Utf8).expect("just written");
-    assert_eq!(
-        segment.lookup(IdRef::Utf8("a")).expect("undamaged"),
-        Some(5)
-    );
-    assert_eq!(
-        segment.lookup(IdRef::Utf8("b")).expect("undamaged"),
-        Some(4)
-    );
+    assert_eq!(segment.lookup(IdRef::Utf8("a")).expect("undamaged"), Some(5));
+    assert_eq!(segment.lookup(IdRef::Utf8("b")).expect("undamaged"), Some(4));
     let mut dead = RowSet::default();
     for row in finished.shadowed {
         assert!(matches!(segment.verify(&dead), Err(Error::Corrupt { .. })));
@@ -298,14 +236,7 @@ fn repeated_ids_are_reported_and_the_last_row_is_found() {
     }
     segment.verify(&dead).expect("the shadowed rows are dead");
     let wanted = columns::arrow_schema([("year", DataType::Int64)].into_iter());
-    assert_eq!(
-        segment
-            .attributes(&[0, 5], &wanted)
-            .expect("nulls")
-            .column(0)
-            .null_count(),
-        2
-    );
+    assert_eq!(segment.attributes(&[0, 5], &wanted).expect("nulls").column(0).null_count(), 2);
     let (chunk, mut shadowed) = Chunk::new(space, batch).expect("lengths agree");
     shadowed.sort_unstable();
     assert_eq!(shadowed, [0, 1, 2]);
@@ -317,20 +248,14 @@ fn merging_chunks_drops_dead_rows_and_applies_patches() {
     let space = space(Metric::Cosine, VectorType::F16);
     let (a, b) = (names(20), (100..130).collect::<Vec<u64>>());
     let b: Vec<String> = b.iter().map(|id| format!("b{id}")).collect();
-    let first = Chunk::new(space, batch(space, &Ids::from(&a)))
-        .expect("lengths agree")
-        .0;
-    let second = Chunk::new(space, batch(space, &Ids::from(&b)))
-        .expect("lengths agree")
-        .0;
+    let first = Chunk::new(space, batch(space, &Ids::from(&a))).expect("lengths agree").0;
+    let second = Chunk::new(space, batch(space, &Ids::from(&b))).expect("lengths agree").0;
     let mut dead = RowSet::default();
     for row in [0, 7, 8, 19] {
         dead.insert(row);
     }
     let newer = sample(200).slice(150, 2);
-    let patch = Patch::default()
-        .with(&[3, 7], &newer, 5)
-        .expect("rows agree");
+    let patch = Patch::default().with(&[3, 7], &newer, 5).expect("rows agree");
     let none = (RowSet::default(), Patch::default());
     let sources = [(&first, &dead, &patch), (&second, &none.0, &none.1)];
     let schema = sample(0).schema();
@@ -352,10 +277,7 @@ fn merging_chunks_drops_dead_rows_and_applies_patches() {
                 (0, 3) => newer.slice(0, 1),
                 _ => chunk.attributes(&[row], &schema).expect("inside"),
             };
-            assert_eq!(
-                merged.attributes(&[now], &schema).expect("inside"),
-                expected
-            );
+            assert_eq!(merged.attributes(&[now], &schema).expect("inside"), expected);
         }
     }
     assert_eq!(merged.lookup(IdRef::Utf8(&a[7])).expect("in memory"), None);
@@ -379,9 +301,7 @@ fn a_new_generation_of_attributes_replaces_the_old_file_only() {
     let schema = sample(0).schema();
     let mut writer =
         AttributeWriter::create(&disk(), dir.path(), STORE, 1, 1, &schema).expect("a new file");
-    writer
-        .push_part(&Part::Segment(Arc::clone(&old)), &none, &patch)
-        .expect("room");
+    writer.push_part(&Part::Segment(Arc::clone(&old)), &none, &patch).expect("room");
     let generation: AttributeMeta = writer.finish().expect("room on the disk");
     let file =
         AttributeFile::open(&disk(), dir.path(), STORE, 1, 50, generation).expect("just written");
@@ -394,13 +314,7 @@ fn a_new_generation_of_attributes_replaces_the_old_file_only() {
     let files = || {
         let mut names: Vec<String> = fs::read_dir(dir.path())
             .expect("a directory")
-            .map(|entry| {
-                entry
-                    .expect("an entry")
-                    .file_name()
-                    .into_string()
-                    .expect("ASCII")
-            })
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("ASCII"))
             .collect();
         names.sort();
         names
@@ -424,50 +338,22 @@ fn a_segment_of_another_shape_is_refused() {
     let space = space(Metric::Cosine, VectorType::F32);
     let ids = names(30);
     let none = RowSet::default();
-    let (meta, _) = write(
-        dir.path(),
-        &chunk(space, &Ids::from(&ids)),
-        IdType::Utf8,
-        &none,
-        None,
-    );
+    let (meta, _) = write(dir.path(), &chunk(space, &Ids::from(&ids)), IdType::Utf8, &none, None);
     let corrupt = |result: Result<Segment>| match result {
         Err(Error::Corrupt { reason, .. }) => reason,
         other => panic!("{other:?}"),
     };
     for other in [
-        Space {
-            dimension: 6,
-            ..space
-        },
-        Space {
-            vector_type: VectorType::F16,
-            ..space
-        },
-        Space {
-            metric: Metric::Dot,
-            ..space
-        },
+        Space { dimension: 6, ..space },
+        Space { vector_type: VectorType::F16, ..space },
+        Space { metric: Metric::Dot, ..space },
     ] {
         let reason = corrupt(open(dir.path(), &meta, other, IdType::Utf8));
         assert!(reason.contains("another shape"), "{reason}");
     }
     corrupt(open(dir.path(), &meta, space, IdType::U64));
-    corrupt(open(
-        dir.path(),
-        &SegmentMeta { rows: 29, ..meta },
-        space,
-        IdType::Utf8,
-    ));
-    assert!(
-        open(
-            dir.path(),
-            &SegmentMeta { segment: 2, ..meta },
-            space,
-            IdType::Utf8
-        )
-        .is_err()
-    );
+    corrupt(open(dir.path(), &SegmentMeta { rows: 29, ..meta }, space, IdType::Utf8));
+    assert!(open(dir.path(), &SegmentMeta { segment: 2, ..meta }, space, IdType::Utf8).is_err());
     open(dir.path(), &meta, space, IdType::Utf8).expect("the right shape");
 }
 
@@ -510,6 +396,7 @@ fn a_flip_anywhere_is_an_error_or_changes_no_answer() {
                     let answered = ask(&segment);
                     let verified = segment.verify(&none);
                     assert!(answered.is_ok() || verified.is_err(), "byte {at} of {name}");
+                    assert!(segment.verify_checksums().is_err(), "byte {at} of {name}");
                     assert!(verified.is_err(), "verify overlooks byte {at} of {name}");
                     refused += usize::from(answered.is_err());
                 }
@@ -525,10 +412,7 @@ fn a_flip_anywhere_is_an_error_or_changes_no_answer() {
 fn replace(path: &Path, bytes: &[u8]) {
     let disk = disk();
     disk.remove_file(path).expect("it is there");
-    disk.create(path)
-        .expect("it is gone")
-        .append(bytes)
-        .expect("room on the disk");
+    disk.create(path).expect("it is gone").append(bytes).expect("room on the disk");
 }
 
 #[test]
@@ -537,21 +421,10 @@ fn a_graph_finds_nearly_what_a_scan_finds_and_skips_dead_rows() {
     let space = space(Metric::L2, VectorType::F32);
     let ids: Vec<u64> = (0..3000).map(|row| row * 5).collect();
     let chunk = chunk(space, &Ids::from(&ids));
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(2)
-        .build()
-        .expect("threads");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
     let keep_going = || true;
-    let params = hnsw::Params {
-        ef_construction: 60,
-        ..hnsw::Params::default()
-    };
-    let plan = GraphPlan {
-        params,
-        isa: Isa::detect(),
-        pool: &pool,
-        keep_going: &keep_going,
-    };
+    let params = hnsw::Params { ef_construction: 60, ..hnsw::Params::default() };
+    let plan = GraphPlan { params, isa: Isa::detect(), pool: &pool, keep_going: &keep_going };
     let none = RowSet::default();
     let (meta, _) = write(dir.path(), &chunk, IdType::U64, &none, Some(&plan));
     let segment = open(dir.path(), &meta, space, IdType::U64).expect("just written");
@@ -590,20 +463,66 @@ fn a_cancelled_graph_leaves_no_file() {
     let batch = batch(space, &Ids::from(&ids));
     let mut writer = SegmentWriter::create(&disk(), dir.path(), STORE, 1, space, IdType::U64)
         .expect("a new file");
-    writer
-        .push(&batch.ids, batch.vectors.as_slice(), &[])
-        .expect("room on the disk");
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .build()
-        .expect("threads");
+    writer.push(&batch.ids, batch.vectors.as_slice(), &[]).expect("room on the disk");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("threads");
     let params = hnsw::Params::default();
-    let plan = GraphPlan {
-        params,
-        isa: Isa::detect(),
-        pool: &pool,
-        keep_going: &|| false,
-    };
+    let plan = GraphPlan { params, isa: Isa::detect(), pool: &pool, keep_going: &|| false };
     assert!(matches!(writer.finish(Some(&plan)), Err(Error::Cancelled)));
     assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0);
+}
+
+#[test]
+fn a_write_that_fails_anywhere_leaves_no_file_and_says_why() {
+    let space = space(Metric::Cosine, VectorType::F32);
+    let ids = names(400);
+    let part = chunk(space, &Ids::from(&ids));
+    let none = RowSet::default();
+    let schema = sample(0).schema();
+    let dir = Path::new("/");
+    let write = |disk: &Arc<dyn Disk>| -> Result<()> {
+        let mut writer = SegmentWriter::create(disk, dir, STORE, 1, space, IdType::Utf8)?;
+        writer.push_part(&part, &none)?;
+        writer.finish(None)?;
+        let mut writer = AttributeWriter::create(disk, dir, STORE, 1, 0, &schema)?;
+        writer.push_part(&part, &none, &Patch::default())?;
+        writer.finish()?;
+        Ok(())
+    };
+    let mut failures = 0;
+    for at in 0.. {
+        let fault = FaultDisk::new();
+        let kind = std::io::ErrorKind::StorageFull;
+        fault.plan(Some(Fault::Fail { at, kind, forever: true }));
+        let disk: Arc<dyn Disk> = Arc::new(fault.clone());
+        let result = write(&disk);
+        let left: Vec<String> =
+            disk.list(dir).expect("a directory").into_iter().map(|entry| entry.name).collect();
+        match result {
+            Ok(()) => break,
+            Err(Error::Full { .. }) => failures += 1,
+            Err(other) => panic!("{other}"),
+        }
+        // What was finished before stays: it is whole.
+        assert!(left.iter().all(|name| name.ends_with(".nfs")), "{left:?}");
+    }
+    assert!(failures >= 6, "{failures} operations failed");
+}
+
+#[test]
+fn a_norm_that_is_not_its_vectors_is_found_by_verify() {
+    let dir = TempDir::new().expect("a directory");
+    let space = space(Metric::Cosine, VectorType::F32);
+    let mut batch = batch(space, &Ids::from(&[1, 2, 3]));
+    batch.inverse_norms[1] *= 1.01;
+    let mut writer = SegmentWriter::create(&disk(), dir.path(), STORE, 1, space, IdType::U64)
+        .expect("a new file");
+    writer
+        .push(&batch.ids, batch.vectors.as_slice(), &batch.inverse_norms)
+        .expect("room on the disk");
+    let finished = writer.finish(None).expect("room on the disk");
+    let meta = SegmentMeta { segment: 1, rows: 3, seal: finished.seal, attributes: None };
+    let segment = open(dir.path(), &meta, space, IdType::U64).expect("just written");
+    segment.verify_checksums().expect("every byte is as written");
+    let error = segment.verify(&RowSet::default()).expect_err("a wrong norm");
+    assert!(error.to_string().contains("row 1 has another norm"), "{error}");
 }

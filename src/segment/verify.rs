@@ -11,7 +11,7 @@ use crate::index::hnsw;
 use crate::types::Row;
 
 impl Segment {
-    /// Reads every byte of both files and checks it against the checksums.
+    /// Reads every byte of both files and compares checksums, no more: enough to copy them.
     pub(crate) fn verify_checksums(&self) -> Result<()> {
         self.core.container.verify()?;
         self.attributes.as_ref().map_or(Ok(()), |attributes| attributes.verify_checksums())
@@ -49,22 +49,16 @@ impl Segment {
             }
             let order = before.map_or(Ordering::Less, |before| ids.compare(before, row));
             if order == Ordering::Greater {
-                return Err(core
-                    .sorted
-                    .corrupt("rows are not in the order of their ids"));
+                return Err(core.sorted.corrupt("rows are not in the order of their ids"));
             }
             if let (Ordering::Equal, Some(earlier)) = (order, before)
                 && (earlier > row || !dead.contains(earlier))
             {
-                return Err(core
-                    .ids
-                    .corrupt(&format!("id {id} is given to two live rows")));
+                return Err(core.ids.corrupt(&format!("id {id} is given to two live rows")));
             }
             let found = id_table::lookup(core.table.guarded(), &ids, id);
             if found.is_none_or(|found| found < row || (found > row && !dead.contains(row))) {
-                return Err(core
-                    .table
-                    .corrupt(&format!("id {id} is not found at its row")));
+                return Err(core.table.corrupt(&format!("id {id} is not found at its row")));
             }
             before = Some(row);
         }

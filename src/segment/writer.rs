@@ -36,9 +36,7 @@ pub(crate) struct GraphPlan<'a> {
 
 impl std::fmt::Debug for GraphPlan<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GraphPlan")
-            .field("params", &self.params)
-            .finish_non_exhaustive()
+        f.debug_struct("GraphPlan").field("params", &self.params).finish_non_exhaustive()
     }
 }
 
@@ -79,13 +77,7 @@ impl SegmentWriter {
         file.set_obsolete(true);
         container.begin(layout::RAWV, FIELD, 4096)?;
         let ids = IdColumn::new(id_type);
-        Ok(Self {
-            container,
-            space,
-            ids,
-            inverse_norms: Vec::new(),
-            file,
-        })
+        Ok(Self { container, space, ids, inverse_norms: Vec::new(), file })
     }
 
     /// Appends rows: ids, vectors at `Space::stride` bytes each, and for cosine their inverse
@@ -98,11 +90,7 @@ impl SegmentWriter {
     ) -> Result<()> {
         let rows = ids.len();
         self.room(rows)?;
-        let norms = if self.space.metric == Metric::Cosine {
-            rows
-        } else {
-            0
-        };
+        let norms = if self.space.metric == Metric::Cosine { rows } else { 0 };
         if self.space.stride().checked_mul(rows) != Some(vectors.len())
             || inverse_norms.len() != norms
         {
@@ -120,9 +108,7 @@ impl SegmentWriter {
     /// Appends the live rows of a part; where they went.
     pub(crate) fn push_part(&mut self, part: &Part, dead: &RowSet) -> Result<RowMap> {
         if part.space() != self.space {
-            return Err(Error::invalid(
-                "a part of another vector space cannot be copied",
-            ));
+            return Err(Error::invalid("a part of another vector space cannot be copied"));
         }
         let first = Row::try_from(self.rows()).unwrap_or(Row::MAX);
         let most = (COPY_BYTES / self.space.stride()).max(1);
@@ -153,8 +139,7 @@ impl SegmentWriter {
         let rows = self.rows();
         let graph = graph.filter(|_| rows > 0);
         if self.space.metric == Metric::Cosine {
-            self.container
-                .section(layout::NORM, FIELD, self.inverse_norms.as_bytes())?;
+            self.container.section(layout::NORM, FIELD, self.inverse_norms.as_bytes())?;
         }
         let shadowed = self.write_ids()?;
         if let Some(plan) = graph {
@@ -167,11 +152,7 @@ impl SegmentWriter {
         self.container.section(layout::STAT, FIELD, &statistics)?;
         let seal = self.container.finish()?;
         self.file.set_obsolete(false);
-        Ok(Finished {
-            rows: u32::try_from(rows).unwrap_or(u32::MAX),
-            seal,
-            shadowed,
-        })
+        Ok(Finished { rows: u32::try_from(rows).unwrap_or(u32::MAX), seal, shadowed })
     }
 
     fn write_ids(&mut self) -> Result<Vec<Row>> {
@@ -181,11 +162,9 @@ impl SegmentWriter {
         }
         self.container.end()?;
         let (table, mut shadowed) = IdTable::build(&self.ids);
-        self.container
-            .section(layout::IDTB, FIELD, table.as_bytes())?;
+        self.container.section(layout::IDTB, FIELD, table.as_bytes())?;
         drop(table);
-        self.container
-            .section(layout::IDSO, FIELD, self.ids.sorted_rows().as_bytes())?;
+        self.container.section(layout::IDSO, FIELD, self.ids.sorted_rows().as_bytes())?;
         shadowed.sort_unstable();
         Ok(shadowed)
     }
@@ -196,12 +175,7 @@ impl SegmentWriter {
             vectors: Guarded::trusted(vectors.as_slice()),
             inverse_norms: Guarded::trusted(self.inverse_norms.as_bytes()),
         };
-        let GraphPlan {
-            params,
-            isa,
-            pool,
-            keep_going,
-        } = plan;
+        let GraphPlan { params, isa, pool, keep_going } = plan;
         let count = self.ids.len();
         let graph = hnsw::build(*isa, self.space, rows, count, params, pool, keep_going)
             .ok_or(Error::Cancelled)?;
@@ -212,9 +186,7 @@ impl SegmentWriter {
 
     fn room(&self, rows: usize) -> Result<()> {
         if rows > MAX_ROWS - self.rows() {
-            return Err(Error::invalid(format!(
-                "a segment holds at most {MAX_ROWS} rows"
-            )));
+            return Err(Error::invalid(format!("a segment holds at most {MAX_ROWS} rows")));
         }
         Ok(())
     }

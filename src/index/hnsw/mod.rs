@@ -1,61 +1,53 @@
 //! Hierarchical navigable small worlds: a graph in which a greedy walk finds near neighbours.
-pub(crate) use graph::{Graph, View};
+//!
+//! Every row is a node of level 0; one in 32 is also on level 1, one in 1024 on level 2, and so
+//! on. A search walks down the levels to a near node, then over level 0 with a pool of the `ef`
+//! best rows met, until all of them are expanded. Built once, then immutable and read in place.
+//!
+//! Source: Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using
+//! hierarchical navigable small world graphs" (2016): algorithms 1, 2, 4 and 5, whose names `m`
+//! and `ef` are kept. Invariants after a build: every link is below its bound; every row can be
+//! reached from the entry on level 0.
+//!
+//! | file | what |
+//! |---|---|
+//! | `graph` | the bytes: [`Graph`] just built, [`View`] read in place |
+//! | `pool` | the best nodes of a walk, sorted |
+//! | `walk` | the loop shared by search and build |
+//! | `search` | the walk over a [`View`] |
+//! | `build` | parallel insertion |
+//! | `prune` | which candidates become links |
+//! | `repair` | links to rows that nothing leads to; [`verify`] |
+
+mod build;
 mod graph;
-use crate::bytes::Guard;
-use crate::codec::full::{Query, Rows, Space};
-use crate::filter::rowset::RowSet;
-use crate::index::topk::TopK;
-use crate::kernel::Isa;
+mod pool;
+mod prune;
+mod repair;
+mod search;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use build::build;
+pub(crate) use graph::{Graph, View};
+pub(crate) use repair::verify;
+pub(crate) use search::search;
 
 /// How a graph is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Params {
-    /// Links a node takes on upper levels; twice as many on level 0. 2..=64.
+    /// Links of a node on upper levels, and half of those on level 0; held to 2..=64.
     pub(crate) m: usize,
-    /// Candidates kept while looking for the neighbours of a new node.
+    /// Candidates kept while the neighbours of a new node are looked for; at least 1.
     pub(crate) ef_construction: usize,
-    /// Draws the levels; the same seed, rows, tier and a single thread give the same graph.
+    /// Draws the levels. The same seed, rows and tier, on a single thread, give the same graph.
     pub(crate) seed: u64,
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Self {
-            m: 16,
-            ef_construction: 200,
-            seed: 42,
-        }
+        Self { m: 16, ef_construction: 200, seed: 42 }
     }
-}
-
-/// Builds the graph of the first `count` rows on all threads of `pool`. `None` when `keep_going`,
-/// asked now and then, says no.
-pub(crate) fn build<G: Guard>(
-    _isa: Isa,
-    _space: Space,
-    _rows: Rows<'_, G>,
-    _count: usize,
-    _params: &Params,
-    _pool: &rayon::ThreadPool,
-    _keep_going: &(dyn Fn() -> bool + Sync),
-) -> Option<Graph> {
-    todo!()
-}
-
-/// Offers `top` the nearest rows that a walk with `ef` candidates finds. Rows in `dead` are walked
-/// through but not offered.
-pub(crate) fn search<G: Guard, H: Guard>(
-    _isa: Isa,
-    _query: &Query,
-    _rows: Rows<'_, G>,
-    _view: &View<'_, H>,
-    _ef: usize,
-    _dead: &RowSet,
-    _top: &mut TopK<'_>,
-) {
-    todo!()
-}
-/// Checks a whole graph: every link inside, every row reachable. What is wrong, in words.
-pub(crate) fn verify<G: Guard>(_view: &View<'_, G>) -> Result<(), &'static str> {
-    todo!()
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use arrow_array::ArrayRef;
 use arrow_array::builder::{
     BooleanBuilder, Float64Builder, Int64Builder, LargeListBuilder, LargeStringBuilder,
     TimestampMicrosecondBuilder,
 };
-use arrow_array::ArrayRef;
 
 use crate::error::Result;
 use crate::segment::columns::{ColumnEntry, bitmap_bytes};
@@ -24,9 +24,7 @@ pub(super) fn read_column(
 ) -> Result<ArrayRef> {
     let body = Body { section, start: block + entry.start, len: entry.len };
     let values = if entry.validity { bitmap_bytes(total) } else { 0 };
-    let present = |row: Row| -> Result<bool> {
-        Ok(!entry.validity || body.bit(0, row as usize)?)
-    };
+    let present = |row: Row| -> Result<bool> { Ok(!entry.validity || body.bit(0, row as usize)?) };
     let number = |row: Row| -> Result<Option<u64>> {
         if !present(row)? {
             return Ok(None);
@@ -67,7 +65,11 @@ pub(super) fn read_column(
             let strings = Strings { body, offsets: values, count: total };
             let mut array = LargeStringBuilder::new();
             for &row in rows {
-                array.append_option(if present(row)? { Some(strings.at(row as usize)?) } else { None });
+                array.append_option(if present(row)? {
+                    Some(strings.at(row as usize)?)
+                } else {
+                    None
+                });
             }
             Arc::new(array.finish())
         }

@@ -35,10 +35,7 @@ fn rows_come_back_from_several_groups_in_the_order_asked_for() {
     let dir = TempDir::new().expect("a directory");
     let rows = GROUP_ROWS + 1000;
     let whole = sample(rows);
-    let meta = write(
-        dir.path(),
-        &[whole.slice(0, 700), whole.slice(700, rows - 700)],
-    );
+    let meta = write(dir.path(), &[whole.slice(0, 700), whole.slice(700, rows - 700)]);
     let file = open(dir.path(), rows, meta).expect("just written");
     assert_eq!(file.groups.len(), 2);
     file.verify().expect("undamaged");
@@ -50,10 +47,7 @@ fn rows_come_back_from_several_groups_in_the_order_asked_for() {
         let read = file.read(&asked, &whole.schema()).expect("rows inside");
         assert_eq!(read, columns::take(&whole, &asked).expect("rows inside"));
     }
-    assert!(matches!(
-        file.read(&[last + 1], &whole.schema()),
-        Err(Error::Corrupt { .. })
-    ));
+    assert!(matches!(file.read(&[last + 1], &whole.schema()), Err(Error::Corrupt { .. })));
 }
 
 #[test]
@@ -63,12 +57,8 @@ fn columns_are_chosen_by_name_and_missing_ones_are_null() {
     let meta = write(dir.path(), std::slice::from_ref(&whole));
     let file = open(dir.path(), 100, meta).expect("just written");
     let wanted = columns::arrow_schema(
-        [
-            ("tags", DataType::ListUtf8),
-            ("new", DataType::Bool),
-            ("year", DataType::Int64),
-        ]
-        .into_iter(),
+        [("tags", DataType::ListUtf8), ("new", DataType::Bool), ("year", DataType::Int64)]
+            .into_iter(),
     );
     for asked in [vec![40], (0..100).collect::<Vec<Row>>()] {
         let read = file.read(&asked, &wanted).expect("rows inside");
@@ -78,10 +68,7 @@ fn columns_are_chosen_by_name_and_missing_ones_are_null() {
         assert_eq!(read.column(2), expected.column(1));
     }
     let other = columns::arrow_schema([("year", DataType::Utf8)].into_iter());
-    assert!(matches!(
-        file.read(&[0], &other),
-        Err(Error::SchemaMismatch { .. })
-    ));
+    assert!(matches!(file.read(&[0], &other), Err(Error::SchemaMismatch { .. })));
 }
 
 #[test]
@@ -100,10 +87,7 @@ fn a_group_ends_early_when_its_text_is_long() {
     let meta = writer.finish().expect("room on the disk");
     let file = open(dir.path(), 40, meta).expect("just written");
     assert_eq!(file.groups.len(), 2);
-    assert_eq!(
-        file.read(&[39], &schema).expect("inside").column(0),
-        &batch.column(0).slice(7, 1)
-    );
+    assert_eq!(file.read(&[39], &schema).expect("inside").column(0), &batch.column(0).slice(7, 1));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Bytes to columns, trusting nothing. See the module above for the picture.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow_array::{
@@ -20,6 +21,12 @@ use crate::types::DataType;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
 type Decoded<T> = std::result::Result<T, Malformed>;
 
 /// Bytes before the directory.
@@ -31,12 +38,7 @@ const ENTRY_BYTES: usize = 16;
 pub(crate) fn decode(bytes: &[u8]) -> Decoded<RecordBatch> {
     let front = Directory::front_len(bytes, bytes.len())?;
     let directory = Directory::parse(&bytes[..front], bytes.len())?;
-    let schema = arrow_schema(
-        directory
-            .columns
-            .iter()
-            .map(|c| (c.name.as_str(), c.data_type)),
-    );
+    let schema = arrow_schema(directory.columns.iter().map(|c| (c.name.as_str(), c.data_type)));
     let mut columns = Vec::with_capacity(directory.columns.len());
     for column in &directory.columns {
         let body = &bytes[column.start..column.start + column.len];
@@ -191,16 +193,12 @@ impl<'a> Bytes<'a> {
 
     fn u32(&mut self) -> Decoded<u32> {
         let bytes = self.take(4)?;
-        Ok(u32::from_le_bytes(
-            bytes.try_into().map_err(|_len| TOO_SHORT)?,
-        ))
+        Ok(u32::from_le_bytes(bytes.try_into().map_err(|_len| TOO_SHORT)?))
     }
 
     fn u64(&mut self) -> Decoded<u64> {
         let bytes = self.take(8)?;
-        Ok(u64::from_le_bytes(
-            bytes.try_into().map_err(|_len| TOO_SHORT)?,
-        ))
+        Ok(u64::from_le_bytes(bytes.try_into().map_err(|_len| TOO_SHORT)?))
     }
 
     fn bits(&mut self, count: usize) -> Decoded<BooleanBuffer> {
@@ -209,11 +207,7 @@ impl<'a> Bytes<'a> {
     }
 
     fn validity(&mut self, present: bool, count: usize) -> Decoded<Option<NullBuffer>> {
-        Ok(if present {
-            Some(NullBuffer::new(self.bits(count)?))
-        } else {
-            None
-        })
+        Ok(if present { Some(NullBuffer::new(self.bits(count)?)) } else { None })
     }
 
     fn numbers<T: arrow_buffer::ArrowNativeType>(

@@ -56,11 +56,7 @@ pub(crate) fn size_bytes(batch: &RecordBatch) -> usize {
         .columns()
         .iter()
         .map(|column| {
-            let validity = if column.null_count() > 0 {
-                rows.div_ceil(8)
-            } else {
-                0
-            };
+            let validity = if column.null_count() > 0 { rows.div_ceil(8) } else { 0 };
             let values = match data_type_of(column.data_type()) {
                 Some(DataType::Bool) => rows.div_ceil(8),
                 Some(DataType::Utf8) => rows * 8 + text_bytes(column.as_string::<i64>()),
@@ -91,18 +87,13 @@ struct Body<'a> {
 
 impl<'a> Body<'a> {
     fn of(column: &'a dyn Array, data_type: DataType) -> Self {
-        let mut body = Self {
-            code: type_code(data_type),
-            flags: 0,
-            pieces: Vec::new(),
-        };
+        let mut body = Self { code: type_code(data_type), flags: 0, pieces: Vec::new() };
         if body.validity(column.nulls()) {
             body.flags |= FLAG_VALIDITY;
         }
         match data_type {
             DataType::Bool => {
-                body.pieces
-                    .push(Cow::Owned(bits(column.as_boolean().values())));
+                body.pieces.push(Cow::Owned(bits(column.as_boolean().values())));
             }
             DataType::Int64 => {
                 let values: &[i64] = column.as_primitive::<Int64Type>().values();
@@ -133,24 +124,16 @@ impl<'a> Body<'a> {
         if self.validity(strings.nulls()) {
             self.flags |= FLAG_CHILD_VALIDITY;
         }
-        let mut child = Body {
-            code: 0,
-            flags: 0,
-            pieces: Vec::new(),
-        };
+        let mut child = Body { code: 0, flags: 0, pieces: Vec::new() };
         child.strings(strings);
-        let owned = child
-            .pieces
-            .into_iter()
-            .map(|piece| Cow::Owned(piece.into_owned()));
+        let owned = child.pieces.into_iter().map(|piece| Cow::Owned(piece.into_owned()));
         self.pieces.extend(owned);
     }
 
     fn strings(&mut self, strings: &'a LargeStringArray) {
         let (from, to) = bounds(strings.value_offsets());
         self.pieces.push(rebased(strings.value_offsets()));
-        self.pieces
-            .push(Cow::Borrowed(&strings.value_data()[from..to]));
+        self.pieces.push(Cow::Borrowed(&strings.value_data()[from..to]));
     }
 
     fn validity(&mut self, nulls: Option<&NullBuffer>) -> bool {

@@ -57,14 +57,9 @@ fn gather_runs(
     runs: &[(usize, usize, usize)],
     rows: usize,
 ) -> Result<RecordBatch> {
-    let sources = sources
-        .iter()
-        .map(|batch| project(batch, schema))
-        .collect::<Result<Vec<_>>>()?;
+    let sources = sources.iter().map(|batch| project(batch, schema)).collect::<Result<Vec<_>>>()?;
     let inside = |&(source, _, end): &(usize, usize, usize)| {
-        sources
-            .get(source)
-            .is_some_and(|batch| end <= batch.num_rows())
+        sources.get(source).is_some_and(|batch| end <= batch.num_rows())
     };
     if !runs.iter().all(inside) {
         return Err(Error::invalid("a row outside its batch was asked for"));
@@ -75,17 +70,12 @@ fn gather_runs(
             columns.push(new_null_array(field.data_type(), 0));
             continue;
         }
-        let data: Vec<ArrayData> = sources
-            .iter()
-            .map(|batch| batch.column(index).to_data())
-            .collect();
+        let data: Vec<ArrayData> =
+            sources.iter().map(|batch| batch.column(index).to_data()).collect();
         let mut picked = MutableArrayData::new(data.iter().collect(), false, rows);
         for &(source, start, end) in runs {
             picked.try_extend(source, start, end).map_err(|error| {
-                Error::invalid(format!(
-                    "column {:?} cannot be gathered: {error}",
-                    field.name()
-                ))
+                Error::invalid(format!("column {:?} cannot be gathered: {error}", field.name()))
             })?;
         }
         columns.push(make_array(picked.freeze()));
@@ -104,11 +94,8 @@ pub(crate) fn concat(schema: &SchemaRef, batches: &[&RecordBatch]) -> Result<Rec
     if let [only] = batches {
         return project(only, schema);
     }
-    let runs: Vec<_> = batches
-        .iter()
-        .enumerate()
-        .map(|(source, batch)| (source, 0, batch.num_rows()))
-        .collect();
+    let runs: Vec<_> =
+        batches.iter().enumerate().map(|(source, batch)| (source, 0, batch.num_rows())).collect();
     gather_runs(schema, batches, &runs, runs.iter().map(|run| run.2).sum())
 }
 

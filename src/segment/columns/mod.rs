@@ -89,9 +89,8 @@ pub(crate) fn data_type_of(arrow: &ArrowType) -> Option<DataType> {
 
 /// The Arrow schema of columns in their canonical types, all nullable.
 pub(crate) fn arrow_schema<'a>(columns: impl Iterator<Item = (&'a str, DataType)>) -> SchemaRef {
-    let fields: Vec<Field> = columns
-        .map(|(name, data_type)| Field::new(name, data_type.to_arrow(), true))
-        .collect();
+    let fields: Vec<Field> =
+        columns.map(|(name, data_type)| Field::new(name, data_type.to_arrow(), true)).collect();
     Arc::new(ArrowSchema::new(fields))
 }
 

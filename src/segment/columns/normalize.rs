@@ -92,15 +92,11 @@ fn float64(array: &ArrayRef) -> Option<Float64Array> {
         ArrowType::Int8 => widen::<Int8Type>(array),
         ArrowType::Int16 => widen::<Int16Type>(array),
         ArrowType::Int32 => widen::<Int32Type>(array),
-        ArrowType::Int64 => array
-            .as_primitive::<Int64Type>()
-            .unary(|value| value as f64),
+        ArrowType::Int64 => array.as_primitive::<Int64Type>().unary(|value| value as f64),
         ArrowType::UInt8 => widen::<UInt8Type>(array),
         ArrowType::UInt16 => widen::<UInt16Type>(array),
         ArrowType::UInt32 => widen::<UInt32Type>(array),
-        ArrowType::UInt64 => array
-            .as_primitive::<UInt64Type>()
-            .unary(|value| value as f64),
+        ArrowType::UInt64 => array.as_primitive::<UInt64Type>().unary(|value| value as f64),
         _ => return None,
     })
 }
@@ -142,24 +138,22 @@ fn timestamps(name: &str, array: &ArrayRef) -> Result<Option<ArrayRef>> {
         })
     };
     let values: TimestampMicrosecondArray = match array.data_type() {
-        ArrowType::Timestamp(TimeUnit::Second, _) => array
-            .as_primitive::<TimestampSecondType>()
-            .try_unary(|v| scaled(v, 1_000_000))?,
-        ArrowType::Timestamp(TimeUnit::Millisecond, _) => array
-            .as_primitive::<TimestampMillisecondType>()
-            .try_unary(|v| scaled(v, 1_000))?,
+        ArrowType::Timestamp(TimeUnit::Second, _) => {
+            array.as_primitive::<TimestampSecondType>().try_unary(|v| scaled(v, 1_000_000))?
+        }
+        ArrowType::Timestamp(TimeUnit::Millisecond, _) => {
+            array.as_primitive::<TimestampMillisecondType>().try_unary(|v| scaled(v, 1_000))?
+        }
         ArrowType::Timestamp(TimeUnit::Microsecond, _) => {
             array.as_primitive::<TimestampMicrosecondType>().clone()
         }
-        ArrowType::Timestamp(TimeUnit::Nanosecond, _) => array
-            .as_primitive::<TimestampNanosecondType>()
-            .unary(|v: i64| v.div_euclid(1_000)),
-        ArrowType::Date32 => array
-            .as_primitive::<Date32Type>()
-            .try_unary(|v| scaled(i64::from(v), DAY_US))?,
-        ArrowType::Date64 => array
-            .as_primitive::<Date64Type>()
-            .try_unary(|v| scaled(v, 1_000))?,
+        ArrowType::Timestamp(TimeUnit::Nanosecond, _) => {
+            array.as_primitive::<TimestampNanosecondType>().unary(|v: i64| v.div_euclid(1_000))
+        }
+        ArrowType::Date32 => {
+            array.as_primitive::<Date32Type>().try_unary(|v| scaled(i64::from(v), DAY_US))?
+        }
+        ArrowType::Date64 => array.as_primitive::<Date64Type>().try_unary(|v| scaled(v, 1_000))?,
         _ => return Ok(None),
     };
     Ok(Some(Arc::new(values.with_timezone("UTC"))))
@@ -171,18 +165,12 @@ fn lists(array: &ArrayRef) -> Option<LargeListArray> {
         ArrowType::List(_) => {
             let list = array.as_list::<i32>();
             let range = index(list.value_offsets());
-            (
-                list.offsets().lengths().collect(),
-                list.values().slice(range.0, range.1 - range.0),
-            )
+            (list.offsets().lengths().collect(), list.values().slice(range.0, range.1 - range.0))
         }
         ArrowType::LargeList(_) => {
             let list = array.as_list::<i64>();
             let range = index(list.value_offsets());
-            (
-                list.offsets().lengths().collect(),
-                list.values().slice(range.0, range.1 - range.0),
-            )
+            (list.offsets().lengths().collect(), list.values().slice(range.0, range.1 - range.0))
         }
         ArrowType::FixedSizeList(_, _) => {
             let list = array.as_fixed_size_list();

@@ -1,0 +1,357 @@
+//! Parallel insertion.
+//!
+//! Levels and entry are drawn beforehand, so that nothing about the graph's shape changes while
+//! threads insert. Links are atomics read without a lock; a list is written under the lock of its
+//! node. A list that is read while it is replaced shows a mixture of two valid lists, which a walk
+//! can use as well as either.
+//!
+//! A new node writes its own lists from level 0 upwards, each before any link to it on that level.
+//! So whoever can reach a node finds its list, and nobody writes to it before its owner.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use rayon::ThreadPool;
+
+use crate::bytes::Guard;
+use crate::codec::full::{Lift, Rows, Space, with_pairs};
+use crate::codec::{Pairs, PairsOp, Scorer};
+use crate::filter::rowset::RowSet;
+use crate::index::hnsw::Params;
+use crate::index::hnsw::graph::{END, Graph, Level, MAX_CAP, MAX_LEVELS, MAX_ROWS, cap, width};
+use crate::index::hnsw::pool::Ties;
+use crate::index::hnsw::prune::{Link, select};
+use crate::index::hnsw::repair::repair;
+use crate::index::hnsw::walk::{Links, Scratch, Stop, descend, walk};
+use crate::kernel::Isa;
+use crate::types::Row;
+
+/// Rows inserted by one thread before the others join, so that they find a graph to search.
+const FIRST_ROWS: usize = 1024;
+/// Rows a thread takes at a time.
+const CHUNK_ROWS: usize = 16;
+/// A node is on the next level with probability 2⁻⁵.
+const LEVEL_BITS: u32 = 5;
+/// Most locks of a level; nodes share them.
+const LOCKS: usize = 1 << 14;
+
+/// Builds the graph of the first `count` rows on all threads of `pool`. `None` when `keep_going`,
+/// asked now and then, says no.
+///
+/// # Panics
+/// When `count` is not below 2³⁰, or there are fewer rows.
+pub(crate) fn build<G: Guard>(
+    isa: Isa,
+    space: Space,
+    rows: Rows<'_, G>,
+    count: usize,
+    params: &Params,
+    pool: &ThreadPool,
+    keep_going: &(dyn Fn() -> bool + Sync),
+) -> Option<Graph> {
+    assert!(count < MAX_ROWS && count * space.stride() <= rows.vectors.len());
+    let plan = Plan::new(count, params);
+    let lift = Lift::new(space, rows, count);
+    let next = AtomicUsize::new(0);
+    let stopped = AtomicBool::new(false);
+    let insert = |end| {
+        let insert = Insert { plan: &plan, next: &next, end, keep_going, stopped: &stopped };
+        with_pairs(isa, space, rows, &lift, insert);
+    };
+    let first = count.min(FIRST_ROWS);
+    insert(first);
+    if first < count {
+        next.store(first, Relaxed);
+        pool.broadcast(|_| insert(count));
+    }
+    if stopped.into_inner() {
+        return None;
+    }
+    let mut graph = plan.finish(params);
+    repair(isa, space, rows, &lift, &mut graph);
+    Some(graph)
+}
+
+/// The graph while it grows.
+struct Plan {
+    /// Level 0 first.
+    layers: Vec<Layer>,
+    /// Topmost level of each row.
+    tops: Vec<u8>,
+    entry: Row,
+    ef: usize,
+}
+
+struct Layer {
+    /// Row of each node; empty for level 0, where they are the same.
+    rows: Vec<Row>,
+    /// Position of each node in the level below; empty for level 0.
+    below: Vec<u32>,
+    count: usize,
+    /// Slots of a list, and how many of them are used.
+    width: usize,
+    max: usize,
+    links: Vec<AtomicU32>,
+    /// Bits of each link's distance from its owner, so that a full list is pruned without scoring
+    /// it again.
+    lengths: Vec<AtomicU32>,
+    locks: Vec<Mutex<()>>,
+}
+
+impl Plan {
+    fn new(count: usize, params: &Params) -> Self {
+        let m = params.m.clamp(2, MAX_CAP / 2);
+        #[expect(clippy::cast_possible_truncation, reason = "checked to be below 2³⁰")]
+        let rows = count as Row;
+        let tops: Vec<u8> = (0..rows).map(|row| draw_level(params.seed, row)).collect();
+        let top = tops.iter().copied().max().unwrap_or(0);
+        let mut layers = vec![Layer::new(Vec::new(), Vec::new(), count, cap(m), 2 * m)];
+        for level in 1..=top {
+            let nodes: Vec<Row> = (0..rows).filter(|row| tops[*row as usize] >= level).collect();
+            let lower = &layers[usize::from(level) - 1];
+            let below = nodes.iter().map(|row| lower.node(*row)).collect();
+            let count = nodes.len();
+            layers.push(Layer::new(nodes, below, count, width(m), m));
+        }
+        let entry = (0..rows).find(|row| tops[*row as usize] == top).unwrap_or(0);
+        Self { layers, tops, entry, ef: params.ef_construction.max(1) }
+    }
+
+    fn finish(self, params: &Params) -> Graph {
+        let entry = self.layers.last().map_or(0, |layer| layer.node(self.entry));
+        let mut layers = self.layers.into_iter();
+        let (cap, base) = layers
+            .next()
+            .map_or((cap(params.m), Vec::new()), |base| (base.width, plain(base.links)));
+        let levels = layers.map(|layer| Level {
+            rows: layer.rows,
+            below: layer.below,
+            links: plain(layer.links),
+        });
+        let m = params.m.clamp(2, MAX_CAP / 2);
+        Graph { m, cap, entry, base, levels: levels.collect() }
+    }
+}
+
+fn plain(links: Vec<AtomicU32>) -> Vec<u32> {
+    links.into_iter().map(AtomicU32::into_inner).collect()
+}
+
+/// The topmost level of a row, from a hash of it (splitmix64).
+fn draw_level(seed: u64, row: Row) -> u8 {
+    let mut hash = seed.wrapping_add(u64::from(row).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    hash = (hash ^ hash >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    hash = (hash ^ hash >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    hash ^= hash >> 31;
+    let level = (hash.trailing_zeros() / LEVEL_BITS) as usize;
+    #[expect(clippy::cast_possible_truncation, reason = "at most MAX_LEVELS")]
+    let level = level.min(MAX_LEVELS) as u8;
+    level
+}
+
+impl Layer {
+    fn new(rows: Vec<Row>, below: Vec<u32>, count: usize, width: usize, max: usize) -> Self {
+        let slots = count * width;
+        Self {
+            rows,
+            below,
+            count,
+            width,
+            max,
+            links: (0..slots).map(|_| AtomicU32::new(END)).collect(),
+            lengths: (0..slots).map(|_| AtomicU32::new(0)).collect(),
+            locks: (0..count.min(LOCKS)).map(|_| Mutex::new(())).collect(),
+        }
+    }
+
+    /// The node of a row that is on this level.
+    fn node(&self, row: Row) -> u32 {
+        if self.rows.is_empty() {
+            return row;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "fewer nodes than rows")]
+        let node = self.rows.partition_point(|other| *other < row) as u32;
+        node
+    }
+
+    #[inline(always)]
+    fn range(&self, node: u32) -> std::ops::Range<usize> {
+        let start = node as usize * self.width;
+        start..start + self.width
+    }
+
+    #[inline(always)]
+    fn lock(&self, node: u32) -> std::sync::MutexGuard<'_, ()> {
+        let lock = &self.locks[node as usize % self.locks.len()];
+        lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a list; the node is locked, or not reachable yet.
+    #[inline(always)]
+    fn write(&self, node: u32, list: &[Link]) {
+        let range = self.range(node);
+        for (slot, link) in self.lengths[range.clone()].iter().zip(list) {
+            slot.store(link.distance.to_bits(), Relaxed);
+        }
+        let links = &self.links[range];
+        for (slot, link) in links.iter().zip(list) {
+            slot.store(link.node, Relaxed);
+        }
+        for slot in &links[list.len()..] {
+            slot.store(END, Relaxed);
+        }
+    }
+
+    /// Adds a link to a node's list, pruning the list if it is full.
+    #[inline(always)]
+    fn add<P: Pairs>(&self, pairs: P, node: u32, link: Link, work: &mut Work) {
+        let _locked = self.lock(node);
+        let range = self.range(node);
+        let links = &self.links[range.clone()];
+        let lengths = &self.lengths[range];
+        work.candidates.clear();
+        for (slot, length) in links.iter().zip(lengths) {
+            let other = slot.load(Relaxed);
+            if other == END {
+                break;
+            }
+            let distance = f32::from_bits(length.load(Relaxed));
+            work.candidates.push(Link { distance, node: other });
+        }
+        let len = work.candidates.len();
+        if len < self.max {
+            lengths[len].store(link.distance.to_bits(), Relaxed);
+            links[len].store(link.node, Relaxed);
+            return;
+        }
+        work.candidates.push(link);
+        let ties = Ties::mixed(node);
+        work.candidates.sort_unstable_by(|a, b| {
+            let by_distance = a.distance.total_cmp(&b.distance);
+            by_distance.then_with(|| ties.rank(a.node).cmp(&ties.rank(b.node)))
+        });
+        select(pairs, self, &work.candidates, self.max, &mut work.kept);
+        self.write(node, &work.kept);
+    }
+}
+
+impl Links for Layer {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    #[inline(always)]
+    fn row(&self, node: u32) -> Row {
+        if self.rows.is_empty() { node } else { self.rows[node as usize] }
+    }
+
+    #[inline(always)]
+    fn copy(&self, node: u32, out: &mut [u32; MAX_CAP]) -> usize {
+        let mut len = 0;
+        for (slot, out) in self.links[self.range(node)].iter().zip(out) {
+            let link = slot.load(Relaxed);
+            if link == END {
+                break;
+            }
+            *out = link;
+            len += 1;
+        }
+        len
+    }
+
+    #[inline(always)]
+    fn prefetch<S: Scorer>(&self, _scorer: &S, _node: u32) {}
+}
+
+/// Memory of a thread that inserts.
+#[derive(Default)]
+struct Work {
+    scratch: Scratch,
+    candidates: Vec<Link>,
+    /// What a full list keeps.
+    kept: Vec<Link>,
+    /// Links of the new node, a level each.
+    chosen: Vec<Vec<Link>>,
+}
+
+/// Inserts rows up to `end` until none is left.
+struct Insert<'a> {
+    plan: &'a Plan,
+    next: &'a AtomicUsize,
+    end: usize,
+    keep_going: &'a (dyn Fn() -> bool + Sync),
+    stopped: &'a AtomicBool,
+}
+
+impl PairsOp for Insert<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<P: Pairs>(self, pairs: P) {
+        let mut work = Work::default();
+        work.chosen.resize_with(self.plan.layers.len(), Vec::new);
+        loop {
+            let start = self.next.fetch_add(CHUNK_ROWS, Relaxed);
+            if start >= self.end || self.stopped.load(Relaxed) {
+                return;
+            }
+            if !(self.keep_going)() {
+                self.stopped.store(true, Relaxed);
+                return;
+            }
+            for row in start..self.end.min(start + CHUNK_ROWS) {
+                #[expect(clippy::cast_possible_truncation, reason = "below 2³⁰")]
+                let row = row as Row;
+                if row != self.plan.entry {
+                    insert(self.plan, pairs, row, &mut work);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, work: &mut Work) {
+    let scorer = pairs.scorer(row);
+    let own_top = usize::from(plan.tops[row as usize]);
+    let mut level = plan.layers.len() - 1;
+    let mut node = plan.layers[level].node(plan.entry);
+    let mut distance = scorer.score(plan.entry);
+    while level > own_top {
+        let layer = &plan.layers[level];
+        (node, distance) = descend(&scorer, layer, node, distance);
+        node = layer.below[node as usize];
+        level -= 1;
+    }
+    let none = RowSet::default();
+    loop {
+        let layer = &plan.layers[level];
+        let scratch = &mut work.scratch;
+        scratch.reset(layer.count, plan.ef, Ties::mixed(row));
+        scratch.start(distance, node, false);
+        walk(&scorer, layer, &none, Stop::NEVER, scratch);
+        work.candidates.clear();
+        let found = scratch.pool.visible();
+        work.candidates.extend(found.map(|(distance, node)| Link { distance, node }));
+        select(pairs, layer, &work.candidates, layer.max, &mut work.chosen[level]);
+        if level == 0 {
+            break;
+        }
+        if let Some(nearest) = work.candidates.first() {
+            (distance, node) = (nearest.distance, nearest.node);
+        }
+        node = layer.below[node as usize];
+        level -= 1;
+    }
+    for level in 0..=own_top {
+        let layer = &plan.layers[level];
+        let node = layer.node(row);
+        let chosen = std::mem::take(&mut work.chosen[level]);
+        layer.write(node, &chosen);
+        for link in &chosen {
+            layer.add(pairs, link.node, Link { distance: link.distance, node }, work);
+        }
+        work.chosen[level] = chosen;
+    }
+}

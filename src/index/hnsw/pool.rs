@@ -1,0 +1,238 @@
+//! The best nodes of a walk: a sorted array of packed numbers.
+//!
+//! ```text
+//! key  distance (32 bits, made to order as an integer) · node (30) · hidden (1) · expanded (1)
+//! ```
+//! One comparison of keys orders by (distance, node). A hidden node (a dead row) is walked through
+//! and not counted: the pool ends behind its `ef`-th visible node.
+//!
+//! While a graph is built, nodes at equal distances are ordered by a mix that differs from owner to
+//! owner; by row alone, the copies of a vector would all link to the same few rows.
+
+/// Bits of a node in a key.
+const NODE_MASK: u32 = (1 << 30) - 1;
+const EXPANDED: u64 = 1;
+const HIDDEN: u64 = 2;
+/// Room for hidden nodes, as a multiple of `ef`.
+const HIDDEN_ROOM: usize = 16;
+
+/// How nodes at one distance are ordered: by `(node ^ salt) × factor mod 2³⁰`, where the factor is
+/// odd, so that it can be undone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ties {
+    salt: u32,
+    factor: u32,
+    inverse: u32,
+}
+
+impl Ties {
+    /// By node.
+    pub(super) const PLAIN: Self = Self { salt: 0, factor: 1, inverse: 1 };
+
+    /// In an order of the owner's own.
+    pub(super) fn mixed(owner: u32) -> Self {
+        const FACTOR: u32 = 0x9E37_79B1;
+        const INVERSE: u32 = inverse_of(FACTOR);
+        Self { salt: owner & NODE_MASK, factor: FACTOR, inverse: INVERSE }
+    }
+
+    #[inline(always)]
+    pub(super) fn rank(self, node: u32) -> u32 {
+        (node ^ self.salt).wrapping_mul(self.factor) & NODE_MASK
+    }
+
+    #[inline(always)]
+    fn node(self, rank: u32) -> u32 {
+        (rank.wrapping_mul(self.inverse) & NODE_MASK) ^ self.salt
+    }
+}
+
+/// The inverse of an odd number mod 2³², by Newton's iteration.
+const fn inverse_of(odd: u32) -> u32 {
+    let mut inverse = odd;
+    let mut round = 0;
+    while round < 5 {
+        inverse = inverse.wrapping_mul(2_u32.wrapping_sub(odd.wrapping_mul(inverse)));
+        round += 1;
+    }
+    inverse
+}
+
+/// The nodes that a walk keeps.
+#[derive(Debug)]
+pub(super) struct Pool {
+    keys: Vec<u64>,
+    ef: usize,
+    /// Nodes that are not hidden.
+    visible: usize,
+    /// No node before it is unexpanded.
+    cursor: usize,
+    /// Largest distance that can still enter.
+    bound: f32,
+    ties: Ties,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        let (bound, ties) = (f32::INFINITY, Ties::PLAIN);
+        Self { keys: Vec::new(), ef: 1, visible: 0, cursor: 0, bound, ties }
+    }
+}
+
+impl Pool {
+    /// Empties the pool; it then keeps `ef` (at least 1) visible nodes.
+    pub(super) fn reset(&mut self, ef: usize, ties: Ties) {
+        self.keys.clear();
+        self.ef = ef;
+        self.visible = 0;
+        self.cursor = 0;
+        self.bound = f32::INFINITY;
+        self.ties = ties;
+    }
+
+    /// How many nodes in front of the next unexpanded one are expanded.
+    #[inline(always)]
+    pub(super) fn cursor(&self) -> usize {
+        self.cursor
+    }
+
+    /// Whether a node at `distance` can enter.
+    #[inline(always)]
+    pub(super) fn admits(&self, distance: f32) -> bool {
+        distance <= self.bound
+    }
+
+    /// Adds a node that was not added before.
+    #[inline(always)]
+    pub(super) fn insert(&mut self, distance: f32, node: u32, hidden: bool) {
+        let low = u64::from(self.ties.rank(node)) << 2 | if hidden { HIDDEN } else { 0 };
+        let key = u64::from(ordered(distance)) << 32 | low;
+        let at = self.keys.partition_point(|other| *other < key);
+        let full = self.is_full();
+        if full && at == self.keys.len() {
+            return;
+        }
+        self.keys.insert(at, key);
+        self.visible += usize::from(!hidden);
+        self.cursor = self.cursor.min(at);
+        if full || self.is_full() {
+            self.trim();
+        }
+    }
+
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        self.visible >= self.ef || self.keys.len() >= self.ef.saturating_mul(HIDDEN_ROOM)
+    }
+
+    /// Cuts what is behind the last visible node or the room, and sets the bound.
+    #[inline(always)]
+    fn trim(&mut self) {
+        while let Some(&last) = self.keys.last() {
+            let hidden = last & HIDDEN != 0;
+            let too_many = self.keys.len() > self.ef.saturating_mul(HIDDEN_ROOM);
+            if !(too_many || self.visible > self.ef || (hidden && self.visible == self.ef)) {
+                self.bound = distance_of(last);
+                return;
+            }
+            self.keys.pop();
+            self.visible -= usize::from(!hidden);
+        }
+    }
+
+    /// The nearest unexpanded node, now marked as expanded.
+    #[inline(always)]
+    pub(super) fn pop(&mut self) -> Option<(f32, u32)> {
+        while let Some(key) = self.keys.get_mut(self.cursor) {
+            self.cursor += 1;
+            if *key & EXPANDED == 0 {
+                *key |= EXPANDED;
+                let key = *key;
+                return Some((distance_of(key), self.node_of(key)));
+            }
+        }
+        None
+    }
+
+    /// The node that `pop` gives next if nothing nearer enters.
+    #[inline(always)]
+    pub(super) fn peek(&self) -> Option<u32> {
+        let key = *self.keys.get(self.cursor)?;
+        (key & EXPANDED == 0).then(|| self.node_of(key))
+    }
+
+    /// The visible nodes, nearest first.
+    #[inline(always)]
+    pub(super) fn visible(&self) -> impl Iterator<Item = (f32, u32)> + '_ {
+        let keys = self.keys.iter().filter(|key| **key & HIDDEN == 0);
+        keys.map(|key| (distance_of(*key), self.node_of(*key)))
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "takes the low half")]
+    fn node_of(&self, key: u64) -> u32 {
+        self.ties.node(key as u32 >> 2)
+    }
+}
+
+/// The bits of a distance (not NaN), made to order like it.
+#[inline(always)]
+fn ordered(distance: f32) -> u32 {
+    let bits = distance.to_bits();
+    let negative = (bits.cast_signed() >> 31).cast_unsigned();
+    bits ^ (negative | 1 << 31)
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "takes the high half")]
+fn distance_of(key: u64) -> f32 {
+    let bits = (key >> 32) as u32;
+    let positive = (bits.cast_signed() >> 31).cast_unsigned();
+    f32::from_bits(bits ^ (!positive | 1 << 31))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_keep_their_order_and_value() {
+        let distances =
+            [f32::NEG_INFINITY, -1e30, -1.0, -1e-40, 0.0, 1e-40, 0.5, 1.0, 1e30, f32::INFINITY];
+        for pair in distances.windows(2) {
+            assert!(ordered(pair[0]) < ordered(pair[1]));
+        }
+        for distance in distances {
+            assert_eq!(distance_of(u64::from(ordered(distance)) << 32), distance);
+        }
+    }
+
+    #[test]
+    fn mixed_ties_can_be_undone() {
+        for owner in [0, 1, 77, NODE_MASK] {
+            let ties = Ties::mixed(owner);
+            for node in [0, 1, 2, 1000, NODE_MASK] {
+                assert_eq!(ties.node(ties.rank(node)), node);
+            }
+        }
+    }
+
+    #[test]
+    fn the_nearest_visible_are_kept_and_hidden_ones_do_not_count() {
+        let mut pool = Pool::default();
+        pool.reset(2, Ties::PLAIN);
+        for (distance, node, hidden) in
+            [(5.0, 5, false), (1.0, 1, true), (4.0, 4, false), (2.0, 2, true), (6.0, 6, true)]
+        {
+            pool.insert(distance, node, hidden);
+        }
+        assert!(!pool.admits(5.5));
+        assert_eq!(pool.pop(), Some((1.0, 1)));
+        pool.insert(3.0, 3, false);
+        assert_eq!(pool.visible().collect::<Vec<_>>(), [(3.0, 3), (4.0, 4)]);
+        pool.insert(0.5, 0, true);
+        assert_eq!(pool.peek(), Some(0));
+        let walked: Vec<u32> = std::iter::from_fn(|| pool.pop()).map(|(_, node)| node).collect();
+        assert_eq!(walked, [0, 2, 3, 4]);
+    }
+}

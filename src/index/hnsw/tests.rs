@@ -1,0 +1,305 @@
+//! Graphs over random, degenerate and real vectors, and over damaged bytes.
+
+use proptest::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::{Graph, Params, View, build, search, verify};
+use crate::bytes::{AlignedBytes, Guarded, Trusted};
+use crate::codec::full::{Query, Rows, Space, encode_rows};
+use crate::filter::rowset::RowSet;
+use crate::index::flat;
+use crate::index::topk::TopK;
+use crate::kernel::Isa;
+use crate::types::{Metric, Row, VectorType, Vectors};
+
+/// Stored vectors.
+struct Stored {
+    space: Space,
+    count: usize,
+    vectors: AlignedBytes,
+    norms: AlignedBytes,
+}
+
+impl Stored {
+    fn new(metric: Metric, vector_type: VectorType, dimension: usize, values: &[f32]) -> Self {
+        let space = Space { dimension, vector_type, metric };
+        let count = values.len() / dimension;
+        let (vectors, norms) = encode_rows(space, &Vectors::from(values), count).expect("valid");
+        let norms: Vec<u8> = norms.iter().flat_map(|norm| norm.to_le_bytes()).collect();
+        Self { space, count, vectors, norms: AlignedBytes::from_slice(&norms) }
+    }
+
+    fn rows(&self) -> Rows<'_, Trusted> {
+        Rows {
+            vectors: Guarded::trusted(self.vectors.as_slice()),
+            inverse_norms: Guarded::trusted(self.norms.as_slice()),
+        }
+    }
+
+    fn build(&self, threads: usize) -> Graph {
+        let params = Params { ef_construction: 100, ..Params::default() };
+        let pool = pool(threads);
+        build(Isa::detect(), self.space, self.rows(), self.count, &params, &pool, &|| true)
+            .expect("not stopped")
+    }
+
+    fn exact(&self, query: &Query, k: usize, dead: &RowSet) -> Vec<(f32, Row)> {
+        let mut top = TopK::new(k, f32::INFINITY, self.count, &|a, b| a < b);
+        let all = 0..self.count as Row;
+        flat::scan(Isa::detect(), query, self.rows(), all, dead, &mut top);
+        top.into_sorted().iter().map(|c| (c.distance, c.row)).collect()
+    }
+
+    fn walk(&self, graph: &[u8], query: &Query, k: usize, ef: usize, dead: &RowSet) -> Found {
+        let view = View::parse(Guarded::trusted(graph), self.count).expect("a graph");
+        let mut top = TopK::new(k, f32::INFINITY, self.count, &|a, b| a < b);
+        search(Isa::detect(), query, self.rows(), &view, ef, dead, &mut top);
+        top.into_sorted().iter().map(|c| (c.distance, c.row)).collect()
+    }
+
+    /// Share of the exact 10 nearest that a walk finds; a row as near as the tenth counts.
+    fn recall(&self, graph: &[u8], queries: &[f32], ef: usize, dead: &RowSet) -> f64 {
+        let (mut found, mut wanted) = (0, 0);
+        for query in queries.chunks(self.space.dimension) {
+            let query = Query::new(self.space, query);
+            let exact = self.exact(&query, 10, dead);
+            let worst = exact.last().map_or(f32::INFINITY, |last| last.0);
+            let walked = self.walk(graph, &query, 10, ef, dead);
+            wanted += exact.len();
+            found += walked.iter().filter(|(distance, _)| *distance <= worst).count();
+        }
+        f64::from(found as u32) / f64::from(wanted as u32)
+    }
+}
+
+type Found = Vec<(f32, Row)>;
+
+fn pool(threads: usize) -> ThreadPool {
+    ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool")
+}
+
+fn check(graph: &Graph) -> AlignedBytes {
+    let bytes = graph.to_bytes();
+    let view = View::parse(Guarded::trusted(bytes.as_slice()), graph.len()).expect("parses");
+    assert_eq!(verify(&view), Ok(()));
+    bytes
+}
+
+/// Reproducible numbers from 0 to 1 without a pattern.
+fn noise(seed: u64) -> impl FnMut() -> f32 {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 24) as f32
+    }
+}
+
+/// Points around twenty centres, which are the same for every seed.
+fn clustered(seed: u64, count: usize, dimension: usize, scale: f32, shift: f32) -> Vec<f32> {
+    let mut centre = noise(99);
+    let centres: Vec<f32> = (0..20 * dimension).map(|_| centre()).collect();
+    let mut next = noise(seed);
+    let mut values = Vec::with_capacity(count * dimension);
+    for _ in 0..count {
+        let centre = (next() * 19.99) as usize;
+        for column in 0..dimension {
+            let at = 0.6 * centres[centre * dimension + column] + 0.4 * next();
+            values.push((at + shift) * scale);
+        }
+    }
+    values
+}
+
+#[test]
+fn a_walk_finds_the_nearest_rows_of_every_type_and_metric() {
+    let (count, dimension) = (2000, 24);
+    let none = RowSet::default();
+    for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
+        for vector_type in [VectorType::F32, VectorType::F16, VectorType::U8] {
+            let (scale, shift) =
+                if vector_type == VectorType::U8 { (255.0, 0.0) } else { (1.0, -0.5) };
+            let round = |x: f32| if scale > 1.0 { x.round() } else { x };
+            let values = clustered(1, count, dimension, scale, shift);
+            let values: Vec<f32> = values.into_iter().map(round).collect();
+            let queries = clustered(2, 40, dimension, scale, shift);
+            let stored = Stored::new(metric, vector_type, dimension, &values);
+            let graph = check(&stored.build(2));
+            let recall = stored.recall(graph.as_slice(), &queries, 64, &none);
+            assert!(recall >= 0.98, "{metric} {vector_type}: {recall}");
+        }
+    }
+}
+
+#[test]
+fn one_thread_builds_the_same_graph_each_time() {
+    let values = clustered(1, 1500, 16, 1.0, 0.0);
+    let stored = Stored::new(Metric::L2, VectorType::F32, 16, &values);
+    assert_eq!(stored.build(1).to_bytes().as_slice(), stored.build(1).to_bytes().as_slice());
+}
+
+#[test]
+fn tiny_graphs_find_all_their_rows() {
+    for count in [0, 1, 2, 3, 40] {
+        let values = clustered(1, count, 8, 1.0, 0.0);
+        let stored = Stored::new(Metric::L2, VectorType::F32, 8, &values);
+        let graph = check(&stored.build(2));
+        let query = Query::new(stored.space, &[0.5; 8]);
+        let found = stored.walk(graph.as_slice(), &query, 100, 10, &RowSet::default());
+        assert_eq!(found, stored.exact(&query, 100, &RowSet::default()), "{count}");
+    }
+}
+
+#[test]
+fn copies_of_a_vector_can_all_be_reached() {
+    let none = RowSet::default();
+    for (count, originals) in [(3000, 1), (3000, 2), (3000, 6), (2000, 300)] {
+        let different = clustered(1, originals, 12, 1.0, 0.0);
+        let values: Vec<f32> = different.iter().copied().cycle().take(count * 12).collect();
+        for metric in [Metric::L2, Metric::Cosine] {
+            let stored = Stored::new(metric, VectorType::F32, 12, &values);
+            let graph = check(&stored.build(2));
+            let query = Query::new(stored.space, &values[..12]);
+            // With ef of all rows nothing is left out.
+            let found = stored.walk(graph.as_slice(), &query, count, count, &none);
+            assert_eq!(found.len(), count, "{originals} originals");
+        }
+    }
+}
+
+#[test]
+fn huge_and_zero_vectors_are_ordered_and_reached() {
+    let mut values = clustered(1, 600, 12, 1e30, -0.5);
+    values[..120].fill(0.0);
+    values[120..240].fill(1e-42);
+    for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
+        let stored = Stored::new(metric, VectorType::F32, 12, &values);
+        let graph = check(&stored.build(2));
+        for query in values.chunks(12).step_by(97).chain([&[1e30; 12][..], &[0.0; 12]]) {
+            let query = Query::new(stored.space, query);
+            let found = stored.walk(graph.as_slice(), &query, 600, 600, &RowSet::default());
+            assert_eq!(found, stored.exact(&query, 600, &RowSet::default()), "{metric}");
+            assert!(found.iter().all(|(distance, _)| !distance.is_nan()));
+        }
+    }
+}
+
+#[test]
+fn dead_rows_are_walked_through_and_never_returned() {
+    let values = clustered(1, 3000, 24, 1.0, -0.5);
+    let queries = clustered(2, 30, 24, 1.0, -0.5);
+    let stored = Stored::new(Metric::L2, VectorType::F32, 24, &values);
+    let graph = check(&stored.build(2));
+    let mut dead = RowSet::default();
+    for row in 0..3000 {
+        if row % 10 < 8 {
+            dead.insert(row);
+        }
+    }
+    let recall = stored.recall(graph.as_slice(), &queries, 64, &dead);
+    assert!(recall >= 0.97, "{recall}");
+    let query = Query::new(stored.space, &queries[..24]);
+    let found = stored.walk(graph.as_slice(), &query, 50, 64, &dead);
+    assert_eq!(found.len(), 50);
+    assert!(found.iter().all(|(_, row)| !dead.contains(*row)));
+    let all = (0..3000).fold(RowSet::default(), |mut all, row| {
+        all.insert(row);
+        all
+    });
+    assert_eq!(stored.walk(graph.as_slice(), &query, 10, 64, &all), []);
+}
+
+#[test]
+fn a_limit_keeps_what_lies_within_it() {
+    let values = clustered(1, 3000, 24, 1.0, -0.5);
+    let stored = Stored::new(Metric::L2, VectorType::F32, 24, &values);
+    let graph = check(&stored.build(2));
+    let view = View::parse(Guarded::trusted(graph.as_slice()), 3000).expect("a graph");
+    let none = RowSet::default();
+    let (mut found, mut wanted) = (0, 0);
+    for query in clustered(2, 30, 24, 1.0, -0.5).chunks(24) {
+        let query = Query::new(stored.space, query);
+        let exact = stored.exact(&query, 5, &none);
+        let limit = exact[4].0;
+        let mut top = TopK::new(100, limit, 3000, &|a, b| a < b);
+        search(Isa::detect(), &query, stored.rows(), &view, 100, &none, &mut top);
+        let within = top.into_sorted();
+        assert!(within.iter().all(|candidate| candidate.distance <= limit));
+        found += within.len();
+        wanted += exact.len();
+    }
+    assert!(found * 100 >= wanted * 95, "{found} of {wanted}");
+}
+
+#[test]
+fn a_build_stops_when_told() {
+    let values = clustered(1, 500, 8, 1.0, 0.0);
+    let stored = Stored::new(Metric::L2, VectorType::F32, 8, &values);
+    let params = Params::default();
+    let graph =
+        build(Isa::detect(), stored.space, stored.rows(), 500, &params, &pool(1), &|| false);
+    assert!(graph.is_none());
+}
+
+#[test]
+fn a_header_that_does_not_fit_is_refused() {
+    let values = clustered(1, 200, 8, 1.0, 0.0);
+    let stored = Stored::new(Metric::L2, VectorType::F32, 8, &values);
+    let graph = stored.build(1).to_bytes();
+    let bytes = graph.as_slice();
+    assert!(View::parse(Guarded::trusted(bytes), 200).is_some());
+    assert!(View::parse(Guarded::trusted(bytes), 199).is_none());
+    assert!(View::parse(Guarded::trusted(&bytes[..bytes.len() - 64]), 200).is_none());
+    assert!(View::parse(Guarded::trusted(&[]), 0).is_none());
+}
+
+/// Walks whatever parses; the point is that it ends without leaving a slice.
+fn walk_damaged(stored: &Stored, bytes: &[u8]) {
+    let Some(view) = View::parse(Guarded::trusted(bytes), stored.count) else {
+        return;
+    };
+    let _ = verify(&view);
+    let mut top = TopK::new(10, f32::INFINITY, stored.count, &|a, b| a < b);
+    let query = Query::new(stored.space, &[0.3; 8]);
+    let none = RowSet::default();
+    search(Isa::detect(), &query, stored.rows(), &view, 40, &none, &mut top);
+    assert!(top.into_sorted().iter().all(|c| (c.row as usize) < stored.count));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn damaged_graphs_are_refused_or_walked_in_bounds(
+        flips in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..200),
+        header in proptest::collection::vec((3_usize..18, 0_u32..2000), 0..3),
+    ) {
+        let values = clustered(1, 1200, 8, 1.0, 0.0);
+        let stored = Stored::new(Metric::L2, VectorType::F32, 8, &values);
+        let mut graph = GRAPH.get_or_init(|| stored.build(2).to_bytes()).clone();
+        let bytes = graph.as_mut_slice();
+        for (at, value) in flips {
+            let at = 128 + at.index(bytes.len() - 128);
+            bytes[at] = value;
+        }
+        for (word, value) in header {
+            bytes[word * 4..word * 4 + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        walk_damaged(&stored, graph.as_slice());
+    }
+
+    #[test]
+    fn random_lists_behind_a_valid_header_are_walked_in_bounds(words in proptest::collection::vec(0_u32..1300, 64)) {
+        let values = clustered(1, 1200, 8, 1.0, 0.0);
+        let stored = Stored::new(Metric::L2, VectorType::F32, 8, &values);
+        let mut graph = GRAPH.get_or_init(|| stored.build(2).to_bytes()).clone();
+        let mut words = words.iter().cycle();
+        for out in graph.as_mut_slice()[128..].chunks_exact_mut(4) {
+            out.copy_from_slice(&words.next().unwrap_or(&0).to_le_bytes());
+        }
+        walk_damaged(&stored, graph.as_slice());
+    }
+}
+
+static GRAPH: std::sync::OnceLock<AlignedBytes> = std::sync::OnceLock::new();

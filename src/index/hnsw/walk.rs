@@ -1,0 +1,189 @@
+//! The loop that search and build share: expand the nearest node, score the links not met before,
+//! keep the best.
+
+use std::cell::RefCell;
+
+use crate::codec::Scorer;
+use crate::filter::rowset::RowSet;
+use crate::index::hnsw::graph::MAX_CAP;
+use crate::index::hnsw::pool::{Pool, Ties};
+use crate::index::visited::Visited;
+use crate::types::Row;
+
+/// Links of one level.
+pub(super) trait Links {
+    /// How many nodes there are.
+    fn count(&self) -> usize;
+
+    /// The row of a node, below the scorer's number of rows.
+    fn row(&self, node: u32) -> Row;
+
+    /// Copies the links of `node`, all below [`count`](Self::count); how many.
+    fn copy(&self, node: u32, out: &mut [u32; MAX_CAP]) -> usize;
+
+    /// Asks for the links of `node` ahead of time.
+    fn prefetch<S: Scorer>(&self, scorer: &S, node: u32);
+}
+
+/// Copies a list up to the first link that is not below `bound`.
+#[inline(always)]
+pub(super) fn copy_list(list: &[u32], bound: usize, out: &mut [u32; MAX_CAP]) -> usize {
+    let mut len = 0;
+    for (&link, out) in list.iter().zip(out) {
+        if link as usize >= bound {
+            break;
+        }
+        *out = link;
+        len += 1;
+    }
+    len
+}
+
+/// Memory of a walk, reused from walk to walk.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) pool: Pool,
+    visited: Visited,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Scratch {
+    /// This thread's scratch; another one if that is in use.
+    pub(super) fn take() -> Self {
+        SCRATCH.take()
+    }
+
+    /// Keeps it for the thread's next walk.
+    pub(super) fn put_back(self) {
+        SCRATCH.set(self);
+    }
+
+    /// Makes ready for a walk that keeps `ef` nodes of a level of `count`.
+    #[inline(always)]
+    pub(super) fn reset(&mut self, count: usize, ef: usize, ties: Ties) {
+        self.visited.reset(count);
+        self.pool.reset(ef, ties);
+    }
+
+    /// Adds a node to start from, unless it was added.
+    #[inline(always)]
+    pub(super) fn start(&mut self, distance: f32, node: u32, hidden: bool) {
+        if self.visited.insert(node) {
+            self.pool.insert(distance, node, hidden);
+        }
+    }
+}
+
+/// When a walk ends before all of its pool is expanded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    /// No candidate farther than this is wanted.
+    pub(super) limit: f32,
+    /// How many of the nearest are expanded all the same, since near ones may lie behind them.
+    pub(super) at_least: usize,
+}
+
+impl Stop {
+    pub(super) const NEVER: Self = Self { limit: f32::INFINITY, at_least: 0 };
+}
+
+/// Rows asked for before they are scored: as many as the caches take while lines are in flight.
+#[inline(always)]
+fn rows_ahead(stride: usize) -> usize {
+    if stride <= 1024 { MAX_CAP } else { (8192 / stride).max(2) }
+}
+
+/// Walks from the nodes with which `scratch` was started until all kept nodes are expanded.
+#[inline(always)]
+pub(super) fn walk<S: Scorer, L: Links>(
+    scorer: &S,
+    links: &L,
+    dead: &RowSet,
+    stop: Stop,
+    scratch: &mut Scratch,
+) {
+    let Scratch { pool, visited } = scratch;
+    let ahead = rows_ahead(scorer.stride());
+    let mut nodes = [0; MAX_CAP];
+    let mut rows = [0; MAX_CAP];
+    let mut distances = [0.0; MAX_CAP];
+    let any_dead = !dead.is_empty();
+    while let Some((distance, node)) = pool.pop() {
+        if distance > stop.limit && pool.cursor() > stop.at_least {
+            return;
+        }
+        if let Some(next) = pool.peek() {
+            links.prefetch(scorer, next);
+        }
+        let found = links.copy(node, &mut nodes);
+        let mut fresh = 0;
+        for index in 0..found {
+            let node = nodes[index];
+            if visited.insert(node) {
+                nodes[fresh] = node;
+                let row = links.row(node);
+                rows[fresh] = row;
+                if fresh < ahead {
+                    scorer.prefetch(row);
+                }
+                fresh += 1;
+            }
+        }
+        score_ahead(scorer, &rows[..fresh], ahead, &mut distances);
+        for index in 0..fresh {
+            if pool.admits(distances[index]) {
+                let hidden = any_dead && dead.contains(rows[index]);
+                pool.insert(distances[index], nodes[index], hidden);
+            }
+        }
+    }
+}
+
+/// Scores rows of which the first `ahead` are asked for already, asking for the others in time.
+#[inline(always)]
+fn score_ahead<S: Scorer>(scorer: &S, rows: &[Row], ahead: usize, distances: &mut [f32]) {
+    if rows.len() <= ahead {
+        scorer.score_batch(rows, distances);
+        return;
+    }
+    for (index, (row, distance)) in rows.iter().zip(distances).enumerate() {
+        if let Some(&later) = rows.get(index + ahead) {
+            scorer.prefetch(later);
+        }
+        *distance = scorer.score(*row);
+    }
+}
+
+/// Walks to the node nearest to the query, keeping one; for the upper levels.
+#[inline(always)]
+pub(super) fn descend<S: Scorer, L: Links>(
+    scorer: &S,
+    links: &L,
+    mut node: u32,
+    mut distance: f32,
+) -> (u32, f32) {
+    let mut nodes = [0; MAX_CAP];
+    let mut rows = [0; MAX_CAP];
+    let mut distances = [0.0; MAX_CAP];
+    loop {
+        let found = links.copy(node, &mut nodes);
+        for index in 0..found {
+            rows[index] = links.row(nodes[index]);
+            scorer.prefetch(rows[index]);
+        }
+        scorer.score_batch(&rows[..found], &mut distances);
+        let before = distance;
+        for index in 0..found {
+            if distances[index] < distance {
+                (node, distance) = (nodes[index], distances[index]);
+            }
+        }
+        // Strictly nearer each round, so even damaged links end.
+        if distance >= before {
+            return (node, distance);
+        }
+    }
+}
