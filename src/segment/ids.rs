@@ -9,6 +9,7 @@
 //! A view over a file trusts no offset: an id that cannot be read is `None`, which the callers
 //! turn into `Corrupt`. Must never know a vector or a column. docs/format.md, "Ids".
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::str;
 
@@ -49,6 +50,20 @@ impl IdColumn {
                     offsets.push(text.len() as u64);
                 }
                 Self::Utf8 { offsets, text }
+            }
+        }
+    }
+
+    /// The same ids, borrowed where that costs nothing.
+    pub(crate) fn to_ids(&self) -> Ids<'_> {
+        match self {
+            Self::U64(ids) => Ids::from(ids),
+            Self::Utf8 { .. } => {
+                let texts = (0..self.len()).filter_map(|row| match self.at(row) {
+                    IdRef::Utf8(id) => Some(Cow::Borrowed(id)),
+                    IdRef::U64(_) => None,
+                });
+                Ids::Utf8(texts.collect())
             }
         }
     }

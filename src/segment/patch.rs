@@ -149,6 +149,11 @@ impl Patch {
         Ok(moved)
     }
 
+    /// This patch and another one that has no row in common with it.
+    pub(crate) fn joined(&self, other: &Self) -> Self {
+        Self { layers: self.layers.iter().chain(&other.layers).cloned().collect() }
+    }
+
     /// Memory held by the values, roughly.
     pub(crate) fn memory_bytes(&self) -> usize {
         let layer = |layer: &Arc<Layer>| layer.rows.len() * 12 + columns::size_bytes(&layer.batch);

@@ -53,6 +53,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes the bytes of a file durable that was appended to earlier, perhaps by another process.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes an exclusive lock on a file, created if absent; `None` when another process or
@@ -76,27 +78,18 @@ pub trait DiskFile: fmt::Debug + Send {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsDisk;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place that writes to disk"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that writes to disk")]
 impl Disk for OsDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut options = private();
-        Ok(Box::new(OsFile(
-            options
-                .read(true)
-                .append(true)
-                .create_new(true)
-                .open(path)?,
-        )))
+        Ok(Box::new(OsFile(options.read(true).append(true).create_new(true).open(path)?)))
     }
 
     fn read_range(&self, path: &Path, offset: u64, len: u64) -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;
         let present = file.metadata()?.len().saturating_sub(offset).min(len);
         let mut bytes = Vec::with_capacity(usize::try_from(present).unwrap_or(0));
-        if len > 0 {
+        if present > 0 {
             file.seek(SeekFrom::Start(offset))?;
             file.take(len).read_to_end(&mut bytes)?;
         }
@@ -116,11 +109,7 @@ impl Disk for OsDisk {
             };
             match entry.metadata() {
                 Ok(found) => {
-                    entries.push(DirEntry {
-                        name,
-                        is_dir: found.is_dir(),
-                        len: found.len(),
-                    });
+                    entries.push(DirEntry { name, is_dir: found.is_dir(), len: found.len() });
                 }
                 // Removed between the two calls, by the writer while a reader lists.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -150,33 +139,27 @@ impl Disk for OsDisk {
         fs::remove_dir(path)
     }
 
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        // Windows syncs only what may be written.
+        OpenOptions::new().read(true).write(cfg!(windows)).open(path)?.sync_data()
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         // Windows has no such call; its journal orders names by itself.
-        if cfg!(unix) {
-            File::open(here(dir))?.sync_all()
-        } else {
-            Ok(())
-        }
+        if cfg!(unix) { File::open(here(dir))?.sync_all() } else { Ok(()) }
     }
 
     fn lock(&self, path: &Path, note: &str) -> io::Result<Option<DiskLock>> {
         let mut options = private();
         // Not truncated on opening: the note of a holder must survive those who fail.
-        let mut file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
         // The note is a courtesy: opening must work on a full disk.
-        let _ = file
-            .set_len(0)
-            .and_then(|()| file.write_all(note.as_bytes()));
+        let _ = file.set_len(0).and_then(|()| file.write_all(note.as_bytes()));
         Ok(Some(Box::new(file)))
     }
 }
@@ -191,11 +174,7 @@ fn private() -> OpenOptions {
 
 /// The parent of a bare file name is the empty path, which no system call takes.
 fn here(dir: &Path) -> &Path {
-    if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    }
+    if dir.as_os_str().is_empty() { Path::new(".") } else { dir }
 }
 
 #[derive(Debug)]
@@ -233,6 +212,9 @@ mod tests {
         assert_eq!(OsDisk.read(&path, 6).unwrap(), b"world");
         assert_eq!(OsDisk.read_range(&path, 6, 3).unwrap(), b"wor");
         assert!(OsDisk.read(&path, 600).unwrap().is_empty());
+        assert!(OsDisk.read(&path, u64::MAX).unwrap().is_empty());
+        OsDisk.sync_file(&path).unwrap();
+        assert_eq!(OsDisk.read(&path, 0).unwrap(), b"hello world");
         let taken = OsDisk.create(&path).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
     }
@@ -246,14 +228,7 @@ mod tests {
         let names = OsDisk.list(dir.path()).unwrap();
         assert_eq!(names.len(), 2);
         assert!(names[0].name == "a" && names[0].is_dir);
-        assert_eq!(
-            names[1],
-            DirEntry {
-                name: "b".into(),
-                is_dir: false,
-                len: 2
-            }
-        );
+        assert_eq!(names[1], DirEntry { name: "b".into(), is_dir: false, len: 2 });
         drop(OsDisk.create(&at("c")).unwrap());
         OsDisk.rename(&at("b"), &at("c")).unwrap();
         assert_eq!(OsDisk.read(&at("c"), 0).unwrap(), b"12");
@@ -279,13 +254,8 @@ mod tests {
     fn files_and_directories_are_private_to_their_owner() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        let mode = |name: &str| {
-            fs::metadata(dir.path().join(name))
-                .unwrap()
-                .permissions()
-                .mode()
-                & 0o777
-        };
+        let mode =
+            |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
         OsDisk.create_dir(&dir.path().join("d")).unwrap();
         OsDisk.create(&dir.path().join("f")).unwrap();
         OsDisk.lock(&dir.path().join("LOCK"), "").unwrap();

@@ -15,10 +15,7 @@
 //! - A map is trusted with nothing else: what is read from it is checked against checksums and
 //!   bounds at each use, so foreign writes give wrong results or `Corrupt`, not wild accesses.
 
-#![expect(
-    unsafe_code,
-    reason = "a memory map cannot be made without it; policy above"
-)]
+#![expect(unsafe_code, reason = "a memory map cannot be made without it; policy above")]
 
 use std::fs::File;
 use std::io;
@@ -42,12 +39,10 @@ impl Mapped {
         if len == 0 {
             return Ok(Self::from_vec(Vec::new()));
         }
-        let len = usize::try_from(len).map_err(|_| {
-            io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                format!("{len} bytes do not fit this machine's address space"),
-            )
-        })?;
+        let Ok(len) = usize::try_from(len) else {
+            let reason = format!("{len} bytes do not fit this machine's address space");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        };
         // SAFETY: the file lies in a directory that nearfield owns and its bytes are never
         // modified or truncated once written (module documentation), so the mapped `len` bytes
         // stay what they are as long as the map lives.
@@ -57,10 +52,7 @@ impl Mapped {
 
     /// Bytes held in memory.
     #[must_use]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "the caller has no further use for them"
-    )]
+    #[expect(clippy::needless_pass_by_value, reason = "the caller has no further use for them")]
     pub fn from_vec(bytes: Vec<u8>) -> Self {
         Self(Bytes::Memory(AlignedBytes::from_slice(&bytes)))
     }
@@ -99,10 +91,7 @@ mod tests {
         let bytes: Vec<u8> = (0..100_000_u32).map(|i| i.to_le_bytes()[0]).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
-        for mapped in [
-            Mapped::from_file(&file).unwrap(),
-            Mapped::from_vec(bytes.clone()),
-        ] {
+        for mapped in [Mapped::from_file(&file).unwrap(), Mapped::from_vec(bytes.clone())] {
             assert_eq!(mapped.as_slice(), bytes);
             assert_eq!(mapped.as_slice().as_ptr().addr() % 64, 0);
             mapped.advise_willneed(5000, usize::MAX);

@@ -10,22 +10,13 @@ use std::time::SystemTime;
 
 pub(crate) mod container;
 // Public for the fault injection of the integration tests only.
-#[cfg_attr(
-    not(feature = "testing"),
-    expect(unreachable_pub, reason = "exported for tests only")
-)]
+#[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "exported for tests only"))]
 pub(crate) mod disk;
 #[cfg(any(test, feature = "testing"))]
-#[cfg_attr(
-    not(feature = "testing"),
-    expect(unreachable_pub, reason = "exported for tests only")
-)]
+#[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "exported for tests only"))]
 pub(crate) mod fault;
 mod feature;
-#[cfg_attr(
-    not(feature = "testing"),
-    expect(unreachable_pub, reason = "exported for tests only")
-)]
+#[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "exported for tests only"))]
 pub(crate) mod mmap;
 pub(crate) mod wal;
 
@@ -36,9 +27,7 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 pub(crate) fn random() -> u64 {
     // Each RandomState has keys of its own, seeded by the operating system.
     let mut hasher = RandomState::new().build_hasher();
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     hasher.write_u128(now.as_nanos());
     hasher.write_u32(std::process::id());
     hasher.finish()
@@ -52,6 +41,23 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::random;
+
+    /// Asserts that a table of format.md, found by its heading, gives each field at its offset.
+    pub(super) fn assert_documented(heading: &str, fields: &[(usize, &str)]) {
+        let page = include_str!("../../docs/format.md");
+        let (_, part) = page.split_once(&format!("\n{heading}\n")).expect(heading);
+        let table: Vec<&str> = part
+            .lines()
+            .skip_while(|line| !line.starts_with('|'))
+            .take_while(|line| line.starts_with('|'))
+            .skip(2)
+            .collect();
+        for (row, (offset, name)) in table.iter().zip(fields) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            assert_eq!((cells[1], cells[3]), (offset.to_string().as_str(), *name), "{heading}");
+        }
+        assert!(table.len() >= fields.len(), "{heading}");
+    }
 
     #[test]
     fn random_numbers_differ() {

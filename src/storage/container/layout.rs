@@ -29,11 +29,11 @@ pub(super) const FOOTER_BYTES: u64 = 64;
 pub(super) struct Header {
     pub(super) magic: [u8; 8],
     pub(super) features: Features,
-    store: U128,
-    segment: U64,
-    generation: U64,
-    kind: Tag,
-    reserved: [u8; 4016],
+    pub(super) store: U128,
+    pub(super) segment: U64,
+    pub(super) generation: U64,
+    pub(super) kind: Tag,
+    pub(super) reserved: [u8; 4016],
     pub(super) crc: U32,
 }
 

@@ -32,7 +32,7 @@ mod tests;
 mod writer;
 
 pub(crate) use self::section::Section;
-pub(crate) use self::writer::{ContainerWriter, WrittenSection};
+pub(crate) use self::writer::ContainerWriter;
 
 /// Four-letter name of a section's content.
 pub(crate) type Tag = [u8; 4];
@@ -83,14 +83,9 @@ impl Container {
         identity: Identity,
         seal: Option<Seal>,
     ) -> Result<Self> {
-        let map = disk
-            .map(path)
-            .map_err(|error| Error::io("open", path, error))?;
+        let map = disk.map(path).map_err(|error| Error::io("open", path, error))?;
         let extent = 0..map.as_slice().len();
-        let file = Arc::new(MappedFile {
-            path: path.into(),
-            map,
-        });
+        let file = Arc::new(MappedFile { path: path.into(), map });
         let parsed = parse(path, file.map.as_slice(), extent.clone(), identity, seal)?;
         let sections = parsed
             .places
@@ -99,14 +94,7 @@ impl Container {
             .collect();
         let disk = Arc::clone(disk);
         let read_only = parsed.read_only;
-        Ok(Self(Arc::new(Opened {
-            disk,
-            file,
-            extent,
-            identity,
-            read_only,
-            sections,
-        })))
+        Ok(Self(Arc::new(Opened { disk, file, extent, identity, read_only, sections })))
     }
 
     /// A section, or `None` when the file has none of that name.
@@ -117,30 +105,19 @@ impl Container {
     /// A section that must be there; `Corrupt` otherwise.
     pub(crate) fn require(&self, tag: Tag, field: u16) -> Result<Section> {
         self.section(tag, field).ok_or_else(|| {
-            Error::corrupt(
-                self.path(),
-                section_name(tag, field),
-                "the file has no such section",
-            )
+            Error::corrupt(self.path(), section_name(tag, field), "the file has no such section")
         })
     }
 
     /// All sections as (tag, field, length), in the order of the file.
     pub(crate) fn sections(&self) -> Vec<(Tag, u16, u64)> {
-        self.in_order()
-            .map(|place| (place.tag, place.field, place.len as u64))
-            .collect()
+        self.in_order().map(|place| (place.tag, place.field, place.len as u64)).collect()
     }
 
     /// Reads every byte of the file again, whatever was checked before: header, table and footer,
     /// every block of every section, and the zero bytes between them.
     pub(crate) fn verify(&self) -> Result<()> {
-        let Opened {
-            file,
-            extent,
-            identity,
-            ..
-        } = &*self.0;
+        let Opened { file, extent, identity, .. } = &*self.0;
         let bytes = file.map.as_slice();
         parse(&file.path, bytes, extent.clone(), *identity, None)?;
         let header = extent.start..extent.start + HEADER_BYTES as usize;
@@ -151,10 +128,10 @@ impl Container {
             self.verify_section(place)?;
             end = place.start + place.len;
         }
-        let tail = self.in_order().next().map_or_else(
-            || extent.end - size_of::<Footer>(),
-            |first| first.crcs_start,
-        );
+        let tail = self
+            .in_order()
+            .next()
+            .map_or_else(|| extent.end - size_of::<Footer>(), |first| first.crcs_start);
         self.verify_zero(end..tail)?;
         self.verify_same(tail..extent.end)
     }
@@ -186,10 +163,7 @@ impl Container {
         let mut block = 0;
         self.pieces(&name, place.start..place.start + place.len, |piece, _| {
             for bytes in piece.chunks(BLOCK_BYTES) {
-                if crcs
-                    .get(block)
-                    .is_none_or(|crc| crc.get() != crc32c::crc32c(bytes))
-                {
+                if crcs.get(block).is_none_or(|crc| crc.get() != crc32c::crc32c(bytes)) {
                     return Err(mismatch(block));
                 }
                 block += 1;
@@ -199,11 +173,9 @@ impl Container {
     }
 
     fn verify_zero(&self, range: Range<usize>) -> Result<()> {
-        self.pieces("padding", range, |piece, at| {
-            match piece.iter().position(|&byte| byte != 0) {
-                None => Ok(()),
-                Some(odd) => Err(format!("the byte at {} of the file is not zero", at + odd)),
-            }
+        self.pieces("padding", range, |piece, at| match piece.iter().position(|&byte| byte != 0) {
+            None => Ok(()),
+            Some(odd) => Err(format!("the byte at {} of the file is not zero", at + odd)),
         })
     }
 
@@ -214,9 +186,7 @@ impl Container {
             if mapped.get(at..at + piece.len()) == Some(piece) {
                 return Ok(());
             }
-            Err(format!(
-                "the bytes from {at} of the file are not what was read on opening"
-            ))
+            Err(format!("the bytes from {at} of the file are not what was read on opening"))
         })
     }
 
@@ -240,11 +210,7 @@ impl Container {
                 Err(error) => return Err(Error::io("read", &file.path, error)),
             };
             if piece.len() != len {
-                return Err(Error::corrupt(
-                    &file.path,
-                    section,
-                    "the file has become shorter",
-                ));
+                return Err(Error::corrupt(&file.path, section, "the file has become shorter"));
             }
             check(&piece, at).map_err(|reason| Error::corrupt(&file.path, section, reason))?;
         }

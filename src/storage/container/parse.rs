@@ -44,11 +44,7 @@ pub(super) fn parse(
         .filter(|table| u32::try_from(table.len()) == Ok(footer.count.get()))
         .filter(|table| table.len() <= MAX_SECTIONS as usize)
         .ok_or_else(|| {
-            Error::corrupt(
-                path,
-                "section table",
-                "it does not match the footer's digest",
-            )
+            Error::corrupt(path, "section table", "it does not match the footer's digest")
         })?;
     let places = parse_table(bytes, table, footer.table_offset.get(), extent.start);
     let places = places.map_err(|reason| Error::corrupt(path, "section table", reason))?;
@@ -80,12 +76,7 @@ fn parse_header(path: &Path, bytes: &[u8], expected: Identity) -> Result<bool> {
 }
 
 fn describe(identity: Identity) -> String {
-    let Identity {
-        kind,
-        store,
-        segment,
-        generation,
-    } = identity;
+    let Identity { kind, store, segment, generation } = identity;
     let kind = kind.escape_ascii();
     format!("{kind} segment {segment} generation {generation} of store {store:032x}")
 }
@@ -96,23 +87,16 @@ fn parse_footer<'a>(path: &Path, bytes: &'a [u8], seal: Option<Seal>) -> Result<
     if let Some(seal) = seal
         && seal.len != len
     {
-        return Err(corrupt(&format!(
-            "the file has {len} bytes, the manifest says {}",
-            seal.len
-        )));
+        return Err(corrupt(&format!("the file has {len} bytes, the manifest says {}", seal.len)));
     }
     let Ok((_, footer)) = Footer::ref_from_suffix(bytes) else {
         return Err(corrupt("the file is shorter than its footer"));
     };
     if footer.magic != END_MAGIC || footer.checksum() != footer.crc.get() {
-        return Err(corrupt(
-            "it does not match its checksum; the file may be cut short",
-        ));
+        return Err(corrupt("it does not match its checksum; the file may be cut short"));
     }
     if footer.version.get() != FORMAT_VERSION || footer.file_len.get() != len {
-        return Err(corrupt(
-            "it tells another version or file length than the file has",
-        ));
+        return Err(corrupt("it tells another version or file length than the file has"));
     }
     match seal {
         Some(seal) if seal.digest != footer.digest.get() => Err(corrupt(
@@ -132,67 +116,37 @@ fn parse_table(
 ) -> Result<BTreeMap<(Tag, u16), Place>, String> {
     let mut places = BTreeMap::new();
     let mut end = u64::from(HEADER_BYTES);
-    let mut crcs_end = table
-        .first()
-        .map_or(table_offset, |first| first.crcs_offset.get());
+    let mut crcs_end = table.first().map_or(table_offset, |first| first.crcs_offset.get());
     for entry in table {
         let name = section_name(entry.tag, entry.field.get());
         let (offset, len) = (entry.offset.get(), entry.len.get());
         if offset % ALIGN != 0 || offset < end || entry.reserved.get() != 0 {
-            return Err(format!(
-                "{name} at offset {offset} is unaligned or overlaps"
-            ));
+            return Err(format!("{name} at offset {offset} is unaligned or overlaps"));
         }
-        end = offset
-            .checked_add(len)
-            .ok_or_else(|| format!("{name} ends past all bounds"))?;
+        end = offset.checked_add(len).ok_or_else(|| format!("{name} ends past all bounds"))?;
         let crcs_offset = entry.crcs_offset.get();
         let crcs_len = len.div_ceil(BLOCK_BYTES as u64) * 4;
         if crcs_offset != crcs_end || crcs_len > table_offset.saturating_sub(crcs_offset) {
             return Err(format!("the block checksums of {name} are out of place"));
         }
         crcs_end = crcs_offset + crcs_len;
-        let range = usize::try_from(crcs_offset)
-            .ok()
-            .zip(usize::try_from(crcs_end).ok());
+        let range = usize::try_from(crcs_offset).ok().zip(usize::try_from(crcs_end).ok());
         let crcs = range.and_then(|(start, end)| bytes.get(start..end));
         if crcs.is_none_or(|crcs| xxh3_64(crcs) != entry.crcs_digest.get()) {
-            return Err(format!(
-                "the block checksums of {name} do not match their digest"
-            ));
+            return Err(format!("the block checksums of {name} do not match their digest"));
         }
         let absolute = |at: u64| usize::try_from(at).ok().and_then(|at| at.checked_add(base));
-        let place = absolute(offset)
-            .zip(usize::try_from(len).ok())
-            .zip(absolute(crcs_offset));
+        let place = absolute(offset).zip(usize::try_from(len).ok()).zip(absolute(crcs_offset));
         let Some(((start, len), crcs_start)) = place else {
             return Err(format!("{name} does not fit this machine's address space"));
         };
         let (tag, field) = (entry.tag, entry.field.get());
-        if places
-            .insert(
-                (tag, field),
-                Place {
-                    tag,
-                    field,
-                    start,
-                    len,
-                    crcs_start,
-                },
-            )
-            .is_some()
-        {
+        if places.insert((tag, field), Place { tag, field, start, len, crcs_start }).is_some() {
             return Err(format!("{name} is there twice"));
         }
     }
-    let crcs_start = table
-        .first()
-        .map_or(table_offset, |first| first.crcs_offset.get());
-    if end
-        .checked_add(SLACK_BYTES)
-        .is_none_or(|end| end > crcs_start)
-        || crcs_end != table_offset
-    {
+    let crcs_start = table.first().map_or(table_offset, |first| first.crcs_offset.get());
+    if end.checked_add(SLACK_BYTES).is_none_or(|end| end > crcs_start) || crcs_end != table_offset {
         return Err("sections and their checksums do not fill the file".into());
     }
     Ok(places)

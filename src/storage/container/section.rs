@@ -70,10 +70,7 @@ impl Place {
 
 /// What to say of a block that does not match.
 pub(super) fn mismatch(block: usize) -> String {
-    format!(
-        "the block at offset {} does not match its checksum",
-        block * BLOCK_BYTES
-    )
+    format!("the block at offset {} does not match its checksum", block * BLOCK_BYTES)
 }
 
 impl Section {
@@ -101,9 +98,7 @@ impl Section {
 
     /// A range, checked now; `Corrupt` on mismatch or when out of range.
     pub(crate) fn read(&self, offset: usize, len: usize) -> Result<&[u8]> {
-        let range = offset
-            .checked_add(len)
-            .and_then(|end| self.bytes().get(offset..end));
+        let range = offset.checked_add(len).and_then(|end| self.bytes().get(offset..end));
         let Some(bytes) = range else {
             return Err(self.corrupt(&format!(
                 "{len} bytes at {offset} are asked for, the section has {}",

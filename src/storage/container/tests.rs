@@ -8,18 +8,11 @@ use crate::bytes::Guard;
 use crate::storage::disk::OsDisk;
 use crate::storage::fault::{Fault, FaultDisk};
 
-const IDENTITY: Identity = Identity {
-    kind: *b"SEGM",
-    store: 77,
-    segment: 3,
-    generation: 0,
-};
+const IDENTITY: Identity = Identity { kind: *b"SEGM", store: 77, segment: 3, generation: 0 };
 const PATH: &str = "/a.nfs";
 
 fn pattern(len: usize, seed: usize) -> Vec<u8> {
-    (0..len)
-        .map(|i| (i * 31 + i / 251 + seed).to_le_bytes()[0] | 1)
-        .collect()
+    (0..len).map(|i| (i * 31 + i / 251 + seed).to_le_bytes()[0] | 1).collect()
 }
 
 /// Several sections: short, empty, of several blocks with a short last one, of whole blocks.
@@ -62,13 +55,57 @@ fn replace(disk: &FaultDisk, bytes: &[u8]) {
 }
 
 #[test]
+fn the_format_page_gives_the_structures_as_they_are() {
+    use std::mem::offset_of;
+
+    use super::layout::{Entry, Header};
+    use crate::storage::tests::assert_documented;
+    assert_documented(
+        "### Header",
+        &[
+            (offset_of!(Header, magic), "magic"),
+            (offset_of!(Header, features), "version and features"),
+            (offset_of!(Header, store), "store"),
+            (offset_of!(Header, segment), "segment"),
+            (offset_of!(Header, generation), "generation"),
+            (offset_of!(Header, kind), "kind"),
+            (offset_of!(Header, reserved), "reserved"),
+            (offset_of!(Header, crc), "checksum"),
+        ],
+    );
+    assert_documented(
+        "### Section table",
+        &[
+            (offset_of!(Entry, tag), "tag"),
+            (offset_of!(Entry, field), "field"),
+            (offset_of!(Entry, reserved), "reserved"),
+            (offset_of!(Entry, offset), "offset"),
+            (offset_of!(Entry, len), "length"),
+            (offset_of!(Entry, crcs_offset), "checksums"),
+            (offset_of!(Entry, crcs_digest), "digest"),
+        ],
+    );
+    assert_documented(
+        "### Footer",
+        &[
+            (offset_of!(Footer, table_offset), "table"),
+            (offset_of!(Footer, file_len), "length"),
+            (offset_of!(Footer, digest), "digest"),
+            (offset_of!(Footer, count), "entries"),
+            (offset_of!(Footer, version), "format version"),
+            (offset_of!(Footer, reserved), "reserved"),
+            (offset_of!(Footer, crc), "checksum"),
+            (offset_of!(Footer, magic), "magic"),
+        ],
+    );
+}
+
+#[test]
 fn what_was_written_is_read_back_from_disk_and_memory() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.nfs");
-    let disks: [(Arc<dyn Disk>, &Path); 2] = [
-        (Arc::new(OsDisk), &path),
-        (Arc::new(FaultDisk::new()), Path::new(PATH)),
-    ];
+    let disks: [(Arc<dyn Disk>, &Path); 2] =
+        [(Arc::new(OsDisk), &path), (Arc::new(FaultDisk::new()), Path::new(PATH))];
     for (disk, path) in disks {
         let seal = write(&disk, path);
         let container = Container::open(&disk, path, IDENTITY, Some(seal)).unwrap();
@@ -122,10 +159,7 @@ fn sections_are_aligned_and_the_last_has_zeros_behind_it() {
     assert_eq!(bytes[(1 << 16) + 4096..][..64], [0; 64]);
     let container = Container::open(&disk, Path::new(PATH), IDENTITY, None).unwrap();
     container.verify().unwrap();
-    assert_eq!(
-        container.require(*b"BIGA", 0).unwrap().read_all().unwrap(),
-        [2; 4096]
-    );
+    assert_eq!(container.require(*b"BIGA", 0).unwrap().read_all().unwrap(), [2; 4096]);
 }
 
 #[test]
@@ -152,10 +186,7 @@ fn bytes_written_in_pieces_have_the_checksums_of_the_whole() {
     assert!(writer.finish().unwrap().len > len);
     let container = Container::open(&disk, Path::new(PATH), IDENTITY, None).unwrap();
     container.verify().unwrap();
-    assert_eq!(
-        container.require(*b"RAWV", 0).unwrap().read_all().unwrap(),
-        bytes
-    );
+    assert_eq!(container.require(*b"RAWV", 0).unwrap().read_all().unwrap(), bytes);
 }
 
 #[test]
@@ -181,7 +212,7 @@ fn every_flipped_bit_is_found_on_opening_or_verifying() {
     let mut found_on_open = 0;
     for at in 0..good.len() {
         // Every bit of what opening checks and of a little data, one bit of every other byte.
-        let dense = at < 128 || at >= 8192 - 32;
+        let dense = !(128..8192 - 32).contains(&at);
         for bit in (0..8).filter(|bit| dense && at % 7 == 0 || *bit == at % 8) {
             let mut bad = good.clone();
             bad[at] ^= 1 << bit;
@@ -213,10 +244,7 @@ fn a_flipped_bit_of_a_section_is_found_on_reading_it_and_named() {
         container.require(*b"META", 0).unwrap().read_all().unwrap();
         let section = container.require(*b"RAWV", 2).unwrap();
         let message = section.read(0, 1).unwrap_err().to_string();
-        assert!(
-            message.contains("RAWV/2") && message.contains("a.nfs"),
-            "{message}"
-        );
+        assert!(message.contains("RAWV/2") && message.contains("a.nfs"), "{message}");
     }
 }
 
@@ -227,10 +255,7 @@ fn every_truncation_and_extension_is_an_error() {
         for seal in [Some(seal), None] {
             replace(&fault, &good[..len]);
             let opened = Container::open(&disk, Path::new(PATH), IDENTITY, seal);
-            assert!(
-                matches!(opened, Err(Error::Corrupt { .. })),
-                "{len}: {opened:?}"
-            );
+            assert!(matches!(opened, Err(Error::Corrupt { .. })), "{len}: {opened:?}");
         }
     }
     let mut longer = good;
@@ -245,66 +270,12 @@ fn a_file_in_the_wrong_place_is_refused() {
     let (_, disk, seal, _) = small();
     let open = |identity, seal| Container::open(&disk, Path::new(PATH), identity, seal);
     assert!(open(IDENTITY, Some(seal)).is_ok());
-    assert!(
-        open(
-            Identity {
-                kind: *b"ATTR",
-                ..IDENTITY
-            },
-            None
-        )
-        .is_err()
-    );
-    assert!(
-        open(
-            Identity {
-                store: 78,
-                ..IDENTITY
-            },
-            None
-        )
-        .is_err()
-    );
-    assert!(
-        open(
-            Identity {
-                segment: 4,
-                ..IDENTITY
-            },
-            None
-        )
-        .is_err()
-    );
-    assert!(
-        open(
-            Identity {
-                generation: 1,
-                ..IDENTITY
-            },
-            None
-        )
-        .is_err()
-    );
-    assert!(
-        open(
-            IDENTITY,
-            Some(Seal {
-                digest: seal.digest ^ 1,
-                ..seal
-            })
-        )
-        .is_err()
-    );
-    assert!(
-        open(
-            IDENTITY,
-            Some(Seal {
-                len: seal.len + 1,
-                ..seal
-            })
-        )
-        .is_err()
-    );
+    assert!(open(Identity { kind: *b"ATTR", ..IDENTITY }, None).is_err());
+    assert!(open(Identity { store: 78, ..IDENTITY }, None).is_err());
+    assert!(open(Identity { segment: 4, ..IDENTITY }, None).is_err());
+    assert!(open(Identity { generation: 1, ..IDENTITY }, None).is_err());
+    assert!(open(IDENTITY, Some(Seal { digest: seal.digest ^ 1, ..seal })).is_err());
+    assert!(open(IDENTITY, Some(Seal { len: seal.len + 1, ..seal })).is_err());
 }
 
 /// Changes bytes of the header and corrects its checksum.
@@ -353,18 +324,7 @@ fn forge_table(fault: &FaultDisk, change: impl Fn(&mut [u8])) {
 
 #[test]
 fn a_forged_table_is_refused_without_a_panic() {
-    let interesting = [
-        0,
-        1,
-        4095,
-        4096,
-        8192,
-        12_288,
-        1 << 20,
-        1 << 40,
-        i64::MAX as u64,
-        u64::MAX,
-    ];
+    let interesting = [0, 1, 4095, 4096, 8192, 12_288, 1 << 20, 1 << 40, i64::MAX as u64, u64::MAX];
     for entry in 0..2 {
         for field in [8, 16, 24, 32] {
             for value in interesting {
@@ -391,9 +351,7 @@ fn a_forged_table_is_refused_without_a_panic() {
     }
     let (fault, disk, _, _) = small();
     forge_table(&fault, |table| table.copy_within(0..6, 40));
-    let twice = Container::open(&disk, Path::new(PATH), IDENTITY, None)
-        .unwrap_err()
-        .to_string();
+    let twice = Container::open(&disk, Path::new(PATH), IDENTITY, None).unwrap_err().to_string();
     assert!(twice.contains("twice"), "{twice}");
 }
 
@@ -404,9 +362,7 @@ fn a_search_that_stays_clear_of_a_damaged_block_still_answers() {
     write(&disk, Path::new(PATH));
     // RAWV/0 follows META and the empty NONE.
     let start = 4096 * 2;
-    fault
-        .edit(Path::new(PATH), |file| file[start + BLOCK_BYTES + 5] ^= 1)
-        .unwrap();
+    fault.edit(Path::new(PATH), |file| file[start + BLOCK_BYTES + 5] ^= 1).unwrap();
     let container = Container::open(&disk, Path::new(PATH), IDENTITY, None).unwrap();
     let section = container.require(*b"RAWV", 0).unwrap();
     section.touch(0, BLOCK_BYTES);
@@ -457,11 +413,7 @@ fn a_failed_write_is_reported_and_nothing_is_sealed() {
     for kind in [io::ErrorKind::StorageFull, io::ErrorKind::Other] {
         for at in 0..3 {
             let fault = FaultDisk::new();
-            fault.plan(Some(Fault::Fail {
-                at,
-                kind,
-                forever: true,
-            }));
+            fault.plan(Some(Fault::Fail { at, kind, forever: true }));
             let disk: Arc<dyn Disk> = Arc::new(fault.clone());
             let outcome = ContainerWriter::create(&disk, Path::new(PATH), IDENTITY)
                 .and_then(|writer| writer.finish());

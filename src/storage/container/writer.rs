@@ -64,9 +64,7 @@ impl Pending {
 impl ContainerWriter {
     /// Creates `path` with its header.
     pub(crate) fn create(disk: &Arc<dyn Disk>, path: &Path, identity: Identity) -> Result<Self> {
-        let file = disk
-            .create(path)
-            .map_err(|error| Error::io("create", path, error))?;
+        let file = disk.create(path).map_err(|error| Error::io("create", path, error))?;
         let mut writer = Self {
             path: path.into(),
             file,
@@ -83,9 +81,7 @@ impl ContainerWriter {
     pub(crate) fn begin(&mut self, tag: Tag, field: u16, align: u64) -> Result<()> {
         let name = section_name(tag, field);
         if self.open {
-            return Err(misuse(&format!(
-                "{name} begins before the section before it has ended"
-            )));
+            return Err(misuse(&format!("{name} begins before the section before it has ended")));
         }
         if !align.is_power_of_two() || align < ALIGN {
             return Err(misuse(&format!(
@@ -98,13 +94,7 @@ impl ContainerWriter {
             )));
         }
         self.pad(self.len.next_multiple_of(align) - self.len)?;
-        self.sections.push(Pending {
-            tag,
-            field,
-            offset: self.len,
-            len: 0,
-            crcs: Vec::new(),
-        });
+        self.sections.push(Pending { tag, field, offset: self.len, len: 0, crcs: Vec::new() });
         self.open = true;
         Ok(())
     }
@@ -144,23 +134,13 @@ impl ContainerWriter {
             _ => None,
         };
         let Some((start, len)) = range else {
-            return Err(misuse(&format!(
-                "{} has not ended",
-                section_name(tag, field)
-            )));
+            return Err(misuse(&format!("{} has not ended", section_name(tag, field))));
         };
         self.drain()?;
-        let map = self
-            .file
-            .map()
-            .map_err(|error| Error::io("map", &self.path, error))?;
+        let map = self.file.map().map_err(|error| Error::io("map", &self.path, error))?;
         if map.as_slice().len() < start.saturating_add(len) {
             let name = section_name(tag, field);
-            return Err(Error::corrupt(
-                &self.path,
-                name,
-                "the file is shorter than was written",
-            ));
+            return Err(Error::corrupt(&self.path, name, "the file is shorter than was written"));
         }
         Ok(WrittenSection { map, start, len })
     }
@@ -208,23 +188,17 @@ impl ContainerWriter {
         self.put(footer.as_bytes())?;
         self.drain()?;
         debug_assert_eq!(self.len, len, "the footer tells the length of the file");
-        self.file
-            .sync()
-            .map_err(|error| Error::io("sync", &self.path, error))?;
+        self.file.sync().map_err(|error| Error::io("sync", &self.path, error))?;
         Ok(Seal { len, digest })
     }
 
     fn find(&self, tag: Tag, field: u16) -> Option<usize> {
-        self.sections
-            .iter()
-            .position(|section| (section.tag, section.field) == (tag, field))
+        self.sections.iter().position(|section| (section.tag, section.field) == (tag, field))
     }
 
     fn pad(&mut self, mut zeros: u64) -> Result<()> {
         while zeros > 0 {
-            let piece = usize::try_from(zeros)
-                .unwrap_or(usize::MAX)
-                .min(ZEROS.len());
+            let piece = usize::try_from(zeros).unwrap_or(usize::MAX).min(ZEROS.len());
             self.put(&ZEROS[..piece])?;
             zeros -= piece as u64;
         }
@@ -236,9 +210,7 @@ impl ContainerWriter {
             self.drain()?;
         }
         if bytes.len() >= BUFFER_BYTES {
-            self.file
-                .append(bytes)
-                .map_err(|error| Error::io("write", &self.path, error))?;
+            self.file.append(bytes).map_err(|error| Error::io("write", &self.path, error))?;
         } else {
             self.buffer.extend_from_slice(bytes);
         }
@@ -257,9 +229,7 @@ impl ContainerWriter {
 }
 
 fn misuse(what: &str) -> Error {
-    Error::invalid(format!(
-        "container: {what}; this is a defect of nearfield, please report it"
-    ))
+    Error::invalid(format!("container: {what}; this is a defect of nearfield, please report it"))
 }
 
 /// An ended section of a file that is still being written.

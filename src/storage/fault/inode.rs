@@ -41,10 +41,7 @@ impl Inode {
 
     /// Replaces the bytes without a sync.
     pub(super) fn rewrite(&mut self, bytes: &[u8]) {
-        *self = Self {
-            bytes: Arc::new(bytes.to_vec()),
-            ..Self::default()
-        };
+        *self = Self { bytes: Arc::new(bytes.to_vec()), ..Self::default() };
     }
 
     /// Changes what is on disk.
@@ -68,11 +65,7 @@ impl Inode {
             Arc::new(kept)
         };
         let synced = bytes.len();
-        Self {
-            bytes,
-            synced,
-            dropped: false,
-        }
+        Self { bytes, synced, dropped: false }
     }
 
     /// Each unsynced sector is kept, zeroed or garbage, or the file ends before it.

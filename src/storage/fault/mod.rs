@@ -118,16 +118,8 @@ impl FaultDisk {
         let state = self.state();
         let mut random = Random::new(seed);
         let tree = state.tree.crash(&mut random);
-        let inodes = state
-            .inodes
-            .iter()
-            .map(|inode| inode.crash(&mut random))
-            .collect();
-        Self(Arc::new(Mutex::new(State {
-            tree,
-            inodes,
-            ..State::default()
-        })))
+        let inodes = state.inodes.iter().map(|inode| inode.crash(&mut random)).collect();
+        Self(Arc::new(Mutex::new(State { tree, inodes, ..State::default() })))
     }
 
     /// The disk as the death of the process leaves it: everything written is there, and what was
@@ -136,11 +128,7 @@ impl FaultDisk {
     pub fn kill_image(&self) -> Self {
         let state = self.state();
         let (tree, inodes) = (state.tree.clone(), state.inodes.clone());
-        Self(Arc::new(Mutex::new(State {
-            tree,
-            inodes,
-            ..State::default()
-        })))
+        Self(Arc::new(Mutex::new(State { tree, inodes, ..State::default() })))
     }
 
     /// Paths of all files, sorted.
@@ -167,11 +155,7 @@ impl FaultDisk {
     /// The state for reading: fails once the power is gone.
     fn reading(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.state();
-        if state.powerless {
-            Err(power_cut())
-        } else {
-            Ok(state)
-        }
+        if state.powerless { Err(power_cut()) } else { Ok(state) }
     }
 }
 
@@ -180,21 +164,14 @@ impl Disk for FaultDisk {
         let mut state = self.state();
         state.attempt(Kind::Grow, || format!("create {}", path.display()))?;
         let id = state.new_file(path)?;
-        Ok(Box::new(FaultFile {
-            disk: self.clone(),
-            id,
-        }))
+        Ok(Box::new(FaultFile { disk: self.clone(), id }))
     }
 
     fn read_range(&self, path: &Path, offset: u64, len: u64) -> io::Result<Vec<u8>> {
         let state = self.reading()?;
         let bytes = state.inodes[state.tree.file(path)?].bytes();
-        let start = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
-        let len = usize::try_from(len)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len() - start);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(bytes.len() - start);
         Ok(bytes[start..start + len].to_vec())
     }
 
@@ -204,38 +181,22 @@ impl Disk for FaultDisk {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         let state = self.reading()?;
-        let entries = state
-            .tree
-            .list(dir)?
-            .into_iter()
-            .map(|(name, node)| match node {
-                Node::File(id) => DirEntry {
-                    name,
-                    is_dir: false,
-                    len: state.inodes[id].len(),
-                },
-                Node::Dir(_) => DirEntry {
-                    name,
-                    is_dir: true,
-                    len: 0,
-                },
-            });
+        let entries = state.tree.list(dir)?.into_iter().map(|(name, node)| match node {
+            Node::File(id) => DirEntry { name, is_dir: false, len: state.inodes[id].len() },
+            Node::Dir(_) => DirEntry { name, is_dir: true, len: 0 },
+        });
         Ok(entries.collect())
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.attempt(Kind::Grow, || {
-            format!("create directory {}", path.display())
-        })?;
+        state.attempt(Kind::Grow, || format!("create directory {}", path.display()))?;
         state.tree.add_dir(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.attempt(Kind::Other, || {
-            format!("rename {} to {}", from.display(), to.display())
-        })?;
+        state.attempt(Kind::Other, || format!("rename {} to {}", from.display(), to.display()))?;
         state.tree.rename(from, to)
     }
 
@@ -247,10 +208,16 @@ impl Disk for FaultDisk {
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.attempt(Kind::Other, || {
-            format!("remove directory {}", path.display())
-        })?;
+        state.attempt(Kind::Other, || format!("remove directory {}", path.display()))?;
         state.tree.remove_dir(path)
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let outcome = state.attempt(Kind::Grow, || format!("sync {}", path.display()));
+        let id = state.tree.file(path)?;
+        state.inodes[id].sync(outcome.is_ok());
+        outcome
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -279,10 +246,7 @@ impl Disk for FaultDisk {
         };
         state.inodes[id].rewrite(note.as_bytes());
         state.locked.insert(id);
-        Ok(Some(Box::new(FaultLock {
-            disk: self.clone(),
-            id,
-        })))
+        Ok(Some(Box::new(FaultLock { disk: self.clone(), id })))
     }
 }
 

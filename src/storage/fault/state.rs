@@ -68,20 +68,12 @@ impl State {
                 self.powerless = true;
                 Verdict::Fail(power_cut())
             }
-            Some(Fault::Fail {
-                at,
-                kind: error,
-                forever,
-            }) if number == at || forever && number > at => {
-                let space = matches!(
-                    error,
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-                );
-                if space && kind == Kind::Other {
-                    Verdict::Go
-                } else {
-                    Verdict::Fail(error.into())
-                }
+            Some(Fault::Fail { at, kind: error, forever })
+                if number == at || forever && number > at =>
+            {
+                let space =
+                    matches!(error, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+                if space && kind == Kind::Other { Verdict::Go } else { Verdict::Fail(error.into()) }
             }
             Some(Fault::ShortWrite { at, kind: error }) if number >= at && kind == Kind::Append => {
                 self.fault = None;
@@ -100,9 +92,7 @@ impl State {
     }
 
     pub(super) fn append(&mut self, file: usize, bytes: &[u8]) -> io::Result<()> {
-        let verdict = self.operate(Kind::Append, || {
-            format!("append {} to #{file}", bytes.len())
-        });
+        let verdict = self.operate(Kind::Append, || format!("append {} to #{file}", bytes.len()));
         let (mut fits, mut outcome) = match verdict {
             Verdict::Go => (bytes.len(), Ok(())),
             Verdict::Half(error) => (bytes.len() / 2, Err(error)),

@@ -42,23 +42,22 @@ fn synced_bytes_survive_and_unsynced_ones_may_be_kept_cut_zeroed_or_garbage() {
     assert!(values.len() > 200);
     file.sync().unwrap();
     assert!(images(&disk).all(|image| image.read(&path("a"), 0).unwrap().len() == 3700));
+    file.append(&[3; 1000]).unwrap();
+    disk.sync_file(&path("a")).unwrap();
+    assert!(images(&disk).all(|image| image.read(&path("a"), 0).unwrap().len() == 4700));
 }
 
 #[test]
 fn a_name_is_durable_only_after_its_directory_is_synced() {
     let disk = FaultDisk::new();
     write(&disk, "a", b"1").sync().unwrap();
-    let there = images(&disk)
-        .filter(|image| image.read(&path("a"), 0).is_ok())
-        .count();
+    let there = images(&disk).filter(|image| image.read(&path("a"), 0).is_ok()).count();
     assert!((50..250).contains(&there), "{there}");
     disk.sync_dir(Path::new("/")).unwrap();
     assert!(images(&disk).all(|image| image.read(&path("a"), 0).is_ok()));
     disk.remove_file(&path("a")).unwrap();
     assert!(disk.read(&path("a"), 0).is_err());
-    let there = images(&disk)
-        .filter(|image| image.read(&path("a"), 0).is_ok())
-        .count();
+    let there = images(&disk).filter(|image| image.read(&path("a"), 0).is_ok()).count();
     assert!((50..250).contains(&there), "{there}");
 }
 
@@ -159,11 +158,7 @@ fn a_failed_sync_is_not_made_good_by_the_next() {
     let mut file = settle(&disk, "a", b"1");
     file.append(b"2").unwrap();
     let at = disk.operations();
-    disk.plan(Some(Fault::Fail {
-        at,
-        kind: io::ErrorKind::Other,
-        forever: false,
-    }));
+    disk.plan(Some(Fault::Fail { at, kind: io::ErrorKind::Other, forever: false }));
     assert!(file.sync().is_err());
     file.sync().unwrap();
     assert!(images(&disk).any(|image| image.read(&path("a"), 0).unwrap() == b"1"));
@@ -171,11 +166,7 @@ fn a_failed_sync_is_not_made_good_by_the_next() {
     let disk = FaultDisk::new();
     write(&disk, "b", b"1").sync().unwrap();
     let at = disk.operations();
-    disk.plan(Some(Fault::Fail {
-        at,
-        kind: io::ErrorKind::Other,
-        forever: false,
-    }));
+    disk.plan(Some(Fault::Fail { at, kind: io::ErrorKind::Other, forever: false }));
     assert!(disk.sync_dir(Path::new("/")).is_err());
     disk.sync_dir(Path::new("/")).unwrap();
     assert!(images(&disk).any(|image| image.files().is_empty()));
@@ -185,9 +176,7 @@ fn a_failed_sync_is_not_made_good_by_the_next() {
 fn after_a_power_cut_nothing_works() {
     let disk = FaultDisk::new();
     let mut file = settle(&disk, "a", b"1");
-    disk.plan(Some(Fault::PowerCut {
-        at: disk.operations() + 1,
-    }));
+    disk.plan(Some(Fault::PowerCut { at: disk.operations() + 1 }));
     file.append(b"2").unwrap();
     assert!(file.append(b"3").is_err());
     assert!(disk.is_powerless());
@@ -202,43 +191,22 @@ fn planned_errors_come_once_for_ever_or_cut_short() {
     let disk = FaultDisk::new();
     let mut file = settle(&disk, "a", b"");
     let now = disk.operations();
-    disk.plan(Some(Fault::Fail {
-        at: now + 1,
-        kind: io::ErrorKind::Interrupted,
-        forever: false,
-    }));
+    disk.plan(Some(Fault::Fail { at: now + 1, kind: io::ErrorKind::Interrupted, forever: false }));
     file.append(b"1").unwrap();
-    assert_eq!(
-        file.append(b"2").unwrap_err().kind(),
-        io::ErrorKind::Interrupted
-    );
+    assert_eq!(file.append(b"2").unwrap_err().kind(), io::ErrorKind::Interrupted);
     file.append(b"3").unwrap();
     let at = disk.operations() + 1;
-    disk.plan(Some(Fault::ShortWrite {
-        at,
-        kind: io::ErrorKind::StorageFull,
-    }));
+    disk.plan(Some(Fault::ShortWrite { at, kind: io::ErrorKind::StorageFull }));
     file.append(b"4").unwrap();
     file.sync().unwrap();
-    assert_eq!(
-        file.append(b"5678").unwrap_err().kind(),
-        io::ErrorKind::StorageFull
-    );
+    assert_eq!(file.append(b"5678").unwrap_err().kind(), io::ErrorKind::StorageFull);
     assert_eq!(disk.read(&path("a"), 0).unwrap(), b"13456");
     let kind = io::ErrorKind::StorageFull;
-    disk.plan(Some(Fault::Fail {
-        at: 0,
-        kind,
-        forever: true,
-    }));
+    disk.plan(Some(Fault::Fail { at: 0, kind, forever: true }));
     assert!(file.append(b"9").is_err() && disk.create(&path("b")).is_err());
     disk.remove_file(&path("a")).unwrap();
     let kind = io::ErrorKind::Other;
-    disk.plan(Some(Fault::Fail {
-        at: 0,
-        kind,
-        forever: true,
-    }));
+    disk.plan(Some(Fault::Fail { at: 0, kind, forever: true }));
     assert!(disk.sync_dir(Path::new("/")).is_err());
 }
 
@@ -248,10 +216,7 @@ fn a_full_disk_takes_what_fits_and_works_again_when_space_returns() {
     let mut file = settle(&disk, "a", &[0; 10]);
     settle(&disk, "b", &[0; 10]);
     disk.set_capacity(Some(25));
-    assert_eq!(
-        file.append(&[1; 10]).unwrap_err().kind(),
-        io::ErrorKind::StorageFull
-    );
+    assert_eq!(file.append(&[1; 10]).unwrap_err().kind(), io::ErrorKind::StorageFull);
     assert_eq!(disk.read(&path("a"), 0).unwrap().len(), 15);
     disk.remove_file(&path("b")).unwrap();
     file.append(&[1; 10]).unwrap();
@@ -264,31 +229,13 @@ fn errors_are_those_of_a_file_system() {
     disk.create_dir(&path("d")).unwrap();
     drop(write(&disk, "d/f", b""));
     let kind = |outcome: io::Result<()>| outcome.unwrap_err().kind();
-    assert_eq!(
-        kind(disk.create(&path("a")).map(drop)),
-        io::ErrorKind::AlreadyExists
-    );
-    assert_eq!(
-        kind(disk.create(&path("x/a")).map(drop)),
-        io::ErrorKind::NotFound
-    );
-    assert_eq!(
-        kind(disk.create_dir(&path("d"))),
-        io::ErrorKind::AlreadyExists
-    );
+    assert_eq!(kind(disk.create(&path("a")).map(drop)), io::ErrorKind::AlreadyExists);
+    assert_eq!(kind(disk.create(&path("x/a")).map(drop)), io::ErrorKind::NotFound);
+    assert_eq!(kind(disk.create_dir(&path("d"))), io::ErrorKind::AlreadyExists);
     assert_eq!(kind(disk.remove_file(&path("x"))), io::ErrorKind::NotFound);
-    assert_eq!(
-        kind(disk.remove_dir(&path("d"))),
-        io::ErrorKind::DirectoryNotEmpty
-    );
-    assert_eq!(
-        kind(disk.rename(&path("x"), &path("y"))),
-        io::ErrorKind::NotFound
-    );
-    assert_eq!(
-        kind(disk.read(&path("d"), 0).map(drop)),
-        io::ErrorKind::IsADirectory
-    );
+    assert_eq!(kind(disk.remove_dir(&path("d"))), io::ErrorKind::DirectoryNotEmpty);
+    assert_eq!(kind(disk.rename(&path("x"), &path("y"))), io::ErrorKind::NotFound);
+    assert_eq!(kind(disk.read(&path("d"), 0).map(drop)), io::ErrorKind::IsADirectory);
 }
 
 #[test]
@@ -298,10 +245,6 @@ fn operations_are_written_down_on_request() {
     let mut file = write(&disk, "a", b"123");
     disk.plan(Some(Fault::PowerCut { at: 2 }));
     file.sync().unwrap_err();
-    let log = [
-        "0 create /a",
-        "1 append 3 to #0",
-        "2 sync #0 fails: simulated power cut",
-    ];
+    let log = ["0 create /a", "1 append 3 to #0", "2 sync #0 fails: simulated power cut"];
     assert_eq!(disk.log(), log);
 }

@@ -71,10 +71,7 @@ impl Tree {
 
     pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<(String, Node)>> {
         let dir = self.dir(dir)?;
-        Ok(self
-            .children(dir)
-            .map(|(name, node)| (name.to_owned(), node))
-            .collect())
+        Ok(self.children(dir).map(|(name, node)| (name.to_owned(), node)).collect())
     }
 
     pub(super) fn files(&self) -> Vec<PathBuf> {
@@ -176,12 +173,7 @@ impl Tree {
                 change.apply(&mut names);
             }
         }
-        Self {
-            live: names.clone(),
-            durable: names,
-            journal: VecDeque::new(),
-            dirs: self.dirs,
-        }
+        Self { live: names.clone(), durable: names, journal: VecDeque::new(), dirs: self.dirs }
     }
 
     fn change(
@@ -190,19 +182,10 @@ impl Tree {
         added: Option<(usize, String)>,
         node: Node,
     ) {
-        let mut unsynced: Vec<usize> = [&removed, &added]
-            .into_iter()
-            .flatten()
-            .map(|p| p.0)
-            .collect();
+        let mut unsynced: Vec<usize> =
+            [&removed, &added].into_iter().flatten().map(|p| p.0).collect();
         unsynced.dedup();
-        let change = Change {
-            removed,
-            added,
-            node,
-            unsynced,
-            dropped: false,
-        };
+        let change = Change { removed, added, node, unsynced, dropped: false };
         change.apply(&mut self.live);
         self.journal.push_back(change);
     }
@@ -247,7 +230,5 @@ impl Tree {
 }
 
 fn text(name: &OsStr) -> io::Result<String> {
-    name.to_str()
-        .map(str::to_owned)
-        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+    name.to_str().map(str::to_owned).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }

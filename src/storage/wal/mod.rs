@@ -1,7 +1,7 @@
 //! The write-ahead log: a header, then frames that prove themselves.
 //!
 //! ```text
-//! header 80 B | frame | frame | …        frame = 48 B header + payload + zeros to a multiple of 8
+//! header 88 B | frame | frame | …        frame = 48 B header + payload + zeros to a multiple of 8
 //! ```
 //!
 //! A frame carries the file's random salt, two checksums and the checksum of the frame before it,
@@ -28,7 +28,7 @@ pub(crate) use self::writer::WalWriter;
 
 /// First eight bytes of the file.
 const MAGIC: [u8; 8] = *b"NEARFWAL";
-const HEADER_BYTES: u32 = 80;
+const HEADER_BYTES: u32 = 88;
 const FRAME_BYTES: usize = 48;
 /// Longest payload of a frame; the caller splits what is larger.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 256 << 20;
@@ -47,18 +47,21 @@ struct Header {
     features: Features,
     store: U128,
     number: U64,
+    /// Sequence number that the first frame will have: later frames of the log before are void.
+    first_seq: U64,
     salt: U64,
     reserved: U32,
     crc: U32,
 }
 
 impl Header {
-    fn new(identity: WalIdentity) -> Self {
+    fn new(identity: WalIdentity, first_seq: u64) -> Self {
         let mut header = Self {
             magic: MAGIC,
             features: Features::current(HEADER_BYTES),
             store: U128::new(identity.store),
             number: U64::new(identity.number),
+            first_seq: U64::new(first_seq),
             // Never 0, which is what unwritten bytes read as.
             salt: U64::new(random() | 1),
             reserved: U32::ZERO,

@@ -20,10 +20,9 @@ pub(crate) struct WalReader {
     identity: WalIdentity,
     /// Salt, once the header is there.
     salt: Option<u64>,
+    first_seq: Option<u64>,
     /// Checksum of the frame before `position`.
     chain: u32,
-    /// Sequence number of the frame before.
-    seq: u64,
     position: u64,
     window: Window,
 }
@@ -51,13 +50,19 @@ impl WalReader {
             path: path.into(),
             identity,
             salt: None,
+            first_seq: None,
             chain: 0,
-            seq: 0,
             position: u64::from(HEADER_BYTES),
             window: Window::default(),
         };
         reader.read_header()?;
         Ok(reader)
+    }
+
+    /// Sequence number that the first frame has or will have; `None` while the header is not
+    /// whole, and then there is no frame either.
+    pub(crate) fn first_seq(&self) -> Option<u64> {
+        self.first_seq
     }
 
     /// Next whole valid frame; `None` at the end of what has been written so far (a torn tail
@@ -99,15 +104,10 @@ impl WalReader {
             _ => return Err(corrupt("it does not match its checksum".into())),
         };
         if header.magic != MAGIC {
-            return Err(corrupt(
-                "the file does not begin like a nearfield log".into(),
-            ));
+            return Err(corrupt("the file does not begin like a nearfield log".into()));
         }
         header.features.check(&self.path, HEADER_BYTES)?;
-        let found = WalIdentity {
-            store: header.store.get(),
-            number: header.number.get(),
-        };
+        let found = WalIdentity { store: header.store.get(), number: header.number.get() };
         if found != self.identity {
             return Err(corrupt(format!(
                 "this is log {} of store {:032x}, expected log {} of store {:032x}: \
@@ -116,6 +116,7 @@ impl WalReader {
             )));
         }
         self.chain = header.crc.get();
+        self.first_seq = Some(header.first_seq.get());
         self.salt = Some(header.salt.get());
         Ok(self.salt)
     }
@@ -128,15 +129,12 @@ impl WalReader {
         let Some(header) = header.and_then(|bytes| FrameHeader::read_from_bytes(bytes).ok()) else {
             return Ok(None);
         };
-        let follows = header.previous.get() == self.chain && header.seq.get() >= self.seq;
+        let follows = header.previous.get() == self.chain;
         if !header.is_authentic(salt, offset) || !follows {
             return Ok(None);
         }
         self.load(offset, header.stride())?;
-        let body = self
-            .window
-            .at(offset, header.stride())
-            .map(|frame| &frame[FRAME_BYTES..]);
+        let body = self.window.at(offset, header.stride()).map(|frame| &frame[FRAME_BYTES..]);
         let Some(body) = body.filter(|body| crc32c::crc32c(body) == header.payload_crc.get())
         else {
             return Ok(None);
@@ -147,7 +145,6 @@ impl WalReader {
             payload: body[..header.len.get() as usize].to_vec(),
         };
         self.chain = header.crc.get();
-        self.seq = frame.seq;
         self.position = offset + header.stride() as u64;
         Ok(Some(frame))
     }
@@ -175,23 +172,14 @@ impl WalReader {
     /// those are.
     fn load(&mut self, offset: u64, len: usize) -> Result<usize> {
         if self.window.at(offset, len).is_none() {
-            let bytes = self
-                .disk
-                .read_range(&self.path, offset, len.max(READ_BYTES) as u64);
+            let bytes = self.disk.read_range(&self.path, offset, len.max(READ_BYTES) as u64);
             let bytes = bytes.map_err(|error| Error::io("read", &self.path, error))?;
-            self.window = Window {
-                start: offset,
-                bytes,
-            };
+            self.window = Window { start: offset, bytes };
         }
         Ok(self.window.bytes.len().min(len))
     }
 
     fn corrupt(&self, reason: &str) -> Error {
-        Error::corrupt(
-            &self.path,
-            format!("frame at offset {}", self.position),
-            reason,
-        )
+        Error::corrupt(&self.path, format!("frame at offset {}", self.position), reason)
     }
 }

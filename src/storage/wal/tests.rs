@@ -8,10 +8,7 @@ use crate::error::{Error, Result};
 use crate::storage::disk::Disk;
 use crate::storage::fault::{Fault, FaultDisk};
 
-const IDENTITY: WalIdentity = WalIdentity {
-    store: 5,
-    number: 9,
-};
+const IDENTITY: WalIdentity = WalIdentity { store: 5, number: 9 };
 const PATH: &str = "/wal-9.log";
 
 fn disk() -> (FaultDisk, Arc<dyn Disk>) {
@@ -20,7 +17,7 @@ fn disk() -> (FaultDisk, Arc<dyn Disk>) {
 }
 
 fn create(disk: &Arc<dyn Disk>) -> WalWriter {
-    WalWriter::create(disk, Path::new(PATH), IDENTITY).unwrap()
+    WalWriter::create(disk, Path::new(PATH), IDENTITY, 1).unwrap()
 }
 
 fn open(disk: &Arc<dyn Disk>) -> Result<WalReader> {
@@ -28,9 +25,7 @@ fn open(disk: &Arc<dyn Disk>) -> Result<WalReader> {
 }
 
 fn payload(seq: u64) -> Vec<u8> {
-    (0..seq * 13 % 200)
-        .map(|i| (i * seq).to_le_bytes()[0])
-        .collect()
+    (0..seq * 13 % 200).map(|i| (i * seq).to_le_bytes()[0]).collect()
 }
 
 fn append(writer: &mut WalWriter, seq: u64) {
@@ -67,8 +62,42 @@ fn synced(n: u64) -> (FaultDisk, Arc<dyn Disk>, Vec<u64>) {
 }
 
 #[test]
+fn the_format_page_gives_the_structures_as_they_are() {
+    use std::mem::offset_of;
+
+    use crate::storage::tests::assert_documented;
+    assert_documented(
+        "### Header of a log",
+        &[
+            (offset_of!(Header, magic), "magic"),
+            (offset_of!(Header, features), "version and features"),
+            (offset_of!(Header, store), "store"),
+            (offset_of!(Header, number), "number"),
+            (offset_of!(Header, first_seq), "first"),
+            (offset_of!(Header, salt), "salt"),
+            (offset_of!(Header, reserved), "reserved"),
+            (offset_of!(Header, crc), "checksum"),
+        ],
+    );
+    assert_documented(
+        "### Frame",
+        &[
+            (offset_of!(FrameHeader, salt), "salt"),
+            (offset_of!(FrameHeader, seq), "sequence"),
+            (offset_of!(FrameHeader, durable), "durable"),
+            (offset_of!(FrameHeader, synced), "synced"),
+            (offset_of!(FrameHeader, len), "length"),
+            (offset_of!(FrameHeader, payload_crc), "payload checksum"),
+            (offset_of!(FrameHeader, previous), "previous"),
+            (offset_of!(FrameHeader, crc), "checksum"),
+        ],
+    );
+}
+
+#[test]
 fn frames_are_read_back_in_order() {
     let (_, disk, _) = synced(40);
+    assert_eq!(open(&disk).unwrap().first_seq(), Some(1));
     assert!(read_all(&disk).unwrap().into_iter().eq(1..=40));
 }
 
@@ -88,10 +117,7 @@ fn nothing_reaches_the_file_before_flush_and_a_discarded_frame_never_does() {
     append(&mut writer, 3);
     writer.flush().unwrap();
     assert_eq!(writer.buffered(), 0);
-    assert_eq!(
-        writer.len(),
-        disk.read(Path::new(PATH), 0).unwrap().len() as u64
-    );
+    assert_eq!(writer.len(), disk.read(Path::new(PATH), 0).unwrap().len() as u64);
     assert_eq!(read_all(&disk).unwrap(), [1, 2, 3]);
 }
 
@@ -105,14 +131,7 @@ fn a_marker_carries_what_is_durable() {
     let mut reader = open(&disk).unwrap();
     assert_eq!(reader.next().unwrap().unwrap().durable, 3);
     let marker = reader.next().unwrap().unwrap();
-    assert_eq!(
-        marker,
-        Frame {
-            seq: 8,
-            durable: 8,
-            payload: Vec::new()
-        }
-    );
+    assert_eq!(marker, Frame { seq: 8, durable: 8, payload: Vec::new() });
     assert!(reader.next().unwrap().is_none());
 }
 
@@ -121,14 +140,8 @@ fn a_log_cut_anywhere_reads_as_a_prefix() {
     let (fault, disk, ends) = synced(12);
     let good = disk.read(Path::new(PATH), 0).unwrap();
     for len in (0..=good.len()).rev() {
-        fault
-            .edit(Path::new(PATH), |file| file.truncate(len))
-            .unwrap();
-        let whole = ends
-            .iter()
-            .filter(|&&end| end <= len as u64)
-            .count()
-            .saturating_sub(1);
+        fault.edit(Path::new(PATH), |file| file.truncate(len)).unwrap();
+        let whole = ends.iter().filter(|&&end| end <= len as u64).count().saturating_sub(1);
         let seqs = read_all(&disk).unwrap();
         assert!(is_prefix(&seqs) && seqs.len() == whole, "{len}: {seqs:?}");
     }
@@ -156,17 +169,13 @@ fn every_flipped_bit_is_corruption_or_the_loss_of_the_last_frame() {
     let last = ends[ends.len() - 2];
     for at in 0..good.len() {
         for bit in 0..8 {
-            fault
-                .edit(Path::new(PATH), |file| file[at] ^= 1 << bit)
-                .unwrap();
+            fault.edit(Path::new(PATH), |file| file[at] ^= 1 << bit).unwrap();
             match read_all(&disk) {
                 Err(Error::Corrupt { .. }) => assert!((at as u64) < last),
                 Ok(seqs) => assert!(at as u64 >= last && is_prefix(&seqs) && seqs.len() == 7),
                 Err(other) => panic!("{other}"),
             }
-            fault
-                .edit(Path::new(PATH), |file| file[at] ^= 1 << bit)
-                .unwrap();
+            fault.edit(Path::new(PATH), |file| file[at] ^= 1 << bit).unwrap();
         }
     }
 }
@@ -180,11 +189,9 @@ fn a_marker_after_the_last_sync_shows_damage_to_the_last_frame() {
     let end = usize::try_from(writer.len()).unwrap();
     writer.append(1, 1, &[]);
     writer.sync().unwrap();
-    fault
-        .edit(Path::new(PATH), |file| file[end - 1] ^= 1)
-        .unwrap();
+    fault.edit(Path::new(PATH), |file| file[end - 1] ^= 1).unwrap();
     let error = read_all(&disk).unwrap_err().to_string();
-    assert!(error.contains("frame at offset 80"), "{error}");
+    assert!(error.contains("frame at offset 88"), "{error}");
 }
 
 #[test]
@@ -252,7 +259,7 @@ fn a_crash_while_a_log_is_created_leaves_none_or_an_empty_one() {
     for at in 0..4 {
         let (fault, disk) = disk();
         fault.plan(Some(Fault::PowerCut { at }));
-        assert!(WalWriter::create(&disk, Path::new(PATH), IDENTITY).is_err());
+        assert!(WalWriter::create(&disk, Path::new(PATH), IDENTITY, 1).is_err());
         for seed in 0..100 {
             let image: Arc<dyn Disk> = Arc::new(fault.crash_image(seed));
             match read_all(&image) {
@@ -289,9 +296,7 @@ fn a_reader_follows_a_growing_log() {
         let bytes = fault.read(Path::new(PATH), 0).unwrap();
         let known = grown.read(Path::new(PATH), 0).unwrap().len();
         for byte in &bytes[known..] {
-            grown
-                .edit(Path::new(PATH), |file| file.push(*byte))
-                .unwrap();
+            grown.edit(Path::new(PATH), |file| file.push(*byte)).unwrap();
             if let Some(frame) = slow.next().unwrap() {
                 assert_eq!(frame.seq, next);
                 next += 1;
@@ -305,9 +310,7 @@ fn a_reader_follows_a_growing_log() {
 fn a_frame_longer_than_a_read_is_read() {
     let (_, disk) = disk();
     let mut writer = create(&disk);
-    let long: Vec<u8> = (0..3 * READ_BYTES + 5)
-        .map(|i| i.to_le_bytes()[0])
-        .collect();
+    let long: Vec<u8> = (0..3 * READ_BYTES + 5).map(|i| i.to_le_bytes()[0]).collect();
     for seq in 1..=3 {
         writer.append(seq, 0, &long);
     }
@@ -337,24 +340,15 @@ fn corruption_is_seen_across_reads() {
 #[test]
 fn a_log_of_another_store_or_number_is_refused() {
     let (fault, disk, _) = synced(2);
-    for other in [
-        WalIdentity {
-            store: 6,
-            ..IDENTITY
-        },
-        WalIdentity {
-            number: 8,
-            ..IDENTITY
-        },
-    ] {
+    for other in [WalIdentity { store: 6, ..IDENTITY }, WalIdentity { number: 8, ..IDENTITY }] {
         let opened = WalReader::open(&disk, Path::new(PATH), other);
         assert!(matches!(opened, Err(Error::Corrupt { .. })));
     }
     fault
         .edit(Path::new(PATH), |file| {
             file[32] = 1;
-            let crc = crc32c::crc32c(&file[..76]);
-            file[76..80].copy_from_slice(&crc.to_le_bytes());
+            let crc = crc32c::crc32c(&file[..84]);
+            file[84..88].copy_from_slice(&crc.to_le_bytes());
         })
         .unwrap();
     assert!(matches!(open(&disk), Err(Error::Incompatible { .. })));
@@ -368,11 +362,7 @@ fn after_a_failure_the_writer_is_dead_and_never_syncs_again() {
         append(&mut writer, 1);
         writer.sync().unwrap();
         let at = fault.operations() + skip;
-        fault.plan(Some(Fault::Fail {
-            at,
-            kind,
-            forever: false,
-        }));
+        fault.plan(Some(Fault::Fail { at, kind, forever: false }));
         append(&mut writer, 2);
         match writer.sync() {
             Err(Error::Full { .. }) => assert_eq!(skip, 0),

@@ -35,14 +35,19 @@ pub(crate) struct WalWriter {
 
 impl WalWriter {
     /// Creates the file with its header and a fresh salt, and syncs file and directory.
-    pub(crate) fn create(disk: &Arc<dyn Disk>, path: &Path, identity: WalIdentity) -> Result<Self> {
+    /// `first_seq` is the sequence number that its first frame will have.
+    pub(crate) fn create(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        identity: WalIdentity,
+        first_seq: u64,
+    ) -> Result<Self> {
         let io = |action| move |error| Error::io(action, path, error);
         let mut file = disk.create(path).map_err(io("create"))?;
-        let header = Header::new(identity);
+        let header = Header::new(identity, first_seq);
         file.append(header.as_bytes()).map_err(io("write"))?;
         file.sync().map_err(io("sync"))?;
-        disk.sync_dir(directory_of(path))
-            .map_err(io("sync the directory of"))?;
+        disk.sync_dir(directory_of(path)).map_err(io("sync the directory of"))?;
         Ok(Self {
             path: path.into(),
             file,
@@ -129,6 +134,11 @@ impl WalWriter {
         self.flushed + self.buffer.len() as u64
     }
 
+    /// Path of the file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Forgets buffered frames that were not flushed.
     pub(crate) fn discard_buffer(&mut self) {
         self.buffer.clear();
@@ -136,9 +146,7 @@ impl WalWriter {
     }
 
     fn check_alive(&self) -> Result<()> {
-        self.failure
-            .clone()
-            .map_or(Ok(()), |failure| Err(Error::Poisoned(failure)))
+        self.failure.clone().map_or(Ok(()), |failure| Err(Error::Poisoned(failure)))
     }
 
     fn fail(&mut self, error: Error) -> Error {
