@@ -8,6 +8,7 @@
 //!
 //! > Invariant: sequence numbers have no gap. Recovery relies on it to notice a missing log file.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +25,7 @@ use crate::segment::columns;
 use crate::segment::memtable::{Batch, Chunk, Source};
 use crate::segment::part::Part;
 use crate::storage::wal::{WalIdentity, WalWriter};
-use crate::types::{Id, IdType, Ids, Row};
+use crate::types::{IdRef, IdType, Ids, Row};
 
 /// Small chunks are merged up to this many bytes, so that single-row writes do not leave a part
 /// each.
@@ -341,15 +342,14 @@ fn refuse_known(view: &View, ids: &Ids<'_>) -> Result<()> {
     require_id_type(view, ids.id_type())?;
     let places = view.locate_all(ids)?;
     let mut seen = std::collections::HashSet::new();
-    let twice = ids.iter().filter(|id| !seen.insert(*id)).map(|id| id.to_id());
+    let twice = ids.iter().filter(|id| !seen.insert(*id));
     let known = places.iter().enumerate().filter(|(_, place)| place.is_some());
-    let known = known.map(|(index, _)| ids.at(index).to_id());
-    let mut duplicates: Vec<Id> = known.chain(twice).take(LISTED_IDS).collect();
+    let known = known.map(|(index, _)| ids.at(index));
+    let duplicates: BTreeSet<IdRef<'_>> = known.chain(twice).collect();
     if duplicates.is_empty() {
         return Ok(());
     }
-    duplicates.sort();
-    duplicates.dedup();
+    let duplicates = duplicates.into_iter().take(LISTED_IDS).map(IdRef::to_id).collect();
     Err(Error::DuplicateId { ids: duplicates })
 }
 
