@@ -8,4 +8,6 @@
 
 mod common;
 mod lifecycle;
+mod model;
+mod oracle;
 mod tidy;
