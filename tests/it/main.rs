@@ -7,6 +7,7 @@
 )]
 
 mod common;
+mod crash;
 mod lifecycle;
 mod model;
 mod oracle;
