@@ -177,6 +177,7 @@ fn writer(
         durable: manifest.seq.min(view.seq),
         manifest,
         log: None,
+        pending: write::Pending::default(),
         unsynced_logs: logs,
         log_bytes,
         poison: None,
