@@ -21,7 +21,7 @@ pub(crate) fn flush(core: &Core) -> Result<()> {
     let mut writer = core.writer();
     let view = View::clone(&core.slot.load());
     writer.sync_log(core, view.seq)?;
-    writer.mark_durable();
+    writer.tell_durable(core);
     let bytes: usize = view.active.iter().map(|part| part.memory_bytes()).sum();
     if bytes < FLUSH_BYTES {
         return Ok(());
@@ -39,8 +39,8 @@ pub(crate) fn on_close(core: &Core) -> Result<()> {
         return Ok(());
     }
     writer.sync_log(core, view.seq)?;
-    writer.mark_durable();
     if view.frozen.is_empty() && writer.log_bytes < CLOSE_BYTES {
+        writer.tell_durable(core);
         return Ok(());
     }
     freeze(core, &mut writer, view)?;
@@ -162,19 +162,5 @@ impl Files {
             built.discard();
         }
         self.renewed.iter().for_each(PartView::discard_attributes);
-    }
-}
-
-impl Writer {
-    /// Tells readers in other processes that everything logged is on disk.
-    pub(crate) fn mark_durable(&mut self) {
-        let durable = self.durable;
-        if let Some(log) = &mut self.log {
-            log.append(durable, durable, &[]);
-            if log.flush().is_err() {
-                // Only readers miss it, until the next frame; the next write begins a new file.
-                self.log = None;
-            }
-        }
     }
 }

@@ -93,6 +93,8 @@ pub(crate) struct Writer {
     pub(crate) log_bytes: u64,
     /// Highest sequence number known to be on disk.
     pub(crate) durable: u64,
+    /// Highest sequence number that a log or manifest tells readers to be on disk.
+    pub(crate) told: u64,
     /// Why no further write is possible.
     pub(crate) poison: Option<String>,
     /// Files that the manifest before the last named and the last does not.
@@ -282,11 +284,29 @@ impl Writer {
         }
         self.durable = last;
         log.append(last, last, &[]);
-        if log.flush().is_err() {
+        match log.flush() {
+            Ok(()) => self.told = last,
             // The rows are safe; the next write begins a new file.
-            self.end_log();
+            Err(_) => self.end_log(),
         }
         Ok(())
+    }
+
+    /// Tells readers in other processes how much is on disk.
+    pub(crate) fn tell_durable(&mut self, core: &Core) {
+        let durable = self.durable;
+        if self.told >= durable || self.poison.is_some() {
+            return;
+        }
+        let told = self.ensure_log(core, durable + 1).and_then(|log| {
+            log.append(durable, durable, &[]);
+            log.flush()
+        });
+        match told {
+            Ok(()) => self.told = durable,
+            // Only readers miss it, until the next write, which begins a new file.
+            Err(_) => self.end_log(),
+        }
     }
 }
 
