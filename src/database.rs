@@ -137,7 +137,12 @@ impl OpenOptions {
         }
         let lock = match self.read_only {
             true => None,
-            false if known => Some(take_lock(&self.disk, path)?),
+            false if known => {
+                let lock = take_lock(&self.disk, path)?;
+                // A process may have died between a change of names and this.
+                sync_dir(&self.disk, path)?;
+                Some(lock)
+            }
             false => Some(found(&self.disk, path)?),
         };
         let host = Arc::new(Host::new(path.into(), self.disk, self.settings, lock));
