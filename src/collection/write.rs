@@ -19,7 +19,7 @@ use super::manifest::Manifest;
 use super::op::Op;
 use super::options::Durability;
 use super::snapshot::{Frozen, PartView, Place, View};
-use super::{Core, segment_files};
+use super::{Core, flush, segment_files};
 use crate::error::{Error, Result};
 use crate::segment::columns;
 use crate::segment::memtable::{Batch, Chunk, Source};
@@ -312,6 +312,7 @@ impl Writer {
 
 /// Runs one operation through the queue and returns how many rows it wrote or removed.
 pub(crate) fn submit(core: &Core, work: Work) -> Result<u64> {
+    flush::secure(core)?;
     core.wait_for_room()?;
     let ticket = Ticket::new(work);
     core.queue.lock().unwrap_or_else(PoisonError::into_inner).push(ticket.clone());
