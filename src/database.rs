@@ -282,9 +282,17 @@ impl Database {
     /// holds every write that returned before the call.
     ///
     /// # Errors
-    /// `InvalidArgument` when `to` exists; `Full` or `Io`, and then nothing is left there.
+    /// `InvalidArgument` when `to` exists or is inside the database; `Full` or `Io`, and then
+    /// nothing is left there.
     pub fn backup(&self, to: impl AsRef<Path>) -> Result<()> {
         let to = to.as_ref();
+        self.host.check()?;
+        if is_inside(to, self.path()) {
+            return Err(Error::invalid(format!(
+                "{} is inside the database itself; copy it to another place",
+                to.display()
+            )));
+        }
         let disk = &self.host.disk;
         let staging = new_sibling(disk, to)?;
         disk.create_dir(&staging).map_err(|error| Error::io("create", &staging, error))?;
@@ -471,6 +479,14 @@ fn write_marker(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
     let file = path.join(LOCK);
     disk.create(&file).map_err(|error| Error::io("create", &file, error))?;
     sync_dir(disk, path)
+}
+
+/// Whether `path` is `dir` or below it, as far as their names tell.
+fn is_inside(path: &Path, dir: &Path) -> bool {
+    match (std::path::absolute(path), std::path::absolute(dir)) {
+        (Ok(path), Ok(dir)) => path.starts_with(dir),
+        _ => path.starts_with(dir),
+    }
 }
 
 /// A name beside `to` under which a copy grows until it is whole.

@@ -470,16 +470,12 @@ impl Snapshot {
     pub fn contains(&self, id: impl Into<Id>) -> Result<bool> {
         self.host.check()?;
         let id = id.into();
-        let id_type = match id {
-            Id::U64(_) => crate::types::IdType::U64,
-            Id::Utf8(_) => crate::types::IdType::Utf8,
-        };
-        self.check_kind(id_type, false)?;
+        self.check_kind(id_type(&id), false)?;
         Ok(self.view.locate(id.as_ref())?.is_some())
     }
 
     /// Refuses ids of a kind that no row can have.
-    fn check_kind(&self, given: crate::types::IdType, empty: bool) -> Result<()> {
+    pub(crate) fn check_kind(&self, given: crate::types::IdType, empty: bool) -> Result<()> {
         match self.view.schema.id_type() {
             Some(expected) if expected != given && !empty => Err(Error::SchemaMismatch {
                 what: "kind of id".into(),
@@ -488,5 +484,12 @@ impl Snapshot {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+pub(crate) fn id_type(id: &Id) -> crate::types::IdType {
+    match id {
+        Id::U64(_) => crate::types::IdType::U64,
+        Id::Utf8(_) => crate::types::IdType::Utf8,
     }
 }

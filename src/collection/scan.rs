@@ -59,6 +59,9 @@ impl Cursor {
 impl Scan {
     fn new(snapshot: Snapshot, options: ScanOptions) -> Result<Self> {
         let wanted = snapshot.view.schema.select(options.fields.column_names())?;
+        if let Some(after) = &options.after {
+            snapshot.check_kind(super::id_type(after), false)?;
+        }
         let mut cursors = Vec::new();
         for part in snapshot.view.parts() {
             let position = part.part.seek(options.after.as_ref().map(Id::as_ref))?;
@@ -129,7 +132,8 @@ impl Collection {
     /// several calls, begin the next one [`after`](ScanOptions::after) the last id of this one.
     ///
     /// # Errors
-    /// `NotFound` for an unknown column; `Corrupt`, `Closed`, `Forked`; each batch may fail too.
+    /// `NotFound` for an unknown column; `SchemaMismatch` for an id of the wrong kind; `Corrupt`,
+    /// `Closed`, `Forked`; each batch may fail too.
     pub fn scan(&self, options: ScanOptions) -> Result<Scan> {
         self.snapshot()?.scan(options)
     }

@@ -426,6 +426,9 @@ fn require_id_type(view: &View, given: IdType) -> Result<()> {
 }
 
 fn refuse_known(view: &View, ids: &Ids<'_>) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
     require_id_type(view, ids.id_type())?;
     let places = view.locate_all(ids)?;
     let mut seen = std::collections::HashSet::new();
@@ -518,6 +521,9 @@ fn update(
     attributes: RecordBatch,
     log: &mut Vec<Vec<u8>>,
 ) -> Result<u64> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
     require_id_type(view, ids.id_type())?;
     let places = view.locate_all(ids)?;
     // Of ids given twice the last wins, as in an upsert.
@@ -556,6 +562,9 @@ fn update(
 }
 
 fn delete(view: &mut View, ids: &Ids<'static>, log: &mut Vec<Vec<u8>>) -> Result<u64> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
     require_id_type(view, ids.id_type())?;
     let places = view.locate_all(ids)?;
     if places.iter().all(Option::is_none) {

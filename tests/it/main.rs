@@ -6,8 +6,10 @@
     reason = "the lints spare test functions, not the helpers of a test crate"
 )]
 
+mod bad_input;
 mod common;
 mod crash;
+mod damage;
 mod lifecycle;
 mod model;
 mod oracle;

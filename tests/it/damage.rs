@@ -1,0 +1,207 @@
+//! Damaged and foreign files: each file of a small database cut at many lengths, with flipped
+//! bits, replaced by noise or by another of the files, or gone.
+//!
+//! Opening, reading, searching and verifying then give `Corrupt` or `Incompatible`, or the right
+//! answer; never a panic, never a wrong one. A log whose end is gone is a shorter log.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nearfield::testing::{Disk, FaultDisk};
+use nearfield::{Collection, Durability, Error, IdType, Metric, OpenOptions, Result, Schema, Settings};
+
+use crate::common::Random;
+use crate::oracle::{Change, Maker, State, state_of};
+
+const DIMENSION: usize = 8;
+
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.background = false;
+    settings.memtable_bytes = 64 << 10;
+    settings.graph_bytes = 1 << 10;
+    settings.m = 4;
+    settings.ef_construction = 16;
+    settings.ef_search = 2;
+    settings.threads = 1;
+    settings.durability = Durability::Buffered;
+    settings
+}
+
+fn open(disk: &FaultDisk, reader: bool) -> Result<Collection> {
+    let options = OpenOptions::new().settings(settings()).disk(Arc::new(disk.clone()));
+    options.read_only(reader).open("/db")?.open_collection("docs")
+}
+
+/// A database with every kind of file, and the states that its log leads through.
+fn database(id_type: IdType) -> (FaultDisk, Vec<State>) {
+    let disk = FaultDisk::new();
+    let options = OpenOptions::new().settings(settings()).disk(Arc::new(disk.clone()));
+    let db = options.open("/db").unwrap();
+    let schema = Schema::new(DIMENSION, Metric::L2)
+        .column("note", nearfield::DataType::Utf8)
+        .column("year", nearfield::DataType::Int64);
+    let docs = db.collection("docs", schema.clone()).unwrap();
+    let elements = -3..=3;
+    let maker = Maker { id_type, dimension: DIMENSION, elements, ids: 1_000, long_texts: false };
+    let mut random = Random::new(9);
+    let mut state = State::new(&schema);
+    let mut apply = |state: &mut State, change: Change| {
+        state.apply(&change);
+        change.run(&docs).unwrap();
+    };
+    let columns = state.columns.clone();
+    apply(&mut state, Change::Upsert(maker.batch(300, &columns, &mut random)));
+    docs.compact().unwrap();
+    apply(&mut state, Change::Delete(maker.batch(20, &[], &mut random)));
+    apply(&mut state, Change::Import(vec![maker.batch(30, &columns, &mut random)]));
+    let mut states = vec![state.clone()];
+    for _ in 0..3 {
+        apply(&mut state, Change::Upsert(maker.batch(5, &columns, &mut random)));
+        states.push(state.clone());
+        apply(&mut state, Change::Delete(maker.batch(40, &[], &mut random)));
+        states.push(state.clone());
+    }
+    drop((docs, db));
+    (disk.kill_image(), states)
+}
+
+/// What became of a damaged database.
+#[derive(Debug, Default)]
+struct Counts {
+    cases: u64,
+    refused: u64,
+    right: u64,
+    unnoticed: u64,
+}
+
+/// Everything a damaged database is asked.
+fn ask(disk: &FaultDisk, reader: bool) -> Result<(State, Vec<(f32, nearfield::Id)>, bool)> {
+    let docs = open(disk, reader)?;
+    let state = state_of(&docs)?;
+    let mut hits = Vec::new();
+    for exact in [true, false] {
+        let found = docs.search(&[0.5_f32; DIMENSION]).k(12).exact(exact).with_vectors().run()?;
+        hits.extend(found.iter().map(|hit| (hit.distance, hit.id.clone())));
+    }
+    Ok((state, hits, docs.verify()?.problems.is_empty()))
+}
+
+fn right_hits(state: &State) -> Vec<(f32, nearfield::Id)> {
+    let distance = |vector: &[f32]| vector.iter().map(|x| (x - 0.5) * (x - 0.5)).sum::<f32>();
+    let mut hits: Vec<_> =
+        state.rows.iter().map(|(id, row)| (distance(&row.vector), id.clone())).collect();
+    hits.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+    hits
+}
+
+fn check(disk: &FaultDisk, path: &Path, states: &[State], what: &str, counts: &mut Counts) {
+    let is_log = path.extension().is_some_and(|end| end == "log");
+    let is_lock = path.ends_with("LOCK");
+    for reader in [true, false] {
+        let copy = disk.kill_image();
+        counts.cases += 1;
+        let place = || format!("{} {what}, reader {reader}", path.display());
+        match catch_unwind(AssertUnwindSafe(|| ask(&copy, reader))) {
+            Err(_) => panic!("{}: a panic", place()),
+            Ok(Err(Error::Corrupt { .. } | Error::Incompatible { .. })) => counts.refused += 1,
+            Ok(Err(error)) => panic!("{}: {error:?}", place()),
+            Ok(Ok((state, hits, whole))) => {
+                let known = states.iter().rposition(|known| *known == state);
+                let Some(known) = known else { panic!("{}: wrong rows", place()) };
+                // A reader sees no more of the log than it says to be on disk.
+                let last = known + 1 == states.len();
+                assert!(last || is_log || reader, "{}: rows of state {known}", place());
+                let right = right_hits(&state);
+                assert_eq!(hits[..12], right[..12], "{}: exact search", place());
+                for (distance, id) in &hits[12..] {
+                    assert!(right.contains(&(*distance, id.clone())), "{}: a wrong hit", place());
+                }
+                counts.right += 1;
+                counts.unnoticed += u64::from(whole);
+                // A writer removes what no manifest needs when it opens.
+                let gone = copy.read(path, 0).is_err();
+                assert!(!whole || is_log || is_lock || gone, "{}: verify saw nothing", place());
+            }
+        }
+    }
+}
+
+fn sweep(id_type: IdType) {
+    let (disk, states) = database(id_type);
+    let mut counts = Counts::default();
+    let (state, hits, whole) = ask(&disk.kill_image(), false).unwrap();
+    assert!(whole && &state == states.last().unwrap() && hits[..12] == right_hits(&state)[..12]);
+    let files: Vec<PathBuf> = disk.files();
+    for end in ["nfs", "attr", "del", "log"] {
+        let there = files.iter().any(|file| file.extension().is_some_and(|found| found == end));
+        assert!(there, "no file .{end} among {files:?}");
+    }
+    let mut random = Random::new(3);
+    for path in &files {
+        let bytes = disk.read(path, 0).unwrap();
+        let len = bytes.len();
+        let mut damage = |what: String, change: &mut dyn FnMut(&mut Vec<u8>)| {
+            let image = disk.kill_image();
+            image.edit(path, |bytes| change(bytes)).unwrap();
+            if image.read(path, 0).unwrap() != bytes {
+                check(&image, path, &states, &what, &mut counts);
+            }
+        };
+        let mut lens = vec![0, 1, 7, 8, 48, 63, 64, 88, 89, 136, 4_095, 4_096, len / 2, len - 1];
+        lens.extend((0..12).map(|_| random.below(len as u64) as usize));
+        for cut in lens.into_iter().filter(|cut| *cut < len) {
+            damage(format!("cut to {cut} of {len}"), &mut |bytes| bytes.truncate(cut));
+        }
+        for _ in 0..60 {
+            let bit = random.below(len as u64 * 8) as usize;
+            damage(format!("bit {bit} of {len} bytes"), &mut |bytes| {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            });
+        }
+        for fill in [Some(0), Some(0xff), None] {
+            let mut noise = || fill.unwrap_or_else(|| random.next() as u8);
+            damage(format!("all {fill:?}"), &mut |bytes| bytes.fill_with(&mut noise));
+            let (from, to) = (len / 3, len / 3 + 40.min(len / 3));
+            damage(format!("{fill:?} from {from}"), &mut |bytes| {
+                bytes[from..to].fill_with(&mut noise);
+            });
+        }
+        damage("longer".into(), &mut |bytes| bytes.extend([0; 100]));
+        for other in files.iter().filter(|other| *other != path) {
+            let theirs = disk.read(other, 0).unwrap();
+            damage(format!("holds {}", other.display()), &mut |bytes| bytes.clone_from(&theirs));
+        }
+        if !path.ends_with("LOCK") {
+            let image = disk.kill_image();
+            image.remove_file(path).unwrap();
+            check_missing(&image, path, &states);
+        }
+    }
+    eprintln!("{} files: {counts:?}", files.len());
+    assert!(counts.refused > counts.right);
+}
+
+/// A file that is gone is an error that names it, or an older log that nobody needs.
+fn check_missing(disk: &FaultDisk, path: &Path, states: &[State]) {
+    match ask(disk, false) {
+        Ok((state, ..)) => assert!(states.contains(&state), "without {}", path.display()),
+        Err(error) => {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let text = error.to_string();
+            let is_log = path.extension().is_some_and(|end| end == "log");
+            assert!(text.contains(name) || is_log, "without {name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn damaged_files_are_noticed_with_numbers_as_ids() {
+    sweep(IdType::U64);
+}
+
+#[test]
+fn damaged_files_are_noticed_with_texts_as_ids() {
+    sweep(IdType::Utf8);
+}
