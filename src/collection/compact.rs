@@ -111,6 +111,11 @@ fn shapes(view: &View) -> Vec<Shape> {
     view.segments.iter().map(shape).collect()
 }
 
+/// Whether a merge is due whatever else happens.
+pub(crate) fn is_due(view: &View, settings: &Settings) -> bool {
+    plan(&shapes(view), settings, false).is_some()
+}
+
 /// Runs one merge if one is due; returns whether it did.
 pub(crate) fn step(core: &Core, idle: bool) -> Result<bool> {
     let _compacting = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);

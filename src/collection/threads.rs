@@ -30,6 +30,8 @@ struct State {
     stop: bool,
     /// Why the last background flush failed, until one succeeds.
     flush_failure: Option<String>,
+    /// Whether the last merge failed: then nobody waits for the next.
+    merge_failed: bool,
     last_write: Option<Instant>,
 }
 
@@ -68,7 +70,11 @@ impl Core {
             let view = self.slot.load();
             let flat = view.segments.iter().filter(|part| !part.part.has_graph()).count();
             let settings = &self.host.settings;
-            let merging = settings.compaction && settings.background && flat > MAX_FLAT_SEGMENTS;
+            let merging = settings.compaction
+                && settings.background
+                && flat > MAX_FLAT_SEGMENTS
+                && compact::is_due(&view, settings)
+                && !self.signals.lock().merge_failed;
             if view.frozen.len() <= MAX_FROZEN && !merging {
                 return Ok(());
             }
@@ -166,11 +172,11 @@ fn flush_loop(core: &Core) {
 fn compact_loop(core: &Core) {
     loop {
         let idle = core.signals.idle();
-        let limit = match compact::step(core, idle) {
-            Ok(true) => {
-                core.signals.changed.notify_all();
-                continue;
-            }
+        let merged = compact::step(core, idle);
+        core.signals.lock().merge_failed = merged.is_err();
+        core.signals.changed.notify_all();
+        let limit = match merged {
+            Ok(true) => continue,
             Ok(false) if idle => Duration::from_secs(3_600),
             Ok(false) | Err(_) => IDLE,
         };
