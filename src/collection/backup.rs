@@ -36,7 +36,7 @@ pub(crate) fn copy_collection(collection: &Collection, to: &Path) -> Result<()> 
         flush::flush_all(core)?;
     }
     let source = capture(core)?;
-    let disk = &core.host.disk;
+    let disk = &core.disk;
     disk.create_dir(to).map_err(|error| Error::io("create", to, error))?;
     for (segment, meta) in source.view.segments.iter().filter_map(|part| part.as_segment()) {
         segment.verify_checksums()?;
@@ -63,7 +63,7 @@ fn capture(core: &Core) -> Result<Source> {
         writer.sync_log(core, view.seq)?;
     }
     let manifest = writer.manifest.clone();
-    let disk = &core.host.disk;
+    let disk = &core.disk;
     let mut contents = Vec::new();
     let entries = disk.list(&core.dir).map_err(|error| Error::io("list", &core.dir, error))?;
     let named = |segment: u64, generation: u64| {

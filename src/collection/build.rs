@@ -35,7 +35,7 @@ pub(crate) struct Sink {
 impl Sink {
     pub(crate) fn create(core: &Core, schema: &Arc<Schema>, id_type: IdType) -> Result<Self> {
         let number = core.file_number();
-        let disk = &core.host.disk;
+        let disk = &core.disk;
         let space = schema.space();
         let writer = SegmentWriter::create(disk, &core.dir, core.store, number, space, id_type)?;
         let attributes = attribute_writer(core, &schema.arrow(), number)?;
@@ -88,7 +88,7 @@ impl Sink {
         let attributes = self.attributes.map(AttributeWriter::finish).transpose();
         let attributes = attributes.inspect_err(|_| {
             // On a full disk, what a failed flush leaves would keep the next one from succeeding.
-            let _ = core.host.disk.remove_file(&path);
+            let _ = core.disk.remove_file(&path);
         })?;
         let meta = SegmentMeta {
             segment: self.number,
@@ -96,7 +96,7 @@ impl Sink {
             seal: finished.seal,
             attributes,
         };
-        let (disk, space) = (&core.host.disk, self.schema.space());
+        let (disk, space) = (&core.disk, self.schema.space());
         let segment = Segment::open(disk, &core.dir, core.store, &meta, space, self.id_type)?;
         let mut part = PartView::segment(Arc::new(segment), meta);
         for row in finished.shadowed {
@@ -115,7 +115,7 @@ fn attribute_writer(
         return Ok(None);
     }
     let generation = core.file_number();
-    let disk = &core.host.disk;
+    let disk = &core.disk;
     AttributeWriter::create(disk, &core.dir, core.store, segment, generation, columns).map(Some)
 }
 
@@ -207,7 +207,7 @@ pub(crate) fn rewrite_attributes(
     writer.push_part(&part.part, &RowSet::default(), &part.patch)?;
     let attributes = writer.finish()?;
     let rows = usize::try_from(meta.rows).unwrap_or(usize::MAX);
-    let disk = &core.host.disk;
+    let disk = &core.disk;
     let file =
         AttributeFile::open(disk, &core.dir, core.store, meta.segment, rows, attributes)?;
     let renewed = segment.with_attributes(Some(Arc::new(file)));

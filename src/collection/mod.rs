@@ -45,6 +45,7 @@ use crate::error::{Error, Result};
 use crate::segment::columns;
 use crate::segment::ids::IdColumn;
 use crate::segment::memtable::Batch;
+use crate::storage::disk::Disk;
 use crate::types::{Column, Id, Ids, MAX_ID_BYTES, Vectors};
 
 pub use self::compact::CompactReport;
@@ -62,6 +63,9 @@ pub(crate) struct Core {
     /// Identity of the collection, in each of its files.
     pub(crate) store: u128,
     pub(crate) host: Arc<Host>,
+    /// The host's disk, for as long as the collection is open.
+    pub(crate) disk: Arc<dyn Disk>,
+    tenancy: Arc<retire::Tenancy>,
     pub(crate) slot: ArcSwap<View>,
     pub(crate) queue: Mutex<Vec<Arc<Ticket>>>,
     pub(crate) writer: Mutex<Writer>,
@@ -156,9 +160,19 @@ impl Collection {
         if core.is_shut() {
             return Ok(());
         }
-        let result = self.keeper.stop(keep);
+        let stopped = self.keeper.stop(keep);
+        // Whoever waits for the writer finds the collection shut; what came in since it was
+        // stopped is made durable like the rest.
+        let mut writer = core.writer();
+        let kept = if keep && !core.host.read_only && stopped.is_ok() {
+            let seq = core.slot.load().seq;
+            if writer.durable < seq { writer.sync_log(core, seq) } else { Ok(()) }
+        } else {
+            Ok(())
+        };
         core.state.store(SHUT, Ordering::Release);
-        result
+        core.tenancy.end();
+        stopped.and(kept)
     }
 
     pub(crate) fn is_shut(&self) -> bool {

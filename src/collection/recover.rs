@@ -17,6 +17,7 @@ use super::host::{Host, fresh_store_id};
 use super::manifest::{self, Loaded, Manifest, SegmentEntry};
 use super::op::Op;
 use super::options::Schema;
+use super::retire::Tenancy;
 use super::segment_files::{self, FileName};
 use super::snapshot::{PartView, View};
 use super::write::{self, Writer, Written};
@@ -60,9 +61,11 @@ pub(crate) struct Follower {
 /// Opens the collection `name` of `host`.
 pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
     let dir = host.path.join(name);
+    let tenancy = Arc::new(Tenancy::new(&host.disk));
+    let disk: Arc<dyn Disk> = tenancy.clone();
     let mut attempt = 0;
     let State { view, writer, follower, next_file } = loop {
-        match state(host, &dir, None) {
+        match state(host, &disk, &dir, None) {
             Err(error) if host.read_only && attempt < ATTEMPTS && is_outrun(&error) => attempt += 1,
             other => break other?,
         }
@@ -73,6 +76,8 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
         dir,
         store: writer.manifest.store,
         host: host.clone(),
+        disk,
+        tenancy,
         slot: ArcSwap::from_pointee(view),
         queue: Mutex::default(),
         writer: Mutex::new(writer),
@@ -109,12 +114,17 @@ struct State {
     next_file: u64,
 }
 
-fn state(host: &Arc<Host>, dir: &Path, known: Option<&View>) -> Result<State> {
-    let entries = list(&host.disk, dir)?;
-    let loaded = manifest::load(&host.disk, dir, &entries)?;
-    let mut view = open_segments(host, dir, &loaded.manifest, known)?;
+fn state(
+    host: &Arc<Host>,
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    known: Option<&View>,
+) -> Result<State> {
+    let entries = list(disk, dir)?;
+    let loaded = manifest::load(disk, dir, &entries)?;
+    let mut view = open_segments(disk, dir, &loaded.manifest, known)?;
     let mut follower = Follower::of(&loaded.manifest);
-    follower.open_logs(host, dir, loaded.manifest.store, &entries)?;
+    follower.open_logs(disk, dir, loaded.manifest.store, &entries)?;
     follower.read(&mut view, !host.read_only)?;
     if view.seq < loaded.manifest.logged {
         let path = manifest::path(dir, loaded.manifest.generation);
@@ -129,7 +139,7 @@ fn state(host: &Arc<Host>, dir: &Path, known: Option<&View>) -> Result<State> {
 }
 
 fn open_segments(
-    host: &Arc<Host>,
+    disk: &Arc<dyn Disk>,
     dir: &Path,
     manifest: &Manifest,
     known: Option<&View>,
@@ -137,9 +147,9 @@ fn open_segments(
     let schema = Arc::new(manifest.schema.clone());
     let mut segments = Vec::with_capacity(manifest.segments.len());
     for entry in &manifest.segments {
-        let segment = open_segment(host, dir, manifest, entry, known)?;
+        let segment = open_segment(disk, dir, manifest, entry, known)?;
         let mut part = PartView::segment(segment, entry.meta());
-        part.dead = tombstones::read(&host.disk, dir, manifest.store, entry)?;
+        part.dead = tombstones::read(disk, dir, manifest.store, entry)?;
         segments.push(Arc::new(part));
     }
     Ok(View { seq: manifest.seq, schema, segments, frozen: Vec::new(), active: Vec::new() })
@@ -147,7 +157,7 @@ fn open_segments(
 
 /// Opens a segment, or takes it from the view that a reader has already.
 fn open_segment(
-    host: &Arc<Host>,
+    disk: &Arc<dyn Disk>,
     dir: &Path,
     manifest: &Manifest,
     entry: &SegmentEntry,
@@ -164,7 +174,7 @@ fn open_segment(
         return Err(Error::corrupt(&path, "manifest", "segments without a kind of id"));
     };
     let space = manifest.schema.space();
-    Segment::open(&host.disk, dir, manifest.store, &meta, space, id_type).map(Arc::new)
+    Segment::open(disk, dir, manifest.store, &meta, space, id_type).map(Arc::new)
 }
 
 fn writer(
@@ -255,7 +265,7 @@ impl Follower {
     /// Opens the logs that have appeared since the last call.
     fn open_logs(
         &mut self,
-        host: &Arc<Host>,
+        disk: &Arc<dyn Disk>,
         dir: &Path,
         store: u128,
         entries: &[DirEntry],
@@ -271,7 +281,7 @@ impl Follower {
         for number in numbers {
             let path = dir.join(segment_files::log_name(number));
             let identity = WalIdentity { store, number };
-            let reader = WalReader::open(&host.disk, &path, identity)?;
+            let reader = WalReader::open(disk, &path, identity)?;
             self.logs.push((path, reader));
             self.newest_log = number;
         }
@@ -350,21 +360,20 @@ pub(crate) fn refresh(core: &Core) -> Result<bool> {
 }
 
 fn advance(core: &Core, follower: &mut Option<Follower>, before: &Arc<View>) -> Result<bool> {
-    let host = &core.host;
-    let entries = list(&host.disk, &core.dir)?;
+    let entries = list(&core.disk, &core.dir)?;
     let newest = entries.iter().filter_map(|entry| manifest::generation(&entry.name)).max();
     if let Some(follower) = follower
         && newest == Some(follower.generation)
     {
         let mut view = View::clone(before);
-        follower.open_logs(host, &core.dir, core.store, &entries)?;
+        follower.open_logs(&core.disk, &core.dir, core.store, &entries)?;
         let changed = follower.read(&mut view, false)?;
         if changed {
             core.publish(view);
         }
         return Ok(changed);
     }
-    let State { view, writer, follower: renewed, .. } = state(host, &core.dir, Some(before))?;
+    let State { view, writer, follower: renewed, .. } = state(&core.host, &core.disk, &core.dir, Some(before))?;
     *follower = Some(renewed);
     *core.writer() = writer;
     if view.seq < before.seq {
@@ -376,27 +385,51 @@ fn advance(core: &Core, follower: &mut Option<Follower>, before: &Arc<View>) -> 
     Ok(changed)
 }
 
-/// Reads the manifest and every log file again.
+/// Reads the manifest, the tombstones and every log file again.
 pub(crate) fn verify_log(core: &Core, report: &mut VerifyReport) -> Result<()> {
     // A writer holds still meanwhile, so that no frame is half written when it is read.
     let writer = core.writer();
-    let entries = list(&core.host.disk, &core.dir)?;
-    let found = manifest::load(&core.host.disk, &core.dir, &entries).and_then(|loaded| {
-        report.problems.extend(loaded.warning);
-        report.files += 1;
-        let mut follower = Follower::of(&loaded.manifest);
-        follower.open_logs(&core.host, &core.dir, loaded.manifest.store, &entries)?;
-        for (_, reader) in &mut follower.logs {
-            report.files += 1;
-            while let Some(frame) = reader.next()? {
-                report.bytes += frame.payload.len() as u64;
+    let mut attempt = 0;
+    let found = loop {
+        let mut read = VerifyReport { files: 0, bytes: 0, rows: 0, problems: Vec::new() };
+        match read_log(core, &mut read) {
+            Err(error) if core.host.read_only && attempt < ATTEMPTS && is_outrun(&error) => {
+                attempt += 1;
             }
+            found => break found.map(|()| read),
         }
-        Ok(())
-    });
+    };
     drop(writer);
-    if let Err(error) = found {
-        report.problems.push(error.to_string());
+    match found {
+        Ok(read) => {
+            report.files += read.files;
+            report.bytes += read.bytes;
+            report.problems.extend(read.problems);
+        }
+        Err(error) => report.problems.push(error.to_string()),
+    }
+    Ok(())
+}
+
+fn read_log(core: &Core, report: &mut VerifyReport) -> Result<()> {
+    let entries = list(&core.disk, &core.dir)?;
+    let loaded = manifest::load(&core.disk, &core.dir, &entries)?;
+    report.problems.extend(loaded.warning);
+    report.files += 1;
+    for entry in &loaded.manifest.segments {
+        if let Some(file) = &entry.tombstones {
+            tombstones::verify(&core.disk, &core.dir, loaded.manifest.store, entry.id, file)?;
+            report.files += 1;
+            report.bytes += file.len;
+        }
+    }
+    let mut follower = Follower::of(&loaded.manifest);
+    follower.open_logs(&core.disk, &core.dir, loaded.manifest.store, &entries)?;
+    for (_, reader) in &mut follower.logs {
+        report.files += 1;
+        while let Some(frame) = reader.next()? {
+            report.bytes += frame.payload.len() as u64;
+        }
     }
     Ok(())
 }

@@ -23,6 +23,10 @@ pub(crate) fn switch(
     seq: u64,
     log_start: u64,
 ) -> Result<()> {
+    if core.is_shut() {
+        // The directory may be another collection's by now.
+        return Err(Error::Closed(format!("collection {:?}", core.name)));
+    }
     writer.check()?;
     writer.sync_log(core, view.seq)?;
     let mut next = writer.manifest.clone();
@@ -40,7 +44,7 @@ pub(crate) fn switch(
         let mut dead = known.and_then(|known| known.tombstones.clone());
         if part.dead.len() as u64 != dead.as_ref().map_or(0, |dead| dead.count) {
             let generation = core.file_number();
-            let (disk, number) = (&core.host.disk, segment.number());
+            let (disk, number) = (&core.disk, segment.number());
             let (dir, store) = (&core.dir, core.store);
             let file = tombstones::write(disk, dir, store, number, generation, &part.dead)?;
             writer.written.flush += file.len;
@@ -49,7 +53,7 @@ pub(crate) fn switch(
         next.segments.push(SegmentEntry::new(meta, dead));
     }
     next.next_file = core.next_file.load(Ordering::Relaxed);
-    if let Err(failure) = next.commit(&core.host.disk, &core.dir) {
+    if let Err(failure) = next.commit(&core.disk, &core.dir) {
         writer.manifest.generation += 1;
         let (error, certain) = match failure {
             Failure::Before(error) => (error, true),
@@ -110,7 +114,7 @@ fn dropped(
             Some(_) => {}
         }
     }
-    if let Ok(entries) = core.host.disk.list(&core.dir) {
+    if let Ok(entries) = core.disk.list(&core.dir) {
         for entry in entries {
             if let Some(segment_files::FileName::Log(number)) = segment_files::parse(&entry.name)
                 && (old.log_start..new.log_start).contains(&number)

@@ -53,3 +53,16 @@ pub(crate) fn read(
         None => Err(section.corrupt("it is no set of rows of its segment")),
     }
 }
+
+/// Reads every byte of a tombstone file again.
+pub(crate) fn verify(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    store: u128,
+    segment: u64,
+    file: &FileMeta,
+) -> Result<()> {
+    let path = segment_files::tombstones_path(dir, segment, file.generation);
+    let identity = identity(store, segment, file.generation);
+    Container::open(disk, &path, identity, Some(file.seal()))?.verify()
+}

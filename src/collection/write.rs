@@ -169,7 +169,7 @@ impl Writer {
     /// its kind, and nothing may be built upon that.
     fn sync_old_logs(&mut self, core: &Core) -> Result<()> {
         for path in std::mem::take(&mut self.unsynced_logs) {
-            if let Err(error) = core.host.disk.sync_file(&path) {
+            if let Err(error) = core.disk.sync_file(&path) {
                 let error = Error::io("sync", &path, error);
                 self.poison(&error);
                 return Err(error);
@@ -210,10 +210,10 @@ impl Writer {
             let number = core.file_number();
             let path = core.dir.join(segment_files::log_name(number));
             let identity = WalIdentity { store: core.store, number };
-            match WalWriter::create(&core.host.disk, &path, identity, first) {
+            match WalWriter::create(&core.disk, &path, identity, first) {
                 Ok(log) => self.log = Some(log),
                 Err(error) => {
-                    if core.host.disk.remove_file(&path).is_err() {
+                    if core.disk.remove_file(&path).is_err() {
                         // It reads as an empty log.
                     }
                     return Err(error);
