@@ -34,6 +34,7 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn create(core: &Core, schema: &Arc<Schema>, id_type: IdType) -> Result<Self> {
+        core.check()?;
         let number = core.file_number();
         let disk = &core.disk;
         let space = schema.space();

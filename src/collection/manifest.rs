@@ -253,6 +253,9 @@ pub(crate) fn load(disk: &Arc<dyn Disk>, dir: &Path, entries: &[DirEntry]) -> Re
                 return Ok(Loaded { manifest, previous, warning });
             }
             Err(error @ Error::Incompatible { .. }) => return Err(error),
+            // The writer has removed it since the directory was listed.
+            Err(Error::Io { source, .. })
+                if newest.is_some() && source.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => failure = failure.or(Some(error)),
         }
     }

@@ -161,6 +161,10 @@ impl Collection {
             return Ok(());
         }
         let stopped = self.keeper.stop(keep);
+        // Merges that other threads have asked for end soon, since they are told to; they must not
+        // leave files where the collection is open again.
+        let _compacting = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _flushing = core.flushing.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever waits for the writer finds the collection shut; what came in since it was
         // stopped is made durable like the rest.
         let mut writer = core.writer();
