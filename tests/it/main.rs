@@ -13,4 +13,5 @@ mod damage;
 mod lifecycle;
 mod model;
 mod oracle;
+mod processes;
 mod tidy;
