@@ -35,14 +35,6 @@ pub(crate) struct SearchStats {
     pub(crate) walks: u64,
 }
 
-impl SearchStats {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.scans += other.scans;
-        self.rows_scanned += other.rows_scanned;
-        self.walks += other.walks;
-    }
-}
-
 /// What is searched: the rows of a part through their guards.
 #[derive(Debug)]
 pub(crate) struct Target<'a, G> {

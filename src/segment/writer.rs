@@ -128,11 +128,6 @@ impl SegmentWriter {
         self.ids.len()
     }
 
-    /// Memory held until the end; about 13 bytes a row more while the tables are made.
-    pub(crate) fn buffered_bytes(&self) -> usize {
-        self.ids.memory_bytes() + self.inverse_norms.capacity() * 4
-    }
-
     /// Writes ids, tables and, when asked for and there are rows, the graph; syncs the file.
     pub(crate) fn finish(mut self, graph: Option<&GraphPlan<'_>>) -> Result<Finished> {
         self.container.end()?;
