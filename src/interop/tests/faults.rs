@@ -34,7 +34,7 @@ not json
         (4, "line 7: id is the string \"four\""),
         (5, "line 8: id is null"),
         (6, "line 9: vector is null"),
-        (7, "line 10: field \"n\" is \"seven\", a int64"),
+        (7, "line 10: field \"n\" is \"seven\", expected int64"),
         (8, "line 11: invalid type: string \"x\""),
         (9, "line 12: trailing characters"),
         (10, "line 13: invalid type: sequence, expected a JSON object"),
