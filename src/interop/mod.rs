@@ -5,7 +5,7 @@
 //! than a few batches in memory. Nothing here knows how a collection stores its rows.
 //!
 //! Foreign bytes are hostile: lengths are compared with the file before anything is allocated,
-//! and a step of a foreign reader that panics becomes [`Error::Corrupt`](crate::Error::Corrupt).
+//! and a step of a foreign reader that panics becomes [`Error::Corrupt`].
 //! A fault of one row is a [`Rejected`](crate::collection::import::Rejected) entry, a fault of
 //! the file an error that ends the iteration.
 
