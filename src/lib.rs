@@ -12,11 +12,11 @@ pub(crate) mod segment;
 pub(crate) mod storage;
 mod types;
 
-pub use collection::options::{Durability, MAX_COLUMN_NAME_BYTES, MAX_COLUMNS, Schema, Settings};
-pub use collection::query::{Fields, Hit, Hits, Query, Records, ScanOptions};
 pub use collection::import::{
     ImportBatch, ImportOptions, ImportReport, OnBad, Phase, Progress, Rejected,
 };
+pub use collection::options::{Durability, MAX_COLUMN_NAME_BYTES, MAX_COLUMNS, Schema, Settings};
+pub use collection::query::{Fields, Hit, Hits, Query, Records, ScanOptions};
 pub use collection::{
     Attributes, Collection, CompactReport, Scan, SegmentStats, Snapshot, Stats, VerifyReport,
 };

@@ -8,9 +8,12 @@ use crate::codec::full::{Query, Rows};
 use crate::filter::rowset::RowSet;
 use crate::index::flat;
 use crate::index::hnsw::{self, View};
-use crate::index::topk::{Candidate, TopK};
-use crate::kernel::Isa;
+use crate::index::topk::TopK;
 use crate::types::Row;
+
+// What the floor above passes in and gets back.
+pub(crate) use crate::index::topk::Candidate;
+pub(crate) use crate::kernel::Isa;
 
 /// What is asked of each part.
 #[derive(Clone, Copy, Debug)]
