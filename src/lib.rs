@@ -8,3 +8,10 @@ pub(crate) mod kernel;
 mod types;
 pub use error::{Error, Result};
 pub use types::{DataType, Id, IdRef, IdType, Ids, Metric, VectorType, Vectors};
+
+/// Doors for this project's own tests and benches; not a public interface.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::index::bench;
+}
