@@ -393,3 +393,15 @@ impl fmt::Display for DataType {
         })
     }
 }
+
+/// One attribute column. Every column is nullable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name, unique in the collection.
+    pub name: String,
+    /// Its type.
+    pub data_type: DataType,
+    /// Whether it is declared as text to be searched by words (only [`DataType::Utf8`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub text: bool,
+}

@@ -51,8 +51,47 @@ pub(crate) fn decode_row(space: Space, row: &[u8], out: &mut [f32]) {
     }
 }
 
+/// Stored rows from unpadded elements, as a log keeps them; `None` when one of them is not finite.
+/// Also their inverse norms, as [`encode_rows`].
+pub(crate) fn pack_rows(space: Space, elements: &[u8]) -> Option<(AlignedBytes, Vec<f32>)> {
+    let (stride, row_bytes) = (space.stride(), space.vector_type.row_bytes(space.dimension));
+    let rows = elements.len() / row_bytes;
+    let mut bytes = AlignedBytes::zeroed(stride.checked_mul(rows)?);
+    let mut inverse_norms = Vec::new();
+    let stored = bytes.as_mut_slice().chunks_exact_mut(stride);
+    for (elements, out) in elements.chunks_exact(row_bytes).zip(stored) {
+        out[..row_bytes].copy_from_slice(elements);
+        let finite = match space.vector_type {
+            VectorType::F16 => view::<f16>(&out[..row_bytes]).iter().all(|x| x.is_finite()),
+            VectorType::F32 => view::<f32>(&out[..row_bytes]).iter().all(|x| x.is_finite()),
+            _ => true,
+        };
+        if !finite {
+            return None;
+        }
+        if space.metric == Metric::Cosine {
+            inverse_norms.push(inverse_norm(space, out));
+        }
+    }
+    Some((bytes, inverse_norms))
+}
+
+/// The elements of stored rows, row-major, in their stored type.
+pub(crate) fn unpack_rows(space: Space, rows: &[&[u8]]) -> Vectors<'static> {
+    let row_bytes = space.vector_type.row_bytes(space.dimension);
+    let elements = rows.iter().map(|row| &row[..row_bytes]);
+    match space.vector_type {
+        VectorType::F16 => elements.flat_map(view::<f16>).copied().collect::<Vec<_>>().into(),
+        VectorType::U8 => elements.flatten().copied().collect::<Vec<u8>>().into(),
+        _ => elements.flat_map(view::<f32>).copied().collect::<Vec<_>>().into(),
+    }
+}
+
 /// Queries from row-major vectors. Any finite numbers may ask, whatever the stored type.
 pub(crate) fn prepare_query(space: Space, vectors: &Vectors<'_>) -> Result<Vec<Query>> {
+    if vectors.is_empty() {
+        return Ok(Vec::new());
+    }
     let rows = (vectors.len() / space.dimension).max(1);
     check_length(space, vectors, rows)?;
     let mut values = vec![0.0; space.dimension];

@@ -20,7 +20,9 @@ use crate::codec::{Pairs, PairsOp, Scorer, ScorerOp};
 use crate::kernel::{self, Element, Isa, Kernel};
 use crate::types::{Metric, Row, VectorType};
 
-pub(crate) use crate::codec::convert::{decode_row, encode_rows, inverse_norm, prepare_query};
+pub(crate) use crate::codec::convert::{
+    decode_row, encode_rows, inverse_norm, pack_rows, prepare_query, unpack_rows,
+};
 
 /// How the vectors of a collection are laid out and compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

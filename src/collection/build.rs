@@ -1,0 +1,198 @@
+//! Writing segments: from parts of the collection (flush, merge) or from a stream (import).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow_schema::SchemaRef;
+
+use super::Core;
+use super::options::Schema;
+use super::snapshot::PartView;
+use crate::error::{Error, Result};
+use crate::filter::rowset::RowSet;
+use crate::index::hnsw;
+use crate::segment::Segment;
+use crate::segment::attributes::{AttributeFile, AttributeWriter};
+use crate::segment::layout::SegmentMeta;
+use crate::segment::memtable::Batch;
+use crate::segment::part::RowMap;
+use crate::segment::writer::{GraphPlan, SegmentWriter};
+use crate::types::IdType;
+
+/// Seed of every graph: the same rows give the same graph.
+const SEED: u64 = 0x6e65_6172_6669_656c;
+
+/// A segment being written.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    number: u64,
+    schema: Arc<Schema>,
+    id_type: IdType,
+    writer: SegmentWriter,
+    attributes: Option<AttributeWriter>,
+}
+
+impl Sink {
+    pub(crate) fn create(core: &Core, schema: &Arc<Schema>, id_type: IdType) -> Result<Self> {
+        let number = core.file_number();
+        let disk = &core.host.disk;
+        let space = schema.space();
+        let writer = SegmentWriter::create(disk, &core.dir, core.store, number, space, id_type)?;
+        let attributes = attribute_writer(core, &schema.arrow(), number)?;
+        Ok(Self { number, schema: schema.clone(), id_type, writer, attributes })
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.writer.rows() as u64
+    }
+
+    /// Appends rows that are in no part.
+    pub(crate) fn push(&mut self, rows: &Batch) -> Result<()> {
+        self.writer.push(&rows.ids, rows.vectors.as_slice(), &rows.inverse_norms)?;
+        match &mut self.attributes {
+            Some(attributes) => attributes.push(&rows.attributes),
+            None => Ok(()),
+        }
+    }
+
+    /// Appends the live rows of a part with their updates; where they went.
+    fn push_part(&mut self, part: &PartView) -> Result<RowMap> {
+        let map = self.writer.push_part(&part.part, &part.dead)?;
+        if let Some(attributes) = &mut self.attributes {
+            attributes.push_part(&part.part, &part.dead, &part.patch)?;
+        }
+        Ok(map)
+    }
+
+    /// Completes and opens the segment; rows whose id a later row repeats are dead in it.
+    pub(crate) fn finish(self, core: &Core, graph: bool, cancel: &AtomicBool) -> Result<PartView> {
+        let settings = &core.host.settings;
+        let keep_going =
+            || !cancel.load(Ordering::Relaxed) && !core.cancel.load(Ordering::Relaxed);
+        let plan = if graph {
+            Some(GraphPlan {
+                params: hnsw::Params {
+                    m: settings.m,
+                    ef_construction: settings.ef_construction,
+                    seed: SEED,
+                },
+                isa: core.host.isa,
+                pool: core.host.pool()?,
+                keep_going: &keep_going,
+            })
+        } else {
+            None
+        };
+        let finished = self.writer.finish(plan.as_ref())?;
+        let attributes = self.attributes.map(AttributeWriter::finish).transpose()?;
+        let meta = SegmentMeta {
+            segment: self.number,
+            rows: finished.rows,
+            seal: finished.seal,
+            attributes,
+        };
+        let (disk, space) = (&core.host.disk, self.schema.space());
+        let segment = Segment::open(disk, &core.dir, core.store, &meta, space, self.id_type)?;
+        let mut part = PartView::segment(Arc::new(segment), meta);
+        for row in finished.shadowed {
+            part.dead.insert(row);
+        }
+        Ok(part)
+    }
+}
+
+fn attribute_writer(
+    core: &Core,
+    columns: &SchemaRef,
+    segment: u64,
+) -> Result<Option<AttributeWriter>> {
+    if columns.fields().is_empty() {
+        return Ok(None);
+    }
+    let generation = core.file_number();
+    let disk = &core.host.disk;
+    AttributeWriter::create(disk, &core.dir, core.store, segment, generation, columns).map(Some)
+}
+
+/// A segment made of parts, not yet named by a manifest.
+#[derive(Debug)]
+pub(crate) struct Built {
+    part: PartView,
+    /// Of each part: which rows were dead when it was copied, and where the others went.
+    sources: Vec<(RowSet, RowMap)>,
+}
+
+impl Built {
+    /// Bytes of its files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.part.as_segment().map_or(0, |(segment, _)| segment.file_bytes())
+    }
+
+    /// The new segment as of now: `now` are the parts it was made of, with the rows that died and
+    /// the updates that came (after operation `since`) while it was written.
+    pub(crate) fn carry(&self, now: &[Arc<PartView>], since: u64) -> Result<PartView> {
+        let mut part = self.part.clone();
+        for (source, (dead, map)) in now.iter().zip(&self.sources) {
+            for row in source.dead.difference(dead) {
+                if let Some(row) = map.at(row) {
+                    part.dead.insert(row);
+                }
+            }
+            let newer = source.patch.after(since)?;
+            if !newer.is_empty() {
+                part.patch = part.patch.joined(&newer.renumbered(|row| map.at(row))?);
+            }
+        }
+        Ok(part)
+    }
+
+    /// Removes the files again.
+    pub(crate) fn discard(&self) {
+        if let Some((segment, _)) = self.part.as_segment() {
+            segment.mark_obsolete();
+        }
+    }
+}
+
+/// Writes the live rows of `parts` as one segment; `None` when there is none.
+pub(crate) fn build(
+    core: &Core,
+    schema: &Arc<Schema>,
+    parts: &[Arc<PartView>],
+    graph: bool,
+) -> Result<Option<Built>> {
+    let live: usize = parts.iter().map(|part| part.live()).sum();
+    let (Some(id_type), true) = (schema.id_type(), live > 0) else { return Ok(None) };
+    let mut sink = Sink::create(core, schema, id_type)?;
+    let mut sources = Vec::with_capacity(parts.len());
+    for part in parts {
+        if core.cancel.load(Ordering::Relaxed) && graph {
+            return Err(Error::Cancelled);
+        }
+        sources.push((part.dead.clone(), sink.push_part(part)?));
+    }
+    let part = sink.finish(core, graph, &core.cancel)?;
+    Ok(Some(Built { part, sources }))
+}
+
+/// Writes the attributes of a segment anew, updates applied.
+pub(crate) fn rewrite_attributes(
+    core: &Core,
+    schema: &Schema,
+    part: &PartView,
+) -> Result<Option<PartView>> {
+    let Some((segment, meta)) = part.as_segment() else { return Ok(None) };
+    let Some(mut writer) = attribute_writer(core, &schema.arrow(), meta.segment)? else {
+        return Ok(None);
+    };
+    // Dead rows keep their place: the file is addressed by row.
+    writer.push_part(&part.part, &RowSet::default(), &part.patch)?;
+    let attributes = writer.finish()?;
+    let rows = usize::try_from(meta.rows).unwrap_or(usize::MAX);
+    let disk = &core.host.disk;
+    let file =
+        AttributeFile::open(disk, &core.dir, core.store, meta.segment, rows, attributes)?;
+    let renewed = segment.with_attributes(Some(Arc::new(file)));
+    let meta = SegmentMeta { attributes: Some(attributes), ..*meta };
+    Ok(Some(PartView::segment(Arc::new(renewed), meta)))
+}

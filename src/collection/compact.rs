@@ -1,0 +1,262 @@
+//! Merging segments: what to merge (`plan`, pure) and how (`run`).
+//!
+//! Segments are grouped by size in tiers of factor four; four of one tier become one of the next,
+//! so that a row is rewritten once per tier. A segment with many dead rows is rewritten alone. A
+//! merged segment gets a graph once its vectors are large enough to pay for it.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::build;
+use super::flush;
+use super::options::Settings;
+use super::snapshot::{PartView, View};
+use super::switch::{settle, switch};
+use super::Core;
+use crate::error::{Error, Result};
+
+/// Segments of one tier that are merged together.
+const TIER_WIDTH: usize = 4;
+/// Dead rows of a segment, in percent, from which it is rewritten.
+const DEAD_PERCENT: u64 = 20;
+/// Anonymous bytes that building a graph takes per row, beside the mapped vectors.
+const BUILD_BYTES_PER_ROW: u64 = 320;
+
+/// What a [`Collection::compact`](super::Collection::compact) did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct CompactReport {
+    /// Segments before.
+    pub segments_before: usize,
+    /// Segments after.
+    pub segments_after: usize,
+    /// Bytes of all files before.
+    pub bytes_before: u64,
+    /// Bytes of all files after.
+    pub bytes_after: u64,
+    /// Rows there are.
+    pub rows: u64,
+}
+
+/// A segment as the plan sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) rows: u64,
+    pub(crate) live: u64,
+    /// Bytes of its live vectors.
+    pub(crate) bytes: u64,
+    pub(crate) graph: bool,
+}
+
+/// Segments to be merged into one, by index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) inputs: Vec<usize>,
+    pub(crate) graph: bool,
+}
+
+impl Plan {
+    fn of(shapes: &[Shape], inputs: Vec<usize>, settings: &Settings) -> Self {
+        let bytes: u64 = inputs.iter().map(|index| shapes[*index].bytes).sum();
+        Self { inputs, graph: bytes >= settings.graph_bytes }
+    }
+}
+
+/// The next merge that is due, if any. With `idle`, segments that are large enough get the graph
+/// they lack.
+pub(crate) fn plan(shapes: &[Shape], settings: &Settings, idle: bool) -> Option<Plan> {
+    let dirty = shapes.iter().position(|shape| {
+        shape.live == 0 || (shape.rows - shape.live) * 100 >= shape.rows * DEAD_PERCENT
+    });
+    if let Some(index) = dirty {
+        return Some(Plan::of(shapes, vec![index], settings));
+    }
+    let tier = |shape: &Shape| {
+        let base = (settings.memtable_bytes as u64 / 2).max(1);
+        std::iter::successors(Some(shape.bytes / base), |bytes| Some(bytes / 4))
+            .take_while(|bytes| *bytes > 0)
+            .count()
+    };
+    let tiers = shapes.iter().map(tier).max().map_or(0, |highest| highest + 1);
+    for wanted in 0..tiers {
+        let inputs: Vec<usize> =
+            (0..shapes.len()).filter(|index| tier(&shapes[*index]) == wanted).collect();
+        let rows: u64 = inputs.iter().map(|index| shapes[*index].live).sum();
+        if inputs.len() >= TIER_WIDTH && rows <= max_rows(settings) {
+            return Some(Plan::of(shapes, inputs, settings));
+        }
+    }
+    if !idle {
+        return None;
+    }
+    let flat = |index: &usize| !shapes[*index].graph && shapes[*index].bytes >= settings.graph_bytes;
+    let inputs: Vec<usize> = (0..shapes.len()).filter(flat).collect();
+    (!inputs.is_empty()).then(|| Plan::of(shapes, inputs, settings))
+}
+
+/// Most rows of one segment: what a graph build may hold within the memory budget.
+pub(crate) fn max_rows(settings: &Settings) -> u64 {
+    let budget = settings.memory_budget as u64 / 2;
+    (budget / BUILD_BYTES_PER_ROW).clamp(1_000, u64::from(u32::MAX / 2))
+}
+
+fn shapes(view: &View) -> Vec<Shape> {
+    let stride = view.schema.space().stride() as u64;
+    let shape = |part: &Arc<PartView>| Shape {
+        rows: part.part.len() as u64,
+        live: part.live() as u64,
+        bytes: part.live() as u64 * stride,
+        graph: part.part.has_graph(),
+    };
+    view.segments.iter().map(shape).collect()
+}
+
+/// Runs one merge if one is due; returns whether it did.
+pub(crate) fn step(core: &Core, idle: bool) -> Result<bool> {
+    let _compacting = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(plan) = plan(&shapes(&core.slot.load()), &core.host.settings, idle) else {
+        return Ok(false);
+    };
+    run(core, &plan)?;
+    settle(core, &mut core.writer())?;
+    Ok(true)
+}
+
+/// Merges everything into as few segments as the memory budget allows.
+pub(crate) fn compact(core: &Core) -> Result<CompactReport> {
+    let bytes_before = super::stats::directory_bytes(core)?;
+    flush::flush_all(core)?;
+    let _compacting = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = core.slot.load_full();
+    let segments_before = before.segments.len();
+    for plan in full_plan(&before, &core.host.settings).into_iter().rev() {
+        run(core, &plan)?;
+    }
+    settle(core, &mut core.writer())?;
+    drop(before);
+    settle(core, &mut core.writer())?;
+    let view = core.slot.load();
+    Ok(CompactReport {
+        segments_before,
+        segments_after: view.segments.len(),
+        bytes_before,
+        bytes_after: super::stats::directory_bytes(core)?,
+        rows: view.len() as u64,
+    })
+}
+
+/// Groups all segments, in order, into runs of at most [`max_rows`]; runs that are as they should
+/// be are left out. A run's plan names no index that an earlier run's does.
+fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
+    let shapes = shapes(view);
+    let limit = max_rows(settings);
+    let mut runs: Vec<Vec<usize>> = Vec::new();
+    let mut rows = 0;
+    for (index, shape) in shapes.iter().enumerate() {
+        match runs.last_mut() {
+            Some(run) if rows + shape.live <= limit => run.push(index),
+            _ => {
+                rows = 0;
+                runs.push(vec![index]);
+            }
+        }
+        rows += shape.live;
+    }
+    let finished = |run: &Vec<usize>| {
+        let [only] = run.as_slice() else { return false };
+        let shape = shapes[*only];
+        let patched = !view.segments[*only].patch.is_empty();
+        let graph = shape.graph || shape.bytes < settings.graph_bytes;
+        shape.rows == shape.live && !patched && graph
+    };
+    runs.retain(|run| !finished(run));
+    runs.into_iter().map(|run| Plan::of(&shapes, run, settings)).collect()
+}
+
+/// Merges the segments of `plan` into one. The caller holds `compacting`.
+fn run(core: &Core, plan: &Plan) -> Result<()> {
+    let (before, inputs, ids) = begin(core, plan)?;
+    let built = build::build(core, &before.schema, &inputs, plan.graph);
+    let mut writer = core.writer();
+    writer.compacting = None;
+    let built = built?;
+    if core.cancel.load(Ordering::Acquire) {
+        if let Some(built) = &built {
+            built.discard();
+        }
+        return Err(Error::Cancelled);
+    }
+    let mut view = View::clone(&core.slot.load());
+    let (merged, kept): (Vec<_>, Vec<_>) =
+        view.segments.drain(..).partition(|part| part.segment_id().is_some_and(|id| ids.contains(&id)));
+    view.segments = kept;
+    let committed = (|| {
+        if let Some(built) = &built {
+            writer.written.compaction += built.bytes();
+            let at = plan.inputs.first().copied().unwrap_or(0).min(view.segments.len());
+            view.segments.insert(at, Arc::new(built.carry(&merged, before.seq)?));
+        }
+        let (seq, log_start) = (writer.manifest.seq, writer.manifest.log_start);
+        switch(core, &mut writer, view, seq, log_start)
+    })();
+    if committed.is_err()
+        && writer.poison.is_none()
+        && let Some(built) = &built
+    {
+        built.discard();
+    }
+    committed
+}
+
+/// The state to merge from, its inputs and their ids; a flush that runs meanwhile is told of them.
+fn begin(core: &Core, plan: &Plan) -> Result<(Arc<View>, Vec<Arc<PartView>>, Vec<u64>)> {
+    let mut writer = core.writer();
+    writer.check()?;
+    let before = core.slot.load_full();
+    let inputs: Vec<Arc<PartView>> =
+        plan.inputs.iter().filter_map(|index| before.segments.get(*index).cloned()).collect();
+    let ids: Vec<u64> = inputs.iter().filter_map(|part| part.segment_id()).collect();
+    writer.compacting = Some((ids.clone(), before.seq));
+    Ok((before, inputs, ids))
+}
+
+impl PartView {
+    fn segment_id(&self) -> Option<u64> {
+        self.as_segment().map(|(segment, _)| segment.number())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(mib: u64, dead_percent: u64, graph: bool) -> Shape {
+        let rows = mib * 1_000;
+        Shape { rows, live: rows - rows * dead_percent / 100, bytes: mib << 20, graph }
+    }
+
+    #[test]
+    fn four_segments_of_a_size_are_merged_and_three_are_not() {
+        let settings = Settings::default();
+        let mut shapes = vec![shape(64, 0, false); 3];
+        assert_eq!(plan(&shapes, &settings, false), None);
+        shapes.push(shape(64, 0, false));
+        let due = plan(&shapes, &settings, false);
+        assert_eq!(due, Some(Plan { inputs: vec![0, 1, 2, 3], graph: true }));
+    }
+
+    #[test]
+    fn a_segment_with_a_fifth_of_its_rows_dead_is_rewritten_alone() {
+        let shapes = [shape(200, 0, true), shape(64, 20, true), shape(64, 19, true)];
+        let due = plan(&shapes, &Settings::default(), false);
+        assert_eq!(due.map(|plan| plan.inputs), Some(vec![1]));
+    }
+
+    #[test]
+    fn a_large_flat_segment_gets_its_graph_when_nobody_writes() {
+        let shapes = [shape(300, 0, true), shape(64, 0, false), shape(2, 0, false)];
+        assert_eq!(plan(&shapes, &Settings::default(), false), None);
+        let due = plan(&shapes, &Settings::default(), true);
+        assert_eq!(due, Some(Plan { inputs: vec![1], graph: true }));
+    }
+}

@@ -1,0 +1,180 @@
+//! Memtables become a segment; updated attributes become a new attribute file.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+
+use super::build::{self, Built};
+use super::snapshot::{PartView, View};
+use super::switch::switch;
+use super::write::{self, Writer};
+use super::Core;
+use crate::error::Result;
+
+/// An active memtable at least this full becomes a segment when the user flushes.
+const FLUSH_BYTES: usize = 8 << 20;
+/// At least this full, it becomes one when the collection is closed, so that opening it again need
+/// not replay the log.
+const CLOSE_BYTES: u64 = 1 << 20;
+
+/// Makes everything written so far durable.
+pub(crate) fn flush(core: &Core) -> Result<()> {
+    let mut writer = core.writer();
+    let view = View::clone(&core.slot.load());
+    writer.sync_log(core, view.seq)?;
+    writer.mark_durable();
+    let bytes: usize = view.active.iter().map(|part| part.memory_bytes()).sum();
+    if bytes < FLUSH_BYTES {
+        return Ok(());
+    }
+    freeze(core, &mut writer, view)?;
+    drop(writer);
+    flush_frozen(core)
+}
+
+/// Makes everything durable before the collection is closed.
+pub(crate) fn on_close(core: &Core) -> Result<()> {
+    let mut writer = core.writer();
+    let view = View::clone(&core.slot.load());
+    if writer.poison.is_some() {
+        return Ok(());
+    }
+    writer.sync_log(core, view.seq)?;
+    writer.mark_durable();
+    if view.frozen.is_empty() && writer.log_bytes < CLOSE_BYTES {
+        return Ok(());
+    }
+    freeze(core, &mut writer, view)?;
+    drop(writer);
+    flush_frozen(core)
+}
+
+fn freeze(core: &Core, writer: &mut Writer, mut view: View) -> Result<()> {
+    if view.active.is_empty() && view.seq == writer.manifest.seq {
+        return Ok(());
+    }
+    write::freeze(core, writer, &mut view)?;
+    core.publish(view);
+    Ok(())
+}
+
+/// Freezes what there is and flushes it.
+pub(crate) fn flush_all(core: &Core) -> Result<()> {
+    let mut writer = core.writer();
+    writer.check()?;
+    let view = View::clone(&core.slot.load());
+    freeze(core, &mut writer, view)?;
+    drop(writer);
+    flush_frozen(core)
+}
+
+/// Turns every frozen memtable into one segment and writes the attributes that were updated.
+pub(crate) fn flush_frozen(core: &Core) -> Result<()> {
+    let _flushing = core.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = core.slot.load_full();
+    if before.frozen.is_empty() {
+        return Ok(());
+    }
+    let files = Files::write(core, &before)?;
+    let committed = files.commit(core, &mut core.writer(), &before);
+    core.signals.notify();
+    committed
+}
+
+/// Freezes and flushes what there is while nobody can write. The caller holds `flushing`.
+pub(crate) fn flush_locked(core: &Core, writer: &mut Writer) -> Result<()> {
+    freeze(core, writer, View::clone(&core.slot.load()))?;
+    let before = core.slot.load_full();
+    if before.frozen.is_empty() {
+        return Ok(());
+    }
+    Files::write(core, &before)?.commit(core, writer, &before)
+}
+
+/// The files of a flush, written but named by no manifest.
+struct Files {
+    built: Option<Built>,
+    /// Segments with their new attribute files.
+    renewed: Vec<PartView>,
+}
+
+impl Files {
+    fn write(core: &Core, before: &View) -> Result<Self> {
+        let parts: Vec<Arc<PartView>> =
+            before.frozen.iter().flat_map(|frozen| frozen.parts.iter().cloned()).collect();
+        let built = build::build(core, &before.schema, &parts, false)?;
+        let mut files = Self { built, renewed: Vec::new() };
+        for part in before.segments.iter().filter(|part| !part.patch.is_empty()) {
+            match build::rewrite_attributes(core, &before.schema, part) {
+                Ok(renewed) => files.renewed.extend(renewed),
+                Err(error) => {
+                    files.discard();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    fn commit(&self, core: &Core, writer: &mut Writer, before: &View) -> Result<()> {
+        let committed = writer.check().and_then(|()| self.switch(core, writer, before));
+        // With a poisoned writer it is unknown whether the new manifest counts: its files stay.
+        if committed.is_err() && writer.poison.is_none() {
+            self.discard();
+        }
+        committed
+    }
+
+    fn switch(&self, core: &Core, writer: &mut Writer, before: &View) -> Result<()> {
+        let Some(last) = before.frozen.last() else { return Ok(()) };
+        let mut view = View::clone(&core.slot.load());
+        for part in &mut view.segments {
+            let Some((segment, _)) = part.as_segment() else { continue };
+            let number = segment.number();
+            let renewed = self.renewed.iter().find(|renewed| {
+                renewed.as_segment().is_some_and(|(segment, _)| segment.number() == number)
+            });
+            if let Some(renewed) = renewed {
+                // A merge that runs now has read the old file: it still needs later updates.
+                let merging = writer.compacting.as_ref().filter(|(ids, _)| ids.contains(&number));
+                let since = merging.map_or(before.seq, |(_, seq)| before.seq.min(*seq));
+                let mut part_now = renewed.clone();
+                part_now.dead = part.dead.clone();
+                part_now.patch = part.patch.after(since)?;
+                *part = Arc::new(part_now);
+            }
+        }
+        let frozen = view.frozen.drain(..before.frozen.len());
+        let frozen: Vec<Arc<PartView>> = frozen.flat_map(|frozen| frozen.parts).collect();
+        if let Some(built) = &self.built {
+            writer.written.flush += built.bytes();
+            view.segments.push(Arc::new(built.carry(&frozen, before.seq)?));
+        }
+        switch(core, writer, view, last.seq, last.log_next)
+    }
+
+    /// Removes the files again.
+    fn discard(&self) {
+        if let Some(built) = &self.built {
+            built.discard();
+        }
+        for (segment, _) in self.renewed.iter().filter_map(PartView::as_segment) {
+            if let Some(attributes) = segment.attribute_file() {
+                attributes.mark_obsolete();
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// Tells readers in other processes that everything logged is on disk.
+    pub(crate) fn mark_durable(&mut self) {
+        let durable = self.durable;
+        if let Some(log) = &mut self.log {
+            log.append(durable, durable, &[]);
+            if log.flush().is_err() {
+                // Only readers miss it, until the next frame; the next write begins a new file.
+                self.log = None;
+            }
+        }
+    }
+}

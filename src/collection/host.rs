@@ -1,0 +1,103 @@
+//! What a collection runs on: the disk, the settings, the thread pool and the process that opened
+//! it. Shared by all collections of a database; the database's lock lives as long as this.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::options::Settings;
+use crate::error::{Error, Result};
+use crate::kernel::Isa;
+use crate::storage::disk::{Disk, DiskLock};
+
+/// Everything a collection borrows from its database.
+#[derive(Debug)]
+pub(crate) struct Host {
+    /// The database's directory.
+    pub(crate) path: PathBuf,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) settings: Settings,
+    pub(crate) read_only: bool,
+    pub(crate) isa: Isa,
+    pool: OnceLock<rayon::ThreadPool>,
+    process: u32,
+    closed: AtomicBool,
+    lock: Mutex<Option<DiskLock>>,
+}
+
+impl Host {
+    pub(crate) fn new(
+        path: PathBuf,
+        disk: Arc<dyn Disk>,
+        settings: Settings,
+        lock: Option<DiskLock>,
+    ) -> Self {
+        Self {
+            path,
+            disk,
+            settings,
+            read_only: lock.is_none(),
+            isa: Isa::detect(),
+            pool: OnceLock::new(),
+            process: std::process::id(),
+            closed: AtomicBool::new(false),
+            lock: Mutex::new(lock),
+        }
+    }
+
+    /// Refuses a handle that was closed or crossed a `fork`.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.process != std::process::id() {
+            return Err(Error::Forked(self.process));
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed(format!("database {}", self.path.display())));
+        }
+        Ok(())
+    }
+
+    /// Whether this process is the one that opened the database.
+    pub(crate) fn is_own_process(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    /// Refuses a write where none is allowed.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.read_only {
+            return Err(Error::ReadOnly(format!(
+                "database {} (opened with read_only)",
+                self.path.display()
+            )));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn mark_closed(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Lets another process write.
+    pub(crate) fn release_lock(&self) {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// The database's own thread pool, started at its first use.
+    pub(crate) fn pool(&self) -> Result<&rayon::ThreadPool> {
+        if let Some(pool) = self.pool.get() {
+            return Ok(pool);
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.settings.threads)
+            .thread_name(|index| format!("nearfield-{index}"))
+            .build()
+            .map_err(|error| Error::invalid(format!("threads cannot be started: {error}")))?;
+        Ok(self.pool.get_or_init(|| pool))
+    }
+}
+
+/// A number no other store has.
+pub(crate) fn fresh_store_id() -> u128 {
+    use std::hash::{BuildHasher, RandomState};
+    let half = || u128::from(RandomState::new().hash_one(std::time::SystemTime::now()));
+    half() << 64 | half()
+}

@@ -1,0 +1,306 @@
+//! The manifest: which files make up a collection, written whole at every durable change of state.
+//!
+//! `MANIFEST-000042` is one line of header and one JSON document:
+//!
+//! ```text
+//! nearfield-manifest 1 <xxh3-128 of the document, 32 hex digits> <length in bytes>\n
+//! { … }\n
+//! ```
+//!
+//! A switch writes `MANIFEST-n.tmp`, syncs it, syncs the directory (so that every file it names is
+//! there), renames it and syncs the directory again. The highest number that reads whole is the
+//! state; the one before it is kept with its files until the next switch, so that a damaged newest
+//! manifest loses nothing (see `docs/format.md`).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::options::Schema;
+use crate::error::{Error, Result};
+use crate::segment::layout::{AttributeMeta, SegmentMeta};
+use crate::storage::container::Seal;
+use crate::storage::disk::{DirEntry, Disk};
+
+const MAGIC: &str = "nearfield-manifest";
+const VERSION: u32 = 1;
+const PREFIX: &str = "MANIFEST-";
+
+/// The durable state of a collection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// Identity of the collection, carried by each of its files.
+    #[serde(with = "hex128")]
+    pub(crate) store: u128,
+    /// Number of this manifest.
+    pub(crate) generation: u64,
+    /// Features a reader must know to read the collection; none in this version.
+    pub(crate) required_features: Vec<String>,
+    pub(crate) schema: Schema,
+    /// Last operation contained in the segments; the log holds those after it.
+    pub(crate) seq: u64,
+    /// Number of the first log file that may hold later operations.
+    pub(crate) log_start: u64,
+    /// Every file number used so far is below this.
+    pub(crate) next_file: u64,
+    pub(crate) segments: Vec<SegmentEntry>,
+}
+
+/// A segment and its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentEntry {
+    pub(crate) id: u64,
+    pub(crate) rows: u32,
+    pub(crate) file: FileMeta,
+    /// Absent when no row of the segment has had a column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) attributes: Option<FileMeta>,
+    /// Absent while no row is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tombstones: Option<FileMeta>,
+}
+
+/// A file that belongs to a segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileMeta {
+    /// Its number beside that of the segment; 0 for the vector file, which has none.
+    pub(crate) generation: u64,
+    /// Rows it speaks of.
+    pub(crate) count: u64,
+    /// Length in bytes.
+    pub(crate) len: u64,
+    /// XXH3-128 of its section table.
+    #[serde(with = "hex128")]
+    pub(crate) digest: u128,
+}
+
+impl FileMeta {
+    pub(crate) fn new(generation: u64, count: u64, seal: Seal) -> Self {
+        Self { generation, count, len: seal.len, digest: seal.digest }
+    }
+
+    pub(crate) fn seal(&self) -> Seal {
+        Seal { len: self.len, digest: self.digest }
+    }
+}
+
+impl SegmentEntry {
+    pub(crate) fn new(meta: &SegmentMeta, tombstones: Option<FileMeta>) -> Self {
+        let count = u64::from(meta.rows);
+        let attributes = |meta: AttributeMeta| FileMeta::new(meta.generation, count, meta.seal);
+        Self {
+            id: meta.segment,
+            rows: meta.rows,
+            file: FileMeta::new(0, count, meta.seal),
+            attributes: meta.attributes.map(attributes),
+            tombstones,
+        }
+    }
+
+    pub(crate) fn meta(&self) -> SegmentMeta {
+        let attributes = |file: &FileMeta| AttributeMeta {
+            generation: file.generation,
+            seal: file.seal(),
+        };
+        SegmentMeta {
+            segment: self.id,
+            rows: self.rows,
+            seal: self.file.seal(),
+            attributes: self.attributes.as_ref().map(attributes),
+        }
+    }
+}
+
+impl Manifest {
+    fn encode(&self) -> Result<Vec<u8>> {
+        let mut document = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::invalid(format!("manifest cannot be written: {error}")))?;
+        document.push(b'\n');
+        let header =
+            format!("{MAGIC} {VERSION} {:032x} {}\n", xxh3_128(&document), document.len());
+        let mut bytes = header.into_bytes();
+        bytes.append(&mut document);
+        Ok(bytes)
+    }
+
+    fn decode(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let corrupt = |reason: &str| Error::corrupt(path, "manifest", reason);
+        let end = bytes
+            .iter()
+            .take(128)
+            .position(|byte| *byte == b'\n')
+            .ok_or_else(|| corrupt("no header line"))?;
+        let header = std::str::from_utf8(&bytes[..end])
+            .map_err(|error| corrupt(&format!("header is not text: {error}")))?;
+        let mut words = header.split(' ');
+        if words.next() != Some(MAGIC) {
+            return Err(corrupt("not a nearfield manifest"));
+        }
+        let version = words.next().unwrap_or_default();
+        if version != VERSION.to_string() {
+            return Err(Error::Incompatible {
+                file: path.into(),
+                reason: format!("manifest version {version:?}, this version reads {VERSION}"),
+            });
+        }
+        let document = &bytes[end + 1..];
+        let expected = format!("{:032x} {}", xxh3_128(document), document.len());
+        if words.collect::<Vec<_>>().join(" ") != expected {
+            return Err(corrupt("length or checksum does not match"));
+        }
+        let manifest: Self = serde_json::from_slice(document)
+            .map_err(|error| corrupt(&format!("document does not parse: {error}")))?;
+        if let Some(feature) = manifest.required_features.first() {
+            return Err(Error::Incompatible {
+                file: path.into(),
+                reason: format!("it requires feature {feature:?}; use a newer nearfield"),
+            });
+        }
+        manifest.schema.validate()?;
+        Ok(manifest)
+    }
+
+    /// Writes this manifest as the newest of `dir`. When this returns, the switch is durable.
+    pub(crate) fn commit(&self, disk: &Arc<dyn Disk>, dir: &Path) -> Result<()> {
+        let path = path(dir, self.generation);
+        let temporary = path.with_extension("tmp");
+        let bytes = self.encode()?;
+        let mut file = disk
+            .create(&temporary)
+            .map_err(|error| Error::io("create", &temporary, error))?;
+        file.append(&bytes).map_err(|error| Error::io("write", &temporary, error))?;
+        file.sync().map_err(|error| Error::io("sync", &temporary, error))?;
+        drop(file);
+        disk.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
+        disk.rename(&temporary, &path).map_err(|error| Error::io("rename", &temporary, error))?;
+        disk.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))
+    }
+}
+
+/// Path of manifest number `generation`.
+pub(crate) fn path(dir: &Path, generation: u64) -> PathBuf {
+    dir.join(format!("{PREFIX}{generation:06}"))
+}
+
+/// Number of a manifest by its file name.
+pub(crate) fn generation(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(PREFIX)?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// What [`load`] found.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) manifest: Manifest,
+    /// The generation before it, when it is there and reads whole.
+    pub(crate) previous: Option<Manifest>,
+    /// Why a newer manifest was passed over.
+    pub(crate) warning: Option<String>,
+}
+
+/// Loads the newest manifest of `dir` that reads whole.
+pub(crate) fn load(disk: &Arc<dyn Disk>, dir: &Path, entries: &[DirEntry]) -> Result<Loaded> {
+    let mut generations: Vec<u64> =
+        entries.iter().filter_map(|entry| generation(&entry.name)).collect();
+    generations.sort_unstable_by(|a, b| b.cmp(a));
+    let mut failure = None;
+    let mut newest = None;
+    for number in generations {
+        let path = path(dir, number);
+        let read = disk
+            .read(&path, 0)
+            .map_err(|error| Error::io("read", &path, error))
+            .and_then(|bytes| Manifest::decode(&path, &bytes))
+            .and_then(|manifest| {
+                if manifest.generation == number {
+                    return Ok(manifest);
+                }
+                Err(Error::corrupt(&path, "manifest", "it carries another number than its name"))
+            });
+        match read {
+            Ok(manifest) if newest.is_none() => newest = Some(manifest),
+            Ok(manifest) => {
+                let previous = Some(manifest);
+                let warning = failure.map(|error: Error| error.to_string());
+                let manifest = newest.ok_or_else(|| missing(dir))?;
+                return Ok(Loaded { manifest, previous, warning });
+            }
+            Err(error @ Error::Incompatible { .. }) => return Err(error),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    match (newest, failure) {
+        (Some(manifest), failure) => Ok(Loaded {
+            manifest,
+            previous: None,
+            warning: failure.map(|error| error.to_string()),
+        }),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(missing(dir)),
+    }
+}
+
+fn missing(dir: &Path) -> Error {
+    Error::not_found(
+        format!("a collection in {}", dir.display()),
+        "; the directory holds no manifest",
+    )
+}
+
+/// u128 as 32 hex digits: JSON numbers do not reach that far.
+mod hex128 {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(value: &u128, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format!("{value:032x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        let text = String::deserialize(from)?;
+        u128::from_str_radix(&text, 16).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Metric;
+
+    fn example() -> Manifest {
+        Manifest {
+            store: 7 << 100,
+            generation: 3,
+            required_features: Vec::new(),
+            schema: Schema::new(4, Metric::L2),
+            seq: 9,
+            log_start: 2,
+            next_file: 5,
+            segments: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_truncation_is_noticed() {
+        let bytes = example().encode().expect("encode");
+        let path = Path::new("MANIFEST-000003");
+        assert_eq!(Manifest::decode(path, &bytes).expect("decode"), example());
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Manifest::decode(path, &bad).is_err(), "bit {bit}");
+        }
+        for len in 0..bytes.len() {
+            assert!(Manifest::decode(path, &bytes[..len]).is_err(), "length {len}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_not_manifests_have_no_generation() {
+        assert_eq!(generation("MANIFEST-000042"), Some(42));
+        for name in ["MANIFEST-000042.tmp", "MANIFEST-", "MANIFEST-+1", "seg-1.nfs"] {
+            assert_eq!(generation(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,490 @@
+//! A collection: rows of id, vector and attributes, durable, searchable, changed in batches.
+//!
+//! The only room with locks, threads and policy. What is read is a [`View`] in an `ArcSwap` slot;
+//! what is written goes through [`write`]; memtables become segments in [`flush`], segments are
+//! merged in [`compact`], and every durable change of state is one manifest [`switch`](switch).
+//!
+//! > Locks, in the order they may be taken: `compacting`, `flushing`, `writer`, `queue`. A search
+//! > takes none.
+
+pub(crate) mod backup;
+mod build;
+mod compact;
+mod flush;
+pub(crate) mod host;
+pub(crate) mod import;
+pub(crate) mod manifest;
+mod op;
+pub(crate) mod options;
+pub(crate) mod query;
+pub(crate) mod recover;
+mod retire;
+mod scan;
+pub(crate) mod segment_files;
+mod snapshot;
+mod stats;
+mod switch;
+mod threads;
+mod tombstones;
+mod write;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use arrow_array::RecordBatch;
+
+use self::host::Host;
+use self::options::Schema;
+use self::query::{Fields, Records};
+use self::snapshot::View;
+use self::write::{Ticket, Work, Writer};
+use crate::codec::full;
+use crate::error::{Error, Result};
+use crate::segment::columns;
+use crate::segment::ids::IdColumn;
+use crate::segment::memtable::Batch;
+use crate::types::{Column, Id, Ids, MAX_ID_BYTES, Vectors};
+
+pub use self::compact::CompactReport;
+pub use self::scan::Scan;
+pub use self::stats::{SegmentStats, Stats, VerifyReport};
+
+const OPEN: u8 = 0;
+const SHUT: u8 = 1;
+
+/// The shared state of an open collection.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) name: String,
+    pub(crate) dir: PathBuf,
+    /// Identity of the collection, in each of its files.
+    pub(crate) store: u128,
+    pub(crate) host: Arc<Host>,
+    pub(crate) slot: ArcSwap<View>,
+    pub(crate) queue: Mutex<Vec<Arc<Ticket>>>,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) flushing: Mutex<()>,
+    pub(crate) compacting: Mutex<()>,
+    pub(crate) signals: threads::Signals,
+    /// Next number for a file.
+    pub(crate) next_file: AtomicU64,
+    /// Asks background work to give up.
+    pub(crate) cancel: Arc<AtomicBool>,
+    /// A reader's place in the log.
+    pub(crate) follower: Mutex<Option<recover::Follower>>,
+    state: AtomicU8,
+}
+
+impl Core {
+    pub(crate) fn check(&self) -> Result<()> {
+        self.host.check()?;
+        if self.state.load(Ordering::Acquire) != OPEN {
+            return Err(Error::Closed(format!("collection {:?}", self.name)));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn publish(&self, view: View) {
+        self.slot.store(Arc::new(view));
+    }
+
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A file number that was never used.
+    pub(crate) fn file_number(&self) -> u64 {
+        self.next_file.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        self.state.load(Ordering::Acquire) != OPEN
+    }
+
+    fn signal(&self) {
+        self.signals.notify();
+    }
+}
+
+/// Attributes of a batch: a `RecordBatch` with as many rows as there are ids, or nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes<'a>(Option<&'a RecordBatch>);
+
+impl<'a> From<&'a RecordBatch> for Attributes<'a> {
+    fn from(batch: &'a RecordBatch) -> Self {
+        Self(Some(batch))
+    }
+}
+
+impl<'a> From<Option<&'a RecordBatch>> for Attributes<'a> {
+    fn from(batch: Option<&'a RecordBatch>) -> Self {
+        Self(batch)
+    }
+}
+
+impl From<()> for Attributes<'_> {
+    fn from((): ()) -> Self {
+        Self(None)
+    }
+}
+
+/// A handle to an open collection. Cheap to clone; all clones are one collection; all methods take
+/// `&self` and may be called from any thread.
+#[derive(Clone, Debug)]
+pub struct Collection {
+    keeper: Arc<threads::Keeper>,
+}
+
+impl Collection {
+    pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Self> {
+        let core = Arc::new(recover::open(name, host)?);
+        Ok(Self { keeper: Arc::new(threads::Keeper::start(core)?) })
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        self.keeper.core()
+    }
+
+    /// Ends the collection: background work stops, and with `keep` what is in memory is made
+    /// durable. Every handle answers `Closed` afterwards.
+    pub(crate) fn shut(&self, keep: bool) -> Result<()> {
+        let core = self.core();
+        if core.is_shut() {
+            return Ok(());
+        }
+        let result = self.keeper.stop(keep);
+        core.state.store(SHUT, Ordering::Release);
+        result
+    }
+
+    pub(crate) fn is_shut(&self) -> bool {
+        self.core().is_shut()
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.core().name
+    }
+
+    /// What it holds, with the columns added so far.
+    ///
+    /// # Errors
+    /// `Closed`, `Forked`.
+    pub fn schema(&self) -> Result<Schema> {
+        Ok((*self.snapshot()?.view.schema).clone())
+    }
+
+    /// The state of the collection now, to be read as often as wanted while writers go on.
+    ///
+    /// # Errors
+    /// `Closed`, `Forked`.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let core = self.core();
+        core.check()?;
+        Ok(Snapshot { host: core.host.clone(), view: core.slot.load_full() })
+    }
+
+    /// Adds rows whose ids are new. `vectors` is row-major, one vector per id; `attributes` a
+    /// `RecordBatch` with one row per id, or `()`. Returns how many rows were added.
+    ///
+    /// The batch is atomic: after an error, and after a crash, none of it or all of it is there.
+    ///
+    /// # Errors
+    /// `DuplicateId` when an id exists or is given twice; `DimensionMismatch`, `InvalidVector`;
+    /// `NotFound` for an unknown column, `SchemaMismatch` for a column or id of the wrong type;
+    /// `Full`, `Poisoned`, `ReadOnly`, `Closed`, `Forked`. Nothing is stored then.
+    pub fn add<'a>(
+        &self,
+        ids: impl Into<Ids<'a>>,
+        vectors: impl Into<Vectors<'a>>,
+        attributes: impl Into<Attributes<'a>>,
+    ) -> Result<u64> {
+        let rows = self.prepare(&ids.into(), &vectors.into(), attributes.into())?;
+        write::submit(self.core(), Work::Add(rows))
+    }
+
+    /// Adds rows, replacing those whose ids exist (columns that the batch lacks become null). Of
+    /// an id given twice the last row wins. Returns how many rows were written.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add), but for `DuplicateId`.
+    pub fn upsert<'a>(
+        &self,
+        ids: impl Into<Ids<'a>>,
+        vectors: impl Into<Vectors<'a>>,
+        attributes: impl Into<Attributes<'a>>,
+    ) -> Result<u64> {
+        let rows = self.prepare(&ids.into(), &vectors.into(), attributes.into())?;
+        write::submit(self.core(), Work::Upsert(rows))
+    }
+
+    /// Sets the columns of `attributes` in the rows of `ids`; other columns and the vectors stay.
+    /// Ids that do not exist are passed over. Returns how many rows were updated.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add), but for `DuplicateId` and the vectors.
+    pub fn update<'a>(&self, ids: impl Into<Ids<'a>>, attributes: &RecordBatch) -> Result<u64> {
+        let core = self.writable()?;
+        let ids = ids.into();
+        check_ids(&ids)?;
+        check_rows(ids.len(), attributes)?;
+        let schema = core.slot.load().schema.clone();
+        let attributes = normalize_given(&schema, attributes)?;
+        write::submit(core, Work::Update { ids: owned(&ids), attributes })
+    }
+
+    /// Removes the rows of `ids`. Returns how many there were.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` for ids of the wrong kind; `Full`, `Poisoned`, `ReadOnly`, `Closed`,
+    /// `Forked`.
+    pub fn delete<'a>(&self, ids: impl Into<Ids<'a>>) -> Result<u64> {
+        let core = self.writable()?;
+        write::submit(core, Work::Delete(owned(&ids.into())))
+    }
+
+    /// Adds columns, null in every row there is; a column that exists with the same type is
+    /// passed over. Returns how many were added. No vector is rewritten.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` when a column exists with another type; `InvalidArgument` for a bad name.
+    pub fn add_columns(&self, columns: &[Column]) -> Result<u64> {
+        write::submit(self.writable()?, Work::AddColumns(columns.to_vec()))
+    }
+
+    /// Rows that exist among `ids`, in the order asked for; ids that do not exist are left out.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown column; `SchemaMismatch` for ids of the wrong kind; `Corrupt`.
+    pub fn get<'a>(&self, ids: impl Into<Ids<'a>>, fields: &Fields) -> Result<Records> {
+        self.snapshot()?.get(ids, fields)
+    }
+
+    /// Whether a row of this id exists.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` for an id of the wrong kind; `Corrupt`, `Closed`, `Forked`.
+    pub fn contains(&self, id: impl Into<Id>) -> Result<bool> {
+        self.snapshot()?.contains(id)
+    }
+
+    /// How many rows there are.
+    ///
+    /// # Errors
+    /// `Closed`, `Forked`.
+    pub fn len(&self) -> Result<usize> {
+        Ok(self.snapshot()?.len())
+    }
+
+    /// Whether there is no row.
+    ///
+    /// # Errors
+    /// `Closed`, `Forked`.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Makes everything written so far durable, whatever the durability setting, and visible to
+    /// readers in other processes.
+    ///
+    /// # Errors
+    /// `Full`, `Io`, `Poisoned`, `ReadOnly`, `Closed`, `Forked`.
+    pub fn flush(&self) -> Result<()> {
+        flush::flush(self.writable()?)
+    }
+
+    /// Merges all segments into as few as the memory budget allows, drops dead rows, builds
+    /// graphs and gives the space back. Runs in the calling thread; reads and writes go on.
+    ///
+    /// # Errors
+    /// `Full`, `Io`, `Corrupt`, `Poisoned`, `ReadOnly`, `Closed`, `Forked`; the collection stays
+    /// as it was.
+    pub fn compact(&self) -> Result<CompactReport> {
+        compact::compact(self.writable()?)
+    }
+
+    /// In a reader: moves to the newest state that the writer has made durable. Returns whether
+    /// anything changed; false always in a writer, which is never behind.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io`, `Closed` when the collection was dropped, `Forked`.
+    pub fn refresh(&self) -> Result<bool> {
+        let core = self.core();
+        core.check()?;
+        if !core.host.read_only {
+            return Ok(false);
+        }
+        recover::refresh(core)
+    }
+
+    /// Writes what is in memory and closes the collection for all its handles.
+    ///
+    /// # Errors
+    /// The failure of that last write.
+    pub fn close(&self) -> Result<()> {
+        self.shut(true)
+    }
+
+    pub(crate) fn writable(&self) -> Result<&Arc<Core>> {
+        let core = self.core();
+        core.check()?;
+        core.host.check_writable()?;
+        Ok(core)
+    }
+
+    fn prepare(
+        &self,
+        ids: &Ids<'_>,
+        vectors: &Vectors<'_>,
+        attributes: Attributes<'_>,
+    ) -> Result<Batch> {
+        let core = self.writable()?;
+        let schema = core.slot.load().schema.clone();
+        prepare_rows(&schema, ids, vectors, attributes.0)
+    }
+}
+
+/// Checks a batch against the schema and brings it into the form in which it is kept.
+pub(crate) fn prepare_rows(
+    schema: &Schema,
+    ids: &Ids<'_>,
+    vectors: &Vectors<'_>,
+    attributes: Option<&RecordBatch>,
+) -> Result<Batch> {
+    check_ids(ids)?;
+    let (vectors, inverse_norms) = full::encode_rows(schema.space(), vectors, ids.len())?;
+    let attributes = match attributes {
+        Some(batch) => {
+            check_rows(ids.len(), batch)?;
+            columns::project(&normalize_given(schema, batch)?, &schema.arrow())?
+        }
+        None => columns::project(&columns::no_columns(ids.len())?, &schema.arrow())?,
+    };
+    Ok(Batch { ids: IdColumn::from_ids(ids), vectors, inverse_norms, attributes })
+}
+
+fn check_ids(ids: &Ids<'_>) -> Result<()> {
+    let Ids::Utf8(texts) = ids else { return Ok(()) };
+    match texts.iter().position(|id| id.len() > MAX_ID_BYTES) {
+        Some(row) => Err(Error::invalid(format!(
+            "id at row {row} has {} bytes, at most {MAX_ID_BYTES} are allowed",
+            texts[row].len()
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn check_rows(ids: usize, batch: &RecordBatch) -> Result<()> {
+    if batch.num_rows() == ids {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{} rows of attributes for {ids} ids", batch.num_rows())))
+}
+
+/// The columns given, each in the type of the schema.
+fn normalize_given(schema: &Schema, batch: &RecordBatch) -> Result<RecordBatch> {
+    let mut names = Vec::new();
+    let mut arrays = Vec::new();
+    for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        let column = schema.find(field.name())?;
+        if names.iter().any(|(name, _)| *name == column.name) {
+            return Err(Error::invalid(format!("column {:?} is given twice", column.name)));
+        }
+        names.push((column.name.as_str(), column.data_type));
+        arrays.push(columns::normalize(&column.name, array, column.data_type)?);
+    }
+    columns::assemble(columns::arrow_schema(names.into_iter()), arrays, batch.num_rows())
+}
+
+fn owned(ids: &Ids<'_>) -> Ids<'static> {
+    use std::borrow::Cow;
+    match ids {
+        Ids::U64(ids) => Ids::U64(Cow::Owned(ids.to_vec())),
+        Ids::Utf8(ids) => Ids::Utf8(ids.iter().map(|id| Cow::Owned(id.to_string())).collect()),
+    }
+}
+
+/// A collection at one moment. Cheap to clone, never changes, takes no lock; it keeps the files it
+/// reads alive.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(crate) host: Arc<Host>,
+    pub(crate) view: Arc<View>,
+}
+
+impl Snapshot {
+    /// Number of the last operation it contains.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.view.seq
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.view.len()
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Begins a search, as [`Collection::search`].
+    pub fn search<'a>(&self, query: impl Into<Vectors<'a>>) -> query::Query<'a> {
+        let snapshot = self.host.check().map(|()| self.clone());
+        query::Query::new(snapshot, query.into())
+    }
+
+    /// As [`Collection::get`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn get<'a>(&self, ids: impl Into<Ids<'a>>, fields: &Fields) -> Result<Records> {
+        self.host.check()?;
+        let ids = ids.into();
+        self.check_kind(ids.id_type(), ids.is_empty())?;
+        let wanted = self.view.schema.select(fields.column_names())?;
+        let found = self.view.locate_all(&ids)?;
+        let (ids, places): (Vec<Id>, Vec<_>) = found
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, place)| Some((ids.at(index).to_id(), place?)))
+            .unzip();
+        let vectors =
+            fields.wants_vectors().then(|| self.view.vectors(&places)).transpose()?;
+        let attributes = self.view.attributes(&places, &wanted)?;
+        Ok(Records { ids, vectors, attributes })
+    }
+
+    /// As [`Collection::contains`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn contains(&self, id: impl Into<Id>) -> Result<bool> {
+        self.host.check()?;
+        let id = id.into();
+        let id_type = match id {
+            Id::U64(_) => crate::types::IdType::U64,
+            Id::Utf8(_) => crate::types::IdType::Utf8,
+        };
+        self.check_kind(id_type, false)?;
+        Ok(self.view.locate(id.as_ref())?.is_some())
+    }
+
+    /// Refuses ids of a kind that no row can have.
+    fn check_kind(&self, given: crate::types::IdType, empty: bool) -> Result<()> {
+        match self.view.schema.id_type() {
+            Some(expected) if expected != given && !empty => Err(Error::SchemaMismatch {
+                what: "kind of id".into(),
+                expected: expected.to_string(),
+                given: given.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}

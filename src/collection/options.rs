@@ -1,0 +1,384 @@
+//! What a collection is (its [`Schema`], kept with the data) and how it is run (the [`Settings`],
+//! kept nowhere).
+//!
+//! The schema names its vector fields, so that a later version may hold several; this version
+//! creates exactly one, called `vector`.
+
+use arrow_schema::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::full::Space;
+use crate::error::{Error, Result};
+use crate::segment::columns;
+use crate::types::{Column, DataType, IdType, MAX_DIMENSION, Metric, VectorType};
+
+/// Most attribute columns a collection may have.
+pub const MAX_COLUMNS: usize = 4_096;
+/// Longest column name, in bytes.
+pub const MAX_COLUMN_NAME_BYTES: usize = 256;
+
+/// Names that mean the row itself wherever columns are named.
+const RESERVED: [&str; 2] = ["id", "vector"];
+
+/// One vector per row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct VectorField {
+    name: String,
+    dimension: usize,
+    vector_type: VectorType,
+    metric: Metric,
+}
+
+/// What a collection holds: fixed when it is created, except that columns may be added.
+///
+/// ```
+/// use nearfield::{DataType, Metric, Schema};
+/// let schema = Schema::new(384, Metric::Cosine).column("year", DataType::Int64).text("body");
+/// assert_eq!(schema.dimension(), 384);
+/// assert_eq!(schema.columns().len(), 2);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schema {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id_type: Option<IdType>,
+    fields: Vec<VectorField>,
+    columns: Vec<Column>,
+}
+
+impl Schema {
+    /// Vectors of `dimension` elements (1 to 65,536) under `metric`, stored as f32. The kind of id
+    /// is that of the first batch, unless [`with_id_type`](Self::with_id_type) fixes it.
+    #[must_use]
+    pub fn new(dimension: usize, metric: Metric) -> Self {
+        let field = VectorField {
+            name: "vector".into(),
+            dimension,
+            vector_type: VectorType::F32,
+            metric,
+        };
+        Self { id_type: None, fields: vec![field], columns: Vec::new() }
+    }
+
+    /// Stores vectors as `vector_type` instead of f32.
+    #[must_use]
+    pub fn with_vector_type(mut self, vector_type: VectorType) -> Self {
+        self.fields[0].vector_type = vector_type;
+        self
+    }
+
+    /// Fixes the kind of id.
+    #[must_use]
+    pub fn with_id_type(mut self, id_type: IdType) -> Self {
+        self.id_type = Some(id_type);
+        self
+    }
+
+    /// Adds a nullable column.
+    #[must_use]
+    pub fn column(mut self, name: impl Into<String>, data_type: DataType) -> Self {
+        self.columns.push(Column { name: name.into(), data_type, text: false });
+        self
+    }
+
+    /// Adds a UTF-8 column meant to be searched by words.
+    #[must_use]
+    pub fn text(mut self, name: impl Into<String>) -> Self {
+        self.columns.push(Column { name: name.into(), data_type: DataType::Utf8, text: true });
+        self
+    }
+
+    /// Elements of a vector.
+    #[must_use]
+    pub fn dimension(&self) -> usize {
+        self.fields[0].dimension
+    }
+
+    /// How vectors are compared.
+    #[must_use]
+    pub fn metric(&self) -> Metric {
+        self.fields[0].metric
+    }
+
+    /// How vectors are stored.
+    #[must_use]
+    pub fn vector_type(&self) -> VectorType {
+        self.fields[0].vector_type
+    }
+
+    /// The kind of id; `None` before the first write of a collection that did not fix it.
+    #[must_use]
+    pub fn id_type(&self) -> Option<IdType> {
+        self.id_type
+    }
+
+    /// The attribute columns in order of declaration.
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    pub(crate) fn space(&self) -> Space {
+        Space {
+            dimension: self.dimension(),
+            vector_type: self.vector_type(),
+            metric: self.metric(),
+        }
+    }
+
+    /// The column called `name`; otherwise `NotFound` with the nearest name.
+    pub(crate) fn find(&self, name: &str) -> Result<&Column> {
+        self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
+            let names = self.columns.iter().map(|column| column.name.as_str());
+            Error::not_found(format!("column {name:?}"), nearest(name, names))
+        })
+    }
+
+    /// All columns as Arrow types.
+    pub(crate) fn arrow(&self) -> SchemaRef {
+        columns::arrow_schema(self.columns.iter().map(|c| (c.name.as_str(), c.data_type)))
+    }
+
+    /// Columns named by `names`, or all of them, as Arrow types.
+    pub(crate) fn select(&self, names: Option<&[String]>) -> Result<SchemaRef> {
+        let Some(names) = names else { return Ok(self.arrow()) };
+        let found: Vec<&Column> = names.iter().map(|name| self.find(name)).collect::<Result<_>>()?;
+        Ok(columns::arrow_schema(found.iter().map(|c| (c.name.as_str(), c.data_type))))
+    }
+
+    pub(crate) fn push_column(&mut self, column: Column) {
+        self.columns.push(column);
+    }
+
+    pub(crate) fn fix_id_type(&mut self, id_type: IdType) {
+        self.id_type = Some(id_type);
+    }
+
+    /// Refuses what no collection can be.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let [field] = self.fields.as_slice() else {
+            return Err(Error::invalid("a collection has exactly one vector field in this version"));
+        };
+        if field.dimension == 0 || field.dimension > MAX_DIMENSION {
+            return Err(Error::invalid(format!(
+                "dimension {} is outside 1..={MAX_DIMENSION}",
+                field.dimension
+            )));
+        }
+        if !matches!(field.vector_type, VectorType::F32 | VectorType::F16 | VectorType::U8) {
+            return Err(Error::invalid(format!(
+                "vector type {} is reserved; this version stores f32, f16 and u8",
+                field.vector_type
+            )));
+        }
+        if self.columns.len() > MAX_COLUMNS {
+            return Err(Error::invalid(format!("more than {MAX_COLUMNS} columns")));
+        }
+        let mut names = std::collections::HashSet::new();
+        for column in &self.columns {
+            validate_column(column)?;
+            if !names.insert(&column.name) {
+                return Err(Error::invalid(format!("column {:?} is declared twice", column.name)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses to treat a collection of this schema as one of `asked`: dimension, vector type,
+    /// metric and (where both say it) id type must agree, and the columns asked for must have
+    /// their types.
+    pub(crate) fn accepts(&self, name: &str, asked: &Self) -> Result<()> {
+        let differs = |what: &str, stored: String, asked: String| {
+            (stored != asked).then(|| Error::SchemaMismatch {
+                what: format!("{what} of collection {name:?}"),
+                expected: stored,
+                given: asked,
+            })
+        };
+        let id_type = |schema: &Self| schema.id_type.map(|id_type| id_type.to_string());
+        let found = differs(
+            "dimension",
+            self.dimension().to_string(),
+            asked.dimension().to_string(),
+        )
+        .or_else(|| {
+            differs("metric", self.metric().to_string(), asked.metric().to_string())
+        })
+        .or_else(|| {
+            differs("vector type", self.vector_type().to_string(), asked.vector_type().to_string())
+        })
+        .or_else(|| differs("id type", id_type(self)?, id_type(asked)?))
+        .or_else(|| {
+            asked.columns.iter().find_map(|column| {
+                let stored = self.columns.iter().find(|stored| stored.name == column.name)?;
+                differs(
+                    &format!("type of column {:?}", column.name),
+                    stored.data_type.to_string(),
+                    column.data_type.to_string(),
+                )
+            })
+        });
+        found.map_or(Ok(()), Err)
+    }
+}
+
+fn validate_column(column: &Column) -> Result<()> {
+    let name = column.name.as_str();
+    if name.is_empty() || name.len() > MAX_COLUMN_NAME_BYTES || name.contains('\0') {
+        return Err(Error::invalid(format!(
+            "column name of {} bytes; expected 1 to {MAX_COLUMN_NAME_BYTES} without NUL",
+            name.len()
+        )));
+    }
+    if RESERVED.contains(&name) {
+        return Err(Error::invalid(format!(
+            "column name {name:?} is reserved for the row itself; choose another"
+        )));
+    }
+    if column.text && column.data_type != DataType::Utf8 {
+        return Err(Error::invalid(format!(
+            "text column {name:?} is {}, expected utf8",
+            column.data_type
+        )));
+    }
+    Ok(())
+}
+
+/// "; did you mean …?" with the candidate nearest to `name`, or the empty string.
+pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+    candidates
+        .map(|candidate| (edit_distance(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(name.len()) / 2 + 1)
+        .min()
+        .map_or_else(String::new, |(_, candidate)| format!("; did you mean {candidate:?}?"))
+}
+
+/// Levenshtein distance of the first 64 characters.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().take(64).collect();
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(left != right);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// When a write is on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Before the call returns: the log is fsynced, once for all writers waiting together.
+    #[default]
+    Sync,
+    /// In the operating system's cache when the call returns: survives the death of the process,
+    /// not of the machine. `flush` makes it durable.
+    Buffered,
+    /// In this process until `flush`, a full buffer or `close`: for bulk loads that can be
+    /// repeated.
+    None,
+}
+
+/// How a database is run; nothing of it is stored.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// When writes are on disk. Default [`Durability::Sync`].
+    pub durability: Durability,
+    /// Threads for graph builds and batch searches; 0 means one a core. Default 0.
+    pub threads: usize,
+    /// Bytes of fresh rows held in memory before they become a segment. Default 64 MiB.
+    pub memtable_bytes: usize,
+    /// Bytes of anonymous memory an import may take. Default 1 GiB.
+    pub memory_budget: usize,
+    /// Bytes of vectors from which a segment gets a graph. Default 16 MiB.
+    pub graph_bytes: u64,
+    /// Neighbours per node and level of a graph (twice that on the lowest level). Default 16.
+    pub m: usize,
+    /// Candidates considered when a row is linked into a graph. Default 200.
+    pub ef_construction: usize,
+    /// Candidates kept by a graph search that does not say `ef`. Default 100.
+    pub ef_search: usize,
+    /// Whether segments are merged in the background. Default true.
+    pub compaction: bool,
+    /// Whether there are background threads at all; without them a writer whose memtables are full
+    /// does their work itself. Default true.
+    pub background: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Sync,
+            threads: 0,
+            memtable_bytes: 64 << 20,
+            memory_budget: 1 << 30,
+            graph_bytes: 16 << 20,
+            m: 16,
+            ef_construction: 200,
+            ef_search: 100,
+            compaction: true,
+            background: true,
+        }
+    }
+}
+
+impl Settings {
+    /// Refuses settings that could not work.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let range = |name: &str, value: usize, low: usize, high: usize| {
+            if (low..=high).contains(&value) {
+                return Ok(());
+            }
+            Err(Error::invalid(format!("{name} is {value}, expected {low} to {high}")))
+        };
+        range("threads", self.threads, 0, 1_024)?;
+        range("memtable_bytes", self.memtable_bytes, 64 << 10, 16 << 30)?;
+        range("memory_budget", self.memory_budget, 16 << 20, usize::MAX)?;
+        range("m", self.m, 2, 128)?;
+        range("ef_construction", self.ef_construction, 4, 4_096)?;
+        range("ef_search", self.ef_search, 1, 1 << 20)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_survives_its_json_form() {
+        let schema = Schema::new(3, Metric::Dot)
+            .with_vector_type(VectorType::U8)
+            .with_id_type(IdType::Utf8)
+            .column("year", DataType::Int64)
+            .text("body");
+        let json = serde_json::to_string(&schema).expect("json");
+        assert_eq!(serde_json::from_str::<Schema>(&json).expect("parse"), schema);
+    }
+
+    #[test]
+    fn impossible_schemas_are_refused() {
+        for schema in [
+            Schema::new(0, Metric::L2),
+            Schema::new(70_000, Metric::L2),
+            Schema::new(3, Metric::L2).with_vector_type(VectorType::B1),
+            Schema::new(3, Metric::L2).column("id", DataType::Int64),
+            Schema::new(3, Metric::L2).column("", DataType::Int64),
+            Schema::new(3, Metric::L2).column("a", DataType::Int64).text("a"),
+        ] {
+            assert!(schema.validate().is_err(), "{schema:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_column_names_the_nearest() {
+        let schema = Schema::new(3, Metric::L2).column("year", DataType::Int64);
+        let message = schema.find("yaer").expect_err("unknown").to_string();
+        assert!(message.contains("did you mean \"year\""), "{message}");
+    }
+}

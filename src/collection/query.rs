@@ -1,0 +1,368 @@
+//! What is asked for and what comes back: the search builder, hits, records, scans.
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use super::{Collection, Snapshot};
+use super::snapshot::SearchParams;
+use crate::codec::full;
+use crate::error::{Error, Result};
+use crate::segment::search::SearchStats;
+use crate::types::{Id, Vectors};
+
+/// One answer of a search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// The row's id.
+    pub id: Id,
+    /// Distance under the collection's metric: smaller is closer.
+    pub distance: f32,
+    /// The same as a score: bigger is better (see [`Metric::score`](crate::Metric::score)).
+    pub score: f32,
+}
+
+/// The answers of one search, nearest first; equal distances by ascending id.
+#[derive(Clone, Debug)]
+pub struct Hits {
+    /// The hits, at most `k`.
+    pub hits: Vec<Hit>,
+    /// The selected columns of the hits, row by row; `None` unless [`Query::select`] was called.
+    pub attributes: Option<RecordBatch>,
+    /// The vectors of the hits, row-major; `None` unless [`Query::with_vectors`] was called.
+    pub vectors: Option<Vectors<'static>>,
+}
+
+impl Hits {
+    /// How many hits there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.hits.len()
+    }
+
+    /// Whether nothing was found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hits.is_empty()
+    }
+
+    /// The hits, nearest first.
+    pub fn iter(&self) -> std::slice::Iter<'_, Hit> {
+        self.hits.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Hits {
+    type Item = &'a Hit;
+    type IntoIter = std::slice::Iter<'a, Hit>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for Hits {
+    type Item = Hit;
+    type IntoIter = std::vec::IntoIter<Hit>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.hits.into_iter()
+    }
+}
+
+impl std::ops::Index<usize> for Hits {
+    type Output = Hit;
+
+    fn index(&self, index: usize) -> &Hit {
+        &self.hits[index]
+    }
+}
+
+/// Which parts of rows to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// `None` for all columns.
+    columns: Option<Vec<String>>,
+    vectors: bool,
+}
+
+impl Fields {
+    /// All columns, no vectors.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Neither columns nor vectors: ids alone.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { columns: Some(Vec::new()), vectors: false }
+    }
+
+    /// These columns and no others.
+    #[must_use]
+    pub fn columns<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
+        Self { columns: Some(names.into_iter().map(Into::into).collect()), vectors: false }
+    }
+
+    /// Vectors as well.
+    #[must_use]
+    pub fn with_vectors(mut self) -> Self {
+        self.vectors = true;
+        self
+    }
+
+    pub(crate) fn column_names(&self) -> Option<&[String]> {
+        self.columns.as_deref()
+    }
+
+    pub(crate) fn wants_vectors(&self) -> bool {
+        self.vectors
+    }
+}
+
+/// Rows read back.
+#[derive(Clone, Debug)]
+pub struct Records {
+    /// Their ids.
+    pub ids: Vec<Id>,
+    /// Their vectors, row-major, as they are stored; `None` unless asked for.
+    pub vectors: Option<Vectors<'static>>,
+    /// Their columns.
+    pub attributes: RecordBatch,
+}
+
+impl Records {
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+/// A search about to run: made by [`Collection::search`] or [`Snapshot::search`].
+#[derive(Debug)]
+#[must_use = "a query does nothing until run"]
+pub struct Query<'a> {
+    snapshot: Result<Snapshot>,
+    vectors: Vectors<'a>,
+    request: Request,
+}
+
+/// Everything asked for beside the vectors.
+#[derive(Debug)]
+struct Request {
+    k: usize,
+    ef: Option<usize>,
+    exact: bool,
+    max_distance: f32,
+    select: Option<Vec<String>>,
+    with_vectors: bool,
+}
+
+impl<'a> Query<'a> {
+    pub(crate) fn new(snapshot: Result<Snapshot>, vectors: Vectors<'a>) -> Self {
+        let request = Request {
+            k: 10,
+            ef: None,
+            exact: false,
+            max_distance: f32::INFINITY,
+            select: None,
+            with_vectors: false,
+        };
+        Self { snapshot, vectors, request }
+    }
+
+    /// How many hits to return. Default 10; 0 gives none, more than there are rows gives all.
+    pub fn k(mut self, k: usize) -> Self {
+        self.request.k = k;
+        self
+    }
+
+    /// Candidates a graph search keeps: more of them mean better recall and a slower search.
+    /// Default [`Settings::ef_search`](crate::Settings::ef_search); raised to `k` where below.
+    pub fn ef(mut self, ef: usize) -> Self {
+        self.request.ef = Some(ef);
+        self
+    }
+
+    /// Compares with every row instead of walking graphs. Default false.
+    pub fn exact(mut self, exact: bool) -> Self {
+        self.request.exact = exact;
+        self
+    }
+
+    /// Returns only hits at most this far away.
+    pub fn max_distance(mut self, distance: f32) -> Self {
+        self.request.max_distance = distance;
+        self
+    }
+
+    /// Reads these columns of the hits as well.
+    pub fn select<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
+        self.request.select = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Reads the vectors of the hits as well.
+    pub fn with_vectors(mut self) -> Self {
+        self.request.with_vectors = true;
+        self
+    }
+
+    /// Runs the search for one query vector.
+    ///
+    /// # Errors
+    /// `DimensionMismatch` unless exactly one vector of the collection's dimension was given;
+    /// `InvalidVector` for NaN or infinity; `NotFound` for an unknown column; `Corrupt` when
+    /// bytes that the search touched are damaged; `Closed`, `Forked`.
+    pub fn run(self) -> Result<Hits> {
+        let Self { snapshot, vectors, request } = self;
+        let snapshot = snapshot?;
+        let space = snapshot.view.schema.space();
+        if vectors.len() != space.dimension {
+            return Err(Error::DimensionMismatch {
+                expected: space.dimension,
+                given: vectors.len(),
+                row: 0,
+            });
+        }
+        let queries = full::prepare_query(space, &vectors)?;
+        let wanted = request.wanted(&snapshot)?;
+        let Some(query) = queries.first() else { return Err(Error::invalid("no query vector")) };
+        request.answer(&snapshot, query, wanted.as_ref())
+    }
+
+    /// Runs the search for every query vector given, on all threads of the database.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); `DimensionMismatch` when the elements given are no whole number of
+    /// vectors.
+    pub fn run_batch(self) -> Result<Vec<Hits>> {
+        use rayon::prelude::*;
+        let Self { snapshot, vectors, request } = self;
+        let snapshot = snapshot?;
+        let queries = full::prepare_query(snapshot.view.schema.space(), &vectors)?;
+        let wanted = request.wanted(&snapshot)?;
+        let one = |query| request.answer(&snapshot, query, wanted.as_ref());
+        if queries.len() < 2 {
+            return queries.iter().map(one).collect();
+        }
+        snapshot.host.pool()?.install(|| queries.par_iter().map(one).collect())
+    }
+}
+
+impl Request {
+    fn wanted(&self, snapshot: &Snapshot) -> Result<Option<SchemaRef>> {
+        if self.max_distance.is_nan() {
+            return Err(Error::invalid("max_distance is NaN; give a number"));
+        }
+        self.select.as_deref().map(|names| snapshot.view.schema.select(Some(names))).transpose()
+    }
+
+    fn answer(
+        &self,
+        snapshot: &Snapshot,
+        query: &full::Query,
+        wanted: Option<&SchemaRef>,
+    ) -> Result<Hits> {
+        let params = SearchParams {
+            k: self.k,
+            ef: self.ef.unwrap_or(snapshot.host.settings.ef_search).max(1),
+            exact: self.exact,
+            max_distance: self.max_distance,
+        };
+        let mut stats = SearchStats::default();
+        let found = match self.k {
+            0 => Vec::new(),
+            _ => snapshot.view.search(snapshot.host.isa, query, &params, &mut stats)?,
+        };
+        let places: Vec<_> = found.iter().map(|found| found.place).collect();
+        let metric = snapshot.view.schema.metric();
+        let attributes =
+            wanted.map(|wanted| snapshot.view.attributes(&places, wanted)).transpose()?;
+        let vectors =
+            self.with_vectors.then(|| snapshot.view.vectors(&places)).transpose()?;
+        let hits = found
+            .into_iter()
+            .map(|found| Hit {
+                score: metric.score(found.distance),
+                id: found.id,
+                distance: found.distance,
+            })
+            .collect();
+        Ok(Hits { hits, attributes, vectors })
+    }
+}
+
+/// How to walk through a collection: made by [`Collection::scan`] or [`Snapshot::scan`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ScanOptions {
+    pub(crate) after: Option<Id>,
+    pub(crate) limit: usize,
+    pub(crate) batch_rows: usize,
+    pub(crate) fields: Fields,
+}
+
+impl Default for ScanOptions {
+    fn default() -> Self {
+        Self { after: None, limit: usize::MAX, batch_rows: 4_096, fields: Fields::all() }
+    }
+}
+
+impl ScanOptions {
+    /// Every row, all columns, no vectors, in batches of 4,096.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins behind this id: the last one of the page before.
+    pub fn after(mut self, id: impl Into<Id>) -> Self {
+        self.after = Some(id.into());
+        self
+    }
+
+    /// Ends after this many rows.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Rows per batch, 1 to 65,536.
+    pub fn batch_rows(mut self, rows: usize) -> Self {
+        self.batch_rows = rows.clamp(1, 65_536);
+        self
+    }
+
+    /// What to read of each row.
+    pub fn fields(mut self, fields: Fields) -> Self {
+        self.fields = fields;
+        self
+    }
+}
+
+impl Collection {
+    /// Begins a search for the rows nearest to `query` (one vector for [`Query::run`], any number
+    /// for [`Query::run_batch`]).
+    ///
+    /// ```
+    /// # fn main() -> nearfield::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("temporary directory");
+    /// # let db = nearfield::Database::open(dir.path().join("my.nf"))?;
+    /// let schema = nearfield::Schema::new(2, nearfield::Metric::L2);
+    /// let docs = db.collection("docs", schema)?;
+    /// docs.upsert(&[1, 2], &[0.0_f32, 0.0, 3.0, 4.0], ())?;
+    /// let hits = docs.search(&[0.0_f32, 1.0]).k(1).run()?;
+    /// assert_eq!((hits[0].id.clone(), hits[0].distance), (1.into(), 1.0));
+    /// # Ok(()) }
+    /// ```
+    pub fn search<'a>(&self, query: impl Into<Vectors<'a>>) -> Query<'a> {
+        Query::new(self.snapshot(), query.into())
+    }
+}

@@ -1,0 +1,371 @@
+//! Opening a collection: manifest → segments → log replay → sweep; and following a live writer.
+//!
+//! A writer replays every whole frame and syncs the old logs before it writes new ones, so that
+//! nothing it builds upon can vanish. A reader applies frames only up to the sequence number that
+//! the log itself says is on disk: it never shows a row that a power cut could take back.
+
+use std::collections::{HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::host::{Host, fresh_store_id};
+use super::manifest::{self, Loaded, Manifest, SegmentEntry};
+use super::op::Op;
+use super::options::Schema;
+use super::segment_files::{self, FileName};
+use super::snapshot::{PartView, View};
+use super::write::{self, Writer, Written};
+use super::{Core, OPEN, VerifyReport, tombstones};
+use crate::error::{Error, Result};
+use crate::segment::Segment;
+use crate::storage::disk::{DirEntry, Disk};
+use crate::storage::wal::{Frame, WalIdentity, WalReader};
+
+/// How often a reader starts over when the writer removes files under it.
+const ATTEMPTS: usize = 20;
+
+/// Writes the first manifest of a new collection into the empty directory `dir`.
+pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, schema: Schema) -> Result<()> {
+    let manifest = Manifest {
+        store: fresh_store_id(),
+        generation: 1,
+        required_features: Vec::new(),
+        schema,
+        seq: 0,
+        log_start: 1,
+        next_file: 1,
+        segments: Vec::new(),
+    };
+    manifest.commit(disk, dir)
+}
+
+/// A reader's place in the logs of one manifest.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    generation: u64,
+    logs: VecDeque<(PathBuf, WalReader)>,
+    /// Highest log number opened.
+    newest_log: u64,
+    /// Frames read but not known to be on disk.
+    waiting: VecDeque<(PathBuf, Frame)>,
+    durable: u64,
+}
+
+/// Opens the collection `name` of `host`.
+pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
+    let dir = host.path.join(name);
+    let mut attempt = 0;
+    let State { view, writer, follower, next_file } = loop {
+        match state(host, &dir, None) {
+            Err(error) if host.read_only && attempt < ATTEMPTS && vanished(&error) => attempt += 1,
+            other => break other?,
+        }
+    };
+    Ok(Core {
+        name: name.into(),
+        dir,
+        store: writer.manifest.store,
+        host: host.clone(),
+        slot: ArcSwap::from_pointee(view),
+        queue: Mutex::default(),
+        writer: Mutex::new(writer),
+        flushing: Mutex::default(),
+        compacting: Mutex::default(),
+        signals: super::threads::Signals::default(),
+        next_file: AtomicU64::new(next_file),
+        cancel: Arc::new(AtomicBool::new(false)),
+        follower: Mutex::new(Some(follower)),
+        state: AtomicU8::new(OPEN),
+    })
+}
+
+/// Whether a file was gone that a manifest names: the writer was faster.
+fn vanished(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
+fn list(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<DirEntry>> {
+    disk.list(dir).map_err(|error| Error::io("list", dir, error))
+}
+
+/// A collection as its files say.
+struct State {
+    view: View,
+    writer: Writer,
+    follower: Follower,
+    next_file: u64,
+}
+
+fn state(host: &Arc<Host>, dir: &Path, known: Option<&View>) -> Result<State> {
+    let entries = list(&host.disk, dir)?;
+    let loaded = manifest::load(&host.disk, dir, &entries)?;
+    let mut view = open_segments(host, dir, &loaded.manifest, known)?;
+    let mut follower = Follower::of(&loaded.manifest);
+    follower.open_logs(host, dir, loaded.manifest.store, &entries)?;
+    let logs = follower.logs.iter().map(|(path, _)| path.clone()).collect();
+    follower.read(&mut view, !host.read_only)?;
+    let (writer, next_file) = writer(host, dir, &loaded, &entries, logs, &view)?;
+    Ok(State { view, writer, follower, next_file })
+}
+
+fn open_segments(
+    host: &Arc<Host>,
+    dir: &Path,
+    manifest: &Manifest,
+    known: Option<&View>,
+) -> Result<View> {
+    let schema = Arc::new(manifest.schema.clone());
+    let mut segments = Vec::with_capacity(manifest.segments.len());
+    for entry in &manifest.segments {
+        let segment = open_segment(host, dir, manifest, entry, known)?;
+        let mut part = PartView::segment(segment, entry.meta());
+        part.dead = tombstones::read(&host.disk, dir, manifest.store, entry)?;
+        segments.push(Arc::new(part));
+    }
+    Ok(View { seq: manifest.seq, schema, segments, frozen: Vec::new(), active: Vec::new() })
+}
+
+/// Opens a segment, or takes it from the view that a reader has already.
+fn open_segment(
+    host: &Arc<Host>,
+    dir: &Path,
+    manifest: &Manifest,
+    entry: &SegmentEntry,
+    known: Option<&View>,
+) -> Result<Arc<Segment>> {
+    let meta = entry.meta();
+    let known = known.into_iter().flat_map(|view| &view.segments);
+    let same = known.filter_map(|part| part.as_segment()).find(|(_, known)| **known == meta);
+    if let Some((segment, _)) = same {
+        return Ok(segment.clone());
+    }
+    let Some(id_type) = manifest.schema.id_type() else {
+        let path = manifest::path(dir, manifest.generation);
+        return Err(Error::corrupt(&path, "manifest", "segments without a kind of id"));
+    };
+    let space = manifest.schema.space();
+    Segment::open(&host.disk, dir, manifest.store, &meta, space, id_type).map(Arc::new)
+}
+
+fn writer(
+    host: &Arc<Host>,
+    dir: &Path,
+    loaded: &Loaded,
+    entries: &[DirEntry],
+    logs: Vec<PathBuf>,
+    view: &View,
+) -> Result<(Writer, u64)> {
+    let manifest = loaded.manifest.clone();
+    let used = entries.iter().filter_map(|entry| Some(segment_files::parse(&entry.name)?.number()));
+    let next_file = used.max().map_or(1, |used| used + 1).max(manifest.next_file);
+    let log_bytes = entries
+        .iter()
+        .filter(|entry| logs.iter().any(|path| path.ends_with(&entry.name)))
+        .map(|entry| entry.len)
+        .sum();
+    if !host.read_only {
+        sweep(host, dir, loaded, entries);
+    }
+    let highest = entries.iter().filter_map(|entry| manifest::generation(&entry.name)).max();
+    let mut manifest = manifest;
+    // A damaged newest manifest keeps its name; the next one must sort after it.
+    manifest.generation = manifest.generation.max(highest.unwrap_or(0));
+    let writer = Writer {
+        durable: manifest.seq.min(view.seq),
+        manifest,
+        log: None,
+        unsynced_logs: logs,
+        log_bytes,
+        poison: None,
+        limbo: Vec::new(),
+        compacting: None,
+        written: Written::default(),
+    };
+    Ok((writer, next_file))
+}
+
+/// Removes files that neither the newest manifest nor the one before names.
+fn sweep(host: &Arc<Host>, dir: &Path, loaded: &Loaded, entries: &[DirEntry]) {
+    let kept: Vec<&Manifest> =
+        std::iter::once(&loaded.manifest).chain(loaded.previous.as_ref()).collect();
+    let generations: Vec<u64> = kept.iter().map(|manifest| manifest.generation).collect();
+    let oldest_log = kept.iter().map(|manifest| manifest.log_start).min().unwrap_or(0);
+    let mut named = HashSet::new();
+    for meta in kept.iter().flat_map(|manifest| &manifest.segments) {
+        named.insert(FileName::Segment(meta.id));
+        let attributes = meta.attributes.iter();
+        named.extend(attributes.map(|file| FileName::Attributes(meta.id, file.generation)));
+        let tombstones = meta.tombstones.iter();
+        named.extend(tombstones.map(|file| FileName::Tombstones(meta.id, file.generation)));
+    }
+    for entry in entries {
+        let orphan = match segment_files::parse(&entry.name) {
+            // A damaged newer manifest stays for whoever wants to look at it.
+            Some(FileName::Manifest(number)) => {
+                number < loaded.manifest.generation && !generations.contains(&number)
+            }
+            Some(FileName::Log(number)) => number < oldest_log,
+            Some(FileName::Temporary) => true,
+            Some(file) => !named.contains(&file),
+            None => false,
+        };
+        if orphan && host.disk.remove_file(&dir.join(&entry.name)).is_err() {
+            // It stays for the next opening.
+            continue;
+        }
+    }
+}
+
+impl Follower {
+    /// At the beginning of the logs of `manifest`.
+    fn of(manifest: &Manifest) -> Self {
+        Self {
+            generation: manifest.generation,
+            logs: VecDeque::new(),
+            newest_log: manifest.log_start.saturating_sub(1),
+            waiting: VecDeque::new(),
+            durable: manifest.seq,
+        }
+    }
+
+    /// Opens the logs that have appeared since the last call.
+    fn open_logs(
+        &mut self,
+        host: &Arc<Host>,
+        dir: &Path,
+        store: u128,
+        entries: &[DirEntry],
+    ) -> Result<()> {
+        let mut numbers: Vec<u64> = entries
+            .iter()
+            .filter_map(|entry| match segment_files::parse(&entry.name) {
+                Some(FileName::Log(number)) if number > self.newest_log => Some(number),
+                _ => None,
+            })
+            .collect();
+        numbers.sort_unstable();
+        for number in numbers {
+            let path = dir.join(segment_files::log_name(number));
+            let identity = WalIdentity { store, number };
+            let reader = WalReader::open(&host.disk, &path, identity)?;
+            self.logs.push_back((path, reader));
+            self.newest_log = number;
+        }
+        Ok(())
+    }
+
+    /// Applies what the logs hold: every whole frame with `all`, else only what is on disk.
+    /// Returns whether the view changed.
+    fn read(&mut self, view: &mut View, all: bool) -> Result<bool> {
+        let before = view.seq;
+        for index in 0..self.logs.len() {
+            // Frames that a later file numbers again were given up when that file was begun.
+            let end = match self.logs.get(index + 1) {
+                Some((_, next)) => next.first_seq().unwrap_or(u64::MAX),
+                None => u64::MAX,
+            };
+            let Some((path, reader)) = self.logs.get_mut(index) else { break };
+            while let Some(frame) = reader.next()? {
+                self.durable = self.durable.max(frame.durable);
+                if !frame.payload.is_empty() && frame.seq < end {
+                    self.waiting.push_back((path.clone(), frame));
+                }
+            }
+        }
+        while let Some((path, frame)) = self.waiting.front() {
+            if !all && frame.seq > self.durable {
+                break;
+            }
+            apply(view, path, frame)?;
+            self.waiting.pop_front();
+        }
+        Ok(view.seq != before)
+    }
+}
+
+fn apply(view: &mut View, path: &Path, frame: &Frame) -> Result<()> {
+    if frame.seq <= view.seq {
+        // Contained in the segments already.
+        return Ok(());
+    }
+    if frame.seq != view.seq + 1 {
+        return Err(Error::corrupt(
+            path,
+            "log",
+            format!("operation {} follows operation {}: a log file is missing", frame.seq, view.seq),
+        ));
+    }
+    let op = Op::decode(&frame.payload, view.schema.space())
+        .map_err(|reason| Error::corrupt(path, format!("log operation {}", frame.seq), reason))?;
+    write::replay(view, op)
+}
+
+/// Moves a reader to the newest durable state; returns whether anything changed.
+pub(crate) fn refresh(core: &Core) -> Result<bool> {
+    let mut guard = core.follower.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = core.slot.load_full();
+    for _ in 0..ATTEMPTS {
+        match advance(core, &mut guard, &before) {
+            Err(error) if vanished(&error) => {
+                *guard = None;
+            }
+            other => return other,
+        }
+    }
+    Err(Error::Closed(format!("collection {:?} (dropped or renamed by its writer)", core.name)))
+}
+
+fn advance(core: &Core, follower: &mut Option<Follower>, before: &Arc<View>) -> Result<bool> {
+    let host = &core.host;
+    let entries = list(&host.disk, &core.dir)?;
+    let newest = entries.iter().filter_map(|entry| manifest::generation(&entry.name)).max();
+    if let Some(follower) = follower
+        && newest == Some(follower.generation)
+    {
+        let mut view = View::clone(before);
+        follower.open_logs(host, &core.dir, core.store, &entries)?;
+        let changed = follower.read(&mut view, false)?;
+        if changed {
+            core.publish(view);
+        }
+        return Ok(changed);
+    }
+    let State { view, writer, follower: renewed, .. } = state(host, &core.dir, Some(before))?;
+    *follower = Some(renewed);
+    *core.writer() = writer;
+    if view.seq < before.seq {
+        // A damaged newest manifest was passed over: never move backwards.
+        return Ok(false);
+    }
+    let changed = view.seq > before.seq;
+    core.publish(view);
+    Ok(changed)
+}
+
+/// Reads the manifest and every log file again.
+pub(crate) fn verify_log(core: &Core, report: &mut VerifyReport) -> Result<()> {
+    // A writer holds still meanwhile, so that no frame is half written when it is read.
+    let writer = core.writer();
+    let entries = list(&core.host.disk, &core.dir)?;
+    let found = manifest::load(&core.host.disk, &core.dir, &entries).and_then(|loaded| {
+        report.problems.extend(loaded.warning);
+        report.files += 1;
+        let mut follower = Follower::of(&loaded.manifest);
+        follower.open_logs(&core.host, &core.dir, loaded.manifest.store, &entries)?;
+        for (_, reader) in &mut follower.logs {
+            report.files += 1;
+            while let Some(frame) = reader.next()? {
+                report.bytes += frame.payload.len() as u64;
+            }
+        }
+        Ok(())
+    });
+    drop(writer);
+    if let Err(error) = found {
+        report.problems.push(error.to_string());
+    }
+    Ok(())
+}

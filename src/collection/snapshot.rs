@@ -1,0 +1,255 @@
+//! A collection at one moment: segments, frozen memtables and the active memtable, each part with
+//! the rows that are dead in it and the attributes that were updated since it was written.
+//!
+//! A snapshot never changes. A writer makes the next one from it, sharing every part, and puts it
+//! into the collection's slot; whoever cloned the old one keeps reading it. Parts are ordered from
+//! old to new, so that the newest live row of an id is found last-first.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use super::options::Schema;
+use crate::codec::full;
+use crate::error::Result;
+use crate::filter::rowset::RowSet;
+use crate::kernel::Isa;
+use crate::index::topk::Candidate;
+use crate::segment::{Segment, columns};
+use crate::segment::layout::SegmentMeta;
+use crate::segment::memtable::Chunk;
+use crate::segment::part::Part;
+use crate::segment::patch::Patch;
+use crate::segment::search::{SearchOptions, SearchStats};
+use crate::types::{Id, IdRef, Ids, Row, Vectors};
+
+/// One part as a snapshot sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct PartView {
+    pub(crate) part: Part,
+    pub(crate) dead: RowSet,
+    pub(crate) patch: Patch,
+    /// The files of a segment; `None` for a chunk.
+    pub(crate) meta: Option<SegmentMeta>,
+}
+
+impl PartView {
+    pub(crate) fn chunk(chunk: Chunk) -> Self {
+        let part = Part::Chunk(Arc::new(chunk));
+        Self { part, dead: RowSet::default(), patch: Patch::default(), meta: None }
+    }
+
+    pub(crate) fn segment(segment: Arc<Segment>, meta: SegmentMeta) -> Self {
+        let part = Part::Segment(segment);
+        Self { part, dead: RowSet::default(), patch: Patch::default(), meta: Some(meta) }
+    }
+
+    /// Its segment, unless it is a chunk.
+    pub(crate) fn as_segment(&self) -> Option<(&Arc<Segment>, &SegmentMeta)> {
+        match (&self.part, &self.meta) {
+            (Part::Segment(segment), Some(meta)) => Some((segment, meta)),
+            _ => None,
+        }
+    }
+
+    /// Memory held by rows and updates, without mapped files.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.part.memory_bytes() + self.patch.memory_bytes()
+    }
+
+    /// Rows that are not dead.
+    pub(crate) fn live(&self) -> usize {
+        self.part.len() - self.dead.len()
+    }
+
+    /// The live row of `id`.
+    pub(crate) fn locate(&self, id: IdRef<'_>) -> Result<Option<Row>> {
+        Ok(self.part.lookup(id)?.filter(|row| !self.dead.contains(*row)))
+    }
+
+    /// Attributes of `rows` in that order, updates applied.
+    pub(crate) fn attributes(&self, rows: &[Row], wanted: &SchemaRef) -> Result<RecordBatch> {
+        let stored = self.part.attributes(rows, wanted)?;
+        self.patch.apply(rows, &stored, wanted)
+    }
+}
+
+/// A memtable on its way to a segment.
+#[derive(Clone, Debug)]
+pub(crate) struct Frozen {
+    /// Last operation it contains.
+    pub(crate) seq: u64,
+    /// First log file of the operations after it.
+    pub(crate) log_next: u64,
+    pub(crate) parts: Vec<Arc<PartView>>,
+}
+
+/// A row of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// Index of the part, in the order of [`View::parts`].
+    pub(crate) part: usize,
+    pub(crate) row: Row,
+}
+
+/// The state of a collection at one sequence number.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) seq: u64,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) segments: Vec<Arc<PartView>>,
+    pub(crate) frozen: Vec<Frozen>,
+    pub(crate) active: Vec<Arc<PartView>>,
+}
+
+/// What a search is asked for, beside the query.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SearchParams {
+    pub(crate) k: usize,
+    pub(crate) ef: usize,
+    pub(crate) exact: bool,
+    pub(crate) max_distance: f32,
+}
+
+/// A hit before its attributes are read.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) distance: f32,
+    pub(crate) id: Id,
+    pub(crate) place: Place,
+}
+
+impl View {
+    /// All parts, oldest first.
+    pub(crate) fn parts(&self) -> impl DoubleEndedIterator<Item = &Arc<PartView>> {
+        let frozen = self.frozen.iter().flat_map(|frozen| frozen.parts.iter());
+        self.segments.iter().chain(frozen).chain(self.active.iter())
+    }
+
+    /// How many parts there are.
+    pub(crate) fn part_count(&self) -> usize {
+        let frozen: usize = self.frozen.iter().map(|frozen| frozen.parts.len()).sum();
+        self.segments.len() + frozen + self.active.len()
+    }
+
+    /// The part at `index`, to be changed; shared parts are copied first (their rows are not).
+    pub(crate) fn part_mut(&mut self, index: usize) -> &mut PartView {
+        let frozen = self.frozen.iter_mut().flat_map(|frozen| frozen.parts.iter_mut());
+        let part = self.segments.iter_mut().chain(frozen).chain(self.active.iter_mut()).nth(index);
+        match part {
+            Some(part) => Arc::make_mut(part),
+            None => unreachable!("a place names a part of its own view"),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.parts().map(|part| part.live()).sum()
+    }
+
+    /// Where the live row of `id` is.
+    pub(crate) fn locate(&self, id: IdRef<'_>) -> Result<Option<Place>> {
+        let count = self.part_count();
+        for (back, part) in self.parts().rev().enumerate() {
+            if let Some(row) = part.locate(id)? {
+                return Ok(Some(Place { part: count - 1 - back, row }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the live rows of `ids` are, part by part rather than id by id, so that each part's
+    /// table stays in cache.
+    pub(crate) fn locate_all(&self, ids: &Ids<'_>) -> Result<Vec<Option<Place>>> {
+        let mut places = vec![None; ids.len()];
+        let mut missing: Vec<usize> = (0..ids.len()).collect();
+        let count = self.part_count();
+        for (back, part) in self.parts().rev().enumerate() {
+            if missing.is_empty() {
+                break;
+            }
+            let mut still = Vec::with_capacity(missing.len());
+            for index in missing {
+                match part.locate(ids.at(index))? {
+                    Some(row) => places[index] = Some(Place { part: count - 1 - back, row }),
+                    None => still.push(index),
+                }
+            }
+            missing = still;
+        }
+        Ok(places)
+    }
+
+    /// The `k` nearest live rows by (distance, id).
+    pub(crate) fn search(
+        &self,
+        isa: Isa,
+        query: &full::Query,
+        params: &SearchParams,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Found>> {
+        let parts: Vec<&Arc<PartView>> = self.parts().collect();
+        let mut order: Vec<usize> = (0..parts.len()).collect();
+        order.sort_by_key(|index| std::cmp::Reverse(parts[*index].part.len()));
+        let mut found: Vec<(f32, Place)> = Vec::new();
+        let mut bound = params.max_distance;
+        for index in order {
+            let part = parts[index];
+            if part.live() == 0 {
+                continue;
+            }
+            let options = SearchOptions {
+                k: params.k,
+                ef: params.ef,
+                exact: params.exact,
+                max_distance: bound,
+                isa,
+            };
+            let candidates = part.part.search(query, &options, &part.dead, stats)?;
+            found.extend(candidates.into_iter().map(|Candidate { distance, row }| {
+                (distance, Place { part: index, row })
+            }));
+            found.sort_by(|a, b| a.0.total_cmp(&b.0));
+            if let Some((worst, _)) = params.k.checked_sub(1).and_then(|last| found.get(last)) {
+                bound = bound.min(*worst);
+                let keep = found.partition_point(|(distance, _)| *distance <= bound);
+                found.truncate(keep);
+            }
+        }
+        let mut hits = Vec::with_capacity(found.len());
+        for (distance, place) in found {
+            let id = parts[place.part].part.id(place.row)?;
+            hits.push(Found { distance, id, place });
+        }
+        hits.sort_by(|a, b| a.distance.total_cmp(&b.distance).then_with(|| a.id.cmp(&b.id)));
+        hits.truncate(params.k);
+        Ok(hits)
+    }
+
+    /// Attributes of rows anywhere in the view, in the order of `places`.
+    pub(crate) fn attributes(&self, places: &[Place], wanted: &SchemaRef) -> Result<RecordBatch> {
+        let parts: Vec<&Arc<PartView>> = self.parts().collect();
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.sort_by_key(|index| places[*index].part);
+        let mut batches = Vec::new();
+        let mut picks = vec![(0, 0); places.len()];
+        for run in order.chunk_by(|a, b| places[*a].part == places[*b].part) {
+            let rows: Vec<Row> = run.iter().map(|index| places[*index].row).collect();
+            for (row, index) in (0..).zip(run) {
+                picks[*index] = (batches.len(), row);
+            }
+            batches.push(parts[places[run[0]].part].attributes(&rows, wanted)?);
+        }
+        columns::gather(wanted, &batches.iter().collect::<Vec<_>>(), &picks)
+    }
+
+    /// Vectors of rows anywhere in the view, row-major, as they are stored.
+    pub(crate) fn vectors(&self, places: &[Place]) -> Result<Vectors<'static>> {
+        let parts: Vec<&Arc<PartView>> = self.parts().collect();
+        let mut rows = Vec::with_capacity(places.len());
+        for place in places {
+            rows.push(parts[place.part].part.vector_bytes(place.row, 1)?);
+        }
+        Ok(full::unpack_rows(self.schema.space(), &rows))
+    }
+}

@@ -1,0 +1,167 @@
+//! Numbers about a collection, and the reading of everything to see whether it is whole.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::snapshot::PartView;
+use super::{Collection, Core};
+use crate::error::{Error, Result};
+
+/// What a collection is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Live rows.
+    pub rows: u64,
+    /// Rows deleted or replaced whose space is not back yet.
+    pub dead_rows: u64,
+    /// Rows not in a segment yet.
+    pub memtable_rows: u64,
+    /// Bytes of those rows in memory.
+    pub memtable_bytes: u64,
+    /// Number of the last operation.
+    pub seq: u64,
+    /// Number of the manifest on disk.
+    pub generation: u64,
+    /// Bytes of all files of the collection.
+    pub disk_bytes: u64,
+    /// Bytes in logs that the next flush of the memtable makes unnecessary.
+    pub log_bytes: u64,
+    /// Bytes written to logs since opening.
+    pub written_log_bytes: u64,
+    /// Bytes written by flushes since opening.
+    pub written_flush_bytes: u64,
+    /// Bytes written by merges since opening.
+    pub written_compaction_bytes: u64,
+    /// Bytes written by imports since opening.
+    pub written_import_bytes: u64,
+    /// Name of the CPU tier in use.
+    pub cpu_tier: &'static str,
+    /// The segments, oldest first.
+    pub segments: Vec<SegmentStats>,
+}
+
+/// One segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SegmentStats {
+    /// Its number.
+    pub id: u64,
+    /// Rows in the file.
+    pub rows: u64,
+    /// Rows of it that are dead.
+    pub dead_rows: u64,
+    /// Whether it has a graph; one without is scanned.
+    pub graph: bool,
+    /// Bytes of its files.
+    pub bytes: u64,
+}
+
+/// What [`Collection::verify`] read and found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Files read whole.
+    pub files: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Live rows.
+    pub rows: u64,
+    /// What is wrong, naming file and section; empty when everything is whole.
+    pub problems: Vec<String>,
+}
+
+impl Collection {
+    /// Numbers about the collection.
+    ///
+    /// # Errors
+    /// `Io`, `Closed`, `Forked`.
+    pub fn stats(&self) -> Result<Stats> {
+        let core = self.core();
+        core.check()?;
+        let view = core.slot.load_full();
+        let writer = core.writer();
+        let fresh = || view.frozen.iter().flat_map(|frozen| &frozen.parts).chain(&view.active);
+        let size = |part: &Arc<PartView>| part.memory_bytes();
+        Ok(Stats {
+            rows: view.len() as u64,
+            dead_rows: view.parts().map(|part| part.dead.len() as u64).sum(),
+            memtable_rows: fresh().map(|part| part.live() as u64).sum(),
+            memtable_bytes: fresh().map(|part| size(part) as u64).sum(),
+            seq: view.seq,
+            generation: writer.manifest.generation,
+            disk_bytes: directory_bytes(core)?,
+            log_bytes: writer.log_bytes,
+            written_log_bytes: writer.written.log,
+            written_flush_bytes: writer.written.flush,
+            written_compaction_bytes: writer.written.compaction,
+            written_import_bytes: writer.written.import,
+            cpu_tier: core.host.isa.name(),
+            segments: view.segments.iter().filter_map(segment_stats).collect(),
+        })
+    }
+
+    /// Reads every byte of every file and checks checksums, ids, graphs, norms and columns, and
+    /// that no id is live twice. Damage is reported, not repaired.
+    ///
+    /// # Errors
+    /// `Closed`, `Forked`, `Io` when the directory does not list.
+    pub fn verify(&self) -> Result<VerifyReport> {
+        let core = self.core();
+        core.check()?;
+        let view = core.slot.load_full();
+        let mut report =
+            VerifyReport { files: 0, bytes: 0, rows: view.len() as u64, problems: Vec::new() };
+        for part in &view.segments {
+            let Some((segment, meta)) = part.as_segment() else { continue };
+            report.files += 1 + u64::from(meta.attributes.is_some());
+            report.bytes += segment.file_bytes();
+            if let Err(error) = segment.verify(&part.dead) {
+                report.problems.push(error.to_string());
+            }
+        }
+        if report.problems.is_empty()
+            && let Err(error) = check_ids(&view)
+        {
+            report.problems.push(error.to_string());
+        }
+        super::recover::verify_log(core, &mut report)?;
+        Ok(report)
+    }
+}
+
+/// Every live row is the one that its id leads to.
+fn check_ids(view: &super::snapshot::View) -> Result<()> {
+    for (index, part) in view.parts().enumerate() {
+        for row in 0..u32::try_from(part.part.len()).unwrap_or(u32::MAX) {
+            if part.dead.contains(row) {
+                continue;
+            }
+            let id = part.part.id_ref(row)?;
+            let place = view.locate(id)?;
+            if place.is_none_or(|place| place.part != index || place.row != row) {
+                return Err(Error::invalid(format!("id {id} is live twice or cannot be found")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn segment_stats(part: &Arc<PartView>) -> Option<SegmentStats> {
+    let (segment, meta) = part.as_segment()?;
+    Some(SegmentStats {
+        id: meta.segment,
+        rows: u64::from(meta.rows),
+        dead_rows: part.dead.len() as u64,
+        graph: segment.has_graph(),
+        bytes: segment.file_bytes(),
+    })
+}
+
+/// Bytes of all files in the collection's directory.
+pub(crate) fn directory_bytes(core: &Core) -> Result<u64> {
+    let entries =
+        core.host.disk.list(&core.dir).map_err(|error| Error::io("list", &core.dir, error))?;
+    Ok(entries.iter().map(|entry| entry.len).sum())
+}

@@ -1,0 +1,181 @@
+//! Background work: one thread that turns full memtables into segments, one that merges segments,
+//! and how writers wait for them.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::{Core, compact, flush};
+use crate::error::{Error, Result};
+
+/// Full memtables waiting for the disk before writers wait too.
+const MAX_FROZEN: usize = 2;
+/// Segments without a graph before writers wait for compaction.
+const MAX_FLAT_SEGMENTS: usize = 64;
+/// How long after the last write segments may be merged that are not yet due.
+const IDLE: Duration = Duration::from_secs(2);
+/// Pause after a failure of background work, and how often a waiting thread looks up.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Wakes background threads and writers waiting for them.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stop: bool,
+    /// Why the last background flush failed, until one succeeds.
+    flush_failure: Option<String>,
+    last_write: Option<Instant>,
+}
+
+impl Signals {
+    /// A writer or a background thread changed something.
+    pub(crate) fn notify(&self) {
+        self.lock().last_write = Some(Instant::now());
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until notified, stopped or `limit` has passed; false when stopped.
+    fn wait(&self, limit: Duration) -> bool {
+        let state = self.lock();
+        if state.stop {
+            return false;
+        }
+        let (state, _) =
+            self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
+        !state.stop
+    }
+
+    fn idle(&self) -> bool {
+        self.lock().last_write.is_none_or(|last| last.elapsed() >= IDLE)
+    }
+}
+
+impl Core {
+    /// Waits while the memtables or segments that background work has yet to deal with are too
+    /// many.
+    pub(crate) fn wait_for_room(&self) -> Result<()> {
+        loop {
+            let view = self.slot.load();
+            let flat = view.segments.iter().filter(|part| !part.part.has_graph()).count();
+            let settings = &self.host.settings;
+            let merging = settings.compaction && settings.background && flat > MAX_FLAT_SEGMENTS;
+            if view.frozen.len() <= MAX_FROZEN && !merging {
+                return Ok(());
+            }
+            drop(view);
+            self.check()?;
+            let stuck = self.signals.lock().flush_failure.is_some();
+            if stuck || !settings.background {
+                // The caller gets the reason itself, and a disk with space again heals here.
+                flush::flush_frozen(self)?;
+                self.signals.lock().flush_failure = None;
+            } else {
+                self.signals.wait(PAUSE);
+            }
+        }
+    }
+}
+
+/// Owns the threads of an open collection; the last handle to go stops them.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    core: Arc<Core>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Keeper {
+    pub(crate) fn start(core: Arc<Core>) -> Result<Self> {
+        let mut threads = Vec::new();
+        let settings = &core.host.settings;
+        if !core.host.read_only && settings.background {
+            threads.push(spawn("nearfield-flush", core.clone(), flush_loop)?);
+            if settings.compaction {
+                threads.push(spawn("nearfield-compact", core.clone(), compact_loop)?);
+            }
+        }
+        Ok(Self { core, threads: Mutex::new(threads) })
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Stops background work; with `keep`, what is in memory is made durable first.
+    pub(crate) fn stop(&self, keep: bool) -> Result<()> {
+        if !self.core.host.is_own_process() {
+            // The threads and locks belong to the parent of this fork.
+            return Ok(());
+        }
+        self.core.cancel.store(true, Ordering::Release);
+        self.core.signals.lock().stop = true;
+        self.core.signals.changed.notify_all();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                // It has said so on its way; nothing of it is half done.
+            }
+        }
+        if keep && !self.core.host.read_only { flush::on_close(&self.core) } else { Ok(()) }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if !self.core.is_shut() && self.stop(true).is_err() {
+            // Nobody is left to tell; the log holds what was acknowledged.
+        }
+    }
+}
+
+fn spawn(name: &str, core: Arc<Core>, run: fn(&Core)) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(move || run(&core))
+        .map_err(|error| Error::invalid(format!("a thread cannot be started: {error}")))
+}
+
+fn flush_loop(core: &Core) {
+    loop {
+        if core.slot.load().frozen.is_empty() {
+            if !core.signals.wait(Duration::from_secs(3_600)) {
+                return;
+            }
+            continue;
+        }
+        let failure = flush::flush_frozen(core).err().map(|error| error.to_string());
+        let failed = failure.is_some();
+        core.signals.lock().flush_failure = failure;
+        core.signals.changed.notify_all();
+        if failed && !core.signals.wait(PAUSE) {
+            return;
+        }
+    }
+}
+
+fn compact_loop(core: &Core) {
+    loop {
+        let idle = core.signals.idle();
+        let limit = match compact::step(core, idle) {
+            Ok(true) => {
+                core.signals.changed.notify_all();
+                continue;
+            }
+            Ok(false) if idle => Duration::from_secs(3_600),
+            Ok(false) | Err(_) => IDLE,
+        };
+        if !core.signals.wait(limit) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! A database: a directory of named collections, opened by one writer process and any number of
+//! readers.
+//!
+//! ```text
+//! my.nf/
+//! ├─ LOCK            held by the writer; names it for whoever comes second
+//! ├─ docs/           a collection
+//! ├─ .new-…          a collection being created, .trash-… one being dropped; swept on opening
+//! ```
+//!
+//! A collection appears, disappears and changes its name by one atomic rename of its directory.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::collection::host::{Host, fresh_store_id};
+use crate::collection::options::{Durability, Schema, Settings, nearest};
+use crate::collection::{Collection, backup, recover};
+use crate::error::{Error, Result};
+use crate::storage::disk::{Disk, OsDisk};
+
+const LOCK: &str = "LOCK";
+const NEW_PREFIX: &str = ".new-";
+const TRASH_PREFIX: &str = ".trash-";
+
+/// Longest collection name.
+pub const MAX_NAME_BYTES: usize = 128;
+
+/// How to open a database.
+///
+/// ```no_run
+/// # fn main() -> nearfield::Result<()> {
+/// let reader = nearfield::OpenOptions::new().read_only(true).open("my.nf")?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    read_only: bool,
+    create: bool,
+    settings: Settings,
+    disk: Arc<dyn Disk>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl OpenOptions {
+    /// A writer that creates the directory if it is absent, with default [`Settings`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            read_only: false,
+            create: true,
+            settings: Settings::default(),
+            disk: Arc::new(OsDisk),
+        }
+    }
+
+    /// Opens for reading only: takes no lock, writes nothing, works beside a writer in another
+    /// process and follows it on [`Collection::refresh`].
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Whether a writer may create the directory. Default true.
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Replaces all settings.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// When writes are on disk. Default [`Durability::Sync`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.settings.durability = durability;
+        self
+    }
+
+    /// Threads for builds and batch searches; 0 means one a core.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.settings.threads = threads;
+        self
+    }
+
+    /// Uses another file system than the operating system's.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// Opens the database at `path`.
+    ///
+    /// # Errors
+    /// `Locked` at once when another process writes to it; `NotFound` when it does not exist and
+    /// may not be created; `InvalidArgument` when the directory holds something else.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
+        self.settings.validate()?;
+        let path = path.as_ref();
+        let entries = match self.disk.list(path) {
+            Ok(entries) => Some(entries),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::io("list", path, error)),
+        };
+        let known = entries.iter().flatten().any(|entry| entry.name == LOCK);
+        match &entries {
+            None if self.read_only || !self.create => {
+                return Err(Error::not_found(format!("database {}", path.display()), ""));
+            }
+            None => create_root(&self.disk, path)?,
+            Some(entries) if !known && (self.read_only || !entries.is_empty()) => {
+                return Err(Error::invalid(format!(
+                    "{} is not a nearfield database: it has no file LOCK; \
+                     give a new name or an empty directory",
+                    path.display()
+                )));
+            }
+            Some(_) => {}
+        }
+        let lock = if self.read_only { None } else { Some(take_lock(&self.disk, path)?) };
+        let host = Arc::new(Host::new(path.into(), self.disk, self.settings, lock));
+        if !host.read_only {
+            sweep(&host.disk, path);
+        }
+        let open = Arc::new(Mutex::new(HashMap::new()));
+        Ok(Database { host, open })
+    }
+}
+
+/// A directory of named collections. Cheap to clone; all clones are one database.
+#[derive(Clone, Debug)]
+pub struct Database {
+    host: Arc<Host>,
+    open: Arc<Mutex<HashMap<String, Collection>>>,
+}
+
+impl Database {
+    /// Opens the database at `path` for writing, creating the directory if it is absent.
+    ///
+    /// # Errors
+    /// As [`OpenOptions::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        OpenOptions::new().open(path)
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.host.path
+    }
+
+    /// Whether the database was opened with [`OpenOptions::read_only`].
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.host.read_only
+    }
+
+    /// Names of all collections, ascending.
+    ///
+    /// # Errors
+    /// `Closed`, `Forked`, or `Io`.
+    pub fn collections(&self) -> Result<Vec<String>> {
+        self.host.check()?;
+        let path = self.path();
+        let entries = self.host.disk.list(path).map_err(|error| Error::io("list", path, error))?;
+        Ok(entries
+            .into_iter()
+            .filter(|entry| entry.is_dir && check_name(&entry.name).is_ok())
+            .map(|entry| entry.name)
+            .collect())
+    }
+
+    /// Opens the collection `name`, or creates it with `schema`.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` when it exists with another dimension, vector type, metric, id type or
+    /// column type; `InvalidArgument` for a bad name or schema; `Corrupt` when it does not read.
+    pub fn collection(&self, name: &str, schema: Schema) -> Result<Collection> {
+        schema.validate()?;
+        let mut open = self.lock()?;
+        match self.open_locked(&mut open, name) {
+            Ok(collection) => {
+                collection.schema()?.accepts(name, &schema)?;
+                Ok(collection)
+            }
+            Err(Error::NotFound { .. }) if !self.host.read_only => {
+                self.create_locked(&mut open, name, schema)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates the collection `name`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when the name is taken or bad, or the schema impossible.
+    pub fn create_collection(&self, name: &str, schema: Schema) -> Result<Collection> {
+        let mut open = self.lock()?;
+        check_name(name)?;
+        if self.exists(name)? {
+            return Err(Error::invalid(format!(
+                "collection {name:?} exists already; open_collection opens it, \
+                 collection gets or creates"
+            )));
+        }
+        self.create_locked(&mut open, name, schema)
+    }
+
+    /// Opens the collection `name`.
+    ///
+    /// # Errors
+    /// `NotFound`, naming the nearest; `Corrupt` when it does not read.
+    pub fn open_collection(&self, name: &str) -> Result<Collection> {
+        let mut open = self.lock()?;
+        self.open_locked(&mut open, name)
+    }
+
+    /// Drops a collection with all its files. Handles to it answer `Closed` from then on.
+    ///
+    /// # Errors
+    /// `NotFound`, `ReadOnly`, or `Io`.
+    pub fn drop_collection(&self, name: &str) -> Result<()> {
+        self.host.check_writable()?;
+        let mut open = self.lock()?;
+        self.require(name)?;
+        if let Some(collection) = open.remove(name) {
+            collection.shut(false)?;
+        }
+        let from = self.path().join(name);
+        let to = self.path().join(format!("{TRASH_PREFIX}{:032x}", fresh_store_id()));
+        self.rename_durably(&from, &to)?;
+        remove_tree(&self.host.disk, &to);
+        Ok(())
+    }
+
+    /// Renames a collection. Handles opened under the old name answer `Closed` from then on.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidArgument` when the new name is taken or bad, `ReadOnly`, or `Io`.
+    pub fn rename_collection(&self, from: &str, to: &str) -> Result<()> {
+        self.host.check_writable()?;
+        let mut open = self.lock()?;
+        self.require(from)?;
+        check_name(to)?;
+        if self.exists(to)? {
+            return Err(Error::invalid(format!("collection {to:?} exists already")));
+        }
+        if let Some(collection) = open.remove(from) {
+            collection.shut(true)?;
+        }
+        self.rename_durably(&self.path().join(from), &self.path().join(to))
+    }
+
+    /// Copies the whole database to `to`, which must not exist, while it stays open. The copy
+    /// holds every write that returned before the call.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when `to` exists; `Full` or `Io`, and then nothing is left there.
+    pub fn backup(&self, to: impl AsRef<Path>) -> Result<()> {
+        let to = to.as_ref();
+        let disk = &self.host.disk;
+        let staging = new_sibling(disk, to)?;
+        create_root(disk, &staging)?;
+        let result = (|| {
+            for name in self.collections()? {
+                let collection = self.open_collection(&name)?;
+                backup::copy_collection(&collection, &staging.join(&name))?;
+            }
+            write_marker(disk, &staging)?;
+            publish(disk, &staging, to)
+        })();
+        if result.is_err() {
+            remove_tree(disk, &staging);
+        }
+        result
+    }
+
+    /// Verifies the backup at `from` and copies it to `to`, which must not exist.
+    ///
+    /// # Errors
+    /// `Corrupt` when the backup does not verify; as [`backup`](Self::backup) otherwise.
+    pub fn restore(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+        let source = OpenOptions::new().read_only(true).open(from)?;
+        for name in source.collections()? {
+            let report = source.open_collection(&name)?.verify()?;
+            if let Some(problem) = report.problems.into_iter().next() {
+                let path = source.path().join(&name);
+                return Err(Error::corrupt(&path, "backup", problem));
+            }
+        }
+        source.backup(to)
+    }
+
+    /// Closes the database and every collection opened through it: what is in memory is made
+    /// durable, background work ends, the lock is released once the last handle is dropped.
+    /// Closing twice is allowed.
+    ///
+    /// # Errors
+    /// The first failure of writing what was in memory; it is safe in the log all the same under
+    /// [`Durability::Sync`].
+    pub fn close(&self) -> Result<()> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut result = Ok(());
+        for (_, collection) in open.drain() {
+            let closed = collection.shut(true);
+            result = result.and(closed);
+        }
+        self.host.mark_closed();
+        self.host.release_lock();
+        result
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, HashMap<String, Collection>>> {
+        self.host.check()?;
+        Ok(self.open.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn open_locked(
+        &self,
+        open: &mut HashMap<String, Collection>,
+        name: &str,
+    ) -> Result<Collection> {
+        check_name(name)?;
+        if let Some(collection) = open.get(name).filter(|collection| !collection.is_shut()) {
+            return Ok(collection.clone());
+        }
+        self.require(name)?;
+        let collection = Collection::open(name, &self.host)?;
+        open.insert(name.into(), collection.clone());
+        Ok(collection)
+    }
+
+    fn create_locked(
+        &self,
+        open: &mut HashMap<String, Collection>,
+        name: &str,
+        schema: Schema,
+    ) -> Result<Collection> {
+        self.host.check_writable()?;
+        check_name(name)?;
+        schema.validate()?;
+        let staging = self.path().join(format!("{NEW_PREFIX}{:032x}", fresh_store_id()));
+        let disk = &self.host.disk;
+        let created = disk
+            .create_dir(&staging)
+            .map_err(|error| Error::io("create", &staging, error))
+            .and_then(|()| recover::create(disk, &staging, schema))
+            .and_then(|()| self.rename_durably(&staging, &self.path().join(name)));
+        if let Err(error) = created {
+            remove_tree(disk, &staging);
+            return Err(error);
+        }
+        self.open_locked(open, name)
+    }
+
+    fn exists(&self, name: &str) -> Result<bool> {
+        Ok(self.collections()?.iter().any(|known| known == name))
+    }
+
+    fn require(&self, name: &str) -> Result<()> {
+        check_name(name)?;
+        let names = self.collections()?;
+        if names.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        let hint = nearest(name, names.iter().map(String::as_str));
+        Err(Error::not_found(format!("collection {name:?}"), hint))
+    }
+
+    fn rename_durably(&self, from: &Path, to: &Path) -> Result<()> {
+        let disk = &self.host.disk;
+        disk.rename(from, to).map_err(|error| Error::io("rename", from, error))?;
+        disk.sync_dir(self.path()).map_err(|error| Error::io("sync", self.path(), error))
+    }
+}
+
+/// Accepts `[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}`: such a name can leave no directory and hide in
+/// none.
+fn check_name(name: &str) -> Result<()> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.is_empty()
+        || name.len() > MAX_NAME_BYTES
+        || name.starts_with('.')
+        || !name.bytes().all(allowed)
+    {
+        let shown: String = name.chars().take(40).collect();
+        return Err(Error::invalid(format!(
+            "collection name {shown:?} of {} bytes; expected 1 to {MAX_NAME_BYTES} ASCII letters, \
+             digits, '.', '_' or '-', not starting with '.'",
+            name.len()
+        )));
+    }
+    Ok(())
+}
+
+fn create_root(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
+    disk.create_dir(path).map_err(|error| Error::io("create", path, error))?;
+    let parent = parent(path);
+    disk.sync_dir(&parent).map_err(|error| Error::io("sync", &parent, error))
+}
+
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.into(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn take_lock(disk: &Arc<dyn Disk>, path: &Path) -> Result<crate::storage::disk::DiskLock> {
+    let file = path.join(LOCK);
+    let program = std::env::args_os()
+        .next()
+        .map_or_else(|| "unknown".into(), |arg| arg.to_string_lossy().into_owned());
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let note = format!("pid {}, command {program}, since unix time {since}", std::process::id());
+    match disk.lock(&file, &note).map_err(|error| Error::io("lock", &file, error))? {
+        Some(lock) => Ok(lock),
+        None => {
+            let note = disk.read(&file, 0).unwrap_or_default();
+            let holder = String::from_utf8_lossy(&note[..note.len().min(512)]).into_owned();
+            Err(Error::Locked { path: path.into(), holder })
+        }
+    }
+}
+
+/// The file that makes a directory a database, for a copy that nobody has opened yet.
+fn write_marker(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
+    let file = path.join(LOCK);
+    disk.create(&file).map_err(|error| Error::io("create", &file, error))?;
+    disk.sync_dir(path).map_err(|error| Error::io("sync", path, error))
+}
+
+/// A name beside `to` under which a copy grows until it is whole.
+fn new_sibling(disk: &Arc<dyn Disk>, to: &Path) -> Result<PathBuf> {
+    if disk.list(to).is_ok() || disk.read(to, u64::MAX).is_ok() {
+        return Err(Error::invalid(format!("{} exists already; give a new name", to.display())));
+    }
+    Ok(parent(to).join(format!("{NEW_PREFIX}{:032x}", fresh_store_id())))
+}
+
+fn publish(disk: &Arc<dyn Disk>, staging: &Path, to: &Path) -> Result<()> {
+    disk.rename(staging, to).map_err(|error| Error::io("rename", staging, error))?;
+    let parent = parent(to);
+    disk.sync_dir(&parent).map_err(|error| Error::io("sync", &parent, error))
+}
+
+/// Removes what an interrupted create or drop left behind.
+fn sweep(disk: &Arc<dyn Disk>, path: &Path) {
+    for entry in disk.list(path).unwrap_or_default() {
+        if entry.name.starts_with(NEW_PREFIX) || entry.name.starts_with(TRASH_PREFIX) {
+            remove_tree(disk, &path.join(entry.name));
+        }
+    }
+}
+
+/// Removes a collection's directory as far as it can: what stays is swept at the next opening.
+fn remove_tree(disk: &Arc<dyn Disk>, path: &Path) {
+    for entry in disk.list(path).unwrap_or_default() {
+        let child = path.join(&entry.name);
+        if entry.is_dir {
+            remove_tree(disk, &child);
+        } else if disk.remove_file(&child).is_err() {
+            return;
+        }
+    }
+    if disk.remove_dir(path).is_err() {
+        // Swept at the next opening.
+    }
+}

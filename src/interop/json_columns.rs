@@ -1,0 +1,140 @@
+//! JSON values into the attribute arrays of a batch.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    BooleanBuilder, Float64Builder, Int64Builder, LargeListBuilder, LargeStringBuilder,
+    TimestampMicrosecondBuilder,
+};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{Field, Schema};
+use serde_json::Value;
+
+use crate::types::DataType;
+
+use super::time;
+
+/// Attribute columns that grow row by row.
+#[derive(Debug)]
+pub(super) struct Columns {
+    names: Vec<(String, DataType)>,
+    builders: Vec<Builder>,
+}
+
+#[derive(Debug)]
+enum Builder {
+    Bool(BooleanBuilder),
+    Int64(Int64Builder),
+    Float64(Float64Builder),
+    Utf8(LargeStringBuilder),
+    Timestamp(TimestampMicrosecondBuilder),
+    ListUtf8(LargeListBuilder<LargeStringBuilder>),
+}
+
+impl Columns {
+    pub(super) fn new(columns: &[(String, DataType)]) -> Self {
+        let builders = columns.iter().map(|(_, data_type)| Builder::new(*data_type)).collect();
+        Self { names: columns.to_vec(), builders }
+    }
+
+    /// Adds a row, or says which value does not fit and adds nothing.
+    pub(super) fn push(&mut self, cells: Vec<Value>) -> Result<(), String> {
+        for ((name, data_type), cell) in self.names.iter().zip(&cells) {
+            if !fits(cell, *data_type) {
+                return Err(format!(
+                    "field {name:?} is {}, a {data_type} is expected",
+                    brief(cell)
+                ));
+            }
+        }
+        for (builder, cell) in self.builders.iter_mut().zip(cells) {
+            builder.push(cell);
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Option<RecordBatch> {
+        if self.names.is_empty() {
+            return None;
+        }
+        let fields: Vec<Field> = self
+            .names
+            .iter()
+            .map(|(name, data_type)| Field::new(name, data_type.to_arrow(), true))
+            .collect();
+        let arrays = self.builders.into_iter().map(Builder::finish).collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).ok()
+    }
+}
+
+fn fits(cell: &Value, data_type: DataType) -> bool {
+    match (cell, data_type) {
+        (Value::Null, _)
+        | (Value::Bool(_), DataType::Bool)
+        | (Value::String(_), DataType::Utf8)
+        | (Value::Number(_), DataType::Float64) => true,
+        (Value::Number(number), DataType::Int64 | DataType::Timestamp) => number.is_i64(),
+        (Value::String(text), DataType::Timestamp) => time::parse(text).is_some(),
+        (Value::Array(list), DataType::ListUtf8) => {
+            list.iter().all(|item| item.is_string() || item.is_null())
+        }
+        _ => false,
+    }
+}
+
+/// A value for a message, cut short.
+fn brief(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+impl Builder {
+    fn new(data_type: DataType) -> Self {
+        match data_type {
+            DataType::Bool => Self::Bool(BooleanBuilder::new()),
+            DataType::Int64 => Self::Int64(Int64Builder::new()),
+            DataType::Float64 => Self::Float64(Float64Builder::new()),
+            DataType::Utf8 => Self::Utf8(LargeStringBuilder::new()),
+            DataType::Timestamp => Self::Timestamp(
+                TimestampMicrosecondBuilder::new().with_data_type(data_type.to_arrow()),
+            ),
+            DataType::ListUtf8 => Self::ListUtf8(LargeListBuilder::new(LargeStringBuilder::new())),
+        }
+    }
+
+    /// Adds a value that fits.
+    fn push(&mut self, cell: Value) {
+        match self {
+            Self::Bool(column) => column.append_option(cell.as_bool()),
+            Self::Int64(column) => column.append_option(cell.as_i64()),
+            Self::Float64(column) => column.append_option(cell.as_f64()),
+            Self::Utf8(column) => column.append_option(cell.as_str()),
+            Self::Timestamp(column) => {
+                column.append_option(cell.as_str().map_or_else(|| cell.as_i64(), time::parse));
+            }
+            Self::ListUtf8(column) => match cell {
+                Value::Array(list) => {
+                    for item in &list {
+                        column.values().append_option(item.as_str());
+                    }
+                    column.append(true);
+                }
+                _ => column.append(false),
+            },
+        }
+    }
+
+    fn finish(self) -> ArrayRef {
+        match self {
+            Self::Bool(mut column) => Arc::new(column.finish()),
+            Self::Int64(mut column) => Arc::new(column.finish()),
+            Self::Float64(mut column) => Arc::new(column.finish()),
+            Self::Utf8(mut column) => Arc::new(column.finish()),
+            Self::Timestamp(mut column) => Arc::new(column.finish()),
+            Self::ListUtf8(mut column) => Arc::new(column.finish()),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The attribute file of a segment: its columns in groups of rows, immutable, one a generation.
+//!
+//! ```text
+//! GRPS   column blocks (columns module), one a group, back to back
+//! GDIR   rows u64 · groups u64 · per group: offset u64 · length u64 · rows u64
+//! ```
+//!
+//! A few rows are read in place, value by value; many rows of a group decode it whole. Columns
+//! that the file lacks are null. Must never know an id or a vector. docs/format.md, "Attribute
+//! file".
+
+mod point;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use arrow_array::{RecordBatch, new_null_array};
+use arrow_schema::SchemaRef;
+
+pub(crate) use writer::AttributeWriter;
+
+use self::point::read_column;
+use super::columns::{self, Directory, HEADER_BYTES, Malformed};
+use super::layout::{self, AttributeMeta, OwnedFile};
+use crate::error::{Error, Result};
+use crate::storage::container::{Container, Section};
+use crate::storage::disk::Disk;
+use crate::types::Row;
+
+/// Bytes of the group directory before its entries, and of an entry.
+const DIRECTORY_BYTES: usize = 16;
+const ENTRY_BYTES: usize = 24;
+/// A group is decoded whole when more than one in this many of its rows is asked for.
+const DECODE_SHARE: usize = 16;
+
+/// An opened attribute file.
+#[derive(Debug)]
+pub(crate) struct AttributeFile {
+    generation: u64,
+    groups: Vec<Group>,
+    blocks: Section,
+    container: Container,
+    // After the maps: see `OwnedFile`.
+    file: OwnedFile,
+}
+
+/// One column block.
+#[derive(Debug)]
+struct Group {
+    /// First row.
+    first: usize,
+    rows: usize,
+    offset: usize,
+    len: usize,
+    /// Parsed when first needed.
+    directory: OnceLock<Directory>,
+}
+
+impl AttributeFile {
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        store: u128,
+        segment: u64,
+        rows: usize,
+        meta: AttributeMeta,
+    ) -> Result<Self> {
+        let path = dir.join(layout::attribute_file(segment, meta.generation));
+        let identity = layout::attribute_identity(store, segment, meta.generation);
+        let container = Container::open(disk, &path, identity, Some(meta.seal))?;
+        let blocks = container.require(layout::GRPS, layout::FIELD)?;
+        let section = container.require(layout::GDIR, layout::FIELD)?;
+        let groups = parse_groups(section.read_all()?, rows, blocks.len())
+            .ok_or_else(|| section.corrupt("groups do not cover the segment's rows"))?;
+        let file = OwnedFile::new(disk, path);
+        Ok(Self { generation: meta.generation, groups, blocks, container, file })
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Length of the file.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.container.len()
+    }
+
+    /// Removes the file once nobody uses it any more.
+    pub(crate) fn mark_obsolete(&self) {
+        self.file.set_obsolete(true);
+    }
+
+    /// The columns `wanted` of the given rows, in the order asked for.
+    pub(crate) fn read(&self, rows: &[Row], wanted: &SchemaRef) -> Result<RecordBatch> {
+        let mut asked: Vec<Vec<Row>> = vec![Vec::new(); self.groups.len()];
+        let mut places = Vec::with_capacity(rows.len());
+        for &row in rows {
+            let index = self.groups.partition_point(|group| group.first <= row as usize);
+            let group = index.checked_sub(1).filter(|index| {
+                (row as usize) - self.groups[*index].first < self.groups[*index].rows
+            });
+            let Some(group) = group else {
+                return Err(self.blocks.corrupt(&format!("row {row} is in no group")));
+            };
+            let inside = row as usize - self.groups[group].first;
+            places.push((group, asked[group].len()));
+            asked[group].push(Row::try_from(inside).unwrap_or(Row::MAX));
+        }
+        let mut batches = Vec::new();
+        let mut batch_of = vec![0; self.groups.len()];
+        for (index, inside) in asked.iter().enumerate().filter(|(_, inside)| !inside.is_empty()) {
+            batch_of[index] = batches.len();
+            batches.push(self.read_group(&self.groups[index], inside, wanted)?);
+        }
+        if let [only] = batches.as_slice() {
+            return Ok(only.clone());
+        }
+        let picks: Vec<(usize, Row)> = places
+            .iter()
+            .map(|(group, at)| (batch_of[*group], Row::try_from(*at).unwrap_or(Row::MAX)))
+            .collect();
+        columns::gather(wanted, &batches.iter().collect::<Vec<_>>(), &picks)
+    }
+
+    /// Reads every byte and compares checksums.
+    pub(crate) fn verify_checksums(&self) -> Result<()> {
+        self.container.verify()
+    }
+
+    /// Reads every byte and decodes every group.
+    pub(crate) fn verify(&self) -> Result<()> {
+        self.verify_checksums()?;
+        for group in &self.groups {
+            let bytes = self.blocks.read(group.offset, group.len)?;
+            let batch = columns::decode(bytes).map_err(|error| self.malformed(error))?;
+            if batch.num_rows() != group.rows {
+                return Err(self.malformed(WRONG_ROWS));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_group(&self, group: &Group, rows: &[Row], wanted: &SchemaRef) -> Result<RecordBatch> {
+        let directory = self.directory(group)?;
+        let whole = rows.len() > group.rows / DECODE_SHARE;
+        let mut arrays = Vec::with_capacity(wanted.fields().len());
+        let len = if whole { group.rows } else { rows.len() };
+        for field in wanted.fields() {
+            let Some(entry) = directory.columns.iter().find(|c| c.name == *field.name()) else {
+                arrays.push(new_null_array(field.data_type(), len));
+                continue;
+            };
+            if entry.data_type.to_arrow() != *field.data_type() {
+                return Err(Error::SchemaMismatch {
+                    what: format!("column {:?}", field.name()),
+                    expected: field.data_type().to_string(),
+                    given: entry.data_type.to_string(),
+                });
+            }
+            arrays.push(if whole {
+                let body = self.blocks.read(group.offset + entry.start, entry.len)?;
+                columns::decode_column(entry, group.rows, body)
+                    .map_err(|error| self.malformed(error))?
+            } else {
+                read_column(&self.blocks, group.offset, entry, group.rows, rows)?
+            });
+        }
+        let batch = columns::assemble(Arc::clone(wanted), arrays, len)?;
+        if whole { columns::take(&batch, rows) } else { Ok(batch) }
+    }
+
+    fn directory<'a>(&self, group: &'a Group) -> Result<&'a Directory> {
+        if let Some(directory) = group.directory.get() {
+            return Ok(directory);
+        }
+        let header = self.blocks.read(group.offset, HEADER_BYTES.min(group.len))?;
+        let front =
+            Directory::front_len(header, group.len).map_err(|error| self.malformed(error))?;
+        let front = self.blocks.read(group.offset, front)?;
+        let directory =
+            Directory::parse(front, group.len).map_err(|error| self.malformed(error))?;
+        if directory.rows != group.rows {
+            return Err(self.malformed(WRONG_ROWS));
+        }
+        Ok(group.directory.get_or_init(|| directory))
+    }
+
+    fn malformed(&self, error: Malformed) -> Error {
+        self.blocks.corrupt(error.0)
+    }
+}
+
+const WRONG_ROWS: Malformed = Malformed("a group has another number of rows than its directory");
+
+/// The groups of a directory, which cover `rows` rows and `len` bytes without gaps.
+fn parse_groups(bytes: &[u8], rows: usize, len: usize) -> Option<Vec<Group>> {
+    let number = |at: usize| {
+        let bytes = bytes.get(at..at + 8)?;
+        usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()
+    };
+    let count = number(8)?;
+    let expected = count.checked_mul(ENTRY_BYTES)?.checked_add(DIRECTORY_BYTES)?;
+    if number(0)? != rows || expected != bytes.len() {
+        return None;
+    }
+    let mut groups = Vec::with_capacity(count);
+    let (mut first, mut offset) = (0usize, 0usize);
+    for index in 0..count {
+        let at = DIRECTORY_BYTES + index * ENTRY_BYTES;
+        let group = Group {
+            first,
+            rows: number(at + 16)?,
+            offset: number(at)?,
+            len: number(at + 8)?,
+            directory: OnceLock::new(),
+        };
+        if group.offset != offset || group.rows == 0 || !group.len.is_multiple_of(8) {
+            return None;
+        }
+        first = first.checked_add(group.rows)?;
+        offset = offset.checked_add(group.len)?;
+        groups.push(group);
+    }
+    (first == rows && offset == len).then_some(groups)
+}

@@ -1,0 +1,146 @@
+//! Writes an attribute file group by group, with one group in memory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use crate::error::Result;
+use crate::filter::rowset::RowSet;
+use crate::segment::columns;
+use crate::segment::layout::{self, AttributeMeta, GROUP_BYTES, GROUP_ROWS, OwnedFile};
+use crate::segment::part::{Part, live_rows};
+use crate::segment::patch::Patch;
+use crate::storage::container::ContainerWriter;
+use crate::storage::disk::Disk;
+use crate::types::Row;
+
+/// Rows copied at once out of a part.
+const COPY_ROWS: usize = 8192;
+
+/// Writes the attributes of a segment in row order. The file is removed unless it is finished.
+#[derive(Debug)]
+pub(crate) struct AttributeWriter {
+    container: ContainerWriter,
+    schema: SchemaRef,
+    generation: u64,
+    /// Rows of the group being filled.
+    pending: Vec<RecordBatch>,
+    pending_rows: usize,
+    pending_bytes: usize,
+    /// Entries of the group directory.
+    directory: Vec<u8>,
+    groups: u64,
+    rows: u64,
+    /// Bytes of groups written.
+    written: u64,
+    // After the container, which has the file open.
+    file: OwnedFile,
+}
+
+impl AttributeWriter {
+    /// Creates the file of `segment` and `generation`, whose columns are those of `schema`.
+    pub(crate) fn create(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        store: u128,
+        segment: u64,
+        generation: u64,
+        schema: &SchemaRef,
+    ) -> Result<Self> {
+        let path = dir.join(layout::attribute_file(segment, generation));
+        let identity = layout::attribute_identity(store, segment, generation);
+        let mut container = ContainerWriter::create(disk, &path, identity)?;
+        let file = OwnedFile::new(disk, path);
+        file.set_obsolete(true);
+        container.begin(layout::GRPS, layout::FIELD, 4096)?;
+        Ok(Self {
+            container,
+            schema: Arc::clone(schema),
+            generation,
+            pending: Vec::new(),
+            pending_rows: 0,
+            pending_bytes: 0,
+            directory: Vec::new(),
+            groups: 0,
+            rows: 0,
+            written: 0,
+            file,
+        })
+    }
+
+    /// Appends rows; columns that the batch lacks are null.
+    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let batch = columns::project(batch, &self.schema)?;
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let take = (GROUP_ROWS - self.pending_rows).min(COPY_ROWS).min(batch.num_rows() - from);
+            let rows = batch.slice(from, take);
+            self.pending_rows += take;
+            self.pending_bytes += columns::size_bytes(&rows);
+            self.pending.push(rows);
+            from += take;
+            if self.pending_rows == GROUP_ROWS || self.pending_bytes >= GROUP_BYTES {
+                self.end_group()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the live rows of a part, with its patch applied.
+    pub(crate) fn push_part(&mut self, part: &Part, dead: &RowSet, patch: &Patch) -> Result<()> {
+        let rows = live_rows(part.len(), dead);
+        let mut rows = rows.peekable();
+        while rows.peek().is_some() {
+            let some: Vec<Row> = rows.by_ref().take(COPY_ROWS).collect();
+            let stored = part.attributes(&some, &self.schema)?;
+            self.push(&patch.apply(&some, &stored, &self.schema)?)?;
+        }
+        Ok(())
+    }
+
+    /// Rows appended so far.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows + self.pending_rows as u64
+    }
+
+    /// Memory held by rows that are not written yet, roughly.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.pending_bytes + self.directory.len()
+    }
+
+    /// Writes what is left and syncs the file (not its directory).
+    pub(crate) fn finish(mut self) -> Result<AttributeMeta> {
+        self.end_group()?;
+        self.container.end()?;
+        let mut directory = self.rows.to_le_bytes().to_vec();
+        directory.extend_from_slice(&self.groups.to_le_bytes());
+        directory.extend_from_slice(&self.directory);
+        self.container.section(layout::GDIR, layout::FIELD, &directory)?;
+        let seal = self.container.finish()?;
+        self.file.set_obsolete(false);
+        Ok(AttributeMeta { generation: self.generation, seal })
+    }
+
+    fn end_group(&mut self) -> Result<()> {
+        if self.pending_rows == 0 {
+            return Ok(());
+        }
+        let parts: Vec<&RecordBatch> = self.pending.iter().collect();
+        let group = columns::concat(&self.schema, &parts)?;
+        let mut bytes = Vec::new();
+        columns::encode(&group, &mut bytes)?;
+        self.container.write(&bytes)?;
+        for number in [self.written, bytes.len() as u64, self.pending_rows as u64] {
+            self.directory.extend_from_slice(&number.to_le_bytes());
+        }
+        self.written += bytes.len() as u64;
+        self.rows += self.pending_rows as u64;
+        self.groups += 1;
+        self.pending.clear();
+        self.pending_rows = 0;
+        self.pending_bytes = 0;
+        Ok(())
+    }
+}

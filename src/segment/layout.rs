@@ -1,0 +1,171 @@
+//! Names and fixed facts of a segment's two files.
+//!
+//! ```text
+//! seg-000007.nfs           kind SEGM   RAWV [NORM] IDSC IDTB IDSO [GRPH] STAT
+//! seg-000007.000003.attr   kind ATTR   GRPS GDIR
+//! ```
+//!
+//! Sections are named by tag and field; the one vector field of this version is 0. What each
+//! section holds byte for byte: docs/format.md.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::full::Space;
+use crate::index::hnsw;
+use crate::storage::container::{Identity, Seal, Tag};
+use crate::storage::disk::Disk;
+use crate::types::{IdType, Metric, VectorType};
+
+/// The vector field of this version.
+pub(crate) const FIELD: u16 = 0;
+/// Kind of a file of vectors, ids and graph.
+pub(crate) const SEGMENT_KIND: Tag = *b"SEGM";
+/// Kind of an attribute file.
+pub(crate) const ATTRIBUTE_KIND: Tag = *b"ATTR";
+/// Stored vectors, `Space::stride` bytes a row.
+pub(crate) const RAWV: Tag = *b"RAWV";
+/// 1/‖x‖ as f32 a row; only for cosine.
+pub(crate) const NORM: Tag = *b"NORM";
+/// Ids in row order.
+pub(crate) const IDSC: Tag = *b"IDSC";
+/// Hash table from id to row.
+pub(crate) const IDTB: Tag = *b"IDTB";
+/// Rows by ascending id.
+pub(crate) const IDSO: Tag = *b"IDSO";
+/// The graph, when one was built.
+pub(crate) const GRPH: Tag = *b"GRPH";
+/// [`Statistics`] as JSON.
+pub(crate) const STAT: Tag = *b"STAT";
+/// Column blocks, one a group of rows.
+pub(crate) const GRPS: Tag = *b"GRPS";
+/// Where each group lies.
+pub(crate) const GDIR: Tag = *b"GDIR";
+
+/// Most rows of a segment.
+pub(crate) const MAX_ROWS: usize = 1 << 31;
+/// Most rows of an attribute group.
+pub(crate) const GROUP_ROWS: usize = 1 << 16;
+/// Bytes of values at which a group ends early.
+pub(crate) const GROUP_BYTES: usize = 32 << 20;
+
+/// Name of a segment's vector file.
+pub(crate) fn vector_file(segment: u64) -> String {
+    format!("seg-{segment:06}.nfs")
+}
+
+/// Name of a segment's attribute file of one generation.
+pub(crate) fn attribute_file(segment: u64, generation: u64) -> String {
+    format!("seg-{segment:06}.{generation:06}.attr")
+}
+
+/// What the manifest remembers of a segment. File names follow from the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentMeta {
+    pub(crate) segment: u64,
+    pub(crate) rows: u32,
+    pub(crate) seal: Seal,
+    /// Absent when no row of the segment has had a column.
+    pub(crate) attributes: Option<AttributeMeta>,
+}
+
+/// What the manifest remembers of an attribute file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AttributeMeta {
+    pub(crate) generation: u64,
+    pub(crate) seal: Seal,
+}
+
+pub(crate) fn vector_identity(store: u128, segment: u64) -> Identity {
+    Identity { kind: SEGMENT_KIND, store, segment, generation: 0 }
+}
+
+pub(crate) fn attribute_identity(store: u128, segment: u64, generation: u64) -> Identity {
+    Identity { kind: ATTRIBUTE_KIND, store, segment, generation }
+}
+
+/// The `STAT` section: what the segment holds and how it was built.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Statistics {
+    pub(crate) rows: u32,
+    pub(crate) dimension: u32,
+    pub(crate) vector_type: VectorType,
+    pub(crate) metric: Metric,
+    pub(crate) id_type: IdType,
+    /// How the graph was built, when there is one.
+    pub(crate) graph: Option<GraphStatistics>,
+}
+
+/// Parameters of a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GraphStatistics {
+    pub(crate) m: u32,
+    pub(crate) ef_construction: u32,
+    pub(crate) seed: u64,
+}
+
+impl Statistics {
+    pub(crate) fn new(
+        rows: usize,
+        space: Space,
+        id_type: IdType,
+        graph: Option<&hnsw::Params>,
+    ) -> Self {
+        let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        Self {
+            rows: small(rows),
+            dimension: small(space.dimension),
+            vector_type: space.vector_type,
+            metric: space.metric,
+            id_type,
+            graph: graph.map(|params| GraphStatistics {
+                m: small(params.m),
+                ef_construction: small(params.ef_construction),
+                seed: params.seed,
+            }),
+        }
+    }
+
+    /// Whether the segment holds `rows` rows of this space and kind of id.
+    pub(crate) fn agrees(&self, rows: u32, space: Space, id_type: IdType) -> bool {
+        let expected = Self::new(rows as usize, space, id_type, None);
+        Self { graph: None, ..self.clone() } == expected
+    }
+}
+
+/// A file that is removed once it is marked and nobody uses it any more.
+///
+/// Whoever holds maps of the file declares this after them, so that they are gone first.
+#[derive(Debug)]
+pub(crate) struct OwnedFile {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    obsolete: AtomicBool,
+}
+
+impl OwnedFile {
+    pub(crate) fn new(disk: &Arc<dyn Disk>, path: PathBuf) -> Self {
+        Self { disk: Arc::clone(disk), path, obsolete: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn path(&self) -> &PathBuf {
+        &self.path
+    }
+
+    /// Whether the file goes when its last user does.
+    pub(crate) fn set_obsolete(&self, obsolete: bool) {
+        self.obsolete.store(obsolete, Relaxed);
+    }
+}
+
+impl Drop for OwnedFile {
+    fn drop(&mut self) {
+        if self.obsolete.load(Relaxed) {
+            // A file that stays is swept as an orphan at the next opening.
+            let _ = self.disk.remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A chunk of the memtable: rows of one or several acknowledged batches, immutable, in memory.
+//!
+//! The memtable is a list of chunks, merged as it grows. A chunk holds what a segment holds, in
+//! the same form, so that both are searched and copied by the same code. Must never know a lock,
+//! a log or a policy.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use zerocopy::IntoBytes;
+
+use super::columns;
+use super::id_table::{self, IdTable};
+use super::ids::IdColumn;
+use super::part::{RowMap, live_rows, live_runs};
+use super::patch::Patch;
+use super::search::{self, SearchOptions, SearchStats, Target};
+use crate::bytes::{AlignedBytes, Guarded, Trusted};
+use crate::codec::full::{Query, Rows, Space};
+use crate::error::{Error, Result};
+use crate::filter::rowset::RowSet;
+use crate::index::topk::Candidate;
+use crate::types::{IdRef, IdType, Metric, Row};
+
+/// A checked batch, in stored form: what [`Chunk::new`] takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch {
+    pub(crate) ids: IdColumn,
+    /// `Space::stride` bytes a row.
+    pub(crate) vectors: AlignedBytes,
+    /// One a row for cosine, none otherwise.
+    pub(crate) inverse_norms: Vec<f32>,
+    /// Canonical columns of the schema of its time.
+    pub(crate) attributes: RecordBatch,
+}
+
+/// Rows in memory.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    space: Space,
+    batch: Batch,
+    table: IdTable,
+    /// Smallest and largest id, as rows; none without rows.
+    ends: Option<(Row, Row)>,
+    /// Rows by ascending id, made when first asked for.
+    sorted: OnceLock<Vec<Row>>,
+}
+
+/// A live chunk to merge: with its dead rows and its patch.
+pub(crate) type Source<'a> = (&'a Chunk, &'a RowSet, &'a Patch);
+
+impl Chunk {
+    /// A chunk of the rows of `batch`; also the rows whose id a later row of the batch repeats,
+    /// which the caller counts as dead from the start.
+    pub(crate) fn new(space: Space, batch: Batch) -> Result<(Self, Vec<Row>)> {
+        let rows = batch.ids.len();
+        let norms = if space.metric == Metric::Cosine { rows } else { 0 };
+        let vectors = space.stride().checked_mul(rows);
+        if vectors != Some(batch.vectors.len())
+            || batch.inverse_norms.len() != norms
+            || batch.attributes.num_rows() != rows
+            || Row::try_from(rows).is_err()
+        {
+            return Err(Error::invalid(format!(
+                "a batch of {rows} ids has {} bytes of vectors, {} norms and {} rows of attributes",
+                batch.vectors.len(),
+                batch.inverse_norms.len(),
+                batch.attributes.num_rows()
+            )));
+        }
+        let (table, shadowed) = IdTable::build(&batch.ids);
+        let ends = ends(&batch.ids);
+        Ok((Self { space, batch, table, ends, sorted: OnceLock::new() }, shadowed))
+    }
+
+    /// One chunk of the live rows of several, patches applied, with the columns of `schema`; and
+    /// where the rows of each went.
+    ///
+    /// No two live rows have the same id.
+    pub(crate) fn merge(
+        space: Space,
+        id_type: IdType,
+        sources: &[Source<'_>],
+        schema: &SchemaRef,
+    ) -> Result<(Self, Vec<RowMap>)> {
+        let live: usize = sources.iter().map(|(chunk, dead, _)| live_count(chunk, dead)).sum();
+        let stride = space.stride();
+        let mut ids = IdColumn::new(id_type);
+        let mut vectors = AlignedBytes::zeroed(live * stride);
+        let mut inverse_norms = Vec::new();
+        let mut attributes = Vec::with_capacity(sources.len());
+        let mut maps = Vec::with_capacity(sources.len());
+        let mut at = 0;
+        for (chunk, dead, patch) in sources {
+            let first = Row::try_from(at).map_err(|_overflow| {
+                Error::invalid("a chunk of more than 2^32 rows cannot be made")
+            })?;
+            maps.push(RowMap::new(chunk.len(), dead, first));
+            for (row, count) in live_runs(chunk.len(), dead, usize::MAX) {
+                let bytes = chunk.vector_bytes(row, count)?;
+                vectors.as_mut_slice()[at * stride..][..bytes.len()].copy_from_slice(bytes);
+                chunk.inverse_norms(row, count, &mut inverse_norms)?;
+                for row in row as usize..row as usize + count {
+                    ids.push(chunk.batch.ids.at(row))?;
+                }
+                at += count;
+            }
+            let rows: Vec<Row> = live_rows(chunk.len(), dead).collect();
+            let stored = chunk.attributes(&rows, schema)?;
+            attributes.push(patch.apply(&rows, &stored, schema)?);
+        }
+        let attributes = columns::concat(schema, &attributes.iter().collect::<Vec<_>>())?;
+        let (chunk, _) = Self::new(space, Batch { ids, vectors, inverse_norms, attributes })?;
+        Ok((chunk, maps))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.batch.ids.len()
+    }
+
+    pub(crate) fn space(&self) -> Space {
+        self.space
+    }
+
+    pub(crate) fn ids(&self) -> &IdColumn {
+        &self.batch.ids
+    }
+
+    /// The columns of the chunk, all rows.
+    pub(crate) fn columns(&self) -> &RecordBatch {
+        &self.batch.attributes
+    }
+
+    pub(crate) fn lookup(&self, id: IdRef<'_>) -> Result<Option<Row>> {
+        let Some((least, most)) = self.ends else {
+            return Ok(None);
+        };
+        let ids = &self.batch.ids;
+        if id < ids.at(least as usize) || id > ids.at(most as usize) {
+            return Ok(None);
+        }
+        Ok(id_table::lookup(Guarded::trusted(self.table.as_bytes()), &ids.view(), id))
+    }
+
+    pub(crate) fn id_ref(&self, row: Row) -> Result<IdRef<'_>> {
+        self.inside(row, 1)?;
+        Ok(self.batch.ids.at(row as usize))
+    }
+
+    pub(crate) fn vector_bytes(&self, first: Row, count: usize) -> Result<&[u8]> {
+        self.inside(first, count)?;
+        let stride = self.space.stride();
+        Ok(&self.batch.vectors.as_slice()[first as usize * stride..][..count * stride])
+    }
+
+    pub(crate) fn inverse_norms(&self, first: Row, count: usize, out: &mut Vec<f32>) -> Result<()> {
+        self.inside(first, count)?;
+        if self.space.metric == Metric::Cosine {
+            out.extend_from_slice(&self.batch.inverse_norms[first as usize..][..count]);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn attributes(&self, rows: &[Row], wanted: &SchemaRef) -> Result<RecordBatch> {
+        let picks: Vec<_> = rows.iter().map(|row| (0, *row)).collect();
+        columns::gather(wanted, &[&self.batch.attributes], &picks)
+    }
+
+    pub(crate) fn search(
+        &self,
+        query: &Query,
+        options: &SearchOptions,
+        dead: &RowSet,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Candidate>> {
+        let rows = Rows {
+            vectors: Guarded::trusted(self.batch.vectors.as_slice()),
+            inverse_norms: Guarded::trusted(self.batch.inverse_norms.as_bytes()),
+        };
+        let ids = self.batch.ids.view();
+        let target = Target::<Trusted> { rows, len: self.len(), graph: None, ids };
+        Ok(search::search(&target, query, options, dead, stats))
+    }
+
+    pub(crate) fn seek(&self, after: Option<IdRef<'_>>) -> Result<usize> {
+        let sorted = Guarded::trusted(self.sorted().as_bytes());
+        Ok(after.map_or(0, |after| self.batch.ids.view().seek(sorted, after)))
+    }
+
+    pub(crate) fn sorted_rows(&self, position: usize, count: usize) -> Result<Vec<Row>> {
+        let sorted = self.sorted();
+        let from = position.min(sorted.len());
+        Ok(sorted[from..from + count.min(sorted.len() - from)].to_vec())
+    }
+
+    pub(crate) fn sorted_row(&self, position: usize) -> Result<Row> {
+        let row = self.sorted().get(position).copied();
+        row.ok_or_else(|| Error::invalid("a row outside its chunk was asked for"))
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.batch.ids.memory_bytes()
+            + self.batch.vectors.len()
+            + self.batch.inverse_norms.capacity() * 4
+            + columns::size_bytes(&self.batch.attributes)
+            + self.table.memory_bytes()
+            + self.sorted.get().map_or(0, |sorted| sorted.capacity() * 4)
+    }
+
+    fn sorted(&self) -> &[Row] {
+        self.sorted.get_or_init(|| self.batch.ids.sorted_rows())
+    }
+
+    fn inside(&self, first: Row, count: usize) -> Result<()> {
+        if (first as usize).checked_add(count).is_none_or(|end| end > self.len()) {
+            return Err(Error::invalid("a row outside its chunk was asked for"));
+        }
+        Ok(())
+    }
+}
+
+fn live_count(chunk: &Chunk, dead: &RowSet) -> usize {
+    live_rows(chunk.len(), dead).count()
+}
+
+/// Rows of the smallest and the largest id.
+fn ends(ids: &IdColumn) -> Option<(Row, Row)> {
+    let rows = Row::try_from(ids.len()).unwrap_or(Row::MAX);
+    let least = (0..rows).min_by_key(|row| ids.at(*row as usize))?;
+    let most = (0..rows).max_by_key(|row| ids.at(*row as usize))?;
+    Some((least, most))
+}
+
+impl From<Chunk> for super::part::Part {
+    fn from(chunk: Chunk) -> Self {
+        Self::Chunk(Arc::new(chunk))
+    }
+}

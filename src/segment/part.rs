@@ -1,0 +1,183 @@
+//! A part of a collection: a chunk of the memtable or a segment, behind one set of questions.
+//!
+//! A part answers for all its rows; which of them are dead and which attributes are patched is
+//! known to the collection, which passes it in.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use super::Segment;
+use super::columns;
+use super::memtable::Chunk;
+use super::search::{SearchOptions, SearchStats};
+use crate::codec::full::{Query, Space};
+use crate::error::{Error, Result};
+use crate::filter::rowset::RowSet;
+use crate::index::topk::Candidate;
+use crate::types::{Id, IdRef, Row};
+
+/// A chunk or a segment; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    Chunk(Arc<Chunk>),
+    Segment(Arc<Segment>),
+}
+
+/// Asks whichever part it is.
+macro_rules! ask {
+    ($part:expr, $inner:ident => $answer:expr) => {
+        match $part {
+            Part::Chunk($inner) => $answer,
+            Part::Segment($inner) => $answer,
+        }
+    };
+}
+
+impl Part {
+    pub(crate) fn len(&self) -> usize {
+        ask!(self, part => part.len())
+    }
+
+    pub(crate) fn space(&self) -> Space {
+        ask!(self, part => part.space())
+    }
+
+    /// The last row called `id`, dead or alive.
+    pub(crate) fn lookup(&self, id: IdRef<'_>) -> Result<Option<Row>> {
+        ask!(self, part => part.lookup(id))
+    }
+
+    /// What `row` is called.
+    pub(crate) fn id_ref(&self, row: Row) -> Result<IdRef<'_>> {
+        ask!(self, part => part.id_ref(row))
+    }
+
+    /// What `row` is called, owned.
+    pub(crate) fn id(&self, row: Row) -> Result<Id> {
+        self.id_ref(row).map(IdRef::to_id)
+    }
+
+    /// Stored bytes of `count` rows from `first` on, `Space::stride` bytes each.
+    pub(crate) fn vector_bytes(&self, first: Row, count: usize) -> Result<&[u8]> {
+        ask!(self, part => part.vector_bytes(first, count))
+    }
+
+    /// The vector of `row`, into `dimension` numbers.
+    pub(crate) fn vector(&self, row: Row, out: &mut [f32]) -> Result<()> {
+        if out.len() != self.space().dimension {
+            return Err(Error::invalid(format!(
+                "a buffer of {} numbers was given for a vector of {}",
+                out.len(),
+                self.space().dimension
+            )));
+        }
+        crate::codec::full::decode_row(self.space(), self.vector_bytes(row, 1)?, out);
+        Ok(())
+    }
+
+    /// 1/‖x‖ of `count` rows from `first` on, appended to `out`; nothing unless the metric is
+    /// cosine.
+    pub(crate) fn inverse_norms(&self, first: Row, count: usize, out: &mut Vec<f32>) -> Result<()> {
+        ask!(self, part => part.inverse_norms(first, count, out))
+    }
+
+    /// The stored columns `wanted` of `rows`, in that order; columns not stored are null. Patches
+    /// are laid over by [`Patch::apply`](super::patch::Patch::apply).
+    pub(crate) fn attributes(&self, rows: &[Row], wanted: &SchemaRef) -> Result<RecordBatch> {
+        ask!(self, part => part.attributes(rows, wanted))
+    }
+
+    /// The nearest live rows, by (distance, id).
+    pub(crate) fn search(
+        &self,
+        query: &Query,
+        options: &SearchOptions,
+        dead: &RowSet,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Candidate>> {
+        ask!(self, part => part.search(query, options, dead, stats))
+    }
+
+    /// Position, in the order of ids, of the first row whose id comes after `after`.
+    pub(crate) fn seek(&self, after: Option<IdRef<'_>>) -> Result<usize> {
+        ask!(self, part => part.seek(after))
+    }
+
+    /// At most `count` rows by ascending id, dead or alive, from `position` on.
+    pub(crate) fn sorted_rows(&self, position: usize, count: usize) -> Result<Vec<Row>> {
+        ask!(self, part => part.sorted_rows(position, count))
+    }
+
+    /// The row at one `position` of the order of ids; an error where there is none.
+    pub(crate) fn sorted_row(&self, position: usize) -> Result<Row> {
+        ask!(self, part => part.sorted_row(position))
+    }
+
+    /// Memory held, without mapped files.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.memory_bytes(),
+            Self::Segment(_) => 0,
+        }
+    }
+
+    /// Whether searches walk a graph.
+    pub(crate) fn has_graph(&self) -> bool {
+        match self {
+            Self::Chunk(_) => false,
+            Self::Segment(segment) => segment.has_graph(),
+        }
+    }
+}
+
+/// Rows below `len` that are not in `dead`, ascending.
+pub(crate) fn live_rows(len: usize, dead: &RowSet) -> impl Iterator<Item = Row> + '_ {
+    let rows = Row::try_from(len).unwrap_or(Row::MAX);
+    (0..rows).filter(|row| !dead.contains(*row))
+}
+
+/// Maximal runs (first, count) of consecutive live rows, none longer than `most`.
+pub(crate) fn live_runs(len: usize, dead: &RowSet, most: usize) -> Vec<(Row, usize)> {
+    let mut runs: Vec<(Row, usize)> = Vec::new();
+    for row in live_rows(len, dead) {
+        match runs.last_mut() {
+            Some((first, count)) if *count < most && *first as usize + *count == row as usize => {
+                *count += 1;
+            }
+            _ => runs.push((row, 1)),
+        }
+    }
+    runs
+}
+
+/// Where the live rows of a part went when it was copied: to consecutive rows, in order.
+#[derive(Clone, Debug)]
+pub(crate) struct RowMap {
+    to: Vec<Row>,
+}
+
+/// A row that was not copied.
+const GONE: Row = Row::MAX;
+
+impl RowMap {
+    /// The rows of a part of `len` rows, of which those in `dead` stay behind, from `first` on.
+    pub(crate) fn new(len: usize, dead: &RowSet, first: Row) -> Self {
+        let mut to = vec![GONE; len];
+        for (row, target) in live_rows(len, dead).zip(first..) {
+            to[row as usize] = target;
+        }
+        Self { to }
+    }
+
+    /// Where `row` is now.
+    pub(crate) fn at(&self, row: Row) -> Option<Row> {
+        self.to.get(row as usize).copied().filter(|row| *row != GONE)
+    }
+}
+
+/// The columns `wanted` of `rows` rows that have none.
+pub(crate) fn absent(rows: usize, wanted: &SchemaRef) -> Result<RecordBatch> {
+    columns::project(&columns::no_columns(rows)?, wanted)
+}

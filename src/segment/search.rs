@@ -1,0 +1,158 @@
+//! The search of one part: a pure plan, then a scan or a walk, then candidates by (distance, id).
+
+use std::cmp::Ordering;
+
+use super::ids::IdsView;
+use crate::bytes::Guard;
+use crate::codec::full::{Query, Rows};
+use crate::filter::rowset::RowSet;
+use crate::index::flat;
+use crate::index::hnsw::{self, View};
+use crate::index::topk::{Candidate, TopK};
+use crate::kernel::Isa;
+use crate::types::Row;
+
+/// What is asked of each part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SearchOptions {
+    pub(crate) k: usize,
+    /// Candidates a walk keeps; raised to `k` where that is more.
+    pub(crate) ef: usize,
+    /// Scan even where there is a graph.
+    pub(crate) exact: bool,
+    /// Farther rows are left out; infinity for no limit.
+    pub(crate) max_distance: f32,
+    pub(crate) isa: Isa,
+}
+
+/// What a search has done, summed over parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SearchStats {
+    /// Parts scanned, and rows in them.
+    pub(crate) scans: u64,
+    pub(crate) rows_scanned: u64,
+    /// Parts whose graph was walked.
+    pub(crate) walks: u64,
+}
+
+impl SearchStats {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.scans += other.scans;
+        self.rows_scanned += other.rows_scanned;
+        self.walks += other.walks;
+    }
+}
+
+/// What is searched: the rows of a part through their guards.
+#[derive(Debug)]
+pub(crate) struct Target<'a, G> {
+    pub(crate) rows: Rows<'a, G>,
+    pub(crate) len: usize,
+    pub(crate) graph: Option<View<'a, G>>,
+    pub(crate) ids: IdsView<'a, G>,
+}
+
+/// How a part is searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    Nothing,
+    Scan,
+    Walk { ef: usize },
+}
+
+/// A walk computes about 32 distances for each candidate it keeps, at random places: below that
+/// many rows a scan is not slower, and exact.
+const DISTANCES_PER_CANDIDATE: u128 = 32;
+
+/// A walk has room for more dead rows than this for each candidate it keeps: with fewer in all,
+/// they cannot push a live row out.
+const DEAD_PER_CANDIDATE: usize = 8;
+
+/// Decides how to search `len` rows, `live` of which count.
+fn plan(len: usize, live: usize, graph: bool, options: &SearchOptions) -> Plan {
+    if live == 0 || options.k == 0 {
+        return Plan::Nothing;
+    }
+    if !graph || options.exact {
+        return Plan::Scan;
+    }
+    let ef = options.ef.max(options.k.min(live)).min(len);
+    // Dead rows are walked in proportion, and take no place among the candidates.
+    let kept = ef as u128 * len as u128 / live as u128;
+    if kept * DISTANCES_PER_CANDIDATE >= len as u128 {
+        return Plan::Scan;
+    }
+    Plan::Walk { ef }
+}
+
+/// The at most k nearest live rows, by (distance, id). The caller asks the guards afterwards
+/// whether what was read is what was written.
+pub(crate) fn search<G: Guard>(
+    target: &Target<'_, G>,
+    query: &Query,
+    options: &SearchOptions,
+    dead: &RowSet,
+    stats: &mut SearchStats,
+) -> Vec<Candidate> {
+    let live = target.len.saturating_sub(dead.len());
+    let before = |a: Row, b: Row| target.ids.compare(a, b) == Ordering::Less;
+    let k = options.k.min(live);
+    let plan = plan(target.len, live, target.graph.is_some(), options);
+    if plan == Plan::Nothing {
+        return Vec::new();
+    }
+    if let (Plan::Walk { ef }, Some(graph)) = (plan, &target.graph) {
+        stats.walks += 1;
+        let limit = options.max_distance;
+        if limit < f32::INFINITY && dead.len() <= ef.saturating_mul(DEAD_PER_CANDIDATE) {
+            // The limit ends the walk early, and fewer than k hits are what it asks for.
+            let mut top = TopK::new(k, limit, target.len, &before);
+            hnsw::search(options.isa, query, target.rows, graph, ef, dead, &mut top);
+            return top.into_sorted();
+        }
+        // Without a limit, too few hits mean that dead rows were in the way.
+        let mut top = TopK::new(k, f32::INFINITY, target.len, &before);
+        hnsw::search(options.isa, query, target.rows, graph, ef, dead, &mut top);
+        if top.len() == k {
+            let mut found = top.into_sorted();
+            found.retain(|candidate| candidate.distance <= limit);
+            return found;
+        }
+    }
+    let mut top = TopK::new(k, options.max_distance, target.len, &before);
+    let all = 0..Row::try_from(target.len).unwrap_or(Row::MAX);
+    flat::scan(options.isa, query, target.rows, all, dead, &mut top);
+    stats.scans += 1;
+    stats.rows_scanned += live as u64;
+    top.into_sorted()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(k: usize, ef: usize, exact: bool) -> SearchOptions {
+        SearchOptions { k, ef, exact, max_distance: f32::INFINITY, isa: Isa::detect() }
+    }
+
+    #[test]
+    fn a_graph_is_walked_only_where_that_is_less_work() {
+        let walk = |k, ef| plan(100_000, 100_000, true, &options(k, ef, false));
+        assert_eq!(walk(10, 64), Plan::Walk { ef: 64 });
+        assert_eq!(walk(100, 64), Plan::Walk { ef: 100 });
+        assert_eq!(walk(usize::MAX, 64), Plan::Scan);
+        assert_eq!(walk(10, usize::MAX), Plan::Scan);
+        assert_eq!(plan(100_000, 100_000, true, &options(10, 64, true)), Plan::Scan);
+        assert_eq!(plan(100_000, 100_000, false, &options(10, 64, false)), Plan::Scan);
+        assert_eq!(plan(1_000, 1_000, true, &options(10, 64, false)), Plan::Scan);
+    }
+
+    #[test]
+    fn many_dead_rows_make_a_walk_dearer_and_no_live_row_means_no_work() {
+        let walk = |live| plan(100_000, live, true, &options(10, 64, false));
+        assert_eq!(walk(50_000), Plan::Walk { ef: 64 });
+        assert_eq!(walk(1_000), Plan::Scan);
+        assert_eq!(walk(0), Plan::Nothing);
+        assert_eq!(plan(100_000, 9, true, &options(0, 64, false)), Plan::Nothing);
+    }
+}

@@ -1,0 +1,83 @@
+//! The whole check of a segment: every byte, and that its sections agree with each other.
+
+use std::cmp::Ordering;
+
+use super::{Segment, id_table};
+use crate::bytes::view;
+use crate::codec::full::inverse_norm;
+use crate::error::Result;
+use crate::filter::rowset::RowSet;
+use crate::index::hnsw;
+use crate::types::Row;
+
+impl Segment {
+    /// Reads every byte of both files and compares checksums, no more: enough to copy them.
+    pub(crate) fn verify_checksums(&self) -> Result<()> {
+        self.core.container.verify()?;
+        self.attributes.as_ref().map_or(Ok(()), |attributes| attributes.verify_checksums())
+    }
+
+    /// Reads and checks everything: checksums, ids, tables, norms, graph, attributes. No two rows
+    /// outside `dead` may have the same id.
+    pub(crate) fn verify(&self, dead: &RowSet) -> Result<()> {
+        self.core.container.verify()?;
+        self.verify_ids(dead)?;
+        self.verify_norms()?;
+        if let (Some(section), Some(view)) = (&self.core.graph, self.core.graph_view()?) {
+            hnsw::verify(&view).map_err(|reason| section.corrupt(reason))?;
+        }
+        match &self.attributes {
+            Some(attributes) => attributes.verify(),
+            None => Ok(()),
+        }
+    }
+
+    /// Every id is readable and found through the table at its last row; the order lists each row
+    /// once, ascending.
+    fn verify_ids(&self, dead: &RowSet) -> Result<()> {
+        let core = &*self.core;
+        let (ids, sorted) = (core.ids_view()?, core.sorted.guarded());
+        let mut seen = RowSet::default();
+        let mut before: Option<Row> = None;
+        for position in 0..core.rows {
+            let row = sorted.u32_at(position);
+            let Some(id) = ids.at(row) else {
+                return Err(core.ids.corrupt(&format!("row {row} has no readable id")));
+            };
+            if !seen.insert(row) {
+                return Err(core.sorted.corrupt(&format!("row {row} is listed twice")));
+            }
+            let order = before.map_or(Ordering::Less, |before| ids.compare(before, row));
+            if order == Ordering::Greater {
+                return Err(core.sorted.corrupt("rows are not in the order of their ids"));
+            }
+            if let (Ordering::Equal, Some(earlier)) = (order, before)
+                && (earlier > row || !dead.contains(earlier))
+            {
+                return Err(core.ids.corrupt(&format!("id {id} is given to two live rows")));
+            }
+            let found = id_table::lookup(core.table.guarded(), &ids, id);
+            if found.is_none_or(|found| found < row || (found > row && !dead.contains(row))) {
+                return Err(core.table.corrupt(&format!("id {id} is not found at its row")));
+            }
+            before = Some(row);
+        }
+        Ok(())
+    }
+
+    fn verify_norms(&self) -> Result<()> {
+        let Some(section) = &self.core.inverse_norms else {
+            return Ok(());
+        };
+        let stored: &[f32] = view(section.read_all()?);
+        for (row, stored) in (0..).zip(stored) {
+            let expected = inverse_norm(self.core.space, self.vector_bytes(row, 1)?);
+            // Not bit for bit: the sum's order may change between versions.
+            let agrees = (stored - expected).abs() <= expected * 1e-5;
+            if !agrees {
+                return Err(section.corrupt(&format!("row {row} has another norm than stored")));
+            }
+        }
+        Ok(())
+    }
+}

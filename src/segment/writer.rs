@@ -1,0 +1,193 @@
+//! Writes the vector file of a segment: vectors as they come, ids and norms at the end.
+//!
+//! Memory is bounded by ids and norms; the graph is built over the vectors just written, mapped
+//! back. The directory is not synced here: whoever commits the manifest does that.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use zerocopy::IntoBytes;
+
+use super::id_table::IdTable;
+use super::ids::IdColumn;
+use super::layout::{self, FIELD, MAX_ROWS, OwnedFile, Statistics};
+use super::part::{Part, RowMap, live_runs};
+use crate::bytes::Guarded;
+use crate::codec::full::{Rows, Space};
+use crate::error::{Error, Result};
+use crate::filter::rowset::RowSet;
+use crate::index::hnsw;
+use crate::kernel::Isa;
+use crate::storage::container::{ContainerWriter, Seal};
+use crate::storage::disk::Disk;
+use crate::types::{IdType, Metric, Row};
+
+/// Bytes of vectors copied at once out of a part.
+const COPY_BYTES: usize = 1 << 20;
+
+/// A graph to build when the rows are complete.
+pub(crate) struct GraphPlan<'a> {
+    pub(crate) params: hnsw::Params,
+    pub(crate) isa: Isa,
+    pub(crate) pool: &'a rayon::ThreadPool,
+    /// Asked now and then; "no" gives `Error::Cancelled`.
+    pub(crate) keep_going: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl std::fmt::Debug for GraphPlan<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GraphPlan").field("params", &self.params).finish_non_exhaustive()
+    }
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub(crate) struct Finished {
+    pub(crate) rows: u32,
+    pub(crate) seal: Seal,
+    /// Rows whose id a later row repeats, ascending: dead from the start.
+    pub(crate) shadowed: Vec<Row>,
+}
+
+/// Writes one segment. The file is removed unless it is finished.
+#[derive(Debug)]
+pub(crate) struct SegmentWriter {
+    container: ContainerWriter,
+    space: Space,
+    ids: IdColumn,
+    inverse_norms: Vec<f32>,
+    // After the container, which has the file open.
+    file: OwnedFile,
+}
+
+impl SegmentWriter {
+    /// Creates the file of `segment` in `dir`.
+    pub(crate) fn create(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        store: u128,
+        segment: u64,
+        space: Space,
+        id_type: IdType,
+    ) -> Result<Self> {
+        let path = dir.join(layout::vector_file(segment));
+        let identity = layout::vector_identity(store, segment);
+        let mut container = ContainerWriter::create(disk, &path, identity)?;
+        let file = OwnedFile::new(disk, path);
+        file.set_obsolete(true);
+        container.begin(layout::RAWV, FIELD, 4096)?;
+        let ids = IdColumn::new(id_type);
+        Ok(Self { container, space, ids, inverse_norms: Vec::new(), file })
+    }
+
+    /// Appends rows: ids, vectors at `Space::stride` bytes each, and for cosine their inverse
+    /// norms.
+    pub(crate) fn push(
+        &mut self,
+        ids: &IdColumn,
+        vectors: &[u8],
+        inverse_norms: &[f32],
+    ) -> Result<()> {
+        let rows = ids.len();
+        self.room(rows)?;
+        let norms = if self.space.metric == Metric::Cosine { rows } else { 0 };
+        if self.space.stride().checked_mul(rows) != Some(vectors.len())
+            || inverse_norms.len() != norms
+        {
+            return Err(Error::invalid(format!(
+                "{rows} ids came with {} bytes of vectors and {} norms",
+                vectors.len(),
+                inverse_norms.len()
+            )));
+        }
+        self.ids.extend(ids)?;
+        self.inverse_norms.extend_from_slice(inverse_norms);
+        self.container.write(vectors)
+    }
+
+    /// Appends the live rows of a part; where they went.
+    pub(crate) fn push_part(&mut self, part: &Part, dead: &RowSet) -> Result<RowMap> {
+        if part.space() != self.space {
+            return Err(Error::invalid("a part of another vector space cannot be copied"));
+        }
+        let first = Row::try_from(self.rows()).unwrap_or(Row::MAX);
+        let most = (COPY_BYTES / self.space.stride()).max(1);
+        for (row, count) in live_runs(part.len(), dead, most) {
+            self.room(count)?;
+            self.container.write(part.vector_bytes(row, count)?)?;
+            part.inverse_norms(row, count, &mut self.inverse_norms)?;
+            for row in (row..).take(count) {
+                self.ids.push(part.id_ref(row)?)?;
+            }
+        }
+        Ok(RowMap::new(part.len(), dead, first))
+    }
+
+    /// Rows appended so far.
+    pub(crate) fn rows(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Memory held until the end; about 13 bytes a row more while the tables are made.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.ids.memory_bytes() + self.inverse_norms.capacity() * 4
+    }
+
+    /// Writes ids, tables and, when asked for and there are rows, the graph; syncs the file.
+    pub(crate) fn finish(mut self, graph: Option<&GraphPlan<'_>>) -> Result<Finished> {
+        self.container.end()?;
+        let rows = self.rows();
+        let graph = graph.filter(|_| rows > 0);
+        if self.space.metric == Metric::Cosine {
+            self.container.section(layout::NORM, FIELD, self.inverse_norms.as_bytes())?;
+        }
+        let shadowed = self.write_ids()?;
+        if let Some(plan) = graph {
+            self.write_graph(plan)?;
+        }
+        let params = graph.map(|plan| &plan.params);
+        let statistics = Statistics::new(rows, self.space, self.ids.id_type(), params);
+        let statistics = serde_json::to_vec(&statistics)
+            .map_err(|error| Error::invalid(format!("statistics cannot be written: {error}")))?;
+        self.container.section(layout::STAT, FIELD, &statistics)?;
+        let seal = self.container.finish()?;
+        self.file.set_obsolete(false);
+        Ok(Finished { rows: u32::try_from(rows).unwrap_or(u32::MAX), seal, shadowed })
+    }
+
+    fn write_ids(&mut self) -> Result<Vec<Row>> {
+        self.container.begin(layout::IDSC, FIELD, 4096)?;
+        for piece in self.ids.pieces() {
+            self.container.write(piece)?;
+        }
+        self.container.end()?;
+        let (table, mut shadowed) = IdTable::build(&self.ids);
+        self.container.section(layout::IDTB, FIELD, table.as_bytes())?;
+        drop(table);
+        self.container.section(layout::IDSO, FIELD, self.ids.sorted_rows().as_bytes())?;
+        shadowed.sort_unstable();
+        Ok(shadowed)
+    }
+
+    fn write_graph(&mut self, plan: &GraphPlan<'_>) -> Result<()> {
+        let vectors = self.container.map_section(layout::RAWV, FIELD)?;
+        let rows = Rows {
+            vectors: Guarded::trusted(vectors.as_slice()),
+            inverse_norms: Guarded::trusted(self.inverse_norms.as_bytes()),
+        };
+        let GraphPlan { params, isa, pool, keep_going } = plan;
+        let count = self.ids.len();
+        let graph = hnsw::build(*isa, self.space, rows, count, params, pool, keep_going)
+            .ok_or(Error::Cancelled)?;
+        self.container.begin(layout::GRPH, FIELD, 4096)?;
+        graph.write(&mut |bytes| self.container.write(bytes))?;
+        self.container.end()
+    }
+
+    fn room(&self, rows: usize) -> Result<()> {
+        if rows > MAX_ROWS - self.rows() {
+            return Err(Error::invalid(format!("a segment holds at most {MAX_ROWS} rows")));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! A section of an opened container, whose blocks are checked when they are first touched.
+//!
+//! Per block two bits: `good` once its checksum has matched, `bad` once it has not. A good block
+//! costs one relaxed load afterwards: the bytes never change, so nothing needs ordering. A bad
+//! block stays on the slow path, so that every touch of it is counted in the thread that made it.
+//! A search takes [`Section::failures`] at its start and asks [`Section::status_since`] at its
+//! end; one that stays clear of a damaged block still answers. Two searches at the same time may
+//! blame each other's block: an error too many, never one too few.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use zerocopy::FromBytes;
+use zerocopy::little_endian::U32;
+
+use super::Tag;
+use super::layout::{BLOCK_BYTES, section_name};
+use crate::bytes::{Guard, Guarded};
+use crate::error::{Error, Result};
+use crate::storage::mmap::Mapped;
+
+/// A mapped file and its name.
+#[derive(Debug)]
+pub(super) struct MappedFile {
+    pub(super) path: PathBuf,
+    pub(super) map: Mapped,
+}
+
+/// A section whose blocks are checked on first touch (its `Guard`). Cheap to clone; keeps the map
+/// alive.
+#[derive(Clone)]
+pub(crate) struct Section {
+    /// For each 64 blocks a word of `good` bits and a word of `bad` bits.
+    checked: Arc<[AtomicU64]>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    file: Arc<MappedFile>,
+    place: Place,
+    failures: AtomicU64,
+    /// The block that failed last.
+    failed_block: AtomicUsize,
+}
+
+/// Where a section lies in its file; the ranges were checked against the file's length.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) tag: Tag,
+    pub(super) field: u16,
+    pub(super) start: usize,
+    pub(super) len: usize,
+    pub(super) crcs_start: usize,
+}
+
+impl Place {
+    pub(super) fn blocks(self) -> usize {
+        self.len.div_ceil(BLOCK_BYTES)
+    }
+
+    /// Checksums of the blocks, out of the bytes of the whole file.
+    pub(super) fn crcs(self, file: &[u8]) -> &[U32] {
+        file.get(self.crcs_start..self.crcs_start + self.blocks() * 4)
+            .and_then(|bytes| <[U32]>::ref_from_bytes(bytes).ok())
+            .unwrap_or(&[])
+    }
+}
+
+/// What to say of a block that does not match.
+pub(super) fn mismatch(block: usize) -> String {
+    format!("the block at offset {} does not match its checksum", block * BLOCK_BYTES)
+}
+
+impl Section {
+    pub(super) fn new(file: Arc<MappedFile>, place: Place) -> Self {
+        let words = place.blocks().div_ceil(64) * 2;
+        Self {
+            checked: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            shared: Arc::new(Shared {
+                file,
+                place,
+                failures: AtomicU64::new(0),
+                failed_block: AtomicUsize::new(0),
+            }),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shared.place.len
+    }
+
+    /// The bytes behind this section's guard.
+    pub(crate) fn guarded(&self) -> Guarded<'_, Self> {
+        Guarded::new(self.bytes(), self)
+    }
+
+    /// A range, checked now; `Corrupt` on mismatch or when out of range.
+    pub(crate) fn read(&self, offset: usize, len: usize) -> Result<&[u8]> {
+        let range = offset.checked_add(len).and_then(|end| self.bytes().get(offset..end));
+        let Some(bytes) = range else {
+            return Err(self.corrupt(&format!(
+                "{len} bytes at {offset} are asked for, the section has {}",
+                self.len()
+            )));
+        };
+        match self.first_bad(offset, len) {
+            None => Ok(bytes),
+            Some(block) => Err(self.corrupt(&mismatch(block))),
+        }
+    }
+
+    /// The whole section, checked now.
+    pub(crate) fn read_all(&self) -> Result<&[u8]> {
+        self.read(0, self.len())
+    }
+
+    /// `Corrupt` if any touch has failed so far.
+    pub(crate) fn status(&self) -> Result<()> {
+        self.status_since(0)
+    }
+
+    /// How many touches have failed so far: a mark for [`status_since`](Self::status_since).
+    pub(crate) fn failures(&self) -> u64 {
+        self.shared.failures.load(Relaxed)
+    }
+
+    /// `Corrupt` if a touch has failed since `mark` was taken from [`failures`](Self::failures).
+    pub(crate) fn status_since(&self, mark: u64) -> Result<()> {
+        if self.failures() == mark {
+            return Ok(());
+        }
+        Err(self.corrupt(&mismatch(self.shared.failed_block.load(Relaxed))))
+    }
+
+    /// A `Corrupt` error that names this section.
+    pub(crate) fn corrupt(&self, reason: &str) -> Error {
+        let Place { tag, field, .. } = self.shared.place;
+        Error::corrupt(&self.shared.file.path, section_name(tag, field), reason)
+    }
+
+    /// Asks the system to read the section ahead.
+    pub(crate) fn advise_willneed(&self) {
+        let Place { start, len, .. } = self.shared.place;
+        self.shared.file.map.advise_willneed(start, len);
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.shared.place
+    }
+
+    fn bytes(&self) -> &[u8] {
+        let Place { start, len, .. } = self.shared.place;
+        &self.shared.file.map.as_slice()[start..start + len]
+    }
+
+    /// First block of a range inside the section that does not match its checksum.
+    fn first_bad(&self, offset: usize, len: usize) -> Option<usize> {
+        let last = offset + len.checked_sub(1)?;
+        (offset / BLOCK_BYTES..=last / BLOCK_BYTES).find(|&block| !self.check(block))
+    }
+
+    #[inline(always)]
+    fn is_good(&self, block: usize) -> bool {
+        match self.checked.get(block / 64 * 2) {
+            Some(word) => word.load(Relaxed) >> (block % 64) & 1 == 1,
+            None => false,
+        }
+    }
+
+    /// Whether a block matches its checksum, computed at most once or, in a race, twice.
+    fn check(&self, block: usize) -> bool {
+        if self.is_good(block) {
+            return true;
+        }
+        let (word, bit) = (block / 64 * 2, 1_u64 << (block % 64));
+        if self.checked[word + 1].load(Relaxed) & bit != 0 {
+            return false;
+        }
+        let bytes = self.bytes();
+        let start = block * BLOCK_BYTES;
+        let crc = crc32c::crc32c(&bytes[start..bytes.len().min(start + BLOCK_BYTES)]);
+        let crcs = self.shared.place.crcs(self.shared.file.map.as_slice());
+        let good = crcs.get(block).is_some_and(|stored| stored.get() == crc);
+        self.checked[word + usize::from(!good)].fetch_or(bit, Relaxed);
+        good
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn touch_unchecked(&self, offset: usize, len: usize) {
+        if offset.checked_add(len).is_none_or(|end| end > self.len()) {
+            // The slice that the caller takes next is out of range as well.
+            return;
+        }
+        if let Some(block) = self.first_bad(offset, len) {
+            self.shared.failed_block.store(block, Relaxed);
+            self.shared.failures.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Guard for Section {
+    #[inline(always)]
+    fn touch(&self, offset: usize, len: usize) {
+        // Nearly every range lies in one block, or straddles two that are known to be good.
+        // Wrapping: an absurd range fails the comparison or the lookup and takes the slow path.
+        let first = offset / BLOCK_BYTES;
+        let last = offset.wrapping_add(len).wrapping_sub(1) / BLOCK_BYTES;
+        if last.wrapping_sub(first) > 1 || !self.is_good(first) || !self.is_good(last) {
+            self.touch_unchecked(offset, len);
+        }
+    }
+}
+
+impl fmt::Debug for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Section")
+            .field("file", &self.shared.file.path)
+            .field("place", &self.shared.place)
+            .field("failures", &self.failures())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,287 @@
+//! A file system in memory that fails where a test wants it to.
+//!
+//! It assumes no more of a disk than the engine may: what was synced stays, a rename is atomic.
+//! Everything else is at the mercy of a seed when the power goes ([`FaultDisk::crash_image`]):
+//! bytes appended since the last sync survive, vanish, turn to zeros or to garbage sector by
+//! sector; each name created, renamed or removed since its directory was synced is there or not,
+//! in no order. A failed sync drops what it should have written, and the next one reports
+//! success. Only what changes the disk counts as an operation; reads do not.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::random::Random;
+use self::state::{Kind, State, power_cut};
+use self::tree::Node;
+use super::disk::{DirEntry, Disk, DiskFile, DiskLock};
+use super::mmap::Mapped;
+
+mod inode;
+mod random;
+mod state;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+/// What goes wrong, and when. Operations count from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Operation `at` and everything after it fails and has no effect.
+    PowerCut {
+        /// Number of the operation.
+        at: u64,
+    },
+    /// Operation `at` fails without effect. A fault of space (`StorageFull`, `QuotaExceeded`)
+    /// spares removals, renames and directory syncs.
+    Fail {
+        /// Number of the operation.
+        at: u64,
+        /// The error it gives.
+        kind: io::ErrorKind,
+        /// Whether all later operations fail as well.
+        forever: bool,
+    },
+    /// The first append that is not before operation `at` writes half of its bytes and fails.
+    ShortWrite {
+        /// Number of the operation.
+        at: u64,
+        /// The error it gives.
+        kind: io::ErrorKind,
+    },
+}
+
+/// A file system in memory. Clones share it.
+#[derive(Clone)]
+pub struct FaultDisk(Arc<Mutex<State>>);
+
+impl Default for FaultDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for FaultDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state();
+        f.debug_struct("FaultDisk")
+            .field("operations", &state.operations)
+            .field("fault", &state.fault)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FaultDisk {
+    /// An empty disk with a root directory, on which nothing fails.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Plans a fault, or none.
+    pub fn plan(&self, fault: Option<Fault>) {
+        self.state().fault = fault;
+    }
+
+    /// Operations so far.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.state().operations
+    }
+
+    /// Whether a planned power cut has happened.
+    #[must_use]
+    pub fn is_powerless(&self) -> bool {
+        self.state().powerless
+    }
+
+    /// Lets appends fail with `StorageFull` once the files hold so many bytes.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.state().capacity = bytes;
+    }
+
+    /// Starts to write down operations for [`log`](Self::log).
+    pub fn record(&self) {
+        self.state().log.get_or_insert_default();
+    }
+
+    /// Operations since [`record`](Self::record), one line each.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.state().log.clone().unwrap_or_default()
+    }
+
+    /// The disk as a power cut at this moment may leave it. The same seed gives the same disk.
+    #[must_use]
+    pub fn crash_image(&self, seed: u64) -> Self {
+        let state = self.state();
+        let mut random = Random::new(seed);
+        let tree = state.tree.crash(&mut random);
+        let inodes = state.inodes.iter().map(|inode| inode.crash(&mut random)).collect();
+        Self(Arc::new(Mutex::new(State { tree, inodes, ..State::default() })))
+    }
+
+    /// The disk as the death of the process leaves it: everything written is there, and what was
+    /// not synced is still not.
+    #[must_use]
+    pub fn kill_image(&self) -> Self {
+        let state = self.state();
+        let (tree, inodes) = (state.tree.clone(), state.inodes.clone());
+        Self(Arc::new(Mutex::new(State { tree, inodes, ..State::default() })))
+    }
+
+    /// Paths of all files, sorted.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.state().tree.files()
+    }
+
+    /// Changes the bytes of a file behind the engine's back, durably: damage.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such file.
+    pub fn edit(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        let mut state = self.state();
+        let file = state.tree.file(path)?;
+        state.inodes[file].edit(change);
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state for reading: fails once the power is gone.
+    fn reading(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        if state.powerless { Err(power_cut()) } else { Ok(state) }
+    }
+}
+
+impl Disk for FaultDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let mut state = self.state();
+        state.attempt(Kind::Grow, || format!("create {}", path.display()))?;
+        let id = state.new_file(path)?;
+        Ok(Box::new(FaultFile { disk: self.clone(), id }))
+    }
+
+    fn read_range(&self, path: &Path, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        let state = self.reading()?;
+        let bytes = state.inodes[state.tree.file(path)?].bytes();
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(bytes.len() - start);
+        Ok(bytes[start..start + len].to_vec())
+    }
+
+    fn map(&self, path: &Path) -> io::Result<Mapped> {
+        self.read(path, 0).map(Mapped::from_vec)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let state = self.reading()?;
+        let entries = state.tree.list(dir)?.into_iter().map(|(name, node)| match node {
+            Node::File(id) => DirEntry { name, is_dir: false, len: state.inodes[id].len() },
+            Node::Dir(_) => DirEntry { name, is_dir: true, len: 0 },
+        });
+        Ok(entries.collect())
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.attempt(Kind::Grow, || format!("create directory {}", path.display()))?;
+        state.tree.add_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.attempt(Kind::Other, || format!("rename {} to {}", from.display(), to.display()))?;
+        state.tree.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.attempt(Kind::Other, || format!("remove {}", path.display()))?;
+        state.tree.remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.attempt(Kind::Other, || format!("remove directory {}", path.display()))?;
+        state.tree.remove_dir(path)
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let outcome = state.attempt(Kind::Grow, || format!("sync {}", path.display()));
+        let id = state.tree.file(path)?;
+        state.inodes[id].sync(outcome.is_ok());
+        outcome
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let outcome = state.attempt(Kind::Other, || format!("sync directory {}", dir.display()));
+        state.tree.sync(dir, outcome.is_ok())?;
+        outcome
+    }
+
+    fn lock(&self, path: &Path, note: &str) -> io::Result<Option<DiskLock>> {
+        let mut state = self.reading()?;
+        let found = match state.tree.file(path) {
+            Ok(id) => Some(id),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if found.is_some_and(|id| state.locked.contains(&id)) {
+            return Ok(None);
+        }
+        let id = match found {
+            Some(id) => id,
+            None => {
+                state.attempt(Kind::Grow, || format!("create lock {}", path.display()))?;
+                state.new_file(path)?
+            }
+        };
+        state.inodes[id].rewrite(note.as_bytes());
+        state.locked.insert(id);
+        Ok(Some(Box::new(FaultLock { disk: self.clone(), id })))
+    }
+}
+
+#[derive(Debug)]
+struct FaultFile {
+    disk: FaultDisk,
+    id: usize,
+}
+
+impl DiskFile for FaultFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.disk.state().append(self.id, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let outcome = state.attempt(Kind::Grow, || format!("sync #{}", self.id));
+        state.inodes[self.id].sync(outcome.is_ok());
+        outcome
+    }
+
+    fn map(&self) -> io::Result<Mapped> {
+        let state = self.disk.reading()?;
+        Ok(Mapped::from_vec(state.inodes[self.id].bytes().to_vec()))
+    }
+}
+
+#[derive(Debug)]
+struct FaultLock {
+    disk: FaultDisk,
+    id: usize,
+}
+
+impl Drop for FaultLock {
+    fn drop(&mut self) {
+        self.disk.state().locked.remove(&self.id);
+    }
+}

@@ -1,0 +1,107 @@
+//! The bytes of a file, mapped read-only or held in memory.
+//!
+//! The only unsafe code of the storage floor. Rust's `&[u8]` promises bytes that nobody changes,
+//! and an operating system cannot promise that of a mapped file (RUSTSEC-2025-0132 is an advisory
+//! about a safe function around such a map). This is the policy that makes it hold here:
+//!
+//! - A database directory is owned by nearfield. No other program writes into it while it is
+//!   open; the lock keeps a second writing process out, and backups are copies.
+//! - Only bytes that are never modified are mapped: sealed files, and the ended sections of a
+//!   container still being appended to. Nothing is ever written through a map, no file is
+//!   truncated, and a file is removed by its name only, which leaves a map whole.
+//! - Lengths are taken from the open file when it is mapped. A foreign program that truncates a
+//!   mapped file makes the next access beyond the new end a SIGBUS, and so does a disk that fails
+//!   to deliver a page; neither can be answered with an `Err` from a map.
+//! - A map is trusted with nothing else: what is read from it is checked against checksums and
+//!   bounds at each use, so foreign writes give wrong results or `Corrupt`, not wild accesses.
+
+#![expect(unsafe_code, reason = "a memory map cannot be made without it; policy above")]
+
+use std::fs::File;
+use std::io;
+
+use crate::bytes::AlignedBytes;
+
+/// The bytes of a file: mapped, or read into memory. The start is aligned to at least 64 bytes.
+#[derive(Debug)]
+pub struct Mapped(Bytes);
+
+#[derive(Debug)]
+enum Bytes {
+    Map(memmap2::Mmap),
+    Memory(AlignedBytes),
+}
+
+impl Mapped {
+    /// Maps the whole of `file` as long as it is now.
+    pub(crate) fn from_file(file: &File) -> io::Result<Self> {
+        let len = file.metadata()?.len();
+        if len == 0 {
+            return Ok(Self::from_vec(Vec::new()));
+        }
+        let Ok(len) = usize::try_from(len) else {
+            let reason = format!("{len} bytes do not fit this machine's address space");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+        };
+        // SAFETY: the file lies in a directory that nearfield owns and its bytes are never
+        // modified or truncated once written (module documentation), so the mapped `len` bytes
+        // stay what they are as long as the map lives.
+        let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
+        Ok(Self(Bytes::Map(map)))
+    }
+
+    /// Bytes held in memory.
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "the caller has no further use for them")]
+    pub fn from_vec(bytes: Vec<u8>) -> Self {
+        Self(Bytes::Memory(AlignedBytes::from_slice(&bytes)))
+    }
+
+    /// All bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Map(map) => map,
+            Bytes::Memory(bytes) => bytes.as_slice(),
+        }
+    }
+
+    /// Asks the system to read a range ahead; a hint, which may be ignored.
+    pub fn advise_willneed(&self, offset: usize, len: usize) {
+        #[cfg(unix)]
+        if let Bytes::Map(map) = &self.0 {
+            let len = len.min(map.len().saturating_sub(offset));
+            if len > 0 {
+                // A hint that is refused changes nothing.
+                let _ = map.advise_range(memmap2::Advice::WillNeed, offset, len);
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = (offset, len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_and_memory_hold_the_same_aligned_bytes() {
+        use std::io::Write;
+        let bytes: Vec<u8> = (0..100_000_u32).map(|i| i.to_le_bytes()[0]).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        for mapped in [Mapped::from_file(&file).unwrap(), Mapped::from_vec(bytes.clone())] {
+            assert_eq!(mapped.as_slice(), bytes);
+            assert_eq!(mapped.as_slice().as_ptr().addr() % 64, 0);
+            mapped.advise_willneed(5000, usize::MAX);
+            mapped.advise_willneed(1 << 40, 1);
+        }
+    }
+
+    #[test]
+    fn an_empty_file_maps_to_no_bytes() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(Mapped::from_file(&file).unwrap().as_slice().is_empty());
+    }
+}

@@ -1,0 +1,185 @@
+//! Reads frames from a log that may still be growing, and tells its end from damage.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zerocopy::FromBytes;
+
+use super::{FRAME_BYTES, Frame, FrameHeader, HEADER_BYTES, Header, MAGIC, WalIdentity};
+use crate::error::{Error, Result};
+use crate::storage::disk::Disk;
+
+/// Bytes read at a time.
+pub(super) const READ_BYTES: usize = 1 << 20;
+
+/// Reads frames from a log file, which may still be growing.
+#[derive(Debug)]
+pub(crate) struct WalReader {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    identity: WalIdentity,
+    /// Salt, once the header is there.
+    salt: Option<u64>,
+    first_seq: Option<u64>,
+    /// Checksum of the frame before `position`.
+    chain: u32,
+    position: u64,
+    window: Window,
+}
+
+/// A piece of the file held in memory.
+#[derive(Debug, Default)]
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    fn at(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let from = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.bytes.get(from..from.checked_add(len)?)
+    }
+}
+
+impl WalReader {
+    /// Opens a log. One that has no more than a torn header, which a crash leaves of a log that
+    /// was being created, reads as empty.
+    pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path, identity: WalIdentity) -> Result<Self> {
+        let mut reader = Self {
+            disk: Arc::clone(disk),
+            path: path.into(),
+            identity,
+            salt: None,
+            first_seq: None,
+            chain: 0,
+            position: u64::from(HEADER_BYTES),
+            window: Window::default(),
+        };
+        reader.read_header()?;
+        Ok(reader)
+    }
+
+    /// Sequence number that the first frame has or will have; `None` while the header is not
+    /// whole, and then there is no frame either.
+    pub(crate) fn first_seq(&self) -> Option<u64> {
+        self.first_seq
+    }
+
+    /// Next whole valid frame; `None` at the end of what has been written so far (a torn tail
+    /// counts as the end). A later call reads on, should the file have grown. A bad frame whose
+    /// place a later frame knew to be on disk is `Corrupt`.
+    pub(crate) fn next(&mut self) -> Result<Option<Frame>> {
+        let Some(salt) = self.read_header()? else {
+            return Ok(None);
+        };
+        if let Some(frame) = self.read_frame(salt)? {
+            return Ok(Some(frame));
+        }
+        if !self.is_contradicted(salt)? {
+            self.window = Window::default();
+            return Ok(None);
+        }
+        // The contradiction may have been written between two reads of a live log, and then the
+        // frame is there by now.
+        self.window = Window::default();
+        match self.read_frame(salt)? {
+            Some(frame) => Ok(Some(frame)),
+            None => Err(self.corrupt(
+                "it does not match its checksums, yet later frames show that it was safely on disk",
+            )),
+        }
+    }
+
+    /// The salt, or `None` while the header is not whole.
+    fn read_header(&mut self) -> Result<Option<u64>> {
+        if self.salt.is_some() {
+            return Ok(self.salt);
+        }
+        self.load(0, HEADER_BYTES as usize + 1)?;
+        let corrupt = |reason: String| Error::corrupt(&self.path, "header", reason);
+        let header = match Header::ref_from_prefix(&self.window.bytes) {
+            Ok((header, _)) if header.checksum() == header.crc.get() => header,
+            // Nothing is appended before the header is synced, so nothing can be lost here.
+            _ if self.window.bytes.len() <= HEADER_BYTES as usize => return Ok(None),
+            _ => return Err(corrupt("it does not match its checksum".into())),
+        };
+        if header.magic != MAGIC {
+            return Err(corrupt("the file does not begin like a nearfield log".into()));
+        }
+        header.features.check(&self.path, HEADER_BYTES)?;
+        let found = WalIdentity { store: header.store.get(), number: header.number.get() };
+        if found != self.identity {
+            return Err(corrupt(format!(
+                "this is log {} of store {:032x}, expected log {} of store {:032x}: \
+                 the file is in the wrong place",
+                found.number, found.store, self.identity.number, self.identity.store
+            )));
+        }
+        self.chain = header.crc.get();
+        self.first_seq = Some(header.first_seq.get());
+        self.salt = Some(header.salt.get());
+        Ok(self.salt)
+    }
+
+    /// The frame at `position`, if it is whole and follows the one before.
+    fn read_frame(&mut self, salt: u64) -> Result<Option<Frame>> {
+        let offset = self.position;
+        self.load(offset, FRAME_BYTES)?;
+        let header = self.window.at(offset, FRAME_BYTES);
+        let Some(header) = header.and_then(|bytes| FrameHeader::read_from_bytes(bytes).ok()) else {
+            return Ok(None);
+        };
+        let follows = header.previous.get() == self.chain;
+        if !header.is_authentic(salt, offset) || !follows {
+            return Ok(None);
+        }
+        self.load(offset, header.stride())?;
+        let body = self.window.at(offset, header.stride()).map(|frame| &frame[FRAME_BYTES..]);
+        let Some(body) = body.filter(|body| crc32c::crc32c(body) == header.payload_crc.get())
+        else {
+            return Ok(None);
+        };
+        let frame = Frame {
+            seq: header.seq.get(),
+            durable: header.durable.get(),
+            payload: body[..header.len.get() as usize].to_vec(),
+        };
+        self.chain = header.crc.get();
+        self.position = offset + header.stride() as u64;
+        Ok(Some(frame))
+    }
+
+    /// Whether a later frame says that the bad one at `position` had been synced. One pass over
+    /// the rest of the file, and only frame headers are computed, so the time is linear.
+    fn is_contradicted(&mut self, salt: u64) -> Result<bool> {
+        let mut offset = self.position + 8;
+        while self.load(offset, FRAME_BYTES)? == FRAME_BYTES {
+            while let Some(bytes) = self.window.at(offset, FRAME_BYTES) {
+                if bytes.starts_with(&salt.to_le_bytes())
+                    && let Ok(header) = FrameHeader::ref_from_bytes(bytes)
+                    && header.is_authentic(salt, offset)
+                    && header.synced.get() > self.position
+                {
+                    return Ok(true);
+                }
+                offset += 8;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes the window hold `len` bytes from `offset`, or what the file has of them; how many
+    /// those are.
+    fn load(&mut self, offset: u64, len: usize) -> Result<usize> {
+        if self.window.at(offset, len).is_none() {
+            let bytes = self.disk.read_range(&self.path, offset, len.max(READ_BYTES) as u64);
+            let bytes = bytes.map_err(|error| Error::io("read", &self.path, error))?;
+            self.window = Window { start: offset, bytes };
+        }
+        Ok(self.window.bytes.len().min(len))
+    }
+
+    fn corrupt(&self, reason: &str) -> Error {
+        Error::corrupt(&self.path, format!("frame at offset {}", self.position), reason)
+    }
+}

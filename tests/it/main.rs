@@ -1,0 +1,11 @@
+//! The integration tests, one binary: each module is one subject.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "the lints spare test functions, not the helpers of a test crate"
+)]
+
+mod common;
+mod lifecycle;
+mod tidy;
