@@ -27,10 +27,11 @@ pub use types::{
     Vectors,
 };
 
-/// Fault injection for this project's own tests; not a public interface.
+/// Doors for this project's own tests and benches; not a public interface.
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing {
+    pub use crate::index::bench;
     pub use crate::storage::disk::{DirEntry, Disk, DiskFile, DiskLock, OsDisk};
     pub use crate::storage::fault::{Fault, FaultDisk};
     pub use crate::storage::mmap::Mapped;
