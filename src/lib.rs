@@ -35,10 +35,10 @@ pub(crate) mod segment;
 pub(crate) mod storage;
 mod types;
 
+pub use arrow_array;
 pub use collection::import::{
     ImportBatch, ImportOptions, ImportReport, OnBad, Phase, Progress, Rejected,
 };
-pub use arrow_array;
 pub use half;
 
 pub use collection::options::{Durability, MAX_COLUMN_NAME_BYTES, MAX_COLUMNS, Schema, Settings};

@@ -121,6 +121,14 @@ fn open_segments(
     let mut segments = Vec::with_capacity(manifest.segments.len());
     for entry in &manifest.segments {
         let segment = open_segment(host, dir, manifest, entry, known)?;
+        if !host.read_only && segment.is_read_only() {
+            return Err(Error::Incompatible {
+                file: dir.into(),
+                reason: "it has features that this version can only read; open it with read_only, \
+                         or use a newer nearfield"
+                    .into(),
+            });
+        }
         let mut part = PartView::segment(segment, entry.meta());
         part.dead = tombstones::read(&host.disk, dir, manifest.store, entry)?;
         segments.push(Arc::new(part));

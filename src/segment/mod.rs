@@ -150,6 +150,11 @@ impl Segment {
         self.core.container.len() + attributes
     }
 
+    /// Whether a file says that this version may read it but must not build upon it.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.core.container.is_read_only()
+    }
+
     /// Removes the files once nobody uses them any more.
     pub(crate) fn mark_obsolete(&self) {
         self.core.file.set_obsolete(true);
