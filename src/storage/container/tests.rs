@@ -347,10 +347,24 @@ fn a_forged_table_is_refused_without_a_panic() {
             }
         }
     }
-    let (fault, disk, _, _) = small();
-    forge_table(&fault, |table| table.copy_within(0..6, 40));
-    let twice = Container::open(&disk, Path::new(PATH), IDENTITY, None).unwrap_err().to_string();
+}
+
+#[test]
+fn a_table_that_overlaps_repeats_or_leaves_bytes_out_is_refused() {
+    let refusal = |change: &dyn Fn(&mut [u8])| {
+        let (fault, disk, _, _) = small();
+        forge_table(&fault, change);
+        Container::open(&disk, Path::new(PATH), IDENTITY, None).unwrap_err().to_string()
+    };
+    let overlap = refusal(&|table| table[48..56].copy_from_slice(&4096_u64.to_le_bytes()));
+    assert!(overlap.contains("overlaps"), "{overlap}");
+    let twice = refusal(&|table| table.copy_within(0..6, 40));
     assert!(twice.contains("twice"), "{twice}");
+    let unfilled = refusal(&|table| {
+        table[56..64].fill(0);
+        table[72..80].copy_from_slice(&xxhash_rust::xxh3::xxh3_64(&[]).to_le_bytes());
+    });
+    assert!(unfilled.contains("fill"), "{unfilled}");
 }
 
 #[test]

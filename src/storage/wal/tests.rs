@@ -303,6 +303,27 @@ fn a_reader_follows_a_growing_log() {
 }
 
 #[test]
+fn a_frame_stands_only_at_its_place_and_after_its_predecessor() {
+    let (fault, disk, ends) = synced(3);
+    let bytes = disk.read(Path::new(PATH), 0).unwrap();
+    let at = usize::try_from(ends[1]).unwrap();
+    let mut frame = FrameHeader::read_from_bytes(&bytes[at..at + FRAME_BYTES]).unwrap();
+    let salt = frame.salt.get();
+    assert!(frame.is_authentic(salt, ends[1]));
+    assert!(!frame.is_authentic(salt, ends[1] + 8) && !frame.is_authentic(salt + 1, ends[1]));
+    // Authentic, but written after another frame than the one that stands there.
+    frame.previous.set(frame.previous.get() ^ 1);
+    frame.crc.set(frame.checksum(ends[1]));
+    fault
+        .edit(Path::new(PATH), |file| {
+            file.truncate(usize::try_from(ends[2]).unwrap());
+            file[at..at + FRAME_BYTES].copy_from_slice(frame.as_bytes());
+        })
+        .unwrap();
+    assert_eq!(read_all(&disk).unwrap(), [1]);
+}
+
+#[test]
 fn a_frame_longer_than_a_read_is_read() {
     let (_, disk) = disk();
     let mut writer = create(&disk);
