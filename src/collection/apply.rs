@@ -1,6 +1,7 @@
 //! What an operation does to a view: a private copy in the write path, the state being rebuilt in
 //! recovery. Knows no lock and no file.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::segment::columns;
 use crate::segment::memtable::{Batch, Chunk, Source};
 use crate::segment::part::Part;
-use crate::types::{Column, Id, IdType, Ids, Row};
+use crate::types::{Column, IdRef, IdType, Ids, Row};
 
 /// Small chunks are merged up to this many bytes, so that single-row writes do not leave a part
 /// each.
@@ -65,15 +66,14 @@ fn refuse_known(view: &View, ids: &Ids<'_>) -> Result<()> {
     require_id_type(view, ids.id_type())?;
     let places = view.locate_all(ids)?;
     let mut seen = std::collections::HashSet::new();
-    let twice = ids.iter().filter(|id| !seen.insert(*id)).map(|id| id.to_id());
+    let twice = ids.iter().filter(|id| !seen.insert(*id));
     let known = places.iter().enumerate().filter(|(_, place)| place.is_some());
-    let known = known.map(|(index, _)| ids.at(index).to_id());
-    let mut duplicates: Vec<Id> = known.chain(twice).take(LISTED_IDS).collect();
+    let known = known.map(|(index, _)| ids.at(index));
+    let duplicates: BTreeSet<IdRef<'_>> = known.chain(twice).collect();
     if duplicates.is_empty() {
         return Ok(());
     }
-    duplicates.sort();
-    duplicates.dedup();
+    let duplicates = duplicates.into_iter().take(LISTED_IDS).map(IdRef::to_id).collect();
     Err(Error::DuplicateId { ids: duplicates })
 }
 
