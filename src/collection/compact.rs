@@ -7,12 +7,12 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use super::Core;
 use super::build;
 use super::flush;
 use super::options::Settings;
 use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
-use super::Core;
 use crate::error::{Error, Result};
 
 /// Segments of one tier that are merged together.
@@ -89,7 +89,8 @@ pub(crate) fn plan(shapes: &[Shape], settings: &Settings, idle: bool) -> Option<
     if !idle {
         return None;
     }
-    let flat = |index: &usize| !shapes[*index].graph && shapes[*index].bytes >= settings.graph_bytes;
+    let flat =
+        |index: &usize| !shapes[*index].graph && shapes[*index].bytes >= settings.graph_bytes;
     let inputs: Vec<usize> = (0..shapes.len()).filter(flat).collect();
     (!inputs.is_empty()).then(|| Plan::of(shapes, inputs, settings))
 }
@@ -187,8 +188,10 @@ fn run(core: &Core, plan: &Plan) -> Result<()> {
         return Err(Error::Cancelled);
     }
     let mut view = View::clone(&core.slot.load());
-    let (merged, kept): (Vec<_>, Vec<_>) =
-        view.segments.drain(..).partition(|part| part.segment_id().is_some_and(|id| ids.contains(&id)));
+    let (merged, kept): (Vec<_>, Vec<_>) = view
+        .segments
+        .drain(..)
+        .partition(|part| part.segment_id().is_some_and(|id| ids.contains(&id)));
     view.segments = kept;
     let committed = (|| {
         if let Some(built) = &built {

@@ -226,7 +226,8 @@ impl<'a> Input<'a> {
     }
 
     fn attributes(&mut self, rows: usize) -> Result<RecordBatch, String> {
-        let batch = columns::decode(std::mem::take(&mut self.0)).map_err(|Malformed(reason)| reason.to_owned())?;
+        let batch = columns::decode(std::mem::take(&mut self.0))
+            .map_err(|Malformed(reason)| reason.to_owned())?;
         if batch.num_rows() != rows {
             return Err(format!("{} rows of attributes for {rows} ids", batch.num_rows()));
         }

@@ -129,10 +129,7 @@ mod tests {
         }
         let bytes = set.to_bytes();
         let back = RowSet::from_bytes(&bytes, 100_000).expect("valid");
-        assert_eq!(
-            back.iter().collect::<Vec<_>>(),
-            set.iter().collect::<Vec<_>>()
-        );
+        assert_eq!(back.iter().collect::<Vec<_>>(), set.iter().collect::<Vec<_>>());
         assert!(RowSet::from_bytes(&bytes, 1_000).is_none());
         assert!(RowSet::from_bytes(&bytes[..bytes.len() - 1], 100_000).is_none());
         assert!(RowSet::from_bytes(&[], 1).is_none());

@@ -6,6 +6,8 @@
     reason = "the lints spare test functions, not the helpers of a test crate"
 )]
 
+#[cfg(feature = "cli")]
+mod cli;
 mod common;
 mod lifecycle;
 mod tidy;
