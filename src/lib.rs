@@ -22,6 +22,16 @@
 //! after a crash is in [`Durability`]; what can go wrong is in [`Error`]. Attributes travel as
 //! [`arrow_array`] batches, files of other tools through [`interop`].
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::needless_range_loop,
+        reason = "tests make up small numbers"
+    )
+)]
+
 pub(crate) mod bytes;
 pub(crate) mod codec;
 mod collection;

@@ -176,7 +176,7 @@ fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
 
 /// Merges the segments of `plan` into one. The caller holds `compacting`.
 fn run(core: &Core, plan: &Plan) -> Result<()> {
-    let (before, inputs, ids) = begin(core, plan)?;
+    let Begun { before, inputs, ids } = begin(core, plan)?;
     let built = build::build(core, &before.schema, &inputs, plan.graph);
     let mut writer = core.writer();
     writer.compacting = None;
@@ -211,8 +211,15 @@ fn run(core: &Core, plan: &Plan) -> Result<()> {
     committed
 }
 
+/// A merge about to run.
+struct Begun {
+    before: Arc<View>,
+    inputs: Vec<Arc<PartView>>,
+    ids: Vec<u64>,
+}
+
 /// The state to merge from, its inputs and their ids; a flush that runs meanwhile is told of them.
-fn begin(core: &Core, plan: &Plan) -> Result<(Arc<View>, Vec<Arc<PartView>>, Vec<u64>)> {
+fn begin(core: &Core, plan: &Plan) -> Result<Begun> {
     let mut writer = core.writer();
     writer.check()?;
     let before = core.slot.load_full();
@@ -220,7 +227,7 @@ fn begin(core: &Core, plan: &Plan) -> Result<(Arc<View>, Vec<Arc<PartView>>, Vec
         plan.inputs.iter().filter_map(|index| before.segments.get(*index).cloned()).collect();
     let ids: Vec<u64> = inputs.iter().filter_map(|part| part.segment_id()).collect();
     writer.compacting = Some((ids.clone(), before.seq));
-    Ok((before, inputs, ids))
+    Ok(Begun { before, inputs, ids })
 }
 
 impl PartView {

@@ -116,9 +116,9 @@ impl Op {
 }
 
 fn length(value: usize) -> Result<[u8; 4]> {
-    u32::try_from(value).map(u32::to_le_bytes).map_err(|_| {
-        Error::invalid(format!("{value} rows or bytes in one write; at most {} fit", u32::MAX))
-    })
+    u32::try_from(value)
+        .map(u32::to_le_bytes)
+        .map_err(|error| Error::invalid(format!("{value} rows or bytes in one write: {error}")))
 }
 
 fn put_ids<'a>(out: &mut Vec<u8>, count: usize, at: impl Fn(usize) -> IdRef<'a>) -> Result<()> {

@@ -64,7 +64,7 @@ impl RowSet {
         self.pages.iter().enumerate().flat_map(|(index, page)| {
             page.iter().flat_map(move |words| {
                 words.iter().enumerate().flat_map(move |(word, &bits)| {
-                    let base = (index * PAGE_ROWS + word * 64) as Row;
+                    let base = Row::try_from(index * PAGE_ROWS + word * 64).unwrap_or(Row::MAX);
                     std::iter::successors(Some(bits), |b| Some(b & b.wrapping_sub(1)))
                         .take_while(|b| *b != 0)
                         .map(move |b| base + b.trailing_zeros())
