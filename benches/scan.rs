@@ -1,0 +1,76 @@
+//! Exact search over one segment against reading the same bytes: a vectorised sum.
+//!
+//! `cargo bench --bench scan -- [--rows N] [--rounds N] [--smoke]`
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a bench prints, and its sizes are small"
+)]
+
+mod support;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use nearfield::{Durability, ImportOptions, Metric, OpenOptions, Schema, Settings};
+use support::data::Synthetic;
+use support::{Args, Outcome, figure, median};
+
+const BENCH: &str = "scan";
+const DIMENSION: usize = 128;
+/// Independent sums: enough that the additions never wait for one another.
+const LANES: usize = 64;
+
+fn main() -> ExitCode {
+    support::run(BENCH, measure)
+}
+
+fn measure(args: &Args) -> Outcome {
+    let count = args.size("--rows", 1_000_000, 20_000)? as u64;
+    let rounds = args.size("--rounds", 7, 5)?;
+    let dir = support::directory()?;
+    let mut settings = Settings::default();
+    settings.durability = Durability::Buffered;
+    // An exact search needs no graph, and building one would take most of the time.
+    settings.graph_bytes = u64::MAX;
+    settings.compaction = false;
+    settings.memory_budget = 16 << 30;
+    let db = OpenOptions::new().settings(settings).open(dir.path().join("db"))?;
+    let rows = db.collection("rows", Schema::new(DIMENSION, Metric::L2))?;
+    let source = Synthetic::new(DIMENSION, 1);
+    rows.import(source.batches(count), ImportOptions::new())?;
+    let segments = rows.stats()?.segments;
+    figure(BENCH, "segments", segments.len() as f64, "");
+    let same = source.rows(0, count);
+    let query = source.rows(count, count + 1);
+    let (mut scans, mut sums) = (Vec::new(), Vec::new());
+    rows.search(&query).exact(true).run()?;
+    for _ in 0..rounds {
+        let start = Instant::now();
+        std::hint::black_box(rows.search(&query).exact(true).run()?);
+        scans.push(start.elapsed().as_secs_f64() * 1e3);
+        let start = Instant::now();
+        std::hint::black_box(sum(std::hint::black_box(&same)));
+        sums.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    let (scan, plain) = (median(&scans), median(&sums));
+    let bytes = (count * DIMENSION as u64 * 4) as f64;
+    figure(BENCH, "exact search", scan, "ms");
+    figure(BENCH, "exact search, bytes", bytes / scan / 1e6, "GB/s");
+    figure(BENCH, "sum of the same bytes", plain, "ms");
+    figure(BENCH, "sum of the same bytes, bytes", bytes / plain / 1e6, "GB/s");
+    figure(BENCH, "exact search ÷ sum", scan / plain, "");
+    Ok(db.close()?)
+}
+
+fn sum(values: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    for chunk in values.chunks_exact(LANES) {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value;
+        }
+    }
+    lanes.iter().sum()
+}
