@@ -33,8 +33,7 @@ fn measure(args: &Args) -> Outcome {
     let all: Vec<u64> = (0..set.len() as u64).collect();
     let mut gone = Random(1).sample(set.len() as u64, set.len() / SHARE);
     gone.sort_unstable();
-    let kept: Vec<u64> =
-        all.iter().copied().filter(|id| gone.binary_search(id).is_err()).collect();
+    let kept: Vec<u64> = all.iter().copied().filter(|id| gone.binary_search(id).is_err()).collect();
 
     let thinned = db.collection("thinned", set.schema())?;
     thinned.import(set.batches(&all), ImportOptions::new())?;

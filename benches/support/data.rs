@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use half::f16;
-use nearfield::{Collection, Hits, Id, Ids, ImportBatch, Metric, Result, Schema, VectorType, Vectors};
+use nearfield::{
+    Collection, Hits, Id, Ids, ImportBatch, Metric, Result, Schema, VectorType, Vectors,
+};
 
 use super::Outcome;
 
@@ -161,9 +163,8 @@ impl Set {
     /// Share of the hits that are as near as the k-th exact neighbour, ties counted as hits.
     pub fn recall(&self, answers: &[Hits], k: usize) -> f64 {
         let slack = if self.metric == Metric::Cosine { 1e-7 } else { 0.0 };
-        let bound = |query: usize| {
-            f64::from(self.distances[query * 100 + k - 1]) * (1.0 + 1e-6) + slack
-        };
+        let bound =
+            |query: usize| f64::from(self.distances[query * 100 + k - 1]) * (1.0 + 1e-6) + slack;
         self.recall_within(answers, k, bound)
     }
 
@@ -185,7 +186,8 @@ impl Set {
             let bound = bound(query);
             let near = |id: &u64| self.distance(&vector, *id as usize) <= bound;
             // A set: a row returned twice is one hit.
-            let rows: HashSet<u64> = hits.iter().take(k).filter_map(|hit| number(&hit.id)).collect();
+            let rows: HashSet<u64> =
+                hits.iter().take(k).filter_map(|hit| number(&hit.id)).collect();
             good += rows.iter().filter(|row| near(row)).count();
         }
         good as f64 / (answers.len() * k) as f64

@@ -1,7 +1,12 @@
 //! What the benches share: arguments, figures, clocks, memory, real and synthetic vectors.
 //!
 //! A figure is printed twice: as a line to read and as a JSON line to collect.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each bench uses a part of this module")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "each bench uses a part of this module"
+)]
 
 pub mod data;
 pub mod disk;

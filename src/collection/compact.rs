@@ -248,7 +248,8 @@ impl PartView {
 
     /// Removes its attribute file once nobody uses it any more.
     pub(crate) fn discard_attributes(&self) {
-        if let Some(attributes) = self.as_segment().and_then(|(segment, _)| segment.attribute_file())
+        if let Some(attributes) =
+            self.as_segment().and_then(|(segment, _)| segment.attribute_file())
         {
             attributes.mark_obsolete();
         }

@@ -325,7 +325,10 @@ fn apply_frame(view: &mut View, path: &Path, frame: &Frame) -> Result<()> {
         return Err(Error::corrupt(
             path,
             LOG,
-            format!("operation {} follows operation {}: a log file is missing", frame.seq, view.seq),
+            format!(
+                "operation {} follows operation {}: a log file is missing",
+                frame.seq, view.seq
+            ),
         ));
     }
     let op = Op::decode(&frame.payload, view.schema.space())

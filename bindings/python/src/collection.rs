@@ -255,7 +255,10 @@ impl Collection {
         let query = VectorsArg::from_python(q, self.dimension)?;
         if query.rows != 1 {
             let given = query.rows;
-            return Err(invalid(py, format!("q: expected one vector, given {given}; use search_batch")));
+            return Err(invalid(
+                py,
+                format!("q: expected one vector, given {given}; use search_batch"),
+            ));
         }
         let query = query.vectors()?;
         let request = Request { k, ef, exact, max_distance, select, vectors };
@@ -326,8 +329,7 @@ impl Collection {
         after: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = limit_count)] limit: Option<usize>,
     ) -> PyResult<Scan> {
-        let mut options =
-            ScanOptions::new().batch_rows(batch_size).fields(fields(select, vectors));
+        let mut options = ScanOptions::new().batch_rows(batch_size).fields(fields(select, vectors));
         if let Some(after) = after {
             options = options.after(id_from_python(after)?);
         }
