@@ -208,7 +208,8 @@ fn play_through(script: &Script, disk: &FaultDisk) -> Result<(), String> {
     player.close_handles();
     for (image, how) in [(disk.crash_image(7), "power cut"), (disk.kill_image(), "kill")] {
         let (db, found) = recover(&image, script.durability).map_err(|e| format!("{how}: {e}"))?;
-        let checked = if how == "kill" { player.check_killed(&found) } else { player.check(&found) };
+        let checked =
+            if how == "kill" { player.check_killed(&found) } else { player.check(&found) };
         checked.map_err(|error| format!("{how}: {error}"))?;
         check_backups(&image, &player)?;
         write_on(db, &image, &found).map_err(|error| format!("{how}: {error}"))?;

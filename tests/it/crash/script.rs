@@ -110,8 +110,17 @@ impl Step {
 
     /// Whether everything before is durable, whatever the setting, once the step is done.
     fn is_barrier(&self) -> bool {
-        !matches!(self, Self::Write(_, Change::Add(_) | Change::Upsert(_) | Change::Update(_)
-            | Change::Delete(_) | Change::AddColumn(_)) | Self::Reopen)
+        !matches!(
+            self,
+            Self::Write(
+                _,
+                Change::Add(_)
+                    | Change::Upsert(_)
+                    | Change::Update(_)
+                    | Change::Delete(_)
+                    | Change::AddColumn(_)
+            ) | Self::Reopen
+        )
     }
 }
 
@@ -241,7 +250,8 @@ impl Player {
         for (name, state) in self.now() {
             if let Some(found) = found.get(name) {
                 let lines = difference(&found.rows, &state.rows);
-                report += &format!("\n{name}, against the last state: {} rows\n  ", found.rows.len());
+                report +=
+                    &format!("\n{name}, against the last state: {} rows\n  ", found.rows.len());
                 report += &lines.join("\n  ");
                 report += &format!("\n  columns {:?}", found.columns.len());
             }
