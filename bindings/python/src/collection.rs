@@ -10,10 +10,10 @@ use crate::batch_hits::BatchHits;
 use crate::errors::{call, invalid, wrong_type};
 use crate::hits::{Found, Hits};
 use crate::ids::{IdsArg, id_from_python, id_type};
-use crate::numbers::count;
-use crate::records::{Records, Scan};
 use crate::vectors::VectorsArg;
-use crate::{columns, schema};
+use crate::numbers::{count, flag};
+use crate::records::{Records, Scan};
+use crate::{bulk, columns, schema};
 
 /// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
 /// `db.create(…)` or `db["name"]`; may be used from any thread.
@@ -37,12 +37,16 @@ use crate::{columns, schema};
 pub(crate) struct Collection {
     inner: nearfield::Collection,
     dimension: usize,
+    /// Bytes that one vector takes.
+    row_bytes: usize,
 }
 
 impl Collection {
     pub(crate) fn new(py: Python<'_>, inner: nearfield::Collection) -> PyResult<Self> {
-        let dimension = call(py, || inner.schema())?.dimension();
-        Ok(Self { inner, dimension })
+        let schema = call(py, || inner.schema())?;
+        let dimension = schema.dimension();
+        let row_bytes = schema.vector_type().row_bytes(dimension);
+        Ok(Self { inner, dimension, row_bytes })
     }
 
     /// Runs a write with `data` as a record batch. Columns that the collection lacks are added,
@@ -125,7 +129,8 @@ impl Collection {
         let (ids, vectors) = self.rows(ids, vectors)?;
         let (rows, ids, vectors) = (ids.len(), ids.ids()?, vectors.vectors()?);
         let inner = &self.inner;
-        self.write(data, rows, py, |batch| inner.upsert(ids.clone(), vectors.clone(), batch))
+        let row_bytes = self.row_bytes;
+        self.write(data, rows, py, |batch| bulk::upsert(inner, &ids, &vectors, row_bytes, batch))
     }
 
     /// Adds rows whose ids are new; raises `DuplicateId` otherwise, and stores nothing then.
@@ -190,7 +195,7 @@ impl Collection {
         py: Python<'_>,
         ids: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
-        vectors: bool,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
     ) -> PyResult<Records> {
         let ids = IdsArg::from_python(ids)?;
         let ids = ids.ids()?;
@@ -247,10 +252,10 @@ impl Collection {
         q: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = k_count)] k: usize,
         #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
-        exact: bool,
-        max_distance: Option<f32>,
+        #[pyo3(from_py_with = exact_flag)] exact: bool,
+        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
-        vectors: bool,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
     ) -> PyResult<Hits> {
         let query = VectorsArg::from_python(q, self.dimension)?;
         if query.rows != 1 {
@@ -291,10 +296,10 @@ impl Collection {
         queries: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = k_count)] k: usize,
         #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
-        exact: bool,
-        max_distance: Option<f32>,
+        #[pyo3(from_py_with = exact_flag)] exact: bool,
+        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
-        vectors: bool,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
     ) -> PyResult<BatchHits> {
         let queries = VectorsArg::from_python(queries, self.dimension)?;
         let (rows, queries) = (queries.rows, queries.vectors()?);
@@ -325,7 +330,7 @@ impl Collection {
         py: Python<'_>,
         #[pyo3(from_py_with = batch_size_count)] batch_size: usize,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
-        vectors: bool,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
         after: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = limit_count)] limit: Option<usize>,
     ) -> PyResult<Scan> {
@@ -463,6 +468,21 @@ fn ef_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
 
 fn limit_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
     if value.is_none() { Ok(None) } else { count("limit", value).map(Some) }
+}
+
+fn exact_flag(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    flag("exact", value)
+}
+
+fn vectors_flag(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    flag("vectors", value)
+}
+
+fn distance(value: &Bound<'_, PyAny>) -> PyResult<Option<f32>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    value.extract::<f32>().map(Some).map_err(|_| wrong_type("max_distance", "a number", value))
 }
 
 /// Names of columns: a list of them, or one alone; `None` for all.

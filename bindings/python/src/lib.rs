@@ -7,6 +7,7 @@
 
 mod arrow_ffi;
 mod batch_hits;
+mod bulk;
 mod cells;
 mod collection;
 mod columns;
