@@ -1,6 +1,8 @@
 //! How near the exact scan comes to the speed of memory: its time over that of a plain sum of the
 //! same bytes. `cargo bench --features testing --bench flat_scan`
 
+#![allow(clippy::print_stdout, reason = "a bench prints what it measures")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

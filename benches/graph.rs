@@ -2,6 +2,8 @@
 //! `cargo bench --features testing --bench graph -- [folder] [rows] [threads]`, where the folder
 //! holds `train.*.npy` and `queries.*.npy` and its name ends in the dimension.
 
+#![allow(clippy::print_stdout, reason = "a bench prints what it measures")]
+
 use std::path::Path;
 use std::time::Instant;
 

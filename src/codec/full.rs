@@ -21,7 +21,7 @@ use crate::kernel::{self, Element, Isa, Kernel};
 use crate::types::{Metric, Row, VectorType};
 
 pub(crate) use crate::codec::convert::{
-    decode_row, encode_rows, inverse_norm, pack_rows, prepare_query, unpack_rows,
+    encode_rows, inverse_norm, pack_rows, prepare_query, unpack_rows,
 };
 
 /// How the vectors of a collection are laid out and compared.
@@ -74,10 +74,6 @@ impl Query {
             whole: whole.flatten(),
             inverse_norm: inverse(norm),
         }
-    }
-
-    pub(crate) fn space(&self) -> Space {
-        self.space
     }
 }
 

@@ -7,12 +7,12 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use super::Core;
 use super::build;
 use super::flush;
 use super::options::Settings;
 use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
-use super::Core;
 use crate::error::{Error, Result};
 
 /// Segments of one tier that are merged together.
@@ -89,7 +89,8 @@ pub(crate) fn plan(shapes: &[Shape], settings: &Settings, idle: bool) -> Option<
     if !idle {
         return None;
     }
-    let flat = |index: &usize| !shapes[*index].graph && shapes[*index].bytes >= settings.graph_bytes;
+    let flat =
+        |index: &usize| !shapes[*index].graph && shapes[*index].bytes >= settings.graph_bytes;
     let inputs: Vec<usize> = (0..shapes.len()).filter(flat).collect();
     (!inputs.is_empty()).then(|| Plan::of(shapes, inputs, settings))
 }
@@ -175,7 +176,7 @@ fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
 
 /// Merges the segments of `plan` into one. The caller holds `compacting`.
 fn run(core: &Core, plan: &Plan) -> Result<()> {
-    let (before, inputs, ids) = begin(core, plan)?;
+    let Begun { before, inputs, ids } = begin(core, plan)?;
     let built = build::build(core, &before.schema, &inputs, plan.graph);
     let mut writer = core.writer();
     writer.compacting = None;
@@ -187,29 +188,49 @@ fn run(core: &Core, plan: &Plan) -> Result<()> {
         return Err(Error::Cancelled);
     }
     let mut view = View::clone(&core.slot.load());
-    let (merged, kept): (Vec<_>, Vec<_>) =
-        view.segments.drain(..).partition(|part| part.segment_id().is_some_and(|id| ids.contains(&id)));
+    let (merged, kept): (Vec<_>, Vec<_>) = view
+        .segments
+        .drain(..)
+        .partition(|part| part.segment_id().is_some_and(|id| ids.contains(&id)));
     view.segments = kept;
+    let mut renewed = None;
     let committed = (|| {
         if let Some(built) = &built {
             writer.written.compaction += built.bytes();
             let at = plan.inputs.first().copied().unwrap_or(0).min(view.segments.len());
-            view.segments.insert(at, Arc::new(built.carry(&merged, before.seq)?));
+            let mut part = built.carry(&merged, before.seq)?;
+            // Updates that came meanwhile and that a flush has taken out of the log need a file.
+            if part.patch.oldest().is_some_and(|oldest| oldest <= writer.manifest.seq) {
+                renewed = build::rewrite_attributes(core, &view.schema, &part)?;
+            }
+            if let Some(renewed) = &renewed {
+                part = renewed.over(&part, view.seq)?;
+            }
+            view.segments.insert(at, Arc::new(part));
         }
         let (seq, log_start) = (writer.manifest.seq, writer.manifest.log_start);
         switch(core, &mut writer, view, seq, log_start)
     })();
-    if committed.is_err()
-        && writer.poison.is_none()
-        && let Some(built) = &built
-    {
-        built.discard();
+    if let Some(built) = &built {
+        if committed.is_ok() && renewed.is_some() {
+            built.discard_attributes();
+        } else if committed.is_err() && writer.poison.is_none() {
+            built.discard();
+            renewed.iter().for_each(PartView::discard_attributes);
+        }
     }
     committed
 }
 
+/// A merge about to run.
+struct Begun {
+    before: Arc<View>,
+    inputs: Vec<Arc<PartView>>,
+    ids: Vec<u64>,
+}
+
 /// The state to merge from, its inputs and their ids; a flush that runs meanwhile is told of them.
-fn begin(core: &Core, plan: &Plan) -> Result<(Arc<View>, Vec<Arc<PartView>>, Vec<u64>)> {
+fn begin(core: &Core, plan: &Plan) -> Result<Begun> {
     let mut writer = core.writer();
     writer.check()?;
     let before = core.slot.load_full();
@@ -217,12 +238,21 @@ fn begin(core: &Core, plan: &Plan) -> Result<(Arc<View>, Vec<Arc<PartView>>, Vec
         plan.inputs.iter().filter_map(|index| before.segments.get(*index).cloned()).collect();
     let ids: Vec<u64> = inputs.iter().filter_map(|part| part.segment_id()).collect();
     writer.compacting = Some((ids.clone(), before.seq));
-    Ok((before, inputs, ids))
+    Ok(Begun { before, inputs, ids })
 }
 
 impl PartView {
     fn segment_id(&self) -> Option<u64> {
         self.as_segment().map(|(segment, _)| segment.number())
+    }
+
+    /// Removes its attribute file once nobody uses it any more.
+    pub(crate) fn discard_attributes(&self) {
+        if let Some(attributes) =
+            self.as_segment().and_then(|(segment, _)| segment.attribute_file())
+        {
+            attributes.mark_obsolete();
+        }
     }
 }
 

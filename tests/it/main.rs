@@ -6,6 +6,11 @@
     reason = "the lints spare test functions, not the helpers of a test crate"
 )]
 
+#[cfg(feature = "cli")]
+mod cli;
 mod common;
+mod crash;
 mod lifecycle;
+mod model;
+mod oracle;
 mod tidy;
