@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::PoisonError;
 
+use super::Core;
 use super::build::{self, Built};
 use super::snapshot::{PartView, View};
 use super::switch::switch;
 use super::write::{self, Writer};
-use super::Core;
 use crate::error::Result;
 
 /// An active memtable at least this full becomes a segment when the user flushes.

@@ -7,6 +7,7 @@
 //! > Locks, in the order they may be taken: `compacting`, `flushing`, `writer`, `queue`. A search
 //! > takes none.
 
+mod apply;
 pub(crate) mod backup;
 mod build;
 mod compact;
@@ -455,8 +456,7 @@ impl Snapshot {
             .enumerate()
             .filter_map(|(index, place)| Some((ids.at(index).to_id(), place?)))
             .unzip();
-        let vectors =
-            fields.wants_vectors().then(|| self.view.vectors(&places)).transpose()?;
+        let vectors = fields.wants_vectors().then(|| self.view.vectors(&places)).transpose()?;
         let attributes = self.view.attributes(&places, &wanted)?;
         Ok(Records { ids, vectors, attributes })
     }

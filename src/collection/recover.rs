@@ -17,8 +17,8 @@ use super::op::Op;
 use super::options::Schema;
 use super::segment_files::{self, FileName};
 use super::snapshot::{PartView, View};
-use super::write::{self, Writer, Written};
-use super::{Core, OPEN, VerifyReport, tombstones};
+use super::write::{Writer, Written};
+use super::{Core, OPEN, VerifyReport, apply, tombstones};
 use crate::error::{Error, Result};
 use crate::segment::Segment;
 use crate::storage::disk::{DirEntry, Disk};
@@ -121,6 +121,14 @@ fn open_segments(
     let mut segments = Vec::with_capacity(manifest.segments.len());
     for entry in &manifest.segments {
         let segment = open_segment(host, dir, manifest, entry, known)?;
+        if !host.read_only && segment.is_read_only() {
+            return Err(Error::Incompatible {
+                file: dir.into(),
+                reason: "it has features that this version can only read; open it with read_only, \
+                         or use a newer nearfield"
+                    .into(),
+            });
+        }
         let mut part = PartView::segment(segment, entry.meta());
         part.dead = tombstones::read(&host.disk, dir, manifest.store, entry)?;
         segments.push(Arc::new(part));
@@ -279,14 +287,14 @@ impl Follower {
             if !all && frame.seq > self.durable {
                 break;
             }
-            apply(view, path, frame)?;
+            apply_frame(view, path, frame)?;
             self.waiting.pop_front();
         }
         Ok(view.seq != before)
     }
 }
 
-fn apply(view: &mut View, path: &Path, frame: &Frame) -> Result<()> {
+fn apply_frame(view: &mut View, path: &Path, frame: &Frame) -> Result<()> {
     if frame.seq <= view.seq {
         // Contained in the segments already.
         return Ok(());
@@ -295,12 +303,15 @@ fn apply(view: &mut View, path: &Path, frame: &Frame) -> Result<()> {
         return Err(Error::corrupt(
             path,
             "log",
-            format!("operation {} follows operation {}: a log file is missing", frame.seq, view.seq),
+            format!(
+                "operation {} follows operation {}: a log file is missing",
+                frame.seq, view.seq
+            ),
         ));
     }
     let op = Op::decode(&frame.payload, view.schema.space())
         .map_err(|reason| Error::corrupt(path, format!("log operation {}", frame.seq), reason))?;
-    write::replay(view, op)
+    apply::replay(view, op)
 }
 
 /// Moves a reader to the newest durable state; returns whether anything changed.

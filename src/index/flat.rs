@@ -25,17 +25,6 @@ pub(crate) fn scan<G: Guard>(
     with_scorer(isa, query, rows, Scan { range, dead, top });
 }
 
-/// Offers `top` the given rows. Rows behind the last are left out.
-pub(crate) fn scan_rows<G: Guard>(
-    isa: Isa,
-    query: &Query,
-    rows: Rows<'_, G>,
-    list: &[Row],
-    top: &mut TopK<'_>,
-) {
-    with_scorer(isa, query, rows, ScanRows { list, top });
-}
-
 struct Scan<'a, 'b> {
     range: Range<Row>,
     dead: &'a RowSet,
@@ -58,35 +47,6 @@ impl ScorerOp for Scan<'_, '_> {
             scorer.score_run(first_row, distances);
             offer(self.top, distances, |index| first_row + index, self.dead);
             first += len;
-        }
-    }
-}
-
-struct ScanRows<'a, 'b> {
-    list: &'a [Row],
-    top: &'a mut TopK<'b>,
-}
-
-impl ScorerOp for ScanRows<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Scorer>(self, scorer: S) {
-        let count = scorer.rows();
-        let none = RowSet::default();
-        let mut kept = [0; BLOCK];
-        let mut distances = [0.0_f32; BLOCK];
-        for block in self.list.chunks(BLOCK) {
-            let mut len = 0;
-            for &row in block {
-                if (row as usize) < count {
-                    kept[len] = row;
-                    len += 1;
-                    scorer.prefetch(row);
-                }
-            }
-            scorer.score_batch(&kept[..len], &mut distances);
-            offer(self.top, &distances[..len], |index| kept[index as usize], &none);
         }
     }
 }

@@ -102,7 +102,7 @@ impl Plain for f32 {
 impl Plain for f16 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
-        f16::to_f32(self)
+        Self::to_f32(self)
     }
 }
 

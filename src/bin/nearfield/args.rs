@@ -109,9 +109,8 @@ pub(crate) fn numbers(text: &str) -> Result<Numbers, String> {
     let values: Result<Vec<f32>, String> = parts
         .enumerate()
         .map(|(position, part)| {
-            part.parse().map_err(|_: std::num::ParseFloatError| {
-                format!("{part:?} at position {position} is no number")
-            })
+            part.parse()
+                .map_err(|error| format!("{part:?} at position {position} is no number: {error}"))
         })
         .collect();
     match values? {

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Graph, Params, View, build, search, verify};
+use super::graph::Graph;
+use super::{Params, View, build, search, verify};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::codec::full::{Query, Rows, Space, encode_rows};
 use crate::filter::rowset::RowSet;
