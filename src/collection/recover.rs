@@ -17,7 +17,7 @@ use super::op::Op;
 use super::options::Schema;
 use super::segment_files::{self, FileName};
 use super::snapshot::{PartView, View};
-use super::write::{Writer, Written};
+use super::write::{Pending, Writer, Written};
 use super::{Core, OPEN, VerifyReport, apply, tombstones};
 use crate::error::{Error, Result};
 use crate::segment::Segment;
@@ -201,7 +201,7 @@ fn writer(
         told,
         manifest,
         log: None,
-        pending: write::Pending::default(),
+        pending: Pending::default(),
         unsynced_logs: logs,
         log_bytes,
         poison: None,
