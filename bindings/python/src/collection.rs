@@ -10,9 +10,9 @@ use crate::batch_hits::BatchHits;
 use crate::errors::{call, invalid, wrong_type};
 use crate::hits::{Found, Hits};
 use crate::ids::{IdsArg, id_from_python, id_type};
-use crate::vectors::VectorsArg;
 use crate::numbers::{count, flag};
 use crate::records::{Records, Scan};
+use crate::vectors::VectorsArg;
 use crate::{bulk, columns, schema};
 
 /// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
