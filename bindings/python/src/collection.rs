@@ -10,9 +10,9 @@ use crate::batch_hits::BatchHits;
 use crate::errors::{call, invalid, wrong_type};
 use crate::hits::{Found, Hits};
 use crate::ids::{IdsArg, id_from_python, id_type};
-use crate::vectors::VectorsArg;
 use crate::numbers::{count, flag};
 use crate::records::{Records, Scan};
+use crate::vectors::VectorsArg;
 use crate::{bulk, columns, schema};
 
 /// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
@@ -260,7 +260,10 @@ impl Collection {
         let query = VectorsArg::from_python(q, self.dimension)?;
         if query.rows != 1 {
             let given = query.rows;
-            return Err(invalid(py, format!("q: expected one vector, given {given}; use search_batch")));
+            return Err(invalid(
+                py,
+                format!("q: expected one vector, given {given}; use search_batch"),
+            ));
         }
         let query = query.vectors()?;
         let request = Request { k, ef, exact, max_distance, select, vectors };
@@ -331,8 +334,7 @@ impl Collection {
         after: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = limit_count)] limit: Option<usize>,
     ) -> PyResult<Scan> {
-        let mut options =
-            ScanOptions::new().batch_rows(batch_size).fields(fields(select, vectors));
+        let mut options = ScanOptions::new().batch_rows(batch_size).fields(fields(select, vectors));
         if let Some(after) = after {
             options = options.after(id_from_python(after)?);
         }

@@ -10,9 +10,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType as ArrowType, Field, Schema as ArrowSchema};
 use nearfield::{Column, DataType, Error, Schema};
-use numpy::{
-    PyArray1, PyArrayDescrMethods, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods,
-};
+use numpy::{PyArray1, PyArrayDescrMethods, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple};
@@ -57,11 +55,14 @@ pub(crate) fn missing(
                 continue;
             }
             let Some(data_type) = data_type(field.data_type()) else {
-                return Err(raise(py, &Error::SchemaMismatch {
-                    what: format!("column {:?}", field.name()),
-                    expected: "bool, int64, float64, utf8, timestamp or list_utf8".into(),
-                    given: field.data_type().to_string(),
-                }));
+                return Err(raise(
+                    py,
+                    &Error::SchemaMismatch {
+                        what: format!("column {:?}", field.name()),
+                        expected: "bool, int64, float64, utf8, timestamp or list_utf8".into(),
+                        given: field.data_type().to_string(),
+                    },
+                ));
             };
             missing.push(Column { name: field.name().clone(), data_type, text: false });
         }
@@ -86,12 +87,12 @@ fn data_type(arrow: &ArrowType) -> Option<DataType> {
         ArrowType::Timestamp(_, _) | ArrowType::Date32 | ArrowType::Date64 => {
             Some(DataType::Timestamp)
         }
-        ArrowType::List(items) | ArrowType::LargeList(items) | ArrowType::FixedSizeList(items, _) => {
-            match data_type(items.data_type()) {
-                Some(DataType::Utf8) => Some(DataType::ListUtf8),
-                _ => None,
-            }
-        }
+        ArrowType::List(items)
+        | ArrowType::LargeList(items)
+        | ArrowType::FixedSizeList(items, _) => match data_type(items.data_type()) {
+            Some(DataType::Utf8) => Some(DataType::ListUtf8),
+            _ => None,
+        },
         _ => None,
     }
 }

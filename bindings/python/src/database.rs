@@ -33,9 +33,11 @@ use crate::settings;
 /// []
 #[pyfunction]
 #[pyo3(signature = (path, mode=None, *, durability=None, threads=0, **settings))]
-#[pyo3(text_signature = "(path, mode='w', *, durability='sync', threads=0, memtable_bytes=67108864, \
+#[pyo3(
+    text_signature = "(path, mode='w', *, durability='sync', threads=0, memtable_bytes=67108864, \
                          memory_budget=1073741824, graph_bytes=16777216, m=16, \
-                         ef_construction=200, ef_search=100, compaction=True)")]
+                         ef_construction=200, ef_search=100, compaction=True)"
+)]
 pub(crate) fn open(
     py: Python<'_>,
     path: PathBuf,

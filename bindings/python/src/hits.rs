@@ -239,10 +239,13 @@ impl Hit {
         let batch = self.found.batch(py)?;
         match batch.column_by_name(name) {
             Some(column) => cells::to_python(py, column, self.index),
-            None => Err(raise(py, &Error::NotFound {
-                what: format!("column {name:?}"),
-                hint: format!(" in this hit; it has {}", self.keys(py)?.join(", ")),
-            })),
+            None => Err(raise(
+                py,
+                &Error::NotFound {
+                    what: format!("column {name:?}"),
+                    hint: format!(" in this hit; it has {}", self.keys(py)?.join(", ")),
+                },
+            )),
         }
     }
 

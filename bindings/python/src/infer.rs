@@ -182,7 +182,11 @@ fn lists(name: &str, values: &[Bound<'_, PyAny>]) -> PyResult<ArrayRef> {
                 let text = text(&item)?;
                 if text.is_none() && !item.is_none() {
                     let given = type_name(&item);
-                    return Err(wrong(name, row, &format!("expected a list of str, given {given}")));
+                    return Err(wrong(
+                        name,
+                        row,
+                        &format!("expected a list of str, given {given}"),
+                    ));
                 }
                 lists.values().append_option(text);
             }
