@@ -18,7 +18,7 @@ use crate::collection::host::{Host, fresh_store_id};
 use crate::collection::options::{Durability, Schema, Settings, nearest};
 use crate::collection::{Collection, backup, recover};
 use crate::error::{Error, Result};
-use crate::storage::disk::{Disk, OsDisk};
+use crate::storage::disk::{Disk, DiskLock, OsDisk};
 
 const LOCK: &str = "LOCK";
 const NEW_PREFIX: &str = ".new-";
@@ -122,7 +122,7 @@ impl OpenOptions {
             None if self.read_only || !self.create => {
                 return Err(Error::not_found(format!("database {}", path.display()), ""));
             }
-            None => create_root(&self.disk, path)?,
+            None => self.disk.create_dir(path).map_err(|error| Error::io("create", path, error))?,
             Some(entries) if !known && (self.read_only || !entries.is_empty()) => {
                 return Err(Error::invalid(format!(
                     "{} is not a nearfield database: it has no file LOCK; \
@@ -132,7 +132,11 @@ impl OpenOptions {
             }
             Some(_) => {}
         }
-        let lock = if self.read_only { None } else { Some(take_lock(&self.disk, path)?) };
+        let lock = match self.read_only {
+            true => None,
+            false if known => Some(take_lock(&self.disk, path)?),
+            false => Some(found(&self.disk, path)?),
+        };
         let host = Arc::new(Host::new(path.into(), self.disk, self.settings, lock));
         if !host.read_only {
             sweep(&host.disk, path);
@@ -275,7 +279,7 @@ impl Database {
         let to = to.as_ref();
         let disk = &self.host.disk;
         let staging = new_sibling(disk, to)?;
-        create_root(disk, &staging)?;
+        disk.create_dir(&staging).map_err(|error| Error::io("create", &staging, error))?;
         let result = (|| {
             for name in self.collections()? {
                 let collection = self.open_collection(&name)?;
@@ -356,15 +360,16 @@ impl Database {
         schema.validate()?;
         let staging = self.path().join(format!("{NEW_PREFIX}{:032x}", fresh_store_id()));
         let disk = &self.host.disk;
-        let created = disk
-            .create_dir(&staging)
+        let path = self.path().join(name);
+        disk.create_dir(&staging)
             .map_err(|error| Error::io("create", &staging, error))
             .and_then(|()| recover::create(disk, &staging, schema))
-            .and_then(|()| self.rename_durably(&staging, &self.path().join(name)));
-        if let Err(error) = created {
-            remove_tree(disk, &staging);
-            return Err(error);
-        }
+            .and_then(|()| {
+                disk.rename(&staging, &path).map_err(|error| Error::io("rename", &staging, error))
+            })
+            .inspect_err(|_| remove_tree(disk, &staging))?;
+        // A name that is not durable must not be found by whoever tries again.
+        sync_dir(disk, self.path()).inspect_err(|_| remove_tree(disk, &path))?;
         self.open_locked(open, name)
     }
 
@@ -385,7 +390,7 @@ impl Database {
     fn rename_durably(&self, from: &Path, to: &Path) -> Result<()> {
         let disk = &self.host.disk;
         disk.rename(from, to).map_err(|error| Error::io("rename", from, error))?;
-        disk.sync_dir(self.path()).map_err(|error| Error::io("sync", self.path(), error))
+        sync_dir(disk, self.path())
     }
 }
 
@@ -408,10 +413,23 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn create_root(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
-    disk.create_dir(path).map_err(|error| Error::io("create", path, error))?;
-    let parent = parent(path);
-    disk.sync_dir(&parent).map_err(|error| Error::io("sync", &parent, error))
+/// Takes the lock of a directory that is no database yet, which makes it one: durably, since what
+/// is written into it later relies on that. After a failure it is none still.
+fn found(disk: &Arc<dyn Disk>, path: &Path) -> Result<DiskLock> {
+    let undo = |_: &Error| {
+        let unlocked = disk.remove_file(&path.join(LOCK));
+        if disk.remove_dir(path).or(unlocked).is_err() {
+            // Somebody has put something there meanwhile, or the disk fails altogether.
+        }
+    };
+    sync_dir(disk, &parent(path)).inspect_err(undo)?;
+    let lock = take_lock(disk, path)?;
+    sync_dir(disk, path).inspect_err(undo)?;
+    Ok(lock)
+}
+
+fn sync_dir(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
+    disk.sync_dir(path).map_err(|error| Error::io("sync", path, error))
 }
 
 fn parent(path: &Path) -> PathBuf {
@@ -421,7 +439,7 @@ fn parent(path: &Path) -> PathBuf {
     }
 }
 
-fn take_lock(disk: &Arc<dyn Disk>, path: &Path) -> Result<crate::storage::disk::DiskLock> {
+fn take_lock(disk: &Arc<dyn Disk>, path: &Path) -> Result<DiskLock> {
     let file = path.join(LOCK);
     let program = std::env::args_os()
         .next()
@@ -444,7 +462,7 @@ fn take_lock(disk: &Arc<dyn Disk>, path: &Path) -> Result<crate::storage::disk::
 fn write_marker(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
     let file = path.join(LOCK);
     disk.create(&file).map_err(|error| Error::io("create", &file, error))?;
-    disk.sync_dir(path).map_err(|error| Error::io("sync", path, error))
+    sync_dir(disk, path)
 }
 
 /// A name beside `to` under which a copy grows until it is whole.
@@ -457,8 +475,7 @@ fn new_sibling(disk: &Arc<dyn Disk>, to: &Path) -> Result<PathBuf> {
 
 fn publish(disk: &Arc<dyn Disk>, staging: &Path, to: &Path) -> Result<()> {
     disk.rename(staging, to).map_err(|error| Error::io("rename", staging, error))?;
-    let parent = parent(to);
-    disk.sync_dir(&parent).map_err(|error| Error::io("sync", &parent, error))
+    sync_dir(disk, &parent(to)).inspect_err(|_| remove_tree(disk, to))
 }
 
 /// Removes what an interrupted create or drop left behind.

@@ -67,6 +67,7 @@ pub use types::{
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing {
+    pub use crate::collection::fuzz::decode;
     pub use crate::index::bench;
     pub use crate::storage::disk::{DirEntry, Disk, DiskFile, DiskLock, OsDisk};
     pub use crate::storage::fault::{Fault, FaultDisk};

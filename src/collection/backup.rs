@@ -52,7 +52,7 @@ pub(crate) fn copy_collection(collection: &Collection, to: &Path) -> Result<()> 
     for (name, bytes) in &source.contents {
         write(disk, &to.join(name), bytes)?;
     }
-    source.manifest.commit(disk, to)
+    source.manifest.commit(disk, to).map_err(Error::from)
 }
 
 /// Captures the newest manifest with its logs and tombstones.

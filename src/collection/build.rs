@@ -112,6 +112,14 @@ fn attribute_writer(
     AttributeWriter::create(disk, &core.dir, core.store, segment, generation, columns).map(Some)
 }
 
+impl PartView {
+    /// This segment, whose attributes were written anew, in the place of `old`: with its dead rows
+    /// and those of its updates that came after operation `since`.
+    pub(crate) fn over(&self, old: &Self, since: u64) -> Result<Self> {
+        Ok(Self { dead: old.dead.clone(), patch: old.patch.after(since)?, ..self.clone() })
+    }
+}
+
 /// A segment made of parts, not yet named by a manifest.
 #[derive(Debug)]
 pub(crate) struct Built {
@@ -142,6 +150,11 @@ impl Built {
             }
         }
         Ok(part)
+    }
+
+    /// Removes the attribute file, when it was written anew.
+    pub(crate) fn discard_attributes(&self) {
+        self.part.discard_attributes();
     }
 
     /// Removes the files again.

@@ -193,20 +193,31 @@ fn run(core: &Core, plan: &Plan) -> Result<()> {
         .drain(..)
         .partition(|part| part.segment_id().is_some_and(|id| ids.contains(&id)));
     view.segments = kept;
+    let mut renewed = None;
     let committed = (|| {
         if let Some(built) = &built {
             writer.written.compaction += built.bytes();
             let at = plan.inputs.first().copied().unwrap_or(0).min(view.segments.len());
-            view.segments.insert(at, Arc::new(built.carry(&merged, before.seq)?));
+            let mut part = built.carry(&merged, before.seq)?;
+            // Updates that came meanwhile and that a flush has taken out of the log need a file.
+            if part.patch.oldest().is_some_and(|oldest| oldest <= writer.manifest.seq) {
+                renewed = build::rewrite_attributes(core, &view.schema, &part)?;
+            }
+            if let Some(renewed) = &renewed {
+                part = renewed.over(&part, view.seq)?;
+            }
+            view.segments.insert(at, Arc::new(part));
         }
         let (seq, log_start) = (writer.manifest.seq, writer.manifest.log_start);
         switch(core, &mut writer, view, seq, log_start)
     })();
-    if committed.is_err()
-        && writer.poison.is_none()
-        && let Some(built) = &built
-    {
-        built.discard();
+    if let Some(built) = &built {
+        if committed.is_ok() && renewed.is_some() {
+            built.discard_attributes();
+        } else if committed.is_err() && writer.poison.is_none() {
+            built.discard();
+            renewed.iter().for_each(PartView::discard_attributes);
+        }
     }
     committed
 }
@@ -233,6 +244,15 @@ fn begin(core: &Core, plan: &Plan) -> Result<Begun> {
 impl PartView {
     fn segment_id(&self) -> Option<u64> {
         self.as_segment().map(|(segment, _)| segment.number())
+    }
+
+    /// Removes its attribute file once nobody uses it any more.
+    pub(crate) fn discard_attributes(&self) {
+        if let Some(attributes) =
+            self.as_segment().and_then(|(segment, _)| segment.attribute_file())
+        {
+            attributes.mark_obsolete();
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn flush(core: &Core) -> Result<()> {
     let mut writer = core.writer();
     let view = View::clone(&core.slot.load());
     writer.sync_log(core, view.seq)?;
-    writer.mark_durable();
+    writer.tell_durable(core);
     let bytes: usize = view.active.iter().map(|part| part.memory_bytes()).sum();
     if bytes < FLUSH_BYTES {
         return Ok(());
@@ -39,8 +39,8 @@ pub(crate) fn on_close(core: &Core) -> Result<()> {
         return Ok(());
     }
     writer.sync_log(core, view.seq)?;
-    writer.mark_durable();
     if view.frozen.is_empty() && writer.log_bytes < CLOSE_BYTES {
+        writer.tell_durable(core);
         return Ok(());
     }
     freeze(core, &mut writer, view)?;
@@ -74,7 +74,7 @@ pub(crate) fn flush_frozen(core: &Core) -> Result<()> {
     if before.frozen.is_empty() {
         return Ok(());
     }
-    let files = Files::write(core, &before)?;
+    let mut files = Files::write(core, &before)?;
     let committed = files.commit(core, &mut core.writer(), &before);
     core.signals.notify();
     committed
@@ -115,7 +115,7 @@ impl Files {
         Ok(files)
     }
 
-    fn commit(&self, core: &Core, writer: &mut Writer, before: &View) -> Result<()> {
+    fn commit(&mut self, core: &Core, writer: &mut Writer, before: &View) -> Result<()> {
         let committed = writer.check().and_then(|()| self.switch(core, writer, before));
         // With a poisoned writer it is unknown whether the new manifest counts: its files stay.
         if committed.is_err() && writer.poison.is_none() {
@@ -124,23 +124,27 @@ impl Files {
         committed
     }
 
-    fn switch(&self, core: &Core, writer: &mut Writer, before: &View) -> Result<()> {
+    fn switch(&mut self, core: &Core, writer: &mut Writer, before: &View) -> Result<()> {
         let Some(last) = before.frozen.last() else { return Ok(()) };
         let mut view = View::clone(&core.slot.load());
         for part in &mut view.segments {
             let Some((segment, _)) = part.as_segment() else { continue };
             let number = segment.number();
+            // A merge that runs now has read the old file: it still needs later updates.
+            let merging = writer.compacting.as_ref().filter(|(ids, _)| ids.contains(&number));
+            let since = |seq: u64| merging.map_or(seq, |(_, merged)| seq.min(*merged));
             let renewed = self.renewed.iter().find(|renewed| {
                 renewed.as_segment().is_some_and(|(segment, _)| segment.number() == number)
             });
             if let Some(renewed) = renewed {
-                // A merge that runs now has read the old file: it still needs later updates.
-                let merging = writer.compacting.as_ref().filter(|(ids, _)| ids.contains(&number));
-                let since = merging.map_or(before.seq, |(_, seq)| before.seq.min(*seq));
-                let mut part_now = renewed.clone();
-                part_now.dead = part.dead.clone();
-                part_now.patch = part.patch.after(since)?;
-                *part = Arc::new(part_now);
+                *part = Arc::new(renewed.over(part, since(before.seq))?);
+            } else if part.patch.oldest().is_some_and(|oldest| oldest <= last.seq)
+                && let Some(renewed) = build::rewrite_attributes(core, &view.schema, part)?
+            {
+                // It is the result of a merge that ended meanwhile, and the log of these updates
+                // is about to go.
+                self.renewed.push(renewed.clone());
+                *part = Arc::new(renewed.over(part, since(view.seq))?);
             }
         }
         let frozen = view.frozen.drain(..before.frozen.len());
@@ -157,24 +161,6 @@ impl Files {
         if let Some(built) = &self.built {
             built.discard();
         }
-        for (segment, _) in self.renewed.iter().filter_map(PartView::as_segment) {
-            if let Some(attributes) = segment.attribute_file() {
-                attributes.mark_obsolete();
-            }
-        }
-    }
-}
-
-impl Writer {
-    /// Tells readers in other processes that everything logged is on disk.
-    pub(crate) fn mark_durable(&mut self) {
-        let durable = self.durable;
-        if let Some(log) = &mut self.log {
-            log.append(durable, durable, &[]);
-            if log.flush().is_err() {
-                // Only readers miss it, until the next frame; the next write begins a new file.
-                self.log = None;
-            }
-        }
+        self.renewed.iter().for_each(PartView::discard_attributes);
     }
 }

@@ -332,7 +332,7 @@ impl<'a> Import<'a> {
         flush::flush_locked(core, &mut writer)?;
         let view = self.merged_view(&mut writer)?;
         let seq = view.seq;
-        let log_start = writer.roll_log(core, seq)?;
+        let log_start = writer.roll_log(core)?;
         let committed = switch(core, &mut writer, view, seq, log_start);
         if committed.is_ok() || writer.poison.is_some() {
             // Named by the manifest now, or perhaps.

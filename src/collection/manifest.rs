@@ -41,6 +41,11 @@ pub(crate) struct Manifest {
     pub(crate) schema: Schema,
     /// Last operation contained in the segments; the log holds those after it.
     pub(crate) seq: u64,
+    /// Last operation logged when this was written. Tombstones and attribute files may show
+    /// effects of operations up to here, so nobody may stop before it, and all of them were on
+    /// disk.
+    #[serde(default)]
+    pub(crate) logged: u64,
     /// Number of the first log file that may hold later operations.
     pub(crate) log_start: u64,
     /// Every file number used so far is below this.
@@ -160,18 +165,39 @@ impl Manifest {
     }
 
     /// Writes this manifest as the newest of `dir`. When this returns, the switch is durable.
-    pub(crate) fn commit(&self, disk: &Arc<dyn Disk>, dir: &Path) -> Result<()> {
+    pub(crate) fn commit(&self, disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), Failure> {
         let path = path(dir, self.generation);
         let temporary = path.with_extension("tmp");
+        self.write(disk, dir, &temporary).map_err(Failure::Before)?;
+        disk.rename(&temporary, &path)
+            .map_err(|error| Failure::Before(Error::io("rename", &temporary, error)))?;
+        disk.sync_dir(dir).map_err(|error| Failure::Unknown(Error::io("sync", dir, error)))
+    }
+
+    fn write(&self, disk: &Arc<dyn Disk>, dir: &Path, path: &Path) -> Result<()> {
         let bytes = self.encode()?;
-        let mut file =
-            disk.create(&temporary).map_err(|error| Error::io("create", &temporary, error))?;
-        file.append(&bytes).map_err(|error| Error::io("write", &temporary, error))?;
-        file.sync().map_err(|error| Error::io("sync", &temporary, error))?;
+        let mut file = disk.create(path).map_err(|error| Error::io("create", path, error))?;
+        file.append(&bytes).map_err(|error| Error::io("write", path, error))?;
+        file.sync().map_err(|error| Error::io("sync", path, error))?;
         drop(file);
-        disk.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
-        disk.rename(&temporary, &path).map_err(|error| Error::io("rename", &temporary, error))?;
         disk.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))
+    }
+}
+
+/// How the commit of a manifest failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The manifest before still counts.
+    Before(Error),
+    /// Only reopening can tell which one counts.
+    Unknown(Error),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Before(error) | Failure::Unknown(error) => error,
+        }
     }
 }
 
@@ -269,6 +295,7 @@ mod tests {
             required_features: Vec::new(),
             schema: Schema::new(4, Metric::L2),
             seq: 9,
+            logged: 11,
             log_start: 2,
             next_file: 5,
             segments: Vec::new(),

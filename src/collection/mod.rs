@@ -12,6 +12,8 @@ pub(crate) mod backup;
 mod build;
 mod compact;
 mod flush;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 pub(crate) mod host;
 pub(crate) mod import;
 pub(crate) mod manifest;

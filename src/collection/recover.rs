@@ -17,7 +17,7 @@ use super::op::Op;
 use super::options::Schema;
 use super::segment_files::{self, FileName};
 use super::snapshot::{PartView, View};
-use super::write::{Writer, Written};
+use super::write::{Pending, Writer, Written};
 use super::{Core, OPEN, VerifyReport, apply, tombstones};
 use crate::error::{Error, Result};
 use crate::segment::Segment;
@@ -35,22 +35,23 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, schema: Schema) -> Result
         required_features: Vec::new(),
         schema,
         seq: 0,
+        logged: 0,
         log_start: 1,
         next_file: 1,
         segments: Vec::new(),
     };
-    manifest.commit(disk, dir)
+    manifest.commit(disk, dir).map_err(Error::from)
 }
 
 /// A reader's place in the logs of one manifest.
 #[derive(Debug)]
 pub(crate) struct Follower {
     generation: u64,
-    logs: VecDeque<(PathBuf, WalReader)>,
+    logs: Vec<(PathBuf, WalReader)>,
     /// Highest log number opened.
     newest_log: u64,
-    /// Frames read but not known to be on disk.
-    waiting: VecDeque<(PathBuf, Frame)>,
+    /// Frames read but not known to be on disk, with the index of their log.
+    waiting: VecDeque<(usize, Frame)>,
     durable: u64,
 }
 
@@ -60,7 +61,7 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
     let mut attempt = 0;
     let State { view, writer, follower, next_file } = loop {
         match state(host, &dir, None) {
-            Err(error) if host.read_only && attempt < ATTEMPTS && vanished(&error) => attempt += 1,
+            Err(error) if host.read_only && attempt < ATTEMPTS && is_outrun(&error) => attempt += 1,
             other => break other?,
         }
     };
@@ -82,9 +83,14 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
     })
 }
 
-/// Whether a file was gone that a manifest names: the writer was faster.
-fn vanished(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+/// Whether a reader may have listed the directory while the writer changed it: a file is gone that
+/// a manifest names, or a log is missing that was created before it.
+fn is_outrun(error: &Error) -> bool {
+    match error {
+        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        Error::Corrupt { section, .. } => section == LOG,
+        _ => false,
+    }
 }
 
 fn list(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<DirEntry>> {
@@ -105,9 +111,16 @@ fn state(host: &Arc<Host>, dir: &Path, known: Option<&View>) -> Result<State> {
     let mut view = open_segments(host, dir, &loaded.manifest, known)?;
     let mut follower = Follower::of(&loaded.manifest);
     follower.open_logs(host, dir, loaded.manifest.store, &entries)?;
-    let logs = follower.logs.iter().map(|(path, _)| path.clone()).collect();
     follower.read(&mut view, !host.read_only)?;
-    let (writer, next_file) = writer(host, dir, &loaded, &entries, logs, &view)?;
+    if view.seq < loaded.manifest.logged {
+        let path = manifest::path(dir, loaded.manifest.generation);
+        let reason = format!(
+            "the log ends at operation {}, yet {} had been written when this manifest was",
+            view.seq, loaded.manifest.logged
+        );
+        return Err(Error::corrupt(&path, LOG, reason));
+    }
+    let (writer, next_file) = writer(host, dir, &loaded, &entries, &follower, &view)?;
     Ok(State { view, writer, follower, next_file })
 }
 
@@ -163,10 +176,12 @@ fn writer(
     dir: &Path,
     loaded: &Loaded,
     entries: &[DirEntry],
-    logs: Vec<PathBuf>,
+    follower: &Follower,
     view: &View,
 ) -> Result<(Writer, u64)> {
     let manifest = loaded.manifest.clone();
+    let logs: Vec<PathBuf> = follower.logs.iter().map(|(path, _)| path.clone()).collect();
+    let told = follower.durable;
     let used = entries.iter().filter_map(|entry| Some(segment_files::parse(&entry.name)?.number()));
     let next_file = used.max().map_or(1, |used| used + 1).max(manifest.next_file);
     let log_bytes = entries
@@ -183,8 +198,10 @@ fn writer(
     manifest.generation = manifest.generation.max(highest.unwrap_or(0));
     let writer = Writer {
         durable: manifest.seq.min(view.seq),
+        told,
         manifest,
         log: None,
+        pending: Pending::default(),
         unsynced_logs: logs,
         log_bytes,
         poison: None,
@@ -232,10 +249,10 @@ impl Follower {
     fn of(manifest: &Manifest) -> Self {
         Self {
             generation: manifest.generation,
-            logs: VecDeque::new(),
+            logs: Vec::new(),
             newest_log: manifest.log_start.saturating_sub(1),
             waiting: VecDeque::new(),
-            durable: manifest.seq,
+            durable: manifest.seq.max(manifest.logged),
         }
     }
 
@@ -259,7 +276,7 @@ impl Follower {
             let path = dir.join(segment_files::log_name(number));
             let identity = WalIdentity { store, number };
             let reader = WalReader::open(&host.disk, &path, identity)?;
-            self.logs.push_back((path, reader));
+            self.logs.push((path, reader));
             self.newest_log = number;
         }
         Ok(())
@@ -269,30 +286,35 @@ impl Follower {
     /// Returns whether the view changed.
     fn read(&mut self, view: &mut View, all: bool) -> Result<bool> {
         let before = view.seq;
-        for index in 0..self.logs.len() {
-            // Frames that a later file numbers again were given up when that file was begun.
-            let end = match self.logs.get(index + 1) {
-                Some((_, next)) => next.first_seq().unwrap_or(u64::MAX),
-                None => u64::MAX,
-            };
-            let Some((path, reader)) = self.logs.get_mut(index) else { break };
+        for (index, (_, reader)) in self.logs.iter_mut().enumerate() {
             while let Some(frame) = reader.next()? {
                 self.durable = self.durable.max(frame.durable);
-                if !frame.payload.is_empty() && frame.seq < end {
-                    self.waiting.push_back((path.clone(), frame));
+                if !frame.payload.is_empty() {
+                    self.waiting.push_back((index, frame));
                 }
             }
         }
-        while let Some((path, frame)) = self.waiting.front() {
+        while let Some((index, frame)) = self.waiting.front() {
             if !all && frame.seq > self.durable {
                 break;
             }
-            apply_frame(view, path, frame)?;
+            if !self.is_given_up(*index, frame.seq) {
+                apply_frame(view, &self.logs[*index].0, frame)?;
+            }
             self.waiting.pop_front();
         }
         Ok(view.seq != before)
     }
+
+    /// Whether a later file numbers an operation again: then the write of this one failed.
+    fn is_given_up(&self, log: usize, seq: u64) -> bool {
+        let mut later = self.logs[log + 1..].iter().filter_map(|(_, reader)| reader.first_seq());
+        later.any(|first| first <= seq)
+    }
 }
+
+/// What a log is called in errors.
+const LOG: &str = "log";
 
 fn apply_frame(view: &mut View, path: &Path, frame: &Frame) -> Result<()> {
     if frame.seq <= view.seq {
@@ -302,7 +324,7 @@ fn apply_frame(view: &mut View, path: &Path, frame: &Frame) -> Result<()> {
     if frame.seq != view.seq + 1 {
         return Err(Error::corrupt(
             path,
-            "log",
+            LOG,
             format!(
                 "operation {} follows operation {}: a log file is missing",
                 frame.seq, view.seq
@@ -318,15 +340,20 @@ fn apply_frame(view: &mut View, path: &Path, frame: &Frame) -> Result<()> {
 pub(crate) fn refresh(core: &Core) -> Result<bool> {
     let mut guard = core.follower.lock().unwrap_or_else(PoisonError::into_inner);
     let before = core.slot.load_full();
+    let mut failure = None;
     for _ in 0..ATTEMPTS {
         match advance(core, &mut guard, &before) {
-            Err(error) if vanished(&error) => {
+            Err(error) if is_outrun(&error) => {
                 *guard = None;
+                failure = Some(error);
             }
             other => return other,
         }
     }
-    Err(Error::Closed(format!("collection {:?} (dropped or renamed by its writer)", core.name)))
+    let failure = failure.filter(|error| !matches!(error, Error::Io { .. }));
+    Err(failure.unwrap_or_else(|| {
+        Error::Closed(format!("collection {:?} (dropped or renamed by its writer)", core.name))
+    }))
 }
 
 fn advance(core: &Core, follower: &mut Option<Follower>, before: &Arc<View>) -> Result<bool> {

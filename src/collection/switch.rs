@@ -6,7 +6,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::manifest::{self, SegmentEntry};
+use super::manifest::{self, Failure, SegmentEntry};
 use super::retire::Retired;
 use super::segment_files;
 use super::snapshot::View;
@@ -29,6 +29,7 @@ pub(crate) fn switch(
     next.generation = writer.manifest.generation + 1;
     next.schema = (*view.schema).clone();
     next.seq = seq;
+    next.logged = view.seq;
     next.log_start = log_start;
     next.segments.clear();
     for part in &view.segments {
@@ -48,14 +49,18 @@ pub(crate) fn switch(
         next.segments.push(SegmentEntry::new(meta, dead));
     }
     next.next_file = core.next_file.load(Ordering::Relaxed);
-    if let Err(error) = next.commit(&core.host.disk, &core.dir) {
-        // Whether the new manifest counts is unknown: only reopening can tell.
-        if !matches!(error, Error::Full { .. }) {
+    if let Err(failure) = next.commit(&core.host.disk, &core.dir) {
+        writer.manifest.generation += 1;
+        let (error, certain) = match failure {
+            Failure::Before(error) => (error, true),
+            Failure::Unknown(error) => (error, false),
+        };
+        if !certain || !matches!(error, Error::Full { .. }) {
             writer.poison(&error);
         }
-        writer.manifest.generation += 1;
         return Err(error);
     }
+    writer.told = next.logged;
     let old = std::mem::replace(&mut writer.manifest, next);
     let dropped = dropped(core, writer, &old, &core.slot.load(), &view);
     core.publish(view);

@@ -73,12 +73,17 @@ pub(crate) struct Writer {
     pub(crate) manifest: Manifest,
     /// The log file being appended to; created by the first write that needs it.
     pub(crate) log: Option<WalWriter>,
+    /// The last operations, when they are not in a log file yet: all that [`Durability::None`]
+    /// keeps back.
+    pub(crate) pending: Pending,
     /// Log files whose frames may not be on disk yet; synced before anything is logged after them.
     pub(crate) unsynced_logs: Vec<PathBuf>,
     /// Bytes in logs that the next flush makes unnecessary.
     pub(crate) log_bytes: u64,
     /// Highest sequence number known to be on disk.
     pub(crate) durable: u64,
+    /// Highest sequence number that a log or manifest tells readers to be on disk.
+    pub(crate) told: u64,
     /// Why no further write is possible.
     pub(crate) poison: Option<String>,
     /// Files that the manifest before the last named and the last does not.
@@ -87,6 +92,31 @@ pub(crate) struct Writer {
     pub(crate) compacting: Option<(Vec<u64>, u64)>,
     /// Bytes handed to the disk since opening, by purpose.
     pub(crate) written: Written,
+}
+
+/// Operations on their way to the log.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// Sequence number of the first.
+    first: u64,
+    frames: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Pending {
+    fn push(&mut self, first: u64, frames: Vec<Vec<u8>>) {
+        if self.frames.is_empty() {
+            self.first = first;
+        }
+        self.bytes += frames.iter().map(Vec::len).sum::<usize>();
+        self.frames.extend(frames);
+    }
+
+    /// Forgets all but the first `kept`.
+    fn truncate(&mut self, kept: usize) {
+        let gone = self.frames.drain(kept..);
+        self.bytes -= gone.map(|frame| frame.len()).sum::<usize>();
+    }
 }
 
 /// Bytes written since opening.
@@ -112,54 +142,72 @@ impl Writer {
     /// Makes everything logged so far durable.
     pub(crate) fn sync_log(&mut self, core: &Core, seq: u64) -> Result<()> {
         self.check()?;
-        let synced = self.sync_old_logs(core).and_then(|()| match &mut self.log {
-            Some(log) => log.sync(),
-            None => Ok(()),
-        });
-        match synced {
-            Ok(()) => {
-                self.durable = self.durable.max(seq);
-                Ok(())
-            }
-            Err(error) => {
-                self.poison(&error);
-                Err(error)
-            }
+        self.log_pending(core)?;
+        self.sync_old_logs(core)?;
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.sync()
+        {
+            self.poison(&error);
+            return Err(error);
         }
+        self.durable = self.durable.max(seq);
+        Ok(())
     }
 
+    /// Syncs the logs before the present one. A failure leaves it unknown what they hold, whatever
+    /// its kind, and nothing may be built upon that.
     fn sync_old_logs(&mut self, core: &Core) -> Result<()> {
-        for path in self.unsynced_logs.drain(..) {
-            core.host.disk.sync_file(&path).map_err(|error| Error::io("sync", &path, error))?;
+        for path in std::mem::take(&mut self.unsynced_logs) {
+            if let Err(error) = core.host.disk.sync_file(&path) {
+                let error = Error::io("sync", &path, error);
+                self.poison(&error);
+                return Err(error);
+            }
         }
         Ok(())
     }
 
     /// Ends the current log file, so that a flush of what it holds makes it unnecessary; returns
     /// the number of the next one.
-    pub(crate) fn roll_log(&mut self, core: &Core, seq: u64) -> Result<u64> {
-        if self.log.is_some() {
-            if core.host.settings.durability == Durability::Sync {
-                self.sync_log(core, seq)?;
-            } else if let Some(log) = &mut self.log {
-                log.flush()?;
-                self.unsynced_logs.push(log.path().to_path_buf());
-            }
-            self.log = None;
-        }
+    pub(crate) fn roll_log(&mut self, core: &Core) -> Result<u64> {
+        self.check()?;
+        self.log_pending(core)?;
+        self.end_log();
         Ok(core.next_file.load(Ordering::Relaxed))
+    }
+
+    fn end_log(&mut self) {
+        let log = self.log.take();
+        self.unsynced_logs.extend(log.map(|log| log.path().to_path_buf()));
+    }
+
+    /// Deals with a log file that could not be appended to or synced. On a full disk its torn tail
+    /// reads as its end, and the next write begins a new file; after any other failure there is no
+    /// next write.
+    fn leave_log(&mut self, error: &Error) {
+        self.end_log();
+        if !matches!(error, Error::Full { .. }) {
+            self.poison(error);
+        }
     }
 
     /// The log file to append to; `first` is the next operation.
     fn ensure_log(&mut self, core: &Core, first: u64) -> Result<&mut WalWriter> {
         if self.log.is_none() {
-            if core.host.settings.durability == Durability::Sync {
-                self.sync_old_logs(core)?;
-            }
+            // Otherwise a power cut could keep the new file and lose the end of the old one.
+            self.sync_old_logs(core)?;
             let number = core.file_number();
             let path = core.dir.join(segment_files::log_name(number));
             let identity = WalIdentity { store: core.store, number };
-            self.log = Some(WalWriter::create(&core.host.disk, &path, identity, first)?);
+            match WalWriter::create(&core.host.disk, &path, identity, first) {
+                Ok(log) => self.log = Some(log),
+                Err(error) => {
+                    if core.host.disk.remove_file(&path).is_err() {
+                        // It reads as an empty log.
+                    }
+                    return Err(error);
+                }
+            }
         }
         match &mut self.log {
             Some(log) => Ok(log),
@@ -167,35 +215,87 @@ impl Writer {
         }
     }
 
-    /// Logs `frames` (numbered from `first`), as durably as the settings say.
-    fn log_frames(&mut self, core: &Core, first: u64, frames: &[Vec<u8>]) -> Result<()> {
-        let durability = core.host.settings.durability;
+    /// Hands what is pending to the log file; after a failure it is pending still.
+    fn log_pending(&mut self, core: &Core) -> Result<()> {
+        if self.pending.frames.is_empty() {
+            return Ok(());
+        }
+        let pending = std::mem::take(&mut self.pending);
         let durable = self.durable;
-        let log = self.ensure_log(core, first)?;
-        let before = log.len();
-        for (seq, payload) in (first..).zip(frames) {
-            log.append(seq, durable, payload);
-        }
-        let last = first + frames.len() as u64 - 1;
-        match durability {
-            Durability::Sync => {
-                log.sync()?;
-                // Tells readers in other processes that these rows cannot be taken back.
-                log.append(last, last, &[]);
-                if log.flush().is_err() {
-                    // The rows are safe; the next write begins a new file.
-                    self.log = None;
-                }
-                self.durable = last;
+        let logged = self.ensure_log(core, pending.first).and_then(|log| {
+            let before = log.len();
+            for (seq, payload) in (pending.first..).zip(&pending.frames) {
+                log.append(seq, durable, payload);
             }
-            Durability::Buffered => log.flush()?,
-            Durability::None if log.buffered() >= LAZY_BYTES => log.flush()?,
-            Durability::None => {}
+            log.flush()?;
+            Ok(log.len() - before)
+        });
+        match logged {
+            Ok(bytes) => {
+                self.log_bytes += bytes;
+                self.written.log += bytes;
+                Ok(())
+            }
+            Err(error) => {
+                self.pending = pending;
+                self.leave_log(&error);
+                Err(error)
+            }
         }
-        let after = self.log.as_ref().map_or(before, WalWriter::len);
-        self.log_bytes += after - before;
-        self.written.log += after - before;
+    }
+
+    /// Logs `frames` (numbered from `first`), as durably as the settings say.
+    fn log_frames(&mut self, core: &Core, first: u64, frames: Vec<Vec<u8>>) -> Result<()> {
+        let durability = core.host.settings.durability;
+        let kept = self.pending.frames.len();
+        let last = first + frames.len() as u64 - 1;
+        self.pending.push(first, frames);
+        if durability == Durability::None && self.pending.bytes < LAZY_BYTES {
+            return Ok(());
+        }
+        if let Err(error) = self.log_pending(core) {
+            // Those before were acknowledged; these are not going to be.
+            self.pending.truncate(kept);
+            return Err(error);
+        }
+        if durability == Durability::Sync {
+            self.sync_frames(last)?;
+        }
         Ok(())
+    }
+
+    /// Syncs the log and tells readers in other processes that its rows cannot be taken back.
+    fn sync_frames(&mut self, last: u64) -> Result<()> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        if let Err(error) = log.sync() {
+            self.leave_log(&error);
+            return Err(error);
+        }
+        self.durable = last;
+        log.append(last, last, &[]);
+        match log.flush() {
+            Ok(()) => self.told = last,
+            // The rows are safe; the next write begins a new file.
+            Err(_) => self.end_log(),
+        }
+        Ok(())
+    }
+
+    /// Tells readers in other processes how much is on disk.
+    pub(crate) fn tell_durable(&mut self, core: &Core) {
+        let durable = self.durable;
+        if self.told >= durable || self.poison.is_some() {
+            return;
+        }
+        let told = self.ensure_log(core, durable + 1).and_then(|log| {
+            log.append(durable, durable, &[]);
+            log.flush()
+        });
+        match told {
+            Ok(()) => self.told = durable,
+            // Only readers miss it, until the next write, which begins a new file.
+            Err(_) => self.end_log(),
+        }
     }
 }
 
@@ -250,40 +350,26 @@ fn commit_group(core: &Core, writer: &mut Writer, group: &[Arc<Ticket>]) {
         return;
     }
     let first = core.slot.load().seq + 1;
-    if let Err(error) = writer.log_frames(core, first, &frames) {
-        fail_group(writer, &error, answers.into_iter().map(|(ticket, _)| ticket));
+    if let Err(error) = writer.log_frames(core, first, frames) {
+        fail_group(&error, answers.into_iter().map(|(ticket, _)| ticket));
         return;
     }
-    let frozen = freeze_if_full(core, writer, &mut view);
+    if freeze_if_full(core, writer, &mut view).is_err() {
+        // What was asked for is done. The next write tries again, or says that none can be.
+    }
     core.publish(view);
     for (ticket, count) in answers {
         ticket.resolve(Ok(count));
     }
-    if let Err(error) = frozen {
-        writer.poison(&error);
-    }
 }
 
-/// Answers a group whose frames could not be logged. A full disk is no poison: the torn tail of
-/// the old file reads as its end, and the next write begins a new file.
-fn fail_group<'a>(
-    writer: &mut Writer,
-    error: &Error,
-    tickets: impl Iterator<Item = &'a Arc<Ticket>>,
-) {
-    let full = match error {
-        Error::Full { path } => Some(path.clone()),
-        _ => None,
-    };
-    writer.log = None;
-    if full.is_none() {
-        writer.poison(error);
-    }
+/// Answers a group whose frames could not be logged.
+fn fail_group<'a>(error: &Error, tickets: impl Iterator<Item = &'a Arc<Ticket>>) {
     let message = error.to_string();
     for ticket in tickets {
-        ticket.resolve(Err(match &full {
-            Some(path) => Error::Full { path: path.clone() },
-            None => Error::Poisoned(message.clone()),
+        ticket.resolve(Err(match error {
+            Error::Full { path } => Error::Full { path: path.clone() },
+            _ => Error::Poisoned(message.clone()),
         }));
     }
 }
@@ -301,7 +387,7 @@ fn freeze_if_full(core: &Core, writer: &mut Writer, view: &mut View) -> Result<(
 
 /// Ends the active memtable and its log.
 pub(crate) fn freeze(core: &Core, writer: &mut Writer, view: &mut View) -> Result<()> {
-    let log_next = writer.roll_log(core, view.seq)?;
+    let log_next = writer.roll_log(core)?;
     writer.log_bytes = 0;
     let parts = std::mem::take(&mut view.active);
     view.frozen.push(Frozen { seq: view.seq, log_next, parts });

@@ -66,3 +66,48 @@ fn offer(top: &mut TopK<'_>, distances: &[f32], row: impl Fn(Row) -> Row, dead: 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::Guarded;
+    use crate::codec::full::{Space, encode_rows};
+    use crate::types::{Metric, VectorType};
+
+    /// Rows on a line, each position held by three rows.
+    fn line(count: usize) -> (Space, crate::bytes::AlignedBytes) {
+        let space = Space { dimension: 1, vector_type: VectorType::F32, metric: Metric::L2 };
+        let values: Vec<f32> = (0..count).map(|row| (row / 3) as f32).collect();
+        let (vectors, _) = encode_rows(space, &values.into(), count).expect("valid");
+        (space, vectors)
+    }
+
+    #[test]
+    fn the_k_best_by_distance_and_tie_are_found_on_every_tier() {
+        let (space, vectors) = line(1000);
+        let rows = Rows {
+            vectors: Guarded::trusted(vectors.as_slice()),
+            inverse_norms: Guarded::trusted(&[]),
+        };
+        let query = Query::new(space, &[100.0]);
+        let mut dead = RowSet::default();
+        dead.insert(301);
+        let before = |a: Row, b: Row| a > b;
+        for isa in Isa::available() {
+            let mut top = TopK::new(4, f32::INFINITY, 1000, &before);
+            scan(isa, &query, rows, 0..Row::MAX, &dead, &mut top);
+            let found: Vec<Row> = top.into_sorted().iter().map(|c| c.row).collect();
+            assert_eq!(found, [302, 300, 305, 304], "{}", isa.name());
+
+            let mut top = TopK::new(2, f32::INFINITY, 1000, &before);
+            scan(isa, &query, rows, 500..777, &dead, &mut top);
+            let found: Vec<Row> = top.into_sorted().iter().map(|c| c.row).collect();
+            assert_eq!(found, [500, 503], "rows {} outside the range", isa.name());
+
+            let mut top = TopK::new(3, 1.0, 1000, &before);
+            scan_rows(isa, &query, rows, &[7, 299, 999, 300, 5000], &mut top);
+            let found: Vec<Row> = top.into_sorted().iter().map(|c| c.row).collect();
+            assert_eq!(found, [300, 299], "{}", isa.name());
+        }
+    }
+}

@@ -85,6 +85,11 @@ impl Patch {
         Ok(Self { layers })
     }
 
+    /// The first write whose rows are here.
+    pub(crate) fn oldest(&self) -> Option<SeqNo> {
+        self.layers.iter().flat_map(|layer| layer.seqs.iter().copied()).min()
+    }
+
     /// The attributes of `rows`: those of `stored` (one row for each of `rows`), replaced where
     /// this patch has newer ones, as columns of `wanted`.
     pub(crate) fn apply(

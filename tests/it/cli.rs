@@ -106,17 +106,20 @@ fn data(name: &str) -> String {
 
 /// A numpy array of 32-bit floats.
 fn npy(rows: &[&[f32]]) -> Vec<u8> {
-    let dimension = rows.first().map_or(0, |row| row.len());
-    let header = format!(
-        "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {dimension}), }}",
-        rows.len()
-    );
+    let mut bytes = npy_header(rows.len(), rows.first().map_or(0, |row| row.len()));
+    bytes.extend(rows.concat().iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}
+
+/// What stands before the numbers of a numpy array.
+fn npy_header(rows: usize, dimension: usize) -> Vec<u8> {
+    let header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dimension}), }}");
     let padded = (header.len() + 11).next_multiple_of(64) - 11;
     let length = u16::try_from(padded + 1).unwrap();
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend(length.to_le_bytes());
     bytes.extend(format!("{header:padded$}\n").bytes());
-    bytes.extend(rows.concat().iter().flat_map(|value| value.to_le_bytes()));
     bytes
 }
 

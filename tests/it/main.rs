@@ -9,5 +9,8 @@
 #[cfg(feature = "cli")]
 mod cli;
 mod common;
+mod crash;
 mod lifecycle;
+mod model;
+mod oracle;
 mod tidy;

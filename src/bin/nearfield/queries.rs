@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use nearfield::interop::{self, ReadOptions};
+use nearfield::interop::{self, Format, ReadOptions};
 use nearfield::{Error, Ids, Vectors};
 
 use crate::failure::Failure;
@@ -20,7 +20,11 @@ pub(crate) fn read(
     dimension: usize,
     only: Option<u64>,
 ) -> Result<impl Iterator<Item = Result<Piece, Failure>>, Failure> {
-    let options = ReadOptions::default().row_numbers().columns(Vec::<String>::new());
+    let format = Format::detect(path)?;
+    let mut options = ReadOptions::default().format(format).row_numbers();
+    if !matches!(format, Format::Npy | Format::Fvecs | Format::Bvecs | Format::Ivecs) {
+        options = options.columns(Vec::<String>::new());
+    }
     let reader = interop::read(path, &options)?;
     match reader.dimension() {
         Some(given) if given != dimension => {

@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     asked: Asked,
     /// With --vector: only this row of the file, from 0
-    #[arg(long, value_name = "I", requires = "vector")]
+    #[arg(long, value_name = "I", conflicts_with_all = ["like", "values"])]
     row: Option<u64>,
     /// Most hits of a query
     #[arg(short, default_value_t = 10)]

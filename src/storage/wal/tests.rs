@@ -106,13 +106,11 @@ fn nothing_reaches_the_file_before_flush() {
     let (_, disk) = disk();
     let mut writer = create(&disk);
     append(&mut writer, 1);
-    assert!(writer.buffered() > 0);
     assert!(read_all(&disk).unwrap().is_empty());
     writer.flush().unwrap();
     append(&mut writer, 2);
     append(&mut writer, 3);
     writer.flush().unwrap();
-    assert_eq!(writer.buffered(), 0);
     assert_eq!(writer.len(), disk.read(Path::new(PATH), 0).unwrap().len() as u64);
     assert_eq!(read_all(&disk).unwrap(), [1, 2, 3]);
 }

@@ -95,11 +95,6 @@ impl WalWriter {
         self.buffer.extend_from_slice(padding);
     }
 
-    /// Bytes waiting in the buffer.
-    pub(crate) fn buffered(&self) -> usize {
-        self.buffer.len()
-    }
-
     /// Hands the buffered frames to the file in one append.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.check_alive()?;

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use super::{DOCS, Ran, Shell, data, fvecs, hit_ids, npy};
+use super::{DOCS, Ran, Shell, data, fvecs, hit_ids, npy, npy_header};
 
 #[test]
 fn json_lines_are_imported_searched_read_and_deleted() {
@@ -67,8 +67,10 @@ fn every_vector_of_a_file_is_answered_and_one_row_alone_if_asked() {
         let args = ["search", "db", "docs", "--vector", file, "--row", "2", "-k", "1"];
         let found = shell.json(&args);
         assert_eq!(found["queries"].as_array().unwrap().len(), 1);
-        assert_eq!(hit_ids(&found["queries"][0]), ["d"]);
-        assert_eq!(found["queries"][0]["query"], json!(2));
+        assert_eq!(
+            (hit_ids(&found["queries"][0]), &found["queries"][0]["query"]),
+            (vec![&json!("d")], &json!(2))
+        );
     }
 }
 
@@ -258,6 +260,29 @@ fn a_closed_pipe_ends_quietly() {
         let ran = Ran::of(child.wait_with_output().unwrap());
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{args:?}");
     }
+}
+
+/// The import is long: 100,000 rows, all alike, among which a graph has to be built.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_import_stores_nothing() {
+    let shell = Shell::new();
+    let header = npy_header(100_000, 64);
+    let path = shell.write("v.npy", &header);
+    let file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+    file.set_len(header.len() as u64 + 100_000 * 64 * 4).unwrap();
+    let mut command = shell.command(&["import", "db", "docs", "v.npy", "--metric", "l2"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while !shell.path("db/docs").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(130), "{ran:?}");
+    assert!(ran.stderr.contains("interrupted") && ran.stdout.is_empty(), "{ran:?}");
+    assert_eq!(shell.json(&["list", "db"])["collections"], json!([]));
+    assert_eq!(std::fs::read_dir(shell.path("db")).unwrap().count(), 1, "only LOCK stays");
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn wrong_usage_is_exit_code_2() {
         (&["search", "db", "docs", "--values", "1,2", "-k", "-1"], "-1"),
         (&["search", "db", "docs", "--values", "1,2", "-k", "99999999999999999999"], "99999"),
         (&["search", "db", "docs", "--values", "1,2", "--like", "a"], "--like"),
-        (&["search", "db", "docs", "--like", "a", "--row", "1"], "--vector"),
+        (&["search", "db", "docs", "--like", "a", "--row", "1"], "--row"),
         (&["create", "db", "x", "--dim", "2"], "--metric"),
         (&["create", "db", "x", "--dim", "2", "--metric", "l1"], "cosine"),
         (&["create", "db", "x", "--dim", "2", "--metric", "l2", "--column", "a:int"], "int64"),

@@ -1,0 +1,454 @@
+//! Scripted scenarios: what the engine is put through while the disk fails, and the states that
+//! may be found afterwards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nearfield::testing::FaultDisk;
+use nearfield::{
+    Column, DataType, Database, Durability, Error, IdType, Metric, OpenOptions, Result, Schema,
+    Settings,
+};
+
+use crate::common::Random;
+use crate::oracle::{Answer, Change, Maker, State, difference, state_of};
+
+/// One step of a scenario.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Create(&'static str),
+    Write(&'static str, Change),
+    Flush(&'static str),
+    Compact(&'static str),
+    Drop(&'static str),
+    Rename(&'static str, &'static str),
+    Backup(&'static str),
+    Close,
+    /// Drops every handle without closing and opens again.
+    Reopen,
+}
+
+/// All collections of a database.
+pub type States = BTreeMap<String, State>;
+
+/// A scenario and how it is run.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub name: &'static str,
+    pub durability: Durability,
+    pub steps: Vec<Step>,
+}
+
+pub fn settings(durability: Durability) -> Settings {
+    let mut settings = Settings::default();
+    settings.durability = durability;
+    settings.background = false;
+    settings.memtable_bytes = 64 << 10;
+    settings.graph_bytes = 4 << 10;
+    settings.m = 4;
+    settings.ef_construction = 8;
+    settings.threads = 1;
+    settings
+}
+
+pub fn schema() -> Schema {
+    Schema::new(DIMENSION, Metric::L2)
+        .column("note", DataType::Utf8)
+        .column("year", DataType::Int64)
+}
+
+const DIMENSION: usize = 16;
+
+pub fn open(disk: &FaultDisk, durability: Durability) -> Result<Database> {
+    open_at(disk, "/db", durability, false)
+}
+
+pub fn open_at(
+    disk: &FaultDisk,
+    path: &str,
+    durability: Durability,
+    read_only: bool,
+) -> Result<Database> {
+    OpenOptions::new()
+        .settings(settings(durability))
+        .read_only(read_only)
+        .disk(Arc::new(disk.clone()))
+        .open(path)
+}
+
+/// The collections of an open database.
+pub fn states(db: &Database) -> Result<States> {
+    let mut states = States::new();
+    for name in db.collections()? {
+        let collection = db.open_collection(&name)?;
+        let state = state_of(&collection)?;
+        states.insert(name, state);
+    }
+    Ok(states)
+}
+
+impl Step {
+    /// What the step makes of `states`; false when it cannot be taken from there.
+    pub fn apply(&self, states: &mut States) -> bool {
+        match self {
+            Self::Create(name) => {
+                states.entry((*name).into()).or_insert_with(|| State::new(&schema()));
+                true
+            }
+            Self::Write(name, change) => match states.get_mut(*name) {
+                Some(state) => !matches!(state.apply(change), Answer::Duplicates(_)),
+                None => false,
+            },
+            Self::Drop(name) => states.remove(*name).is_some(),
+            Self::Rename(from, to) => match states.remove(*from) {
+                Some(state) => states.insert((*to).into(), state).is_none(),
+                None => false,
+            },
+            _ => true,
+        }
+    }
+
+    /// Whether everything before is durable, whatever the setting, once the step is done.
+    fn is_barrier(&self) -> bool {
+        !matches!(
+            self,
+            Self::Write(
+                _,
+                Change::Add(_)
+                    | Change::Upsert(_)
+                    | Change::Update(_)
+                    | Change::Delete(_)
+                    | Change::AddColumn(_)
+            ) | Self::Reopen
+        )
+    }
+}
+
+/// A scenario under way.
+pub struct Player {
+    pub disk: FaultDisk,
+    pub durability: Durability,
+    db: Option<Database>,
+    /// The states after each step that was acknowledged; the first is that of no database.
+    pub history: Vec<States>,
+    /// The first of `history` that may be found after a power cut.
+    pub durable: usize,
+    /// The states that the steps failed since then may have led to.
+    pub perhaps: Vec<States>,
+    pub backups: Vec<(String, States)>,
+}
+
+impl Player {
+    pub fn new(disk: FaultDisk, durability: Durability, states: States) -> Self {
+        let history = vec![states];
+        let (perhaps, backups) = (Vec::new(), Vec::new());
+        Self { disk, durability, db: None, history, durable: 0, perhaps, backups }
+    }
+
+    pub fn now(&self) -> &States {
+        self.history.last().expect("never empty")
+    }
+
+    /// Whether the database is open.
+    pub fn is_open(&self) -> bool {
+        self.db.is_some()
+    }
+
+    pub fn db(&self) -> Option<&Database> {
+        self.db.as_ref()
+    }
+
+    pub fn close_handles(&mut self) {
+        self.db = None;
+    }
+
+    /// Takes one step and keeps account of it.
+    pub fn step(&mut self, step: &Step) -> Result<()> {
+        let mut next = self.now().clone();
+        let possible = step.apply(&mut next);
+        match self.run(step, &next) {
+            Ok(()) => {
+                assert!(possible, "{step:?} succeeded");
+                self.history.push(next);
+                self.perhaps.clear();
+                if self.durability == Durability::Sync || step.is_barrier() {
+                    self.durable = self.history.len() - 1;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if possible && next != *self.now() {
+                    self.perhaps.push(next);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn run(&mut self, step: &Step, next: &States) -> Result<()> {
+        if self.db.is_none() {
+            self.db = Some(open(&self.disk, self.durability)?);
+        }
+        let db = self.db.clone().expect("opened above");
+        match step {
+            Step::Create(name) => db.collection(name, schema()).map(drop),
+            Step::Write(name, change) => {
+                let collection = db.open_collection(name)?;
+                let mut state = self.now().get(*name).cloned();
+                let expected = state.as_mut().map(|state| state.apply(change));
+                let answer = change.run(&collection)?;
+                assert_eq!(Some(answer), expected, "{}", change.summary());
+                Ok(())
+            }
+            Step::Flush(name) => db.open_collection(name)?.flush(),
+            Step::Compact(name) => db.open_collection(name)?.compact().map(drop),
+            Step::Drop(name) => db.drop_collection(name),
+            Step::Rename(from, to) => db.rename_collection(from, to),
+            Step::Backup(to) => {
+                db.backup(to)?;
+                self.backups.push(((*to).into(), next.clone()));
+                Ok(())
+            }
+            Step::Close => {
+                self.db = None;
+                db.close()
+            }
+            Step::Reopen => {
+                self.db = None;
+                drop(db);
+                self.db = Some(open(&self.disk, self.durability)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether `found` may be what a power cut left: a prefix of what was acknowledged that
+    /// contains what was durable, or that and the step under way.
+    pub fn check(&self, found: &States) -> Result<(), String> {
+        self.check_from(found, self.durable)
+    }
+
+    /// The same after the death of the process alone, which costs less.
+    pub fn check_killed(&self, found: &States) -> Result<(), String> {
+        let durable =
+            if self.durability == Durability::None { self.durable } else { self.history.len() - 1 };
+        self.check_from(found, durable)
+    }
+
+    fn check_from(&self, found: &States, durable: usize) -> Result<(), String> {
+        let mut may = self.history[durable..].iter().chain(&self.perhaps);
+        if may.any(|states| states == found) {
+            return Ok(());
+        }
+        let mut report = format!(
+            "found collections {:?}; acknowledged {:?}, of {} states from {durable} on, {} perhaps",
+            found.keys().collect::<Vec<_>>(),
+            self.now().keys().collect::<Vec<_>>(),
+            self.history.len(),
+            self.perhaps.len()
+        );
+        for (name, state) in self.now() {
+            if let Some(found) = found.get(name) {
+                let lines = difference(&found.rows, &state.rows);
+                report +=
+                    &format!("\n{name}, against the last state: {} rows\n  ", found.rows.len());
+                report += &lines.join("\n  ");
+                report += &format!("\n  columns {:?}", found.columns.len());
+            }
+        }
+        Err(report)
+    }
+}
+
+/// Opens the database on `disk` and says what it holds, after a check of every file.
+pub fn recover(disk: &FaultDisk, durability: Durability) -> Result<(Database, States), String> {
+    let text = |error: Error| format!("opening after the crash: {error}");
+    let db = open(disk, durability).map_err(text)?;
+    let found = states(&db).map_err(text)?;
+    for name in found.keys() {
+        let collection = db.open_collection(name).map_err(text)?;
+        let report = collection.verify().map_err(text)?;
+        if !report.problems.is_empty() {
+            return Err(format!("verify of {name}: {:?}", report.problems));
+        }
+    }
+    Ok((db, found))
+}
+
+fn maker(ids: u64) -> Maker {
+    Maker { id_type: IdType::U64, dimension: DIMENSION, elements: -9..=9, ids, long_texts: false }
+}
+
+/// Makes the changes of a scenario, each possible after those before it.
+struct Author {
+    random: Random,
+    maker: Maker,
+    state: State,
+    steps: Vec<Step>,
+    name: &'static str,
+}
+
+impl Author {
+    fn new(seed: u64, ids: u64) -> Self {
+        let steps = vec![Step::Create("docs")];
+        let state = State::new(&schema());
+        Self { random: Random::new(seed), maker: maker(ids), state, steps, name: "docs" }
+    }
+
+    fn push(&mut self, change: Change) -> &mut Self {
+        self.state.apply(&change);
+        self.steps.push(Step::Write(self.name, change));
+        self
+    }
+
+    fn then(&mut self, step: Step) -> &mut Self {
+        self.steps.push(step);
+        self
+    }
+
+    fn upsert(&mut self, rows: u64) -> &mut Self {
+        let batch = self.maker.batch(rows, &self.state.columns, &mut self.random);
+        self.push(Change::Upsert(batch))
+    }
+
+    fn add(&mut self, rows: u64) -> &mut Self {
+        let batch = self.maker.new_rows(rows, &self.state, &mut self.random);
+        let mut ids = batch.ids.clone();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), batch.ids.len(), "the ids are used up");
+        self.push(Change::Add(batch))
+    }
+
+    fn import(&mut self, rows: &[u64]) -> &mut Self {
+        let columns = self.state.columns.clone();
+        let batch = |rows: &u64| self.maker.batch(*rows, &columns, &mut self.random);
+        let batches = rows.iter().map(batch).collect();
+        self.push(Change::Import(batches))
+    }
+
+    /// Updates rows, at least one of which is there.
+    fn update(&mut self, rows: u64) -> &mut Self {
+        let mut batch = self.maker.batch(rows, &[], &mut self.random);
+        batch.ids[0] = self.state.rows.keys().next().expect("a row").clone();
+        let columns = self.state.columns.clone();
+        batch.columns = self.maker.batch(rows, &columns, &mut self.random).columns;
+        while batch.columns.is_empty() {
+            batch.columns = self.maker.batch(rows, &columns, &mut self.random).columns;
+        }
+        batch.vectors.clear();
+        self.push(Change::Update(batch))
+    }
+
+    fn delete(&mut self, rows: u64) -> &mut Self {
+        let mut batch = self.maker.batch(rows, &[], &mut self.random);
+        batch.ids[0] = self.state.rows.keys().next().expect("a row").clone();
+        self.push(Change::Delete(batch))
+    }
+
+    fn column(&mut self, name: &str) -> &mut Self {
+        let name = name.to_owned();
+        self.push(Change::AddColumn(Column { name, data_type: DataType::ListUtf8, text: false }))
+    }
+
+    fn script(&mut self, name: &'static str, durability: Durability) -> Script {
+        Script { name, durability, steps: std::mem::take(&mut self.steps) }
+    }
+}
+
+const DOCS: &str = "docs";
+
+/// The scenarios. Rows are few and small, but for those that must fill a memtable.
+pub fn scripts() -> Vec<Script> {
+    let mut scripts = Vec::new();
+    for durability in [Durability::Sync, Durability::Buffered, Durability::None] {
+        scripts.push(
+            Author::new(1, 40)
+                .upsert(5)
+                .add(3)
+                .update(4)
+                .delete(2)
+                .then(Step::Flush(DOCS))
+                .upsert(30)
+                .column("tags")
+                .update(9)
+                .upsert(2)
+                .script("small writes", durability),
+        );
+        scripts.push(
+            Author::new(2, 500)
+                .upsert(60)
+                .then(Step::Compact(DOCS))
+                .upsert(20)
+                .delete(30)
+                .update(30)
+                .then(Step::Compact(DOCS))
+                .column("tags")
+                .update(8)
+                .delete(9)
+                .then(Step::Reopen)
+                .upsert(4)
+                .then(Step::Compact(DOCS))
+                .delete(3)
+                .script("compaction", durability),
+        );
+        scripts.push(
+            Author::new(3, 4_000)
+                .upsert(300)
+                .upsert(300)
+                .update(40)
+                .upsert(300)
+                .delete(50)
+                .upsert(300)
+                .upsert(300)
+                .update(300)
+                .upsert(10)
+                .then(Step::Close)
+                .upsert(10)
+                .delete(200)
+                .script("full memtables", durability),
+        );
+        scripts.push(
+            Author::new(4, 100)
+                .upsert(5)
+                .import(&[30, 40])
+                .upsert(20)
+                .update(5)
+                .import(&[5])
+                .delete(5)
+                .script("import", durability),
+        );
+        scripts.push(
+            Author::new(5, 100)
+                .upsert(5)
+                .then(Step::Reopen)
+                .upsert(5)
+                .then(Step::Reopen)
+                .delete(5)
+                .then(Step::Close)
+                .update(5)
+                .then(Step::Reopen)
+                .then(Step::Reopen)
+                .upsert(5)
+                .script("reopening", durability),
+        );
+    }
+    scripts.extend(catalog_scripts());
+    scripts
+}
+
+/// Creating, renaming, dropping and copying, with every write synced.
+fn catalog_scripts() -> Vec<Script> {
+    let mut author = Author::new(6, 60);
+    author.upsert(5).then(Step::Create("other")).then(Step::Rename(DOCS, "notes"));
+    author.name = "notes";
+    author.upsert(9).then(Step::Compact("notes"));
+    author.then(Step::Drop("other")).then(Step::Create(DOCS)).upsert(3);
+    author.then(Step::Rename("notes", "other")).then(Step::Drop("other"));
+    let catalog = author.script("catalog", Durability::Sync);
+    let mut author = Author::new(7, 60);
+    author.upsert(9).then(Step::Compact(DOCS)).delete(3).update(3);
+    author.then(Step::Create("empty")).then(Step::Backup("/copy")).upsert(3);
+    let backup = author.script("backup", Durability::Sync);
+    vec![catalog, backup]
+}
