@@ -1,17 +1,26 @@
 //! A collection: what is written, read and searched.
 
 use arrow_array::RecordBatch;
-use nearfield::{Error, Fields, Id, IdType, ScanOptions, Schema};
+use nearfield::{Error, ScanOptions};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyDict;
 use serde_json::to_string;
 
 use crate::batch_hits::BatchHits;
-use crate::errors::{call, invalid, wrong_type};
+use crate::errors::{call, invalid};
 use crate::hits::{Found, Hits};
+<<<<<<< HEAD
 use crate::ids::{IdsArg, id_from_python, id_type};
 use crate::numbers::{count, flag};
 use crate::records::{Records, Scan};
+=======
+use crate::ids::{IdsArg, id_from_python};
+use crate::records::{Records, Scan};
+use crate::request::{
+    Request, batch_size_count, distance, ef_count, exact_flag, fields, k_count, kind, limit_count,
+    names, vectors_flag,
+};
+>>>>>>> refs/heads/python
 use crate::vectors::VectorsArg;
 use crate::{bulk, columns, schema};
 
@@ -414,87 +423,6 @@ impl Collection {
         let (rows, schema) = call(py, || Ok((self.inner.len()?, self.inner.schema()?)))?;
         Ok(schema::html(self.inner.name(), rows, &schema))
     }
-}
-
-/// Everything asked for beside the vectors.
-struct Request {
-    k: usize,
-    ef: Option<usize>,
-    exact: bool,
-    max_distance: Option<f32>,
-    select: Option<Vec<String>>,
-    vectors: bool,
-}
-
-impl Request {
-    fn apply<'a>(self, mut query: nearfield::Query<'a>, schema: &Schema) -> nearfield::Query<'a> {
-        query = query.k(self.k).exact(self.exact);
-        if let Some(ef) = self.ef {
-            query = query.ef(ef);
-        }
-        if let Some(distance) = self.max_distance {
-            query = query.max_distance(distance);
-        }
-        let all = || schema.columns().iter().map(|column| column.name.clone()).collect();
-        let columns = self.select.unwrap_or_else(all);
-        if !columns.is_empty() {
-            query = query.select(columns);
-        }
-        if self.vectors { query.with_vectors() } else { query }
-    }
-}
-
-fn fields(select: Option<Vec<String>>, vectors: bool) -> Fields {
-    let fields = select.map_or_else(Fields::all, Fields::columns);
-    if vectors { fields.with_vectors() } else { fields }
-}
-
-/// The kind of the ids that came back; of none, what the schema said before.
-fn kind(first: Option<&Id>, schema: &Schema) -> IdType {
-    id_type(first).or(schema.id_type()).unwrap_or(IdType::U64)
-}
-
-fn k_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    count("k", value)
-}
-
-fn batch_size_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    count("batch_size", value)
-}
-
-fn ef_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
-    if value.is_none() { Ok(None) } else { count("ef", value).map(Some) }
-}
-
-fn limit_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
-    if value.is_none() { Ok(None) } else { count("limit", value).map(Some) }
-}
-
-fn exact_flag(value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    flag("exact", value)
-}
-
-fn vectors_flag(value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    flag("vectors", value)
-}
-
-fn distance(value: &Bound<'_, PyAny>) -> PyResult<Option<f32>> {
-    if value.is_none() {
-        return Ok(None);
-    }
-    value.extract::<f32>().map(Some).map_err(|_| wrong_type("max_distance", "a number", value))
-}
-
-/// Names of columns: a list of them, or one alone; `None` for all.
-fn names(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<String>>> {
-    if value.is_none() {
-        return Ok(None);
-    }
-    if let Ok(name) = value.cast::<PyString>() {
-        return Ok(Some(vec![name.to_str()?.to_owned()]));
-    }
-    let wrong = || wrong_type("select", "a list of column names", value);
-    value.extract::<Vec<String>>().map(Some).map_err(|_| wrong())
 }
 
 fn from_json(py: Python<'_>, json: serde_json::Result<String>) -> PyResult<Bound<'_, PyAny>> {

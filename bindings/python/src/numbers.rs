@@ -20,7 +20,7 @@ pub(crate) fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
 
 /// A bool of Python or NumPy; nothing else is one.
 pub(crate) fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    value.extract::<bool>().map_err(|_| wrong_type(name, "a bool", value))
+    value.extract::<bool>().map_err(|_wrong| wrong_type(name, "a bool", value))
 }
 
 /// An integer of Python as itself, one of NumPy as Python's; no bool, no float.

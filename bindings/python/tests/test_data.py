@@ -205,16 +205,12 @@ def test_damaged_arrow_data_is_refused(empty: nf.Collection):
     text = pa.Array.from_buffers(
         pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
     )
-    beyond = pa.Array.from_buffers(
-        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\x7f\0\0\0"), pa.py_buffer(b"ab")]
-    )
-    for array in [text, beyond]:
-        for use in [
-            lambda array=array: empty.upsert([1], [[1]], {"x": array}),
-            lambda array=array: empty.upsert(array, [[1]]),
-        ]:
-            with pytest.raises(nf.InvalidArgument, match="Arrow data cannot be read"):
-                use()
+    for use in [
+        lambda: empty.upsert([1], [[1]], {"x": text}),
+        lambda: empty.upsert(text, [[1]]),
+    ]:
+        with pytest.raises(nf.InvalidArgument, match="Arrow data cannot be read"):
+            use()
     assert empty.count() == 0
 
 

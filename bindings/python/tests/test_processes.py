@@ -62,22 +62,17 @@ changed = docs.refresh()
 print(before, changed, docs.count(), docs.search([5, 5], k=1)[0].id, flush=True)
 """
     docs.flush()
-    reader = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code, str(db.path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    try:
+    ) as reader:
         assert reader.stdout.readline() == "2\n"
         docs.upsert([3], [[5, 5]])
         docs.flush()
-        reader.stdin.write("\n")
-        reader.stdin.flush()
-        assert reader.stdout.readline() == "2 True 3 3\n"
-    finally:
-        reader.kill()
-        reader.wait()
+        answer, _ = reader.communicate("\n", timeout=60)
+        assert answer == "2 True 3 3\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -47,9 +47,7 @@ _Id: TypeAlias = int | np.integer[Any] | str
 _Ids: TypeAlias = _Id | Iterable[int] | Iterable[str] | npt.NDArray[Any] | _HasArray | _Arrow
 _Vectors: TypeAlias = (
     npt.NDArray[Any]
-    | Sequence[float]
-    | Sequence[Sequence[float]]
-    | Sequence[npt.NDArray[Any]]
+    | Sequence[float | Sequence[float] | npt.NDArray[Any]]
     | _HasArray
     | _Arrow
 )
