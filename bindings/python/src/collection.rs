@@ -9,18 +9,12 @@ use serde_json::to_string;
 use crate::batch_hits::BatchHits;
 use crate::errors::{call, invalid};
 use crate::hits::{Found, Hits};
-<<<<<<< HEAD
-use crate::ids::{IdsArg, id_from_python, id_type};
-use crate::numbers::{count, flag};
-use crate::records::{Records, Scan};
-=======
 use crate::ids::{IdsArg, id_from_python};
 use crate::records::{Records, Scan};
 use crate::request::{
     Request, batch_size_count, distance, ef_count, exact_flag, fields, k_count, kind, limit_count,
     names, vectors_flag,
 };
->>>>>>> refs/heads/python
 use crate::vectors::VectorsArg;
 use crate::{bulk, columns, schema};
 
