@@ -3,7 +3,8 @@
 use half::f16;
 
 use super::full::{
-    Query, Rows, Space, decode_row, encode_rows, inverse_norm, prepare_query, with_scorer,
+    Query, Rows, Space, encode_rows, inverse_norm, pack_rows, prepare_query, unpack_rows,
+    with_scorer,
 };
 use super::{Scorer, ScorerOp};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
@@ -153,15 +154,30 @@ fn what_is_stored_is_what_was_given() {
         for vector_type in TYPES {
             let space = space(3, vector_type, Metric::Cosine);
             let (stored, norms) = encode_rows(space, &given, 2).expect("valid");
-            let mut back = [0.0; 3];
-            for (row, stored) in stored.as_slice().chunks(space.stride()).enumerate() {
-                decode_row(space, stored, &mut back);
-                assert_eq!(back, numbers[row * 3..row * 3 + 3]);
-                assert_eq!(norms[row], inverse_norm(space, stored));
+            let rows: Vec<&[u8]> = stored.as_slice().chunks(space.stride()).collect();
+            for (stored, norm) in rows.iter().zip(&norms) {
+                assert_eq!(*norm, inverse_norm(space, stored));
                 assert!(stored[vector_type.row_bytes(3)..].iter().all(|byte| *byte == 0));
             }
+            let back: Vec<f32> = match unpack_rows(space, &rows) {
+                Vectors::F32(values) => values.into_owned(),
+                Vectors::F16(values) => values.iter().map(|x| x.to_f32()).collect(),
+                Vectors::U8(values) => values.iter().map(|x| f32::from(*x)).collect(),
+            };
+            assert_eq!(back, numbers);
+            let packed: Vec<u8> =
+                rows.iter().flat_map(|row| &row[..vector_type.row_bytes(3)]).copied().collect();
+            let (repacked, norms_again) = pack_rows(space, &packed).expect("finite");
+            assert_eq!((repacked.as_slice(), norms_again), (stored.as_slice(), norms));
         }
     }
+}
+
+#[test]
+fn elements_that_are_not_finite_are_not_packed() {
+    let space = space(2, VectorType::F32, Metric::L2);
+    let elements: Vec<u8> = [1.0_f32, f32::NAN].iter().flat_map(|x| x.to_le_bytes()).collect();
+    assert!(pack_rows(space, &elements).is_none());
 }
 
 #[test]
