@@ -1,19 +1,22 @@
 //! A collection: what is written, read and searched.
 
 use arrow_array::RecordBatch;
-use nearfield::{Error, Fields, Id, IdType, ScanOptions, Schema};
+use nearfield::{Error, ScanOptions};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyDict;
 use serde_json::to_string;
 
 use crate::batch_hits::BatchHits;
-use crate::errors::{call, invalid, wrong_type};
+use crate::errors::{call, invalid};
 use crate::hits::{Found, Hits};
-use crate::ids::{IdsArg, id_from_python, id_type};
-use crate::numbers::count;
+use crate::ids::{IdsArg, id_from_python};
 use crate::records::{Records, Scan};
+use crate::request::{
+    Request, batch_size_count, distance, ef_count, exact_flag, fields, k_count, kind, limit_count,
+    names, vectors_flag,
+};
 use crate::vectors::VectorsArg;
-use crate::{columns, schema};
+use crate::{bulk, columns, schema};
 
 /// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
 /// `db.create(…)` or `db["name"]`; may be used from any thread.
@@ -37,12 +40,16 @@ use crate::{columns, schema};
 pub(crate) struct Collection {
     inner: nearfield::Collection,
     dimension: usize,
+    /// Bytes that one vector takes.
+    row_bytes: usize,
 }
 
 impl Collection {
     pub(crate) fn new(py: Python<'_>, inner: nearfield::Collection) -> PyResult<Self> {
-        let dimension = call(py, || inner.schema())?.dimension();
-        Ok(Self { inner, dimension })
+        let schema = call(py, || inner.schema())?;
+        let dimension = schema.dimension();
+        let row_bytes = schema.vector_type().row_bytes(dimension);
+        Ok(Self { inner, dimension, row_bytes })
     }
 
     /// Runs a write with `data` as a record batch. Columns that the collection lacks are added,
@@ -125,7 +132,8 @@ impl Collection {
         let (ids, vectors) = self.rows(ids, vectors)?;
         let (rows, ids, vectors) = (ids.len(), ids.ids()?, vectors.vectors()?);
         let inner = &self.inner;
-        self.write(data, rows, py, |batch| inner.upsert(ids.clone(), vectors.clone(), batch))
+        let row_bytes = self.row_bytes;
+        self.write(data, rows, py, |batch| bulk::upsert(inner, &ids, &vectors, row_bytes, batch))
     }
 
     /// Adds rows whose ids are new; raises `DuplicateId` otherwise, and stores nothing then.
@@ -190,7 +198,7 @@ impl Collection {
         py: Python<'_>,
         ids: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
-        vectors: bool,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
     ) -> PyResult<Records> {
         let ids = IdsArg::from_python(ids)?;
         let ids = ids.ids()?;
@@ -247,10 +255,10 @@ impl Collection {
         q: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = k_count)] k: usize,
         #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
-        exact: bool,
-        max_distance: Option<f32>,
+        #[pyo3(from_py_with = exact_flag)] exact: bool,
+        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
-        vectors: bool,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
     ) -> PyResult<Hits> {
         let query = VectorsArg::from_python(q, self.dimension)?;
         if query.rows != 1 {
@@ -291,10 +299,10 @@ impl Collection {
         queries: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = k_count)] k: usize,
         #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
-        exact: bool,
-        max_distance: Option<f32>,
+        #[pyo3(from_py_with = exact_flag)] exact: bool,
+        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
-        vectors: bool,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
     ) -> PyResult<BatchHits> {
         let queries = VectorsArg::from_python(queries, self.dimension)?;
         let (rows, queries) = (queries.rows, queries.vectors()?);
@@ -325,7 +333,7 @@ impl Collection {
         py: Python<'_>,
         #[pyo3(from_py_with = batch_size_count)] batch_size: usize,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
-        vectors: bool,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
         after: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = limit_count)] limit: Option<usize>,
     ) -> PyResult<Scan> {
@@ -409,72 +417,6 @@ impl Collection {
         let (rows, schema) = call(py, || Ok((self.inner.len()?, self.inner.schema()?)))?;
         Ok(schema::html(self.inner.name(), rows, &schema))
     }
-}
-
-/// Everything asked for beside the vectors.
-struct Request {
-    k: usize,
-    ef: Option<usize>,
-    exact: bool,
-    max_distance: Option<f32>,
-    select: Option<Vec<String>>,
-    vectors: bool,
-}
-
-impl Request {
-    fn apply<'a>(self, mut query: nearfield::Query<'a>, schema: &Schema) -> nearfield::Query<'a> {
-        query = query.k(self.k).exact(self.exact);
-        if let Some(ef) = self.ef {
-            query = query.ef(ef);
-        }
-        if let Some(distance) = self.max_distance {
-            query = query.max_distance(distance);
-        }
-        let all = || schema.columns().iter().map(|column| column.name.clone()).collect();
-        let columns = self.select.unwrap_or_else(all);
-        if !columns.is_empty() {
-            query = query.select(columns);
-        }
-        if self.vectors { query.with_vectors() } else { query }
-    }
-}
-
-fn fields(select: Option<Vec<String>>, vectors: bool) -> Fields {
-    let fields = select.map_or_else(Fields::all, Fields::columns);
-    if vectors { fields.with_vectors() } else { fields }
-}
-
-/// The kind of the ids that came back; of none, what the schema said before.
-fn kind(first: Option<&Id>, schema: &Schema) -> IdType {
-    id_type(first).or(schema.id_type()).unwrap_or(IdType::U64)
-}
-
-fn k_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    count("k", value)
-}
-
-fn batch_size_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    count("batch_size", value)
-}
-
-fn ef_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
-    if value.is_none() { Ok(None) } else { count("ef", value).map(Some) }
-}
-
-fn limit_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
-    if value.is_none() { Ok(None) } else { count("limit", value).map(Some) }
-}
-
-/// Names of columns: a list of them, or one alone; `None` for all.
-fn names(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<String>>> {
-    if value.is_none() {
-        return Ok(None);
-    }
-    if let Ok(name) = value.cast::<PyString>() {
-        return Ok(Some(vec![name.to_str()?.to_owned()]));
-    }
-    let wrong = || wrong_type("select", "a list of column names", value);
-    value.extract::<Vec<String>>().map(Some).map_err(|_| wrong())
 }
 
 fn from_json(py: Python<'_>, json: serde_json::Result<String>) -> PyResult<Bound<'_, PyAny>> {

@@ -210,8 +210,9 @@ fn number(value: &Bound<'_, PyAny>, row: usize) -> PyResult<u64> {
     {
         return Ok(id);
     }
-    let index = index(&format!("ids: row {row}"), value)
-        .map_err(|_| wrong_type(&format!("ids: row {row}"), "an integer or a string", value))?;
+    let index = index(&format!("ids: row {row}"), value).map_err(|_wrong| {
+        wrong_type(&format!("ids: row {row}"), "an integer or a string", value)
+    })?;
     index.extract::<u64>().map_err(|_overflow| negative(value.py(), row, &index.to_string()))
 }
 

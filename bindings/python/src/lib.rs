@@ -2,11 +2,12 @@
 //!
 //! Every call into the engine goes through [`errors::call`], which releases the interpreter lock
 //! and turns errors, and panics that must not happen, into exceptions. What a caller may give as
-//! ids, vectors and data is read in `ids`, `vectors` and `columns`; what comes back is `hits`,
-//! `batch_hits` and `records`. `unsafe` is in `arrow_ffi` alone.
+//! ids, vectors and data is read in `ids`, `vectors` and `columns`, the rest in `request`; what
+//! comes back is `hits`, `batch_hits` and `records`. `unsafe` is in `arrow_ffi` alone.
 
 mod arrow_ffi;
 mod batch_hits;
+mod bulk;
 mod cells;
 mod collection;
 mod columns;
@@ -17,6 +18,7 @@ mod ids;
 mod infer;
 mod numbers;
 mod records;
+mod request;
 mod rows;
 mod schema;
 mod settings;

@@ -1,4 +1,4 @@
-//! Whole numbers given from Python: `k`, `ef`, batch sizes.
+//! Numbers and flags given from Python: `k`, `ef`, batch sizes, `exact`.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
@@ -16,6 +16,11 @@ pub(crate) fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
         return Err(invalid(value.py(), format!("{name} is {index}, expected 0 or more")));
     }
     Ok(usize::MAX)
+}
+
+/// A bool of Python or NumPy; nothing else is one.
+pub(crate) fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    value.extract::<bool>().map_err(|_wrong| wrong_type(name, "a bool", value))
 }
 
 /// An integer of Python as itself, one of NumPy as Python's; no bool, no float.

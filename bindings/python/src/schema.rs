@@ -156,12 +156,13 @@ fn text_names(text: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     if let Ok(name) = text.cast::<PyString>() {
         return Ok(vec![name.to_str()?.to_owned()]);
     }
-    text.extract::<Vec<String>>().map_err(|_| wrong_type("text", EXPECTED, text))
+    text.extract::<Vec<String>>().map_err(|_wrong| wrong_type("text", EXPECTED, text))
 }
 
 fn typed_columns(columns: &Bound<'_, PyAny>, texts: &[String]) -> PyResult<Vec<Column>> {
     const EXPECTED: &str = "a dict of column names and types";
-    let columns = columns.cast::<PyDict>().map_err(|_| wrong_type("columns", EXPECTED, columns))?;
+    let columns =
+        columns.cast::<PyDict>().map_err(|_wrong| wrong_type("columns", EXPECTED, columns))?;
     let mut all = Vec::with_capacity(columns.len());
     for (name, kind) in columns {
         let Ok(name) = name.extract::<String>() else {

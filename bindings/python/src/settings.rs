@@ -3,10 +3,9 @@
 use nearfield::{Durability, OpenOptions, Settings};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyString};
+use pyo3::types::{PyDict, PyString};
 
-use crate::errors::wrong_type;
-use crate::numbers::count;
+use crate::numbers::{count, flag};
 use crate::schema::named;
 
 const MODES: [(&str, bool); 2] = [("w", false), ("r", true)];
@@ -42,10 +41,7 @@ fn apply(settings: &mut Settings, name: &str, value: &Bound<'_, PyAny>) -> PyRes
         "m" => settings.m = count(name, value)?,
         "ef_construction" => settings.ef_construction = count(name, value)?,
         "ef_search" => settings.ef_search = count(name, value)?,
-        "compaction" => {
-            let given = value.cast::<PyBool>().map_err(|_| wrong_type(name, "a bool", value))?;
-            settings.compaction = given.is_true();
-        }
+        "compaction" => settings.compaction = flag(name, value)?,
         _ => {
             return Err(PyTypeError::new_err(format!(
                 "open() has no argument {name:?}; settings are memtable_bytes, memory_budget, \

@@ -93,16 +93,16 @@ impl<'py> VectorsArg<'py> {
 
     fn from_ndarray(array: &Bound<'py, PyUntypedArray>, dimension: usize) -> PyResult<Self> {
         let py = array.py();
-        let rows = rows(py, array.shape(), dimension)?;
-        let usable = array.is_c_contiguous() && array.is_aligned();
-        if usable && let Some(elements) = borrow(array)? {
-            return Ok(Self { elements, rows });
-        }
         if !matches!(array.dtype().kind(), b'f' | b'i' | b'u') && !array.is_empty() {
             return Err(PyTypeError::new_err(format!(
                 "vectors: expected {EXPECTED}, given an array of {}",
                 array.dtype()
             )));
+        }
+        let rows = rows(py, array.shape(), dimension)?;
+        let usable = array.is_c_contiguous() && array.is_aligned();
+        if usable && let Some(elements) = borrow(array)? {
+            return Ok(Self { elements, rows });
         }
         let float32 = py.import("numpy")?.getattr("float32")?;
         let array = contiguous(array, &float32)?;
