@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::segment::Segment;
 use crate::segment::attributes::{AttributeFile, AttributeWriter};
-use crate::segment::layout::SegmentMeta;
+use crate::segment::layout::{self, SegmentMeta};
 use crate::segment::memtable::Batch;
 use crate::segment::part::RowMap;
 use crate::segment::writer::{GraphParams, GraphPlan, SegmentWriter};
@@ -82,7 +82,12 @@ impl Sink {
             None
         };
         let finished = self.writer.finish(plan.as_ref())?;
-        let attributes = self.attributes.map(AttributeWriter::finish).transpose()?;
+        let path = core.dir.join(layout::vector_file(self.number));
+        let attributes = self.attributes.map(AttributeWriter::finish).transpose();
+        let attributes = attributes.inspect_err(|_| {
+            // On a full disk, what a failed flush leaves would keep the next one from succeeding.
+            let _ = core.host.disk.remove_file(&path);
+        })?;
         let meta = SegmentMeta {
             segment: self.number,
             rows: finished.rows,

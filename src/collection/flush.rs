@@ -1,7 +1,7 @@
 //! Memtables become a segment; updated attributes become a new attribute file.
 
-use std::sync::Arc;
-use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::Core;
 use super::build::{self, Built};
@@ -16,8 +16,19 @@ const FLUSH_BYTES: usize = 8 << 20;
 /// not replay the log.
 const CLOSE_BYTES: u64 = 1 << 20;
 
+/// Writes anew what was replayed from a log that may not be on disk. To be called before the first
+/// write.
+pub(crate) fn secure(core: &Core) -> Result<()> {
+    if core.doubtful.load(Ordering::Acquire) {
+        flush_all(core)?;
+        core.doubtful.store(false, Ordering::Release);
+    }
+    Ok(())
+}
+
 /// Makes everything written so far durable.
 pub(crate) fn flush(core: &Core) -> Result<()> {
+    secure(core)?;
     let mut writer = core.writer();
     let view = View::clone(&core.slot.load());
     writer.sync_log(core, view.seq)?;
@@ -33,11 +44,15 @@ pub(crate) fn flush(core: &Core) -> Result<()> {
 
 /// Makes everything durable before the collection is closed.
 pub(crate) fn on_close(core: &Core) -> Result<()> {
+    let writer = core.writer();
+    if let Err(poisoned) = writer.check() {
+        let safe = writer.durable >= core.slot.load().seq;
+        return if safe { Ok(()) } else { Err(poisoned) };
+    }
+    drop(writer);
+    secure(core)?;
     let mut writer = core.writer();
     let view = View::clone(&core.slot.load());
-    if writer.poison.is_some() {
-        return Ok(());
-    }
     writer.sync_log(core, view.seq)?;
     if view.frozen.is_empty() && writer.log_bytes < CLOSE_BYTES {
         writer.tell_durable(core);

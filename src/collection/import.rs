@@ -339,7 +339,10 @@ impl<'a> Import<'a> {
             self.finished.clear();
         }
         committed?;
-        settle(core, &mut writer)?;
+        if settle(core, &mut writer).is_err() {
+            // The import is durable all the same; it is only that a damaged newest manifest would
+            // lead back before it.
+        }
         drop(writer);
         core.signals.notify();
         Ok(std::mem::take(&mut self.report))

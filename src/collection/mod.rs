@@ -73,6 +73,8 @@ pub(crate) struct Core {
     pub(crate) signals: threads::Signals,
     /// Next number for a file.
     pub(crate) next_file: AtomicU64,
+    /// Whether the log held operations, when it was opened, that nobody knew to be on disk.
+    pub(crate) doubtful: AtomicBool,
     /// Asks background work to give up.
     pub(crate) cancel: Arc<AtomicBool>,
     /// A reader's place in the log.

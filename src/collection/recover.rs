@@ -1,7 +1,9 @@
 //! Opening a collection: manifest → segments → log replay → sweep; and following a live writer.
 //!
-//! A writer replays every whole frame and syncs the old logs before it writes new ones, so that
-//! nothing it builds upon can vanish. A reader applies frames only up to the sequence number that
+//! A writer replays every whole frame. Of those that the log does not say to be on disk it cannot
+//! know: they may stand in the cache of the system alone, which after a failed sync reports success
+//! to the next one. Such frames become a segment before anything is written that builds upon them.
+//! A reader applies frames only up to the sequence number that
 //! the log itself says is on disk: it never shows a row that a power cut could take back.
 
 use std::collections::{HashSet, VecDeque};
@@ -65,6 +67,7 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
             other => break other?,
         }
     };
+    let doubtful = !host.read_only && view.seq > writer.told;
     Ok(Core {
         name: name.into(),
         dir,
@@ -77,6 +80,7 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
         compacting: Mutex::default(),
         signals: super::threads::Signals::default(),
         next_file: AtomicU64::new(next_file),
+        doubtful: AtomicBool::new(doubtful),
         cancel: Arc::new(AtomicBool::new(false)),
         follower: Mutex::new(Some(follower)),
         state: AtomicU8::new(OPEN),
@@ -197,12 +201,12 @@ fn writer(
     // A damaged newest manifest keeps its name; the next one must sort after it.
     manifest.generation = manifest.generation.max(highest.unwrap_or(0));
     let writer = Writer {
-        durable: manifest.seq.min(view.seq),
+        durable: told.min(view.seq),
         told,
         manifest,
         log: None,
         pending: Pending::default(),
-        unsynced_logs: logs,
+        unsynced_logs: Vec::new(),
         log_bytes,
         poison: None,
         limbo: Vec::new(),

@@ -17,7 +17,7 @@ use arrow_array::RecordBatch;
 use super::manifest::Manifest;
 use super::options::Durability;
 use super::snapshot::{Frozen, View};
-use super::{Core, apply, segment_files};
+use super::{Core, apply, flush, segment_files};
 use crate::error::{Error, Result};
 use crate::segment::memtable::Batch;
 use crate::storage::wal::{WalIdentity, WalWriter};
@@ -301,6 +301,7 @@ impl Writer {
 
 /// Runs one operation through the queue and returns how many rows it wrote or removed.
 pub(crate) fn submit(core: &Core, work: Work) -> Result<u64> {
+    flush::secure(core)?;
     core.wait_for_room()?;
     let ticket = Ticket::new(work);
     core.queue.lock().unwrap_or_else(PoisonError::into_inner).push(ticket.clone());

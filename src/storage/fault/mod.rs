@@ -123,7 +123,8 @@ impl FaultDisk {
     }
 
     /// The disk as the death of the process leaves it: everything written is there, and what was
-    /// not synced is still not.
+    /// not synced is still not. After a planned power cut: as if the process had died there
+    /// instead.
     #[must_use]
     pub fn kill_image(&self) -> Self {
         let state = self.state();
@@ -216,14 +217,18 @@ impl Disk for FaultDisk {
         let mut state = self.state();
         let outcome = state.attempt(Kind::Grow, || format!("sync {}", path.display()));
         let id = state.tree.file(path)?;
-        state.inodes[id].sync(outcome.is_ok());
+        if !state.powerless {
+            state.inodes[id].sync(outcome.is_ok());
+        }
         outcome
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
         let outcome = state.attempt(Kind::Other, || format!("sync directory {}", dir.display()));
-        state.tree.sync(dir, outcome.is_ok())?;
+        if !state.powerless {
+            state.tree.sync(dir, outcome.is_ok())?;
+        }
         outcome
     }
 
@@ -264,7 +269,9 @@ impl DiskFile for FaultFile {
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.disk.state();
         let outcome = state.attempt(Kind::Grow, || format!("sync #{}", self.id));
-        state.inodes[self.id].sync(outcome.is_ok());
+        if !state.powerless {
+            state.inodes[self.id].sync(outcome.is_ok());
+        }
         outcome
     }
 

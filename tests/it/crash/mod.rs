@@ -69,18 +69,16 @@ fn next_steps(found: &States) -> Vec<Step> {
     steps
 }
 
-/// Recovers an image, writes on, and crashes again at `again` operations after the first opening.
-fn crash_twice(image: &FaultDisk, found: &States, again: u64, seed: u64) -> Result<(), String> {
-    let second = image.kill_image();
-    second.plan(Some(Fault::PowerCut { at: again }));
-    let mut player = Player::new(second.clone(), Durability::Sync, found.clone());
-    for step in next_steps(found) {
+/// Recovers the disk of `player`, writes on, and crashes again after `again` operations.
+fn crash_twice(mut player: Player, again: u64, seed: u64) -> Result<(), String> {
+    player.disk.plan(Some(Fault::PowerCut { at: again }));
+    for step in next_steps(player.now()) {
         if player.step(&step).is_err() {
             break;
         }
     }
     player.close_handles();
-    let (_, found) = recover(&second.crash_image(seed), Durability::Sync)?;
+    let (_, found) = recover(&player.disk.crash_image(seed), Durability::Sync)?;
     player.check(&found).map_err(|error| format!("after the second crash at {again}: {error}"))
 }
 
@@ -109,7 +107,8 @@ fn check_cut(disk: &FaultDisk, player: &Player, cut: u64, seed: u64) -> Result<u
     let mut states = 1;
     if (cut + seed) % 3 == 0 {
         for again in [1 + cut % 3, 4 + cut % 5, 9 + cut % 7] {
-            crash_twice(&image, &found, again, seed)?;
+            let second = Player::new(image.kill_image(), Durability::Sync, found.clone());
+            crash_twice(second, again, seed)?;
             states += 1;
         }
     }
@@ -122,8 +121,10 @@ fn check_kill(disk: &FaultDisk, player: &Player, cut: u64, seed: u64) -> Result<
     let (db, found) = recover(&image, player.durability)?;
     player.check_killed(&found)?;
     write_on(db, &image, &found)?;
-    crash_twice(&disk.kill_image(), &found, 1 + cut % 11, seed)?;
-    Ok(2)
+    for again in [1 + cut % 5, 6 + cut % 13] {
+        crash_twice(player.after(disk.kill_image(), found.clone()), again, seed)?;
+    }
+    Ok(3)
 }
 
 /// Every cut of every scenario that `wanted` accepts.
@@ -188,10 +189,10 @@ fn play_through(script: &Script, disk: &FaultDisk) -> Result<(), String> {
     let mut player = Player::new(disk.clone(), script.durability, States::new());
     let mut given_up = false;
     for step in &script.steps {
-        let Err(error) = player.step(step) else { continue };
         if given_up {
-            continue;
+            break;
         }
+        let Err(error) = player.step(step) else { continue };
         if let Some(db) = player.db().filter(|_| !matches!(step, Step::Close | Step::Reopen)) {
             let found = states(db).map_err(|error| format!("reading after a failure: {error}"))?;
             let unchanged = found == *player.now();
@@ -199,9 +200,8 @@ fn play_through(script: &Script, disk: &FaultDisk) -> Result<(), String> {
                 return Err(format!("{step:?} failed with {error} and changed what is read"));
             }
         }
-        // A second try, then the rest is left out where it builds upon this.
-        let again = player.step(step).is_err();
-        given_up = again && matches!(step, Step::Create(_));
+        // A second try; what comes after may build upon it.
+        given_up = player.step(step).is_err();
     }
     disk.plan(None);
     disk.set_capacity(None);
@@ -296,7 +296,10 @@ fn fill(script: &Script, capacity: u64) -> Result<u64, String> {
     let mut player = Player::new(disk.clone(), script.durability, States::new());
     let mut fulls = 0;
     for step in &script.steps {
-        disk.set_capacity(Some(capacity.max(512)));
+        // What Durability::None keeps in the process goes with it.
+        let is_end = matches!(step, Step::Close | Step::Reopen);
+        let limited = !is_end || script.durability != Durability::None;
+        disk.set_capacity(limited.then_some(capacity.max(512)));
         let Err(error) = player.step(step) else { continue };
         if !matches!(error, Error::Full { .. }) {
             return Err(format!("{step:?} on a full disk: {error}"));

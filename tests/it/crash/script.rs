@@ -14,7 +14,7 @@ use crate::common::Random;
 use crate::oracle::{Answer, Change, Maker, State, difference, state_of};
 
 /// One step of a scenario.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Step {
     Create(&'static str),
     Write(&'static str, Change),
@@ -26,6 +26,22 @@ pub enum Step {
     Close,
     /// Drops every handle without closing and opens again.
     Reopen,
+}
+
+impl std::fmt::Debug for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Create(name) => write!(f, "create {name}"),
+            Self::Write(name, change) => write!(f, "{name}: {}", change.summary()),
+            Self::Flush(name) => write!(f, "flush {name}"),
+            Self::Compact(name) => write!(f, "compact {name}"),
+            Self::Drop(name) => write!(f, "drop {name}"),
+            Self::Rename(from, to) => write!(f, "rename {from} to {to}"),
+            Self::Backup(to) => write!(f, "back up to {to}"),
+            Self::Close => f.write_str("close"),
+            Self::Reopen => f.write_str("reopen"),
+        }
+    }
 }
 
 /// All collections of a database.
@@ -119,7 +135,7 @@ impl Step {
                     | Change::Update(_)
                     | Change::Delete(_)
                     | Change::AddColumn(_)
-            ) | Self::Reopen
+            )
         )
     }
 }
@@ -145,6 +161,15 @@ impl Player {
         Self { disk, durability, db: None, history, durable: 0, perhaps, backups }
     }
 
+    /// A player on the disk that another one left without a cut of the power, where `found` was
+    /// found: until something is made durable, the power may take back what the first had not.
+    pub fn after(&self, disk: FaultDisk, found: States) -> Self {
+        let mut history = self.history[self.durable..].to_vec();
+        history.extend(self.perhaps.iter().cloned());
+        history.push(found);
+        Self { history, ..Self::new(disk, Durability::Sync, States::new()) }
+    }
+
     pub fn now(&self) -> &States {
         self.history.last().expect("never empty")
     }
@@ -164,14 +189,24 @@ impl Player {
 
     /// Takes one step and keeps account of it.
     pub fn step(&mut self, step: &Step) -> Result<()> {
+        if self.db.is_none() {
+            self.open()?;
+        }
         let mut next = self.now().clone();
         let possible = step.apply(&mut next);
         match self.run(step, &next) {
             Ok(()) => {
                 assert!(possible, "{step:?} succeeded");
+                if matches!(step, Step::Reopen) {
+                    return Ok(());
+                }
+                let changed = next != *self.now();
+                let found = matches!(step, Step::Create(_)) && !changed;
                 self.history.push(next);
-                self.perhaps.clear();
-                if self.durability == Durability::Sync || step.is_barrier() {
+                if changed {
+                    self.perhaps.clear();
+                }
+                if !found && (self.durability == Durability::Sync || step.is_barrier()) {
                     self.durable = self.history.len() - 1;
                 }
                 Ok(())
@@ -185,11 +220,22 @@ impl Player {
         }
     }
 
-    fn run(&mut self, step: &Step, next: &States) -> Result<()> {
-        if self.db.is_none() {
-            self.db = Some(open(&self.disk, self.durability)?);
+    /// Opens the database. What failed before may have come about, and what was not synced may be
+    /// gone after a failed closing: from here on, what is found counts.
+    fn open(&mut self) -> Result<()> {
+        let db = open(&self.disk, self.durability)?;
+        let found = states(&db)?;
+        self.check_killed(&found).unwrap_or_else(|error| panic!("opening again: {error}"));
+        if found != *self.now() {
+            self.history.push(found);
+            self.perhaps.clear();
         }
-        let db = self.db.clone().expect("opened above");
+        self.db = Some(db);
+        Ok(())
+    }
+
+    fn run(&mut self, step: &Step, next: &States) -> Result<()> {
+        let db = self.db.clone().expect("open");
         match step {
             Step::Create(name) => db.collection(name, schema()).map(drop),
             Step::Write(name, change) => {
@@ -197,7 +243,7 @@ impl Player {
                 let mut state = self.now().get(*name).cloned();
                 let expected = state.as_mut().map(|state| state.apply(change));
                 let answer = change.run(&collection)?;
-                assert_eq!(Some(answer), expected, "{}", change.summary());
+                assert_eq!(Some(answer), expected, "{step:?}");
                 Ok(())
             }
             Step::Flush(name) => db.open_collection(name)?.flush(),
@@ -216,8 +262,7 @@ impl Player {
             Step::Reopen => {
                 self.db = None;
                 drop(db);
-                self.db = Some(open(&self.disk, self.durability)?);
-                Ok(())
+                self.open()
             }
         }
     }
