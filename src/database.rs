@@ -344,6 +344,11 @@ impl Database {
             return Ok(collection.clone());
         }
         self.require(name)?;
+        if !self.host.read_only {
+            // The name may be there from a try whose sync failed: nothing is acknowledged into it
+            // before it is durable.
+            sync_dir(&self.host.disk, self.path())?;
+        }
         let collection = Collection::open(name, &self.host)?;
         open.insert(name.into(), collection.clone());
         Ok(collection)
