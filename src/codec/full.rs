@@ -383,8 +383,6 @@ struct FullScorer<'a, K, F: Form, G> {
 
 /// Rows scored at once, so that the query's lanes are loaded once for all of them.
 const BATCH: usize = 4;
-/// Rows from this many bytes on are scanned one after the other.
-const LONG_ROW_BYTES: usize = 256;
 /// Bytes between a row that is scored in a run and the one that is asked for.
 const AHEAD: usize = 4096;
 
@@ -467,13 +465,7 @@ impl<K: Kernel, F: Form, G: Guard> Scorer for FullScorer<'_, K, F, G> {
 
     #[inline(always)]
     fn score_run(&self, first: Row, out: &mut [f32]) {
-        // Rows of several lines are read one after the other, as memory likes it best; shorter ones
-        // side by side, so that their sums do not wait for each other.
-        let (batches, rest) = if self.table.stride < LONG_ROW_BYTES {
-            out.as_chunks_mut::<BATCH>()
-        } else {
-            (&mut [][..], out)
-        };
+        let (batches, rest) = out.as_chunks_mut::<BATCH>();
         let mut row = first;
         let vectors = &self.table.rows.vectors;
         let size = BATCH * self.table.stride;

@@ -44,10 +44,12 @@ pub(crate) fn flush(core: &Core) -> Result<()> {
 
 /// Makes everything durable before the collection is closed.
 pub(crate) fn on_close(core: &Core) -> Result<()> {
-    if let Err(poisoned) = core.writer().check() {
-        let safe = core.writer().durable >= core.slot.load().seq;
+    let writer = core.writer();
+    if let Err(poisoned) = writer.check() {
+        let safe = writer.durable >= core.slot.load().seq;
         return if safe { Ok(()) } else { Err(poisoned) };
     }
+    drop(writer);
     secure(core)?;
     let mut writer = core.writer();
     let view = View::clone(&core.slot.load());

@@ -102,7 +102,7 @@ mod tests {
             let mut top = TopK::new(2, f32::INFINITY, 1000, &before);
             scan(isa, &query, rows, 500..777, &dead, &mut top);
             let found: Vec<Row> = top.into_sorted().iter().map(|c| c.row).collect();
-            assert_eq!(found, [500, 503], "rows {} outside the range", isa.name());
+            assert_eq!(found, [500, 503], "{}", isa.name());
         }
     }
 }

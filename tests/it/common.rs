@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, LargeStringArray, RecordBatch};
-use nearfield::{Database, OpenOptions, Schema, Settings};
+use nearfield::{Database, OpenOptions, Schema};
 use tempfile::TempDir;
 
 /// A database in a directory that goes with it.
@@ -27,15 +27,6 @@ impl Scratch {
     pub(crate) fn reader(&self) -> Database {
         OpenOptions::new().read_only(true).open(self.path()).expect("open reader")
     }
-}
-
-/// Settings under which little data makes many segments.
-pub(crate) fn small_settings() -> Settings {
-    let mut settings = Settings::default();
-    settings.memtable_bytes = 64 << 10;
-    settings.graph_bytes = 32 << 10;
-    settings.threads = 2;
-    settings
 }
 
 /// Repeatable numbers; not good ones.

@@ -3,7 +3,13 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "the lints spare test functions, not the helpers of a test crate"
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::print_stderr,
+    clippy::too_many_lines,
+    clippy::manual_is_multiple_of,
+    unreachable_pub,
+    reason = "the lints spare test functions, not the helpers of a test crate, whose numbers are small"
 )]
 
 #[cfg(feature = "cli")]

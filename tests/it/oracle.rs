@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_array::builder::{LargeListBuilder, LargeStringBuilder};
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeListArray, LargeStringArray,
-    RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
+    RecordBatch, TimestampMicrosecondArray,
 };
 use nearfield::{
     Collection, Column, DataType, Error, Fields, Id, IdType, Ids, ImportBatch, ImportOptions,
@@ -470,11 +470,4 @@ impl Maker {
         }
         batch
     }
-}
-
-/// Attributes without a column.
-pub fn no_columns(rows: usize) -> RecordBatch {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let schema = Arc::new(arrow_schema::Schema::empty());
-    RecordBatch::try_new_with_options(schema, Vec::new(), &options).unwrap()
 }

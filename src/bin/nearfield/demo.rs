@@ -69,6 +69,12 @@ impl From<Measured> for JsonMeasured {
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let interrupt = Interrupt::catch();
     let begin = Instant::now();
+    if let Some(dir) = args.dir.as_ref().filter(|dir| dir.exists()) {
+        return Err(Failure::refused(format!(
+            "{} exists already; give the demo a new directory",
+            dir.display()
+        )));
+    }
     let scratch = Scratch::new()?;
     let place = args.dir.clone().unwrap_or_else(|| scratch.path().join("demo.nf"));
     let truth = recall::truth(&scratch.write("neighbors.parquet", NEIGHBORS)?)?;
@@ -82,11 +88,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let collection = db.open_collection(COLLECTION)?;
     let dimension = collection.schema()?.dimension();
     output.line(format_args!(
-        "imported {} of {dimension} dimensions from {} of Parquet in {} ({:.0} rows/s)\n",
+        "imported {} of {dimension} dimensions from {} of Parquet in {} ({} rows/s)\n",
         show::counted(rows, "row"),
         show::size(ROWS.len() as u64),
         show::time(import_time),
-        show::rate(rows, import_time),
+        show::count(show::rate(rows, import_time)),
     ))?;
 
     interrupt.check()?;

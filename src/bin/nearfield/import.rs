@@ -76,7 +76,7 @@ struct Answer {
     rejected_rows: u64,
     rejected: Vec<RejectedRow>,
     seconds: f64,
-    rows_per_second: f64,
+    rows_per_second: u64,
 }
 
 #[derive(Serialize)]
@@ -268,10 +268,10 @@ impl Answer {
         writeln!(out, "{done} {}: {}", shape.name, shape.words())?;
         writeln!(
             out,
-            "imported {} in {} ({:.0} rows/s), {} replaced",
+            "imported {} in {} ({} rows/s), {} replaced",
             show::counted(*rows, "row"),
             show::time(Duration::try_from_secs_f64(self.seconds).unwrap_or_default()),
-            self.rows_per_second,
+            show::count(self.rows_per_second),
             show::count(*replaced),
         )?;
         if *rejected_rows == 0 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(100);
 
@@ -34,6 +34,12 @@ impl Drop for Spinner {
     }
 }
 
+/// Rows a second, whole.
+fn write_rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    // A progress bar that cannot be drawn is no reason to fail.
+    let _ = write!(out, "{:.0} rows/s", state.per_sec());
+}
+
 /// Rows that are read or written, of a number that may be known.
 #[derive(Debug)]
 pub(crate) struct Meter {
@@ -43,12 +49,12 @@ pub(crate) struct Meter {
 impl Meter {
     pub(crate) fn start(what: &str, total: Option<u64>) -> Self {
         let template = match total {
-            Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} rows, {per_sec}, {eta} left",
-            None => "{spinner} {msg} {human_pos} rows, {per_sec}",
+            Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} rows, {rate}, {eta} left",
+            None => "{spinner} {msg} {human_pos} rows, {rate}",
         };
         let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            bar.set_style(style.with_key("rate", write_rate));
         }
         bar.set_message(what.to_owned());
         Self { bar }

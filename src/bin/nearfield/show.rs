@@ -116,9 +116,10 @@ pub(crate) fn time(duration: Duration) -> String {
     }
 }
 
-/// How many rows were done a second, in words and as a number.
-pub(crate) fn rate(rows: u64, duration: Duration) -> f64 {
-    rows as f64 / duration.as_secs_f64().max(1e-9)
+/// How many rows were done a second.
+pub(crate) fn rate(rows: u64, duration: Duration) -> u64 {
+    let rate = u128::from(rows) * 1_000_000 / duration.as_micros().max(1);
+    u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
 /// An id as JSON: a number or a string.

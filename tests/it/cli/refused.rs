@@ -248,6 +248,7 @@ fn directories_that_are_no_databases_are_left_alone() {
     shell.fails(&["create", "other", "x", "--dim", "2", "--metric", "l2"], 1, "not a nearfield");
     shell.fails(&["import", "other", "x", "docs.jsonl"], 1, "not a nearfield");
     shell.fails(&["delete", "bare", "x", "1"], 1, "not a nearfield");
+    shell.fails(&["demo", "--dir", "db"], 1, "exists already");
     shell.fails(&["backup", "db", "other"], 1, "exists already");
     shell.fails(&["restore", "db", "docs.jsonl"], 1, "exists already");
     shell.fails(&["export", "db", "docs", "nowhere/x.jsonl"], 1, "nowhere");
