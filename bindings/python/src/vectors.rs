@@ -100,6 +100,10 @@ impl<'py> VectorsArg<'py> {
             )));
         }
         let rows = rows(py, array.shape(), dimension)?;
+        if rows == 0 {
+            // An empty list becomes an array of whatever type NumPy likes.
+            return Ok(Self { elements: Elements::Owned(Vec::new()), rows });
+        }
         let usable = array.is_c_contiguous() && array.is_aligned();
         if usable && let Some(elements) = borrow(array)? {
             return Ok(Self { elements, rows });
