@@ -10,7 +10,7 @@
 //!
 //! A collection appears, disappears and changes its name by one atomic rename of its directory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -142,7 +142,7 @@ impl OpenOptions {
             sweep(&host.disk, path);
         }
         let open = Arc::new(Mutex::new(HashMap::new()));
-        Ok(Database { host, open })
+        Ok(Database { host, open, doubtful: Arc::default() })
     }
 }
 
@@ -151,6 +151,7 @@ impl OpenOptions {
 pub struct Database {
     host: Arc<Host>,
     open: Arc<Mutex<HashMap<String, Collection>>>,
+    doubtful: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Database {
@@ -182,9 +183,11 @@ impl Database {
         self.host.check()?;
         let path = self.path();
         let entries = self.host.disk.list(path).map_err(|error| Error::io("list", path, error))?;
+        let doubtful = self.doubtful();
         Ok(entries
             .into_iter()
             .filter(|entry| entry.is_dir && check_name(&entry.name).is_ok())
+            .filter(|entry| !doubtful.contains(&entry.name))
             .map(|entry| entry.name)
             .collect())
     }
@@ -344,11 +347,6 @@ impl Database {
             return Ok(collection.clone());
         }
         self.require(name)?;
-        if !self.host.read_only {
-            // The name may be there from a try whose sync failed: nothing is acknowledged into it
-            // before it is durable.
-            sync_dir(&self.host.disk, self.path())?;
-        }
         let collection = Collection::open(name, &self.host)?;
         open.insert(name.into(), collection.clone());
         Ok(collection)
@@ -366,6 +364,9 @@ impl Database {
         let staging = self.path().join(format!("{NEW_PREFIX}{:032x}", fresh_store_id()));
         let disk = &self.host.disk;
         let path = self.path().join(name);
+        if self.doubtful().contains(name) {
+            remove_tree(disk, &path);
+        }
         disk.create_dir(&staging)
             .map_err(|error| Error::io("create", &staging, error))
             .and_then(|()| recover::create(disk, &staging, schema))
@@ -374,8 +375,18 @@ impl Database {
             })
             .inspect_err(|_| remove_tree(disk, &staging))?;
         // A name that is not durable must not be found by whoever tries again.
-        sync_dir(disk, self.path()).inspect_err(|_| remove_tree(disk, &path))?;
+        if let Err(error) = sync_dir(disk, self.path()) {
+            remove_tree(disk, &path);
+            self.doubtful().insert(name.into());
+            return Err(error);
+        }
+        self.doubtful().remove(name);
         self.open_locked(open, name)
+    }
+
+    /// Names whose creation failed after they had appeared: they count as absent.
+    fn doubtful(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn exists(&self, name: &str) -> Result<bool> {
