@@ -12,7 +12,9 @@ use nearfield::{Metric, Result, VectorType};
 const ROUNDS: usize = 7;
 
 fn main() -> Result<()> {
+    let smoke = std::env::args().any(|argument| argument == "--smoke");
     for (count, dimension) in [(1_000_000, 128), (200_000, 384), (100_000, 768)] {
+        let count = if smoke { count / 100 } else { count };
         for vector_type in [VectorType::F32, VectorType::F16, VectorType::U8] {
             for metric in [Metric::L2, Metric::Cosine] {
                 measure(count, dimension, vector_type, metric)?;

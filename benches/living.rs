@@ -94,7 +94,9 @@ impl Living {
                 reached.fetch_add(ids.len() as u64, Ordering::Relaxed);
             }
             done.store(true, Ordering::Relaxed);
-            let millis = searcher.join().map_err(|panic| format!("the searching thread panicked: {panic:?}"))??;
+            let millis = searcher
+                .join()
+                .map_err(|panic| format!("the searching thread panicked: {panic:?}"))??;
             Ok((spent?, millis))
         })?;
         figure(BENCH, "ingest", count as f64 / spent, "rows/s");
