@@ -139,6 +139,8 @@ impl OpenOptions {
         };
         let host = Arc::new(Host::new(path.into(), self.disk, self.settings, lock));
         if !host.read_only {
+            // A writer that died may have left names that are not durable yet.
+            sync_dir(&host.disk, path)?;
             sweep(&host.disk, path);
         }
         let open = Arc::new(Mutex::new(HashMap::new()));
