@@ -115,7 +115,15 @@ fn check_cut(disk: &FaultDisk, player: &Player, cut: u64, seed: u64) -> Result<u
     Ok(states)
 }
 
-fn check_kill(disk: &FaultDisk, player: &Player, cut: u64, seed: u64) -> Result<u64, String> {
+/// With `again`, the power fails in the recovery too; not yet promised where collections are
+/// dropped and made again under one name.
+fn check_kill(
+    disk: &FaultDisk,
+    player: &Player,
+    cut: u64,
+    seed: u64,
+    again: bool,
+) -> Result<u64, String> {
     // The death of the process first, recovery and a write, then the power.
     let image = disk.kill_image();
     let (db, found) = recover(&image, player.durability)?;
@@ -144,7 +152,7 @@ fn sweep(wanted: impl Fn(&Script) -> bool) {
                     Err(error) => fail(script, cut, seed, &error),
                 }
             }
-            match check_kill(&disk, &player, cut, cut) {
+            match check_kill(&disk, &player, cut, cut, script.name != "catalog") {
                 Ok(count) => states += count,
                 Err(error) => fail(script, cut, 0, &format!("killed: {error}")),
             }
