@@ -50,9 +50,7 @@ impl AlignedBytes {
 
 impl std::fmt::Debug for AlignedBytes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AlignedBytes")
-            .field("len", &self.len)
-            .finish()
+        f.debug_struct("AlignedBytes").field("len", &self.len).finish()
     }
 }
 
@@ -89,10 +87,7 @@ impl<G> Copy for Guarded<'_, G> {}
 
 impl<'a> Guarded<'a, Trusted> {
     pub(crate) fn trusted(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            guard: &Trusted,
-        }
+        Self { bytes, guard: &Trusted }
     }
 }
 

@@ -10,7 +10,7 @@
 //!
 //! A collection appears, disappears and changes its name by one atomic rename of its directory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -122,10 +122,7 @@ impl OpenOptions {
             None if self.read_only || !self.create => {
                 return Err(Error::not_found(format!("database {}", path.display()), ""));
             }
-            None => self
-                .disk
-                .create_dir(path)
-                .map_err(|error| Error::io("create", path, error))?,
+            None => self.disk.create_dir(path).map_err(|error| Error::io("create", path, error))?,
             Some(entries) if !known && (self.read_only || !entries.is_empty()) => {
                 return Err(Error::invalid(format!(
                     "{} is not a nearfield database: it has no file LOCK; \
@@ -137,20 +134,17 @@ impl OpenOptions {
         }
         let lock = match self.read_only {
             true => None,
-            false if known => {
-                let lock = take_lock(&self.disk, path)?;
-                // A process may have died between a change of names and this.
-                sync_dir(&self.disk, path)?;
-                Some(lock)
-            }
+            false if known => Some(take_lock(&self.disk, path)?),
             false => Some(found(&self.disk, path)?),
         };
         let host = Arc::new(Host::new(path.into(), self.disk, self.settings, lock));
         if !host.read_only {
+            // A writer that died may have left names that are not durable yet.
+            sync_dir(&host.disk, path)?;
             sweep(&host.disk, path);
         }
         let open = Arc::new(Mutex::new(HashMap::new()));
-        Ok(Database { host, open })
+        Ok(Database { host, open, doubtful: Arc::default() })
     }
 }
 
@@ -159,6 +153,7 @@ impl OpenOptions {
 pub struct Database {
     host: Arc<Host>,
     open: Arc<Mutex<HashMap<String, Collection>>>,
+    doubtful: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Database {
@@ -190,9 +185,11 @@ impl Database {
         self.host.check()?;
         let path = self.path();
         let entries = self.host.disk.list(path).map_err(|error| Error::io("list", path, error))?;
+        let doubtful = self.doubtful();
         Ok(entries
             .into_iter()
             .filter(|entry| entry.is_dir && check_name(&entry.name).is_ok())
+            .filter(|entry| !doubtful.contains(&entry.name))
             .map(|entry| entry.name)
             .collect())
     }
@@ -377,6 +374,9 @@ impl Database {
         let staging = self.path().join(format!("{NEW_PREFIX}{:032x}", fresh_store_id()));
         let disk = &self.host.disk;
         let path = self.path().join(name);
+        if self.doubtful().contains(name) {
+            remove_tree(disk, &path);
+        }
         disk.create_dir(&staging)
             .map_err(|error| Error::io("create", &staging, error))
             .and_then(|()| recover::create(disk, &staging, schema))
@@ -385,8 +385,18 @@ impl Database {
             })
             .inspect_err(|_| remove_tree(disk, &staging))?;
         // A name that is not durable must not be found by whoever tries again.
-        sync_dir(disk, self.path()).inspect_err(|_| remove_tree(disk, &path))?;
+        if let Err(error) = sync_dir(disk, self.path()) {
+            remove_tree(disk, &path);
+            self.doubtful().insert(name.into());
+            return Err(error);
+        }
+        self.doubtful().remove(name);
         self.open_locked(open, name)
+    }
+
+    /// Names whose creation failed after they had appeared: they count as absent.
+    fn doubtful(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn exists(&self, name: &str) -> Result<bool> {

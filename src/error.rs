@@ -143,11 +143,7 @@ impl Error {
                 Self::Full { path: path.into() }
             }
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(path.display().to_string()),
-            _ => Self::Io {
-                action,
-                path: path.into(),
-                source,
-            },
+            _ => Self::Io { action, path: path.into(), source },
         }
     }
 
@@ -156,11 +152,7 @@ impl Error {
         section: impl Into<String>,
         reason: impl Into<String>,
     ) -> Self {
-        Self::Corrupt {
-            file: file.into(),
-            section: section.into(),
-            reason: reason.into(),
-        }
+        Self::Corrupt { file: file.into(), section: section.into(), reason: reason.into() }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -168,9 +160,6 @@ impl Error {
     }
 
     pub(crate) fn not_found(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::NotFound {
-            what: what.into(),
-            hint: hint.into(),
-        }
+        Self::NotFound { what: what.into(), hint: hint.into() }
     }
 }

@@ -1,4 +1,37 @@
 //! nearfield: an embedded vector database.
+//!
+//! One process opens a directory ([`Database`]), which holds named collections of rows
+//! ([`Collection`]): an id, a vector and typed attributes each. Batches are atomic and durable,
+//! searches are exact or walk a graph, and a [`Snapshot`] never changes under its reader.
+//!
+//! ```
+//! # fn main() -> nearfield::Result<()> {
+//! # let dir = tempfile::tempdir().expect("temporary directory");
+//! # let path = dir.path().join("my.nf");
+//! use nearfield::{Database, Metric, Schema};
+//!
+//! let db = Database::open(path)?;
+//! let docs = db.collection("docs", Schema::new(3, Metric::Cosine))?;
+//! docs.upsert(&[1, 2], &[1.0_f32, 0.0, 0.0, 0.0, 1.0, 0.0], ())?;
+//! let hits = docs.search(&[0.9_f32, 0.1, 0.0]).k(1).run()?;
+//! assert_eq!(hits[0].id, 1.into());
+//! # Ok(()) }
+//! ```
+//!
+//! Distances ascend (smaller is closer), scores descend; [`Metric`] says what they are. What holds
+//! after a crash is in [`Durability`]; what can go wrong is in [`Error`]. Attributes travel as
+//! [`arrow_array`] batches, files of other tools through [`interop`].
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::needless_range_loop,
+        reason = "tests make up small numbers"
+    )
+)]
+
 pub(crate) mod bytes;
 pub(crate) mod codec;
 mod collection;
@@ -12,11 +45,14 @@ pub(crate) mod segment;
 pub(crate) mod storage;
 mod types;
 
-pub use collection::options::{Durability, MAX_COLUMN_NAME_BYTES, MAX_COLUMNS, Schema, Settings};
-pub use collection::query::{Fields, Hit, Hits, Query, Records, ScanOptions};
+pub use arrow_array;
 pub use collection::import::{
     ImportBatch, ImportOptions, ImportReport, OnBad, Phase, Progress, Rejected,
 };
+pub use half;
+
+pub use collection::options::{Durability, MAX_COLUMN_NAME_BYTES, MAX_COLUMNS, Schema, Settings};
+pub use collection::query::{Fields, Hit, Hits, Query, Records, ScanOptions};
 pub use collection::{
     Attributes, Collection, CompactReport, Scan, SegmentStats, Snapshot, Stats, VerifyReport,
 };
@@ -27,11 +63,18 @@ pub use types::{
     Vectors,
 };
 
-/// Fault injection for this project's own tests; not a public interface.
+/// Doors for this project's own tests and benches; not a public interface.
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing {
+    pub use crate::collection::fuzz::decode;
+    pub use crate::index::bench;
     pub use crate::storage::disk::{DirEntry, Disk, DiskFile, DiskLock, OsDisk};
     pub use crate::storage::fault::{Fault, FaultDisk};
     pub use crate::storage::mmap::Mapped;
 }
+
+/// The examples of README.md, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

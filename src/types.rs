@@ -94,11 +94,7 @@ impl VectorType {
     #[must_use]
     pub(crate) fn stride(self, dimension: usize) -> usize {
         let bytes = self.row_bytes(dimension);
-        if bytes >= 64 {
-            bytes.next_multiple_of(64)
-        } else {
-            bytes.next_power_of_two().max(4)
-        }
+        if bytes >= 64 { bytes.next_multiple_of(64) } else { bytes.next_power_of_two().max(4) }
     }
 }
 

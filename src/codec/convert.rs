@@ -41,16 +41,6 @@ pub(crate) fn encode_rows(
     Ok((bytes, inverse_norms))
 }
 
-/// The elements of a stored row as f32, exactly, into the `dimension` numbers of `out`.
-pub(crate) fn decode_row(space: Space, row: &[u8], out: &mut [f32]) {
-    let row = &row[..space.vector_type.row_bytes(space.dimension)];
-    match space.vector_type {
-        VectorType::F16 => widen(view::<f16>(row), out, f16::to_f32),
-        VectorType::U8 => widen(row, out, f32::from),
-        _ => widen(view::<f32>(row), out, |x| x),
-    }
-}
-
 /// Stored rows from unpadded elements, as a log keeps them; `None` when one of them is not finite.
 /// Also their inverse norms, as [`encode_rows`].
 pub(crate) fn pack_rows(space: Space, elements: &[u8]) -> Option<(AlignedBytes, Vec<f32>)> {

@@ -10,13 +10,12 @@ use super::options::Schema;
 use super::snapshot::PartView;
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
-use crate::index::hnsw;
 use crate::segment::Segment;
 use crate::segment::attributes::{AttributeFile, AttributeWriter};
 use crate::segment::layout::{self, SegmentMeta};
 use crate::segment::memtable::Batch;
 use crate::segment::part::RowMap;
-use crate::segment::writer::{GraphPlan, SegmentWriter};
+use crate::segment::writer::{GraphParams, GraphPlan, SegmentWriter};
 use crate::types::IdType;
 
 /// Seed of every graph: the same rows give the same graph.
@@ -68,11 +67,10 @@ impl Sink {
     /// Completes and opens the segment; rows whose id a later row repeats are dead in it.
     pub(crate) fn finish(self, core: &Core, graph: bool, cancel: &AtomicBool) -> Result<PartView> {
         let settings = &core.host.settings;
-        let keep_going =
-            || !cancel.load(Ordering::Relaxed) && !core.cancel.load(Ordering::Relaxed);
+        let keep_going = || !cancel.load(Ordering::Relaxed) && !core.cancel.load(Ordering::Relaxed);
         let plan = if graph {
             Some(GraphPlan {
-                params: hnsw::Params {
+                params: GraphParams {
                     m: settings.m,
                     ef_construction: settings.ef_construction,
                     seed: SEED,
@@ -209,8 +207,7 @@ pub(crate) fn rewrite_attributes(
     let attributes = writer.finish()?;
     let rows = usize::try_from(meta.rows).unwrap_or(usize::MAX);
     let disk = &core.disk;
-    let file =
-        AttributeFile::open(disk, &core.dir, core.store, meta.segment, rows, attributes)?;
+    let file = AttributeFile::open(disk, &core.dir, core.store, meta.segment, rows, attributes)?;
     let renewed = segment.with_attributes(Some(Arc::new(file)));
     let meta = SegmentMeta { attributes: Some(attributes), ..*meta };
     Ok(Some(PartView::segment(Arc::new(renewed), meta)))

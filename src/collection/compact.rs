@@ -7,12 +7,12 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use super::Core;
 use super::build;
 use super::flush;
 use super::options::Settings;
 use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
-use super::Core;
 use crate::error::{Error, Result};
 
 /// Segments of one tier that are merged together.
@@ -89,7 +89,8 @@ pub(crate) fn plan(shapes: &[Shape], settings: &Settings, idle: bool) -> Option<
     if !idle {
         return None;
     }
-    let flat = |index: &usize| !shapes[*index].graph && shapes[*index].bytes >= settings.graph_bytes;
+    let flat =
+        |index: &usize| !shapes[*index].graph && shapes[*index].bytes >= settings.graph_bytes;
     let inputs: Vec<usize> = (0..shapes.len()).filter(flat).collect();
     (!inputs.is_empty()).then(|| Plan::of(shapes, inputs, settings))
 }
@@ -180,7 +181,7 @@ fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
 
 /// Merges the segments of `plan` into one. The caller holds `compacting`.
 fn run(core: &Core, plan: &Plan) -> Result<()> {
-    let (before, inputs, ids) = begin(core, plan)?;
+    let Begun { before, inputs, ids } = begin(core, plan)?;
     let built = build::build(core, &before.schema, &inputs, plan.graph);
     let mut writer = core.writer();
     writer.compacting = None;
@@ -192,8 +193,10 @@ fn run(core: &Core, plan: &Plan) -> Result<()> {
         return Err(Error::Cancelled);
     }
     let mut view = View::clone(&core.slot.load());
-    let (merged, kept): (Vec<_>, Vec<_>) =
-        view.segments.drain(..).partition(|part| part.segment_id().is_some_and(|id| ids.contains(&id)));
+    let (merged, kept): (Vec<_>, Vec<_>) = view
+        .segments
+        .drain(..)
+        .partition(|part| part.segment_id().is_some_and(|id| ids.contains(&id)));
     view.segments = kept;
     let mut renewed = None;
     let committed = (|| {
@@ -224,8 +227,15 @@ fn run(core: &Core, plan: &Plan) -> Result<()> {
     committed
 }
 
+/// A merge about to run.
+struct Begun {
+    before: Arc<View>,
+    inputs: Vec<Arc<PartView>>,
+    ids: Vec<u64>,
+}
+
 /// The state to merge from, its inputs and their ids; a flush that runs meanwhile is told of them.
-fn begin(core: &Core, plan: &Plan) -> Result<(Arc<View>, Vec<Arc<PartView>>, Vec<u64>)> {
+fn begin(core: &Core, plan: &Plan) -> Result<Begun> {
     let mut writer = core.writer();
     writer.check()?;
     let before = core.slot.load_full();
@@ -233,7 +243,7 @@ fn begin(core: &Core, plan: &Plan) -> Result<(Arc<View>, Vec<Arc<PartView>>, Vec
         plan.inputs.iter().filter_map(|index| before.segments.get(*index).cloned()).collect();
     let ids: Vec<u64> = inputs.iter().filter_map(|part| part.segment_id()).collect();
     writer.compacting = Some((ids.clone(), before.seq));
-    Ok((before, inputs, ids))
+    Ok(Begun { before, inputs, ids })
 }
 
 impl PartView {
@@ -243,7 +253,8 @@ impl PartView {
 
     /// Removes its attribute file once nobody uses it any more.
     pub(crate) fn discard_attributes(&self) {
-        if let Some(attributes) = self.as_segment().and_then(|(segment, _)| segment.attribute_file())
+        if let Some(attributes) =
+            self.as_segment().and_then(|(segment, _)| segment.attribute_file())
         {
             attributes.mark_obsolete();
         }

@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use super::Core;
 use super::build::{self, Built};
 use super::snapshot::{PartView, View};
 use super::switch::switch;
 use super::write::{self, Writer};
-use super::Core;
 use crate::error::Result;
 
 /// An active memtable at least this full becomes a segment when the user flushes.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::options::Settings;
 use crate::error::{Error, Result};
-use crate::kernel::Isa;
+use crate::segment::search::Isa;
 use crate::storage::disk::{Disk, DiskLock};
 
 /// Everything a collection borrows from its database.

@@ -8,11 +8,12 @@ use std::sync::{Arc, PoisonError};
 
 use arrow_array::RecordBatch;
 
+use super::apply::{self, row_number};
 use super::build::Sink;
 use super::options::Schema;
 use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
-use super::write::{self, Writer, row_number};
+use super::write::Writer;
 use super::{Collection, Core, compact, flush, prepare_rows};
 use crate::error::{Error, Result};
 use crate::segment::columns;
@@ -220,7 +221,8 @@ impl<'a> Import<'a> {
     fn tell(&mut self, phase: Phase) -> Result<()> {
         let progress = Progress { phase, rows: self.stored };
         let goes_on = self.options.progress.as_mut().is_none_or(|tell| tell(progress));
-        let cancelled = self.options.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed));
+        let cancelled =
+            self.options.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed));
         if !goes_on || cancelled || self.core.cancel.load(Ordering::Relaxed) {
             return Err(Error::Cancelled);
         }
@@ -253,7 +255,9 @@ impl<'a> Import<'a> {
         }
         let attributes = batch.attributes.as_ref();
         match prepare_rows(&self.schema, &batch.ids, &batch.vectors, attributes) {
-            Err(Error::InvalidVector { .. } | Error::InvalidArgument(_)) => self.prepare_singly(batch),
+            Err(Error::InvalidVector { .. } | Error::InvalidArgument(_)) => {
+                self.prepare_singly(batch)
+            }
             other => other,
         }
     }
@@ -365,7 +369,8 @@ impl<'a> Import<'a> {
             let replaced = kill_replaced(&mut view, part)?;
             // Rows of this import that a later part of it replaces were not there before.
             let own = view.segments.len() - index..view.segments.len();
-            self.report.replaced += replaced.iter().filter(|part| !own.contains(*part)).count() as u64;
+            self.report.replaced +=
+                replaced.iter().filter(|part| !own.contains(*part)).count() as u64;
             view.segments.push(Arc::new(part.clone()));
             if let Some((segment, _)) = part.as_segment() {
                 writer.written.import += segment.file_bytes();
@@ -391,7 +396,7 @@ fn kill_replaced(view: &mut View, part: &PartView) -> Result<Vec<usize>> {
         }
     }
     let parts = places.iter().map(|place| place.part).collect();
-    write::kill(view, places.into_iter());
+    apply::kill(view, places.into_iter());
     Ok(parts)
 }
 
@@ -416,7 +421,11 @@ fn pick_ids(ids: &Ids<'static>, rows: &[Row]) -> Ids<'static> {
     }
 }
 
-fn one_vector(vectors: &Vectors<'static>, row: usize, dimension: usize) -> Option<Vectors<'static>> {
+fn one_vector(
+    vectors: &Vectors<'static>,
+    row: usize,
+    dimension: usize,
+) -> Option<Vectors<'static>> {
     let range = row.checked_mul(dimension)?..row.checked_add(1)?.checked_mul(dimension)?;
     Some(match vectors {
         Vectors::F32(values) => Vectors::from(values.get(range)?.to_vec()),

@@ -105,10 +105,8 @@ impl SegmentEntry {
     }
 
     pub(crate) fn meta(&self) -> SegmentMeta {
-        let attributes = |file: &FileMeta| AttributeMeta {
-            generation: file.generation,
-            seal: file.seal(),
-        };
+        let attributes =
+            |file: &FileMeta| AttributeMeta { generation: file.generation, seal: file.seal() };
         SegmentMeta {
             segment: self.id,
             rows: self.rows,
@@ -123,8 +121,7 @@ impl Manifest {
         let mut document = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::invalid(format!("manifest cannot be written: {error}")))?;
         document.push(b'\n');
-        let header =
-            format!("{MAGIC} {VERSION} {:032x} {}\n", xxh3_128(&document), document.len());
+        let header = format!("{MAGIC} {VERSION} {:032x} {}\n", xxh3_128(&document), document.len());
         let mut bytes = header.into_bytes();
         bytes.append(&mut document);
         Ok(bytes)
@@ -260,11 +257,9 @@ pub(crate) fn load(disk: &Arc<dyn Disk>, dir: &Path, entries: &[DirEntry]) -> Re
         }
     }
     match (newest, failure) {
-        (Some(manifest), failure) => Ok(Loaded {
-            manifest,
-            previous: None,
-            warning: failure.map(|error| error.to_string()),
-        }),
+        (Some(manifest), failure) => {
+            Ok(Loaded { manifest, previous: None, warning: failure.map(|error| error.to_string()) })
+        }
         (None, Some(error)) => Err(error),
         (None, None) => Err(missing(dir)),
     }

@@ -7,10 +7,13 @@
 //! > Locks, in the order they may be taken: `compacting`, `flushing`, `writer`, `queue`. A search
 //! > takes none.
 
+mod apply;
 pub(crate) mod backup;
 mod build;
 mod compact;
 mod flush;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 pub(crate) mod host;
 pub(crate) mod import;
 pub(crate) mod manifest;
@@ -475,8 +478,7 @@ impl Snapshot {
             .enumerate()
             .filter_map(|(index, place)| Some((ids.at(index).to_id(), place?)))
             .unzip();
-        let vectors =
-            fields.wants_vectors().then(|| self.view.vectors(&places)).transpose()?;
+        let vectors = fields.wants_vectors().then(|| self.view.vectors(&places)).transpose()?;
         let attributes = self.view.attributes(&places, &wanted)?;
         Ok(Records { ids, vectors, attributes })
     }

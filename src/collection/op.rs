@@ -116,9 +116,9 @@ impl Op {
 }
 
 fn length(value: usize) -> Result<[u8; 4]> {
-    u32::try_from(value).map(u32::to_le_bytes).map_err(|_| {
-        Error::invalid(format!("{value} rows or bytes in one write; at most {} fit", u32::MAX))
-    })
+    u32::try_from(value)
+        .map(u32::to_le_bytes)
+        .map_err(|error| Error::invalid(format!("{value} rows or bytes in one write: {error}")))
 }
 
 fn put_ids<'a>(out: &mut Vec<u8>, count: usize, at: impl Fn(usize) -> IdRef<'a>) -> Result<()> {
@@ -226,7 +226,8 @@ impl<'a> Input<'a> {
     }
 
     fn attributes(&mut self, rows: usize) -> Result<RecordBatch, String> {
-        let batch = columns::decode(std::mem::take(&mut self.0)).map_err(|Malformed(reason)| reason.to_owned())?;
+        let batch = columns::decode(std::mem::take(&mut self.0))
+            .map_err(|Malformed(reason)| reason.to_owned())?;
         if batch.num_rows() != rows {
             return Err(format!("{} rows of attributes for {rows} ids", batch.num_rows()));
         }

@@ -50,12 +50,8 @@ impl Schema {
     /// is that of the first batch, unless [`with_id_type`](Self::with_id_type) fixes it.
     #[must_use]
     pub fn new(dimension: usize, metric: Metric) -> Self {
-        let field = VectorField {
-            name: "vector".into(),
-            dimension,
-            vector_type: VectorType::F32,
-            metric,
-        };
+        let field =
+            VectorField { name: "vector".into(), dimension, vector_type: VectorType::F32, metric };
         Self { id_type: None, fields: vec![field], columns: Vec::new() }
     }
 
@@ -141,7 +137,8 @@ impl Schema {
     /// Columns named by `names`, or all of them, as Arrow types.
     pub(crate) fn select(&self, names: Option<&[String]>) -> Result<SchemaRef> {
         let Some(names) = names else { return Ok(self.arrow()) };
-        let found: Vec<&Column> = names.iter().map(|name| self.find(name)).collect::<Result<_>>()?;
+        let found: Vec<&Column> =
+            names.iter().map(|name| self.find(name)).collect::<Result<_>>()?;
         Ok(columns::arrow_schema(found.iter().map(|c| (c.name.as_str(), c.data_type))))
     }
 
@@ -156,7 +153,9 @@ impl Schema {
     /// Refuses what no collection can be.
     pub(crate) fn validate(&self) -> Result<()> {
         let [field] = self.fields.as_slice() else {
-            return Err(Error::invalid("a collection has exactly one vector field in this version"));
+            return Err(Error::invalid(
+                "a collection has exactly one vector field in this version",
+            ));
         };
         if field.dimension == 0 || field.dimension > MAX_DIMENSION {
             return Err(Error::invalid(format!(
@@ -195,28 +194,30 @@ impl Schema {
             })
         };
         let id_type = |schema: &Self| schema.id_type.map(|id_type| id_type.to_string());
-        let found = differs(
-            "dimension",
-            self.dimension().to_string(),
-            asked.dimension().to_string(),
-        )
-        .or_else(|| {
-            differs("metric", self.metric().to_string(), asked.metric().to_string())
-        })
-        .or_else(|| {
-            differs("vector type", self.vector_type().to_string(), asked.vector_type().to_string())
-        })
-        .or_else(|| differs("id type", id_type(self)?, id_type(asked)?))
-        .or_else(|| {
-            asked.columns.iter().find_map(|column| {
-                let stored = self.columns.iter().find(|stored| stored.name == column.name)?;
-                differs(
-                    &format!("type of column {:?}", column.name),
-                    stored.data_type.to_string(),
-                    column.data_type.to_string(),
-                )
-            })
-        });
+        let found =
+            differs("dimension", self.dimension().to_string(), asked.dimension().to_string())
+                .or_else(|| {
+                    differs("metric", self.metric().to_string(), asked.metric().to_string())
+                })
+                .or_else(|| {
+                    differs(
+                        "vector type",
+                        self.vector_type().to_string(),
+                        asked.vector_type().to_string(),
+                    )
+                })
+                .or_else(|| differs("id type", id_type(self)?, id_type(asked)?))
+                .or_else(|| {
+                    asked.columns.iter().find_map(|column| {
+                        let stored =
+                            self.columns.iter().find(|stored| stored.name == column.name)?;
+                        differs(
+                            &format!("type of column {:?}", column.name),
+                            stored.data_type.to_string(),
+                            column.data_type.to_string(),
+                        )
+                    })
+                });
         found.map_or(Ok(()), Err)
     }
 }

@@ -3,8 +3,8 @@
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
-use super::{Collection, Snapshot};
 use super::snapshot::SearchParams;
+use super::{Collection, Snapshot};
 use crate::codec::full;
 use crate::error::{Error, Result};
 use crate::segment::search::SearchStats;
@@ -286,8 +286,7 @@ impl Request {
         let metric = snapshot.view.schema.metric();
         let attributes =
             wanted.map(|wanted| snapshot.view.attributes(&places, wanted)).transpose()?;
-        let vectors =
-            self.with_vectors.then(|| snapshot.view.vectors(&places)).transpose()?;
+        let vectors = self.with_vectors.then(|| snapshot.view.vectors(&places)).transpose()?;
         let hits = found
             .into_iter()
             .map(|found| Hit {

@@ -20,8 +20,8 @@ use super::options::Schema;
 use super::retire::Tenancy;
 use super::segment_files::{self, FileName};
 use super::snapshot::{PartView, View};
-use super::write::{self, Writer, Written};
-use super::{Core, OPEN, VerifyReport, tombstones};
+use super::write::{Pending, Writer, Written};
+use super::{Core, OPEN, VerifyReport, apply, tombstones};
 use crate::error::{Error, Result};
 use crate::segment::Segment;
 use crate::storage::disk::{DirEntry, Disk};
@@ -122,7 +122,7 @@ fn state(
 ) -> Result<State> {
     let entries = list(disk, dir)?;
     let loaded = manifest::load(disk, dir, &entries)?;
-    let mut view = open_segments(disk, dir, &loaded.manifest, known)?;
+    let mut view = open_segments(disk, dir, &loaded.manifest, known, !host.read_only)?;
     let mut follower = Follower::of(&loaded.manifest);
     follower.open_logs(disk, dir, loaded.manifest.store, &entries)?;
     follower.read(&mut view, !host.read_only)?;
@@ -143,11 +143,20 @@ fn open_segments(
     dir: &Path,
     manifest: &Manifest,
     known: Option<&View>,
+    writable: bool,
 ) -> Result<View> {
     let schema = Arc::new(manifest.schema.clone());
     let mut segments = Vec::with_capacity(manifest.segments.len());
     for entry in &manifest.segments {
         let segment = open_segment(disk, dir, manifest, entry, known)?;
+        if writable && segment.is_read_only() {
+            return Err(Error::Incompatible {
+                file: dir.into(),
+                reason: "it has features that this version can only read; open it with read_only, \
+                          or use a newer nearfield"
+                    .into(),
+            });
+        }
         let mut part = PartView::segment(segment, entry.meta());
         part.dead = tombstones::read(disk, dir, manifest.store, entry)?;
         segments.push(Arc::new(part));
@@ -207,7 +216,7 @@ fn writer(
         told,
         manifest,
         log: None,
-        pending: write::Pending::default(),
+        pending: Pending::default(),
         unsynced_logs: Vec::new(),
         log_bytes,
         poison: None,
@@ -305,7 +314,7 @@ impl Follower {
                 break;
             }
             if !self.is_given_up(*index, frame.seq) {
-                apply(view, &self.logs[*index].0, frame)?;
+                apply_frame(view, &self.logs[*index].0, frame)?;
             }
             self.waiting.pop_front();
         }
@@ -322,7 +331,7 @@ impl Follower {
 /// What a log is called in errors.
 const LOG: &str = "log";
 
-fn apply(view: &mut View, path: &Path, frame: &Frame) -> Result<()> {
+fn apply_frame(view: &mut View, path: &Path, frame: &Frame) -> Result<()> {
     if frame.seq <= view.seq {
         // Contained in the segments already.
         return Ok(());
@@ -331,12 +340,15 @@ fn apply(view: &mut View, path: &Path, frame: &Frame) -> Result<()> {
         return Err(Error::corrupt(
             path,
             LOG,
-            format!("operation {} follows operation {}: a log file is missing", frame.seq, view.seq),
+            format!(
+                "operation {} follows operation {}: a log file is missing",
+                frame.seq, view.seq
+            ),
         ));
     }
     let op = Op::decode(&frame.payload, view.schema.space())
         .map_err(|reason| Error::corrupt(path, format!("log operation {}", frame.seq), reason))?;
-    write::replay(view, op)
+    apply::replay(view, op)
 }
 
 /// Moves a reader to the newest durable state; returns whether anything changed.
@@ -373,7 +385,8 @@ fn advance(core: &Core, follower: &mut Option<Follower>, before: &Arc<View>) -> 
         }
         return Ok(changed);
     }
-    let State { view, writer, follower: renewed, .. } = state(&core.host, &core.disk, &core.dir, Some(before))?;
+    let State { view, writer, follower: renewed, .. } =
+        state(&core.host, &core.disk, &core.dir, Some(before))?;
     *follower = Some(renewed);
     *core.writer() = writer;
     if view.seq < before.seq {

@@ -14,14 +14,12 @@ use super::options::Schema;
 use crate::codec::full;
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
-use crate::kernel::Isa;
-use crate::index::topk::Candidate;
-use crate::segment::{Segment, columns};
 use crate::segment::layout::SegmentMeta;
 use crate::segment::memtable::Chunk;
 use crate::segment::part::Part;
 use crate::segment::patch::Patch;
-use crate::segment::search::{SearchOptions, SearchStats};
+use crate::segment::search::{Candidate, Isa, SearchOptions, SearchStats};
+use crate::segment::{Segment, columns};
 use crate::types::{Id, IdRef, Ids, Row, Vectors};
 
 /// One part as a snapshot sees it.
@@ -206,9 +204,11 @@ impl View {
                 isa,
             };
             let candidates = part.part.search(query, &options, &part.dead, stats)?;
-            found.extend(candidates.into_iter().map(|Candidate { distance, row }| {
-                (distance, Place { part: index, row })
-            }));
+            found.extend(
+                candidates
+                    .into_iter()
+                    .map(|Candidate { distance, row }| (distance, Place { part: index, row })),
+            );
             found.sort_by(|a, b| a.0.total_cmp(&b.0));
             if let Some((worst, _)) = params.k.checked_sub(1).and_then(|last| found.get(last)) {
                 bound = bound.min(*worst);

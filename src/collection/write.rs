@@ -8,34 +8,23 @@
 //!
 //! > Invariant: sequence numbers have no gap. Recovery relies on it to notice a missing log file.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::RecordBatch;
 
 use super::manifest::Manifest;
-use super::op::Op;
 use super::options::Durability;
-use super::snapshot::{Frozen, PartView, Place, View};
-use super::{Core, flush, segment_files};
+use super::snapshot::{Frozen, View};
+use super::{Core, apply, flush, segment_files};
 use crate::error::{Error, Result};
-use crate::segment::columns;
-use crate::segment::memtable::{Batch, Chunk, Source};
-use crate::segment::part::Part;
+use crate::segment::memtable::Batch;
 use crate::storage::wal::{WalIdentity, WalWriter};
-use crate::types::{IdRef, IdType, Ids, Row};
+use crate::types::{Column, Ids};
 
-/// Small chunks are merged up to this many bytes, so that single-row writes do not leave a part
-/// each.
-const MERGE_BYTES: usize = 4 << 20;
 /// A log buffer under [`Durability::None`] is handed to the system when it has grown this large.
 const LAZY_BYTES: usize = 1 << 20;
-/// Ids listed in a `DuplicateId` error.
-const LISTED_IDS: usize = 100;
-/// Largest operation that one log frame may carry.
-pub(crate) const MAX_OP_BYTES: usize = 256 << 20;
 
 /// What a writer asks for.
 #[derive(Debug)]
@@ -49,7 +38,7 @@ pub(crate) enum Work {
     /// Rows to remove.
     Delete(Ids<'static>),
     /// Columns to add; those that exist with the same type are passed over.
-    AddColumns(Vec<crate::types::Column>),
+    AddColumns(Vec<Column>),
 }
 
 /// A queued operation and, later, its answer.
@@ -344,7 +333,7 @@ fn commit_group(core: &Core, writer: &mut Writer, group: &[Arc<Ticket>]) {
         let Some(work) = ticket.work() else { continue };
         let before = view.clone();
         let mut logged = Vec::new();
-        match apply(&mut view, work, &mut logged) {
+        match apply::apply(&mut view, work, &mut logged) {
             Ok(count) => {
                 frames.append(&mut logged);
                 answers.push((ticket, count));
@@ -386,244 +375,6 @@ fn fail_group<'a>(error: &Error, tickets: impl Iterator<Item = &'a Arc<Ticket>>)
     }
 }
 
-/// Applies one operation to `view` and adds its log records; after an error both are void.
-pub(crate) fn apply(view: &mut View, work: Work, log: &mut Vec<Vec<u8>>) -> Result<u64> {
-    match work {
-        Work::Add(rows) => {
-            let ids = rows.ids.to_ids();
-            refuse_known(view, &ids)?;
-            upsert(view, rows, log)
-        }
-        Work::Upsert(rows) => upsert(view, rows, log),
-        Work::Update { ids, attributes } => update(view, &ids, attributes, log),
-        Work::Delete(ids) => delete(view, &ids, log),
-        Work::AddColumns(added) => add_columns(view, added, log),
-    }
-}
-
-fn record(view: &mut View, op: &Op, log: &mut Vec<Vec<u8>>) -> Result<()> {
-    let bytes = op.encode(view.schema.space())?;
-    if bytes.len() > MAX_OP_BYTES {
-        return Err(Error::invalid(format!(
-            "one write of {} bytes; at most {MAX_OP_BYTES} fit in one, use several or import",
-            bytes.len()
-        )));
-    }
-    log.push(bytes);
-    view.seq += 1;
-    Ok(())
-}
-
-fn require_id_type(view: &View, given: IdType) -> Result<()> {
-    match view.schema.id_type() {
-        Some(expected) if expected != given => Err(Error::SchemaMismatch {
-            what: "kind of id".into(),
-            expected: expected.to_string(),
-            given: given.to_string(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn refuse_known(view: &View, ids: &Ids<'_>) -> Result<()> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    require_id_type(view, ids.id_type())?;
-    let places = view.locate_all(ids)?;
-    let mut seen = std::collections::HashSet::new();
-    let twice = ids.iter().filter(|id| !seen.insert(*id));
-    let known = places.iter().enumerate().filter(|(_, place)| place.is_some());
-    let known = known.map(|(index, _)| ids.at(index));
-    let duplicates: BTreeSet<IdRef<'_>> = known.chain(twice).collect();
-    if duplicates.is_empty() {
-        return Ok(());
-    }
-    let duplicates = duplicates.into_iter().take(LISTED_IDS).map(IdRef::to_id).collect();
-    Err(Error::DuplicateId { ids: duplicates })
-}
-
-fn upsert(view: &mut View, rows: Batch, log: &mut Vec<Vec<u8>>) -> Result<u64> {
-    if rows.ids.len() == 0 {
-        return Ok(0);
-    }
-    let ids = rows.ids.to_ids();
-    require_id_type(view, ids.id_type())?;
-    let replaced = view.locate_all(&ids)?;
-    if view.schema.id_type().is_none() {
-        let mut schema = (*view.schema).clone();
-        schema.fix_id_type(ids.id_type());
-        record(view, &Op::Schema(schema.clone()), log)?;
-        view.schema = Arc::new(schema);
-    }
-    let op = Op::Upsert(rows);
-    record(view, &op, log)?;
-    let Op::Upsert(rows) = op else { unreachable!("made above") };
-    kill(view, replaced.into_iter().flatten());
-    let (chunk, shadowed) = Chunk::new(view.schema.space(), rows)?;
-    let mut part = PartView::chunk(chunk);
-    for row in shadowed {
-        part.dead.insert(row);
-    }
-    let written = part.live() as u64;
-    view.active.push(Arc::new(part));
-    merge_tail(view)?;
-    Ok(written)
-}
-
-/// Marks rows dead; how many were alive.
-pub(crate) fn kill(view: &mut View, places: impl Iterator<Item = Place>) -> u64 {
-    let mut places: Vec<Place> = places.collect();
-    places.sort_unstable();
-    let mut killed = 0;
-    for run in places.chunk_by(|a, b| a.part == b.part) {
-        let part = view.part_mut(run[0].part);
-        for place in run {
-            killed += u64::from(part.dead.insert(place.row));
-        }
-    }
-    killed
-}
-
-/// Keeps the chunk sizes of the active memtable falling by at least half from old to new, so that
-/// there are few of them and each row is copied a bounded number of times.
-fn merge_tail(view: &mut View) -> Result<()> {
-    loop {
-        let [.., older, newer] = view.active.as_slice() else { return Ok(()) };
-        let bytes = older.part.memory_bytes() + newer.part.memory_bytes();
-        if older.part.len() > 2 * newer.part.len() || bytes > MERGE_BYTES {
-            return Ok(());
-        }
-        let (Some(id_type), Some(a), Some(b)) =
-            (view.schema.id_type(), source(older), source(newer))
-        else {
-            return Ok(());
-        };
-        let (space, schema) = (view.schema.space(), view.schema.arrow());
-        let (chunk, _) = Chunk::merge(space, id_type, &[a, b], &schema)?;
-        view.active.truncate(view.active.len() - 2);
-        if chunk.len() > 0 {
-            view.active.push(Arc::new(PartView::chunk(chunk)));
-        }
-    }
-}
-
-fn source(part: &PartView) -> Option<Source<'_>> {
-    match &part.part {
-        Part::Chunk(chunk) => Some((chunk, &part.dead, &part.patch)),
-        Part::Segment(_) => None,
-    }
-}
-
-fn update(
-    view: &mut View,
-    ids: &Ids<'static>,
-    attributes: RecordBatch,
-    log: &mut Vec<Vec<u8>>,
-) -> Result<u64> {
-    if ids.is_empty() {
-        return Ok(0);
-    }
-    require_id_type(view, ids.id_type())?;
-    let places = view.locate_all(ids)?;
-    // Of ids given twice the last wins, as in an upsert.
-    let mut last = std::collections::BTreeMap::new();
-    for (index, place) in places.iter().enumerate() {
-        if let Some(place) = place {
-            last.insert(*place, index);
-        }
-    }
-    if last.is_empty() {
-        return Ok(0);
-    }
-    record(view, &Op::Update { ids: ids.clone(), attributes: attributes.clone() }, log)?;
-    let seq = view.seq;
-    let wanted = view.schema.arrow();
-    let updated = last.len() as u64;
-    let entries: Vec<(Place, usize)> = last.into_iter().collect();
-    for run in entries.chunk_by(|a, b| a.0.part == b.0.part) {
-        let rows: Vec<u32> = run.iter().map(|(place, _)| place.row).collect();
-        let from: Vec<u32> =
-            run.iter().map(|(_, index)| row_number(*index)).collect::<Result<_>>()?;
-        let part = view.part_mut(run[0].0.part);
-        let old = part.attributes(&rows, &wanted)?;
-        let given = columns::take(&attributes, &from)?;
-        let new: Vec<ArrayRef> = old
-            .schema_ref()
-            .fields()
-            .iter()
-            .zip(old.columns())
-            .map(|(field, old)| given.column_by_name(field.name()).unwrap_or(old).clone())
-            .collect();
-        let new = columns::assemble(wanted.clone(), new, rows.len())?;
-        part.patch = part.patch.with(&rows, &new, seq)?;
-    }
-    Ok(updated)
-}
-
-fn delete(view: &mut View, ids: &Ids<'static>, log: &mut Vec<Vec<u8>>) -> Result<u64> {
-    if ids.is_empty() {
-        return Ok(0);
-    }
-    require_id_type(view, ids.id_type())?;
-    let places = view.locate_all(ids)?;
-    if places.iter().all(Option::is_none) {
-        return Ok(0);
-    }
-    record(view, &Op::Delete(ids.clone()), log)?;
-    Ok(kill(view, places.into_iter().flatten()))
-}
-
-fn add_columns(
-    view: &mut View,
-    added: Vec<crate::types::Column>,
-    log: &mut Vec<Vec<u8>>,
-) -> Result<u64> {
-    let mut schema = (*view.schema).clone();
-    let mut count = 0;
-    for column in added {
-        match schema.columns().iter().find(|known| known.name == column.name) {
-            Some(known) if known.data_type == column.data_type => {}
-            Some(known) => {
-                return Err(Error::SchemaMismatch {
-                    what: format!("type of column {:?}", column.name),
-                    expected: known.data_type.to_string(),
-                    given: column.data_type.to_string(),
-                });
-            }
-            None => {
-                schema.push_column(column);
-                count += 1;
-            }
-        }
-    }
-    schema.validate()?;
-    if count > 0 {
-        record(view, &Op::Schema(schema.clone()), log)?;
-        view.schema = Arc::new(schema);
-    }
-    Ok(count)
-}
-
-/// Replays one logged operation; what it says about rows that are gone meanwhile is passed over.
-pub(crate) fn replay(view: &mut View, op: Op) -> Result<()> {
-    let mut ignored = Vec::new();
-    let seq = view.seq + 1;
-    match op {
-        Op::Upsert(rows) => drop(upsert(view, rows, &mut ignored)?),
-        Op::Update { ids, attributes } => drop(update(view, &ids, attributes, &mut ignored)?),
-        Op::Delete(ids) => drop(delete(view, &ids, &mut ignored)?),
-        Op::Schema(schema) => {
-            // A manifest may know later columns already: replay must not take them back.
-            if schema.columns().len() >= view.schema.columns().len() {
-                view.schema = Arc::new(schema);
-            }
-        }
-    }
-    view.seq = seq;
-    Ok(())
-}
-
 /// Freezes the active memtable when it or its log is over the limit.
 fn freeze_if_full(core: &Core, writer: &mut Writer, view: &mut View) -> Result<()> {
     let limit = core.host.settings.memtable_bytes;
@@ -642,9 +393,4 @@ pub(crate) fn freeze(core: &Core, writer: &mut Writer, view: &mut View) -> Resul
     let parts = std::mem::take(&mut view.active);
     view.frozen.push(Frozen { seq: view.seq, log_next, parts });
     Ok(())
-}
-
-/// The number of a row as stored.
-pub(crate) fn row_number(row: usize) -> Result<Row> {
-    Row::try_from(row).map_err(|error| Error::invalid(format!("{row} rows at once: {error}")))
 }

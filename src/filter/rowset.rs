@@ -64,7 +64,7 @@ impl RowSet {
         self.pages.iter().enumerate().flat_map(|(index, page)| {
             page.iter().flat_map(move |words| {
                 words.iter().enumerate().flat_map(move |(word, &bits)| {
-                    let base = (index * PAGE_ROWS + word * 64) as Row;
+                    let base = Row::try_from(index * PAGE_ROWS + word * 64).unwrap_or(Row::MAX);
                     std::iter::successors(Some(bits), |b| Some(b & b.wrapping_sub(1)))
                         .take_while(|b| *b != 0)
                         .map(move |b| base + b.trailing_zeros())
@@ -129,10 +129,7 @@ mod tests {
         }
         let bytes = set.to_bytes();
         let back = RowSet::from_bytes(&bytes, 100_000).expect("valid");
-        assert_eq!(
-            back.iter().collect::<Vec<_>>(),
-            set.iter().collect::<Vec<_>>()
-        );
+        assert_eq!(back.iter().collect::<Vec<_>>(), set.iter().collect::<Vec<_>>());
         assert!(RowSet::from_bytes(&bytes, 1_000).is_none());
         assert!(RowSet::from_bytes(&bytes[..bytes.len() - 1], 100_000).is_none());
         assert!(RowSet::from_bytes(&[], 1).is_none());

@@ -25,17 +25,6 @@ pub(crate) fn scan<G: Guard>(
     with_scorer(isa, query, rows, Scan { range, dead, top });
 }
 
-/// Offers `top` the given rows. Rows behind the last are left out.
-pub(crate) fn scan_rows<G: Guard>(
-    isa: Isa,
-    query: &Query,
-    rows: Rows<'_, G>,
-    list: &[Row],
-    top: &mut TopK<'_>,
-) {
-    with_scorer(isa, query, rows, ScanRows { list, top });
-}
-
 struct Scan<'a, 'b> {
     range: Range<Row>,
     dead: &'a RowSet,
@@ -56,37 +45,8 @@ impl ScorerOp for Scan<'_, '_> {
             let first_row = first as Row;
             let distances = &mut distances[..len];
             scorer.score_run(first_row, distances);
-            offer(self.top, distances, |index| first_row + index, self.dead);
+            offer(self.top, distances, first_row, self.dead);
             first += len;
-        }
-    }
-}
-
-struct ScanRows<'a, 'b> {
-    list: &'a [Row],
-    top: &'a mut TopK<'b>,
-}
-
-impl ScorerOp for ScanRows<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Scorer>(self, scorer: S) {
-        let count = scorer.rows();
-        let none = RowSet::default();
-        let mut kept = [0; BLOCK];
-        let mut distances = [0.0_f32; BLOCK];
-        for block in self.list.chunks(BLOCK) {
-            let mut len = 0;
-            for &row in block {
-                if (row as usize) < count {
-                    kept[len] = row;
-                    len += 1;
-                    scorer.prefetch(row);
-                }
-            }
-            scorer.score_batch(&kept[..len], &mut distances);
-            offer(self.top, &distances[..len], |index| kept[index as usize], &none);
         }
     }
 }
@@ -94,15 +54,55 @@ impl ScorerOp for ScanRows<'_, '_> {
 /// Offers a block. Nearly always nothing in it is close enough, which one pass over the distances
 /// tells.
 #[inline(always)]
-fn offer(top: &mut TopK<'_>, distances: &[f32], row: impl Fn(Row) -> Row, dead: &RowSet) {
+fn offer(top: &mut TopK<'_>, distances: &[f32], first: Row, dead: &RowSet) {
     let bound = top.bound();
     let any = distances.iter().fold(false, |any, &distance| any | (distance <= bound));
     if !any {
         return;
     }
-    for (index, &distance) in (0..).zip(distances) {
-        if distance <= top.bound() && !dead.contains(row(index)) {
-            top.offer(distance, row(index));
+    for (row, &distance) in (first..).zip(distances) {
+        if distance <= top.bound() && !dead.contains(row) {
+            top.offer(distance, row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::Guarded;
+    use crate::codec::full::{Space, encode_rows};
+    use crate::types::{Metric, VectorType};
+
+    /// Rows on a line, each position held by three rows.
+    fn line(count: usize) -> (Space, crate::bytes::AlignedBytes) {
+        let space = Space { dimension: 1, vector_type: VectorType::F32, metric: Metric::L2 };
+        let values: Vec<f32> = (0..count).map(|row| (row / 3) as f32).collect();
+        let (vectors, _) = encode_rows(space, &values.into(), count).expect("valid");
+        (space, vectors)
+    }
+
+    #[test]
+    fn the_k_best_by_distance_and_tie_are_found_on_every_tier() {
+        let (space, vectors) = line(1000);
+        let rows = Rows {
+            vectors: Guarded::trusted(vectors.as_slice()),
+            inverse_norms: Guarded::trusted(&[]),
+        };
+        let query = Query::new(space, &[100.0]);
+        let mut dead = RowSet::default();
+        dead.insert(301);
+        let before = |a: Row, b: Row| a > b;
+        for isa in Isa::available() {
+            let mut top = TopK::new(4, f32::INFINITY, 1000, &before);
+            scan(isa, &query, rows, 0..Row::MAX, &dead, &mut top);
+            let found: Vec<Row> = top.into_sorted().iter().map(|c| c.row).collect();
+            assert_eq!(found, [302, 300, 305, 304], "{}", isa.name());
+
+            let mut top = TopK::new(2, f32::INFINITY, 1000, &before);
+            scan(isa, &query, rows, 500..777, &dead, &mut top);
+            let found: Vec<Row> = top.into_sorted().iter().map(|c| c.row).collect();
+            assert_eq!(found, [500, 503], "{}", isa.name());
         }
     }
 }

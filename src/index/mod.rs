@@ -4,6 +4,8 @@
 //! Graph bytes and rows come through guards and may be damaged: answers may then be wrong, but
 //! every access stays inside its slice and every loop ends.
 
+#[cfg(feature = "testing")]
+pub mod bench;
 pub(crate) mod flat;
 pub(crate) mod hnsw;
 pub(crate) mod topk;

@@ -69,7 +69,7 @@ fn judge<T: Default>(
 
 fn integer_id<T: TryInto<u64> + Copy + std::fmt::Display>(id: Option<T>) -> Result<u64, String> {
     let id = id.ok_or("id is null")?;
-    id.try_into().or_else(|_| Err(format!("id is {id}, ids are not negative")))
+    id.try_into().map_err(|_unfit| format!("id is {id}, ids are not negative"))
 }
 
 fn judge_texts<'a>(column: &'a ArrayRef, faults: &mut Faults) -> Vec<&'a str> {

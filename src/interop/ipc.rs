@@ -263,6 +263,18 @@ impl Checked<'_> {
             }
             _ => (None, 0),
         };
+        let body = message.bodyLength();
+        let inside = data.is_none_or(|data| {
+            let buffers = data.buffers().iter().flatten().all(|buffer| {
+                let end = buffer.offset().checked_add(buffer.length());
+                buffer.offset() >= 0 && buffer.length() >= 0 && end.is_some_and(|end| end <= body)
+            });
+            let nodes = data.nodes().iter().flatten().all(|node| node.length() >= 0);
+            buffers && nodes && data.length() >= 0
+        });
+        if !inside {
+            return Err(self.lie("message", "it declares buffers outside its body"));
+        }
         if data.is_some_and(|data| data.compression().is_some()) {
             return Err(self.incompatible(
                 "its record batches are compressed; write it with compression=\"uncompressed\", \

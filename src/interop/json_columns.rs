@@ -41,10 +41,7 @@ impl Columns {
     pub(super) fn push(&mut self, cells: Vec<Value>) -> Result<(), String> {
         for ((name, data_type), cell) in self.names.iter().zip(&cells) {
             if !fits(cell, *data_type) {
-                return Err(format!(
-                    "field {name:?} is {}, a {data_type} is expected",
-                    brief(cell)
-                ));
+                return Err(format!("field {name:?} is {}, expected {data_type}", brief(cell)));
             }
         }
         for (builder, cell) in self.builders.iter_mut().zip(cells) {

@@ -1,11 +1,11 @@
 //! Streams of rows in and out of foreign files: Parquet, Arrow IPC, JSON lines, npy, fvecs.
 //!
 //! [`read`] opens a file, finds its id, vector and attribute columns and iterates over
-//! [`ImportBatch`]es; [`write`] takes batches and leaves a whole file or none. Neither holds more
+//! [`ImportBatch`]es; [`write()`] takes batches and leaves a whole file or none. Neither holds more
 //! than a few batches in memory. Nothing here knows how a collection stores its rows.
 //!
 //! Foreign bytes are hostile: lengths are compared with the file before anything is allocated,
-//! and a step of a foreign reader that panics becomes [`Error::Corrupt`](crate::Error::Corrupt).
+//! and a step of a foreign reader that panics becomes [`Error::Corrupt`].
 //! A fault of one row is a [`Rejected`](crate::collection::import::Rejected) entry, a fault of
 //! the file an error that ends the iteration.
 

@@ -186,9 +186,6 @@ struct Page {
 }
 
 fn codec_is_built(codec: Compression) -> bool {
-    match codec {
-        Compression::UNCOMPRESSED | Compression::SNAPPY => true,
-        Compression::ZSTD(_) => cfg!(feature = "cli"),
-        _ => false,
-    }
+    let zstd = cfg!(feature = "cli") && matches!(codec, Compression::ZSTD(_));
+    zstd || matches!(codec, Compression::UNCOMPRESSED | Compression::SNAPPY)
 }

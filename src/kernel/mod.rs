@@ -102,7 +102,7 @@ impl Plain for f32 {
 impl Plain for f16 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
-        f16::to_f32(self)
+        Self::to_f32(self)
     }
 }
 
@@ -116,10 +116,11 @@ impl Plain for u8 {
 #[inline(always)]
 fn prefetch(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
-    for line in bytes.chunks(64) {
+    for line in (0..bytes.len()).step_by(64) {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let address = bytes.as_ptr().wrapping_add(line).cast();
         // SAFETY: a prefetch is a hint that may be given any address; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = bytes;

@@ -206,10 +206,6 @@ impl<'a, G: Guard> IdsView<'a, G> {
         Some(Self { id_type, rows, numbers: bytes, text: bytes, text_start })
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.rows
-    }
-
     /// The id of `row`; `None` when there is no such row or its bytes are no id.
     #[inline]
     pub(crate) fn at(&self, row: Row) -> Option<IdRef<'a>> {

@@ -151,10 +151,6 @@ impl OwnedFile {
         Self { disk: Arc::clone(disk), path, obsolete: AtomicBool::new(false) }
     }
 
-    pub(crate) fn path(&self) -> &PathBuf {
-        &self.path
-    }
-
     /// Whether the file goes when its last user does.
     pub(crate) fn set_obsolete(&self, obsolete: bool) {
         self.obsolete.store(obsolete, Relaxed);

@@ -123,15 +123,6 @@ impl Chunk {
         self.space
     }
 
-    pub(crate) fn ids(&self) -> &IdColumn {
-        &self.batch.ids
-    }
-
-    /// The columns of the chunk, all rows.
-    pub(crate) fn columns(&self) -> &RecordBatch {
-        &self.batch.attributes
-    }
-
     pub(crate) fn lookup(&self, id: IdRef<'_>) -> Result<Option<Row>> {
         let Some((least, most)) = self.ends else {
             return Ok(None);
@@ -192,11 +183,6 @@ impl Chunk {
         let sorted = self.sorted();
         let from = position.min(sorted.len());
         Ok(sorted[from..from + count.min(sorted.len() - from)].to_vec())
-    }
-
-    pub(crate) fn sorted_row(&self, position: usize) -> Result<Row> {
-        let row = self.sorted().get(position).copied();
-        row.ok_or_else(|| Error::invalid("a row outside its chunk was asked for"))
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {

@@ -54,7 +54,6 @@ struct Core {
     rows: usize,
     space: Space,
     id_type: IdType,
-    statistics: Statistics,
     vectors: Section,
     inverse_norms: Option<Section>,
     ids: Section,
@@ -114,7 +113,6 @@ impl Segment {
                 Some(_) => Some(sized(layout::GRPH, None)?),
                 None => None,
             },
-            statistics,
             ends: OnceLock::new(),
             container,
             file: OwnedFile::new(disk, path),
@@ -152,8 +150,9 @@ impl Segment {
         self.core.container.len() + attributes
     }
 
-    pub(crate) fn statistics(&self) -> &Statistics {
-        &self.core.statistics
+    /// Whether a file says that this version may read it but must not build upon it.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.core.container.is_read_only()
     }
 
     /// Removes the files once nobody uses them any more.
@@ -258,20 +257,10 @@ impl Segment {
         let from = position.min(self.core.rows);
         let count = count.min(self.core.rows - from);
         let rows: &[Row] = crate::bytes::view(self.core.sorted.read(from * 4, count * 4)?);
-        rows.iter().map(|row| self.listed(*row)).collect()
-    }
-
-    pub(crate) fn sorted_row(&self, position: usize) -> Result<Row> {
-        let bytes = self.core.sorted.read(position.saturating_mul(4), 4)?;
-        self.listed(bytes.try_into().map_or(Row::MAX, Row::from_le_bytes))
-    }
-
-    /// A row number read from the order of ids.
-    fn listed(&self, row: Row) -> Result<Row> {
-        if row as usize >= self.core.rows {
-            return Err(self.core.sorted.corrupt(&format!("row {row} is no row of the segment")));
+        if rows.iter().any(|row| *row as usize >= self.core.rows) {
+            return Err(self.core.sorted.corrupt("a row outside the segment is listed"));
         }
-        Ok(row)
+        Ok(rows.to_vec())
     }
 }
 

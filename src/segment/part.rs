@@ -13,7 +13,7 @@ use super::columns;
 use super::memtable::Chunk;
 use super::search::{SearchOptions, SearchStats};
 use crate::codec::full::{Query, Space};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::index::topk::Candidate;
 use crate::types::{Id, IdRef, Row};
@@ -64,19 +64,6 @@ impl Part {
         ask!(self, part => part.vector_bytes(first, count))
     }
 
-    /// The vector of `row`, into `dimension` numbers.
-    pub(crate) fn vector(&self, row: Row, out: &mut [f32]) -> Result<()> {
-        if out.len() != self.space().dimension {
-            return Err(Error::invalid(format!(
-                "a buffer of {} numbers was given for a vector of {}",
-                out.len(),
-                self.space().dimension
-            )));
-        }
-        crate::codec::full::decode_row(self.space(), self.vector_bytes(row, 1)?, out);
-        Ok(())
-    }
-
     /// 1/‖x‖ of `count` rows from `first` on, appended to `out`; nothing unless the metric is
     /// cosine.
     pub(crate) fn inverse_norms(&self, first: Row, count: usize, out: &mut Vec<f32>) -> Result<()> {
@@ -108,11 +95,6 @@ impl Part {
     /// At most `count` rows by ascending id, dead or alive, from `position` on.
     pub(crate) fn sorted_rows(&self, position: usize, count: usize) -> Result<Vec<Row>> {
         ask!(self, part => part.sorted_rows(position, count))
-    }
-
-    /// The row at one `position` of the order of ids; an error where there is none.
-    pub(crate) fn sorted_row(&self, position: usize) -> Result<Row> {
-        ask!(self, part => part.sorted_row(position))
     }
 
     /// Memory held, without mapped files.

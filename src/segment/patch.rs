@@ -68,15 +68,6 @@ impl Patch {
         self.under(Arc::new(layer))
     }
 
-    /// This patch under all of `newer`.
-    pub(crate) fn stacked(&self, newer: &Self) -> Result<Self> {
-        let mut stack = self.clone();
-        for layer in newer.layers.iter().rev() {
-            stack = stack.under(Arc::clone(layer))?;
-        }
-        Ok(stack)
-    }
-
     /// Only the rows that came with a write after `seq`.
     pub(crate) fn after(&self, seq: SeqNo) -> Result<Self> {
         let mut layers = Vec::new();
@@ -123,6 +114,7 @@ impl Patch {
     }
 
     /// The rows this patch has values for, ascending.
+    #[cfg(test)]
     pub(crate) fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> =
             self.layers.iter().flat_map(|layer| layer.rows.iter().copied()).collect();
@@ -322,10 +314,5 @@ mod tests {
         assert_eq!(moved.rows(), [5, 6, 8, 9]);
         assert_eq!(read(&moved, &[8, 9, 7]), [Some(21), Some(10), Some(-1)]);
         assert_eq!(moved.after(1).expect("a selection").rows(), [8]);
-        let stack = patch.stacked(&moved).expect("one schema");
-        assert_eq!(read(&stack, &[1, 5, 9]), [Some(10), Some(50), Some(10)]);
-        assert_eq!(stack.rows(), [1, 2, 3, 4, 5, 6, 8, 9]);
-        let own = moved.stacked(&patch).expect("one schema");
-        assert_eq!(read(&own, &[2, 5, 8]), [Some(21), Some(50), Some(21)]);
     }
 }

@@ -8,9 +8,12 @@ use crate::codec::full::{Query, Rows};
 use crate::filter::rowset::RowSet;
 use crate::index::flat;
 use crate::index::hnsw::{self, View};
-use crate::index::topk::{Candidate, TopK};
-use crate::kernel::Isa;
+use crate::index::topk::TopK;
 use crate::types::Row;
+
+// What the floor above passes in and gets back.
+pub(crate) use crate::index::topk::Candidate;
+pub(crate) use crate::kernel::Isa;
 
 /// What is asked of each part.
 #[derive(Clone, Copy, Debug)]
@@ -33,14 +36,6 @@ pub(crate) struct SearchStats {
     pub(crate) rows_scanned: u64,
     /// Parts whose graph was walked.
     pub(crate) walks: u64,
-}
-
-impl SearchStats {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.scans += other.scans;
-        self.rows_scanned += other.rows_scanned;
-        self.walks += other.walks;
-    }
 }
 
 /// What is searched: the rows of a part through their guards.

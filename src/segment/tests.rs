@@ -78,13 +78,11 @@ fn write(
     let mut writer =
         SegmentWriter::create(&disk(), dir, STORE, 1, part.space(), id_type).expect("a new file");
     writer.push_part(part, dead).expect("room on the disk");
-    assert!(writer.buffered_bytes() >= writer.rows() * 8);
     let finished = writer.finish(plan).expect("room on the disk");
     let schema = sample(0).schema();
     let mut writer =
         AttributeWriter::create(&disk(), dir, STORE, 1, 0, &schema).expect("a new file");
     writer.push_part(part, dead, &Patch::default()).expect("room on the disk");
-    assert_eq!(writer.rows(), u64::from(finished.rows));
     let attributes = Some(writer.finish().expect("room on the disk"));
     let meta = SegmentMeta { segment: 1, rows: finished.rows, seal: finished.seal, attributes };
     (meta, finished)
@@ -128,10 +126,10 @@ fn a_segment_answers_like_the_chunk_it_was_written_from() {
             assert_eq!(there.is_none(), dead.contains(row), "{id}");
             let Some(there) = there else { continue };
             assert_eq!(segment.id_ref(there).expect("undamaged"), IdRef::Utf8(id));
-            let (mut a, mut b) = ([0.0; 5], [0.0; 5]);
-            segment.vector(there, &mut a).expect("undamaged");
-            chunk.vector(row, &mut b).expect("inside");
-            assert_eq!(a, b);
+            assert_eq!(
+                segment.vector_bytes(there, 1).expect("undamaged"),
+                chunk.vector_bytes(row, 1).expect("inside")
+            );
             assert_eq!(
                 segment.attributes(&[there], &schema).expect("undamaged"),
                 chunk.attributes(&[row], &schema).expect("inside")
@@ -181,8 +179,6 @@ fn rows_are_listed_by_ascending_id_in_both_kinds_of_part() {
         assert_eq!(part.sorted_rows(0, usize::MAX).expect("undamaged").len(), 100);
         assert!(part.sorted_rows(100, 5).expect("undamaged").is_empty());
         assert_eq!(part.seek(None).expect("undamaged"), 0);
-        assert_eq!(part.sorted_row(after).expect("undamaged"), rows[0]);
-        assert!(part.sorted_row(100).is_err());
         assert_eq!(part.lookup(IdRef::U64(500)).expect("undamaged"), None);
         assert_eq!(part.lookup(IdRef::Utf8("x")).expect("undamaged"), None);
     }

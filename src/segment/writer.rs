@@ -22,12 +22,15 @@ use crate::storage::container::{ContainerWriter, Seal};
 use crate::storage::disk::Disk;
 use crate::types::{IdType, Metric, Row};
 
+/// How a graph is built.
+pub(crate) use crate::index::hnsw::Params as GraphParams;
+
 /// Bytes of vectors copied at once out of a part.
 const COPY_BYTES: usize = 1 << 20;
 
 /// A graph to build when the rows are complete.
 pub(crate) struct GraphPlan<'a> {
-    pub(crate) params: hnsw::Params,
+    pub(crate) params: GraphParams,
     pub(crate) isa: Isa,
     pub(crate) pool: &'a rayon::ThreadPool,
     /// Asked now and then; "no" gives `Error::Cancelled`.
@@ -126,11 +129,6 @@ impl SegmentWriter {
     /// Rows appended so far.
     pub(crate) fn rows(&self) -> usize {
         self.ids.len()
-    }
-
-    /// Memory held until the end; about 13 bytes a row more while the tables are made.
-    pub(crate) fn buffered_bytes(&self) -> usize {
-        self.ids.memory_bytes() + self.inverse_norms.capacity() * 4
     }
 
     /// Writes ids, tables and, when asked for and there are rows, the graph; syncs the file.

@@ -65,20 +65,6 @@ impl Mapped {
             Bytes::Memory(bytes) => bytes.as_slice(),
         }
     }
-
-    /// Asks the system to read a range ahead; a hint, which may be ignored.
-    pub fn advise_willneed(&self, offset: usize, len: usize) {
-        #[cfg(unix)]
-        if let Bytes::Map(map) = &self.0 {
-            let len = len.min(map.len().saturating_sub(offset));
-            if len > 0 {
-                // A hint that is refused changes nothing.
-                let _ = map.advise_range(memmap2::Advice::WillNeed, offset, len);
-            }
-        }
-        #[cfg(not(unix))]
-        let _ = (offset, len);
-    }
 }
 
 #[cfg(test)]
@@ -94,8 +80,6 @@ mod tests {
         for mapped in [Mapped::from_file(&file).unwrap(), Mapped::from_vec(bytes.clone())] {
             assert_eq!(mapped.as_slice(), bytes);
             assert_eq!(mapped.as_slice().as_ptr().addr() % 64, 0);
-            mapped.advise_willneed(5000, usize::MAX);
-            mapped.advise_willneed(1 << 40, 1);
         }
     }
 

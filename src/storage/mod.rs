@@ -10,13 +10,13 @@ use std::time::SystemTime;
 
 pub(crate) mod container;
 // Public for the fault injection of the integration tests only.
-#[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "exported for tests only"))]
+#[allow(unreachable_pub, reason = "exported with the feature `testing` only")]
 pub(crate) mod disk;
 #[cfg(any(test, feature = "testing"))]
-#[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "exported for tests only"))]
+#[allow(unreachable_pub, reason = "exported with the feature `testing` only")]
 pub(crate) mod fault;
 mod feature;
-#[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "exported for tests only"))]
+#[allow(unreachable_pub, reason = "exported with the feature `testing` only")]
 pub(crate) mod mmap;
 pub(crate) mod wal;
 

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{
+    ArrayRef, Float32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+};
 use nearfield::testing::FaultDisk;
 use nearfield::{
     Collection, Column, DataType, Database, Error, Fields, Id, IdType, Metric, OpenOptions, Result,
@@ -11,7 +13,7 @@ use nearfield::{
 };
 
 use crate::common::{Scratch, notes, notes_schema};
-use crate::oracle::{no_columns, state_of};
+use crate::oracle::state_of;
 
 /// What an error must be.
 type Expected = fn(&Error) -> bool;
@@ -71,6 +73,13 @@ fn check(docs: &Collection, cases: Vec<Case>) {
         }
         assert_eq!(state_of(docs).unwrap(), before, "{name} changed something");
     }
+}
+
+/// Attributes without a column.
+fn no_columns(rows: usize) -> RecordBatch {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let schema = Arc::new(arrow_schema::Schema::empty());
+    RecordBatch::try_new_with_options(schema, Vec::new(), &options).unwrap()
 }
 
 fn column(name: &str, array: impl arrow_array::Array + 'static) -> RecordBatch {
@@ -198,9 +207,7 @@ fn ids_given_twice_fail_an_add_and_the_last_wins_in_an_upsert() {
     let duplicate = |error: &Error| matches!(error, Error::DuplicateId { .. });
     check(&docs, vec![case("twice", twice, duplicate), case("known", known, duplicate)]);
     assert!(matches!(twice(&docs), Err(Error::DuplicateId { ids }) if ids == [Id::U64(8)]));
-    assert!(
-        matches!(known(&docs), Err(Error::DuplicateId { ids }) if ids == [1, 4].map(Id::U64))
-    );
+    assert!(matches!(known(&docs), Err(Error::DuplicateId { ids }) if ids == [1, 4].map(Id::U64)));
     let vectors = [1.0_f32, 0.0, 0.0, 2.0, 0.0, 0.0, 9.0, 0.0, 0.0];
     let batch = notes(&[Some("first"), None, Some("last")], &[None, None, None]);
     assert_eq!(docs.upsert(&[8, 7, 8], &vectors, &batch).unwrap(), 2);
@@ -316,7 +323,14 @@ fn unknown_columns_and_columns_of_the_wrong_type_are_refused() {
     let mut text = new("body", DataType::Int64);
     text.text = true;
     let mut cases = vec![
-        case("update", { let u = unknown.clone(); move |d| d.update(&[1], &u) }, not_found),
+        case(
+            "update",
+            {
+                let u = unknown.clone();
+                move |d| d.update(&[1], &u)
+            },
+            not_found,
+        ),
         case("upsert", move |d| d.upsert(1, &vector, &unknown), not_found),
         case("text as number", move |d| d.upsert(9, &vector, &texts), schema_mismatch),
         case("number as text", move |d| d.update(&[1], &floats), schema_mismatch),

@@ -3,71 +3,62 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, LargeStringArray, RecordBatch};
-use nearfield::{Database, OpenOptions, Schema, Settings};
+use nearfield::{Database, OpenOptions, Schema};
 use tempfile::TempDir;
 
 /// A database in a directory that goes with it.
-pub struct Scratch {
-    pub dir: TempDir,
+pub(crate) struct Scratch {
+    pub(crate) dir: TempDir,
 }
 
 impl Scratch {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("temporary directory") }
     }
 
-    pub fn path(&self) -> std::path::PathBuf {
+    pub(crate) fn path(&self) -> std::path::PathBuf {
         self.dir.path().join("db.nf")
     }
 
-    pub fn open(&self) -> Database {
+    pub(crate) fn open(&self) -> Database {
         Database::open(self.path()).expect("open")
     }
 
-    pub fn reader(&self) -> Database {
+    pub(crate) fn reader(&self) -> Database {
         OpenOptions::new().read_only(true).open(self.path()).expect("open reader")
     }
 }
 
-/// Settings under which little data makes many segments.
-pub fn small_settings() -> Settings {
-    let mut settings = Settings::default();
-    settings.memtable_bytes = 64 << 10;
-    settings.graph_bytes = 32 << 10;
-    settings.threads = 2;
-    settings
-}
-
 /// Repeatable numbers; not good ones.
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    pub fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
-    pub fn unit(&mut self) -> f32 {
+    pub(crate) fn unit(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1 << 24) as f32
     }
 
-    pub fn vector(&mut self, dimension: usize) -> Vec<f32> {
+    pub(crate) fn vector(&mut self, dimension: usize) -> Vec<f32> {
         (0..dimension).map(|_| self.unit() * 2.0 - 1.0).collect()
     }
 }
 
 /// A batch of a text and a number column.
-pub fn notes(texts: &[Option<&str>], numbers: &[Option<i64>]) -> RecordBatch {
+pub(crate) fn notes(texts: &[Option<&str>], numbers: &[Option<i64>]) -> RecordBatch {
     let texts: ArrayRef = Arc::new(LargeStringArray::from(texts.to_vec()));
     let numbers: ArrayRef = Arc::new(Int64Array::from(numbers.to_vec()));
     RecordBatch::try_from_iter_with_nullable([("note", texts, true), ("year", numbers, true)])
@@ -75,7 +66,7 @@ pub fn notes(texts: &[Option<&str>], numbers: &[Option<i64>]) -> RecordBatch {
 }
 
 /// The schema of [`notes`].
-pub fn notes_schema(dimension: usize, metric: nearfield::Metric) -> Schema {
+pub(crate) fn notes_schema(dimension: usize, metric: nearfield::Metric) -> Schema {
     Schema::new(dimension, metric)
         .column("note", nearfield::DataType::Utf8)
         .column("year", nearfield::DataType::Int64)

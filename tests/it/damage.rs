@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nearfield::testing::{Disk, FaultDisk};
-use nearfield::{Collection, Durability, Error, IdType, Metric, OpenOptions, Result, Schema, Settings};
+use nearfield::{
+    Collection, Durability, Error, IdType, Metric, OpenOptions, Result, Schema, Settings,
+};
 
 use crate::common::Random;
 use crate::oracle::{Change, Maker, State, state_of};
@@ -49,7 +51,7 @@ fn database(id_type: IdType, durability: Durability) -> (FaultDisk, Vec<State>) 
     let maker = Maker { id_type, dimension: DIMENSION, elements, ids: 1_000, long_texts: false };
     let mut random = Random::new(9);
     let mut state = State::new(&schema);
-    let mut apply = |state: &mut State, change: Change| {
+    let apply = |state: &mut State, change: Change| {
         state.apply(&change);
         change.run(&docs).unwrap();
     };

@@ -90,11 +90,8 @@ fn a_scan_walks_in_order_of_id_and_pages_join() {
     let mut seen = Vec::new();
     let mut options = ScanOptions::new().limit(2).fields(Fields::none());
     loop {
-        let page: Vec<Id> = docs
-            .scan(options.clone())
-            .unwrap()
-            .flat_map(|batch| batch.unwrap().ids)
-            .collect();
+        let page: Vec<Id> =
+            docs.scan(options.clone()).unwrap().flat_map(|batch| batch.unwrap().ids).collect();
         let Some(last) = page.last() else { break };
         options = options.after(last.clone());
         seen.extend(page);

@@ -3,10 +3,18 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "the lints spare test functions, not the helpers of a test crate"
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::print_stderr,
+    clippy::too_many_lines,
+    clippy::manual_is_multiple_of,
+    unreachable_pub,
+    reason = "the lints spare test functions, not the helpers of a test crate, whose numbers are small"
 )]
 
 mod bad_input;
+#[cfg(feature = "cli")]
+mod cli;
 mod common;
 mod crash;
 mod damage;

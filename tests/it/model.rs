@@ -90,8 +90,7 @@ impl Run {
             random.next();
         }
         let metric = [Metric::L2, Metric::Cosine, Metric::Dot][seed as usize % 3];
-        let vector_type =
-            [VectorType::F32, VectorType::F16, VectorType::U8][seed as usize / 3 % 3];
+        let vector_type = [VectorType::F32, VectorType::F16, VectorType::U8][seed as usize / 3 % 3];
         let maker = maker(&mut random, vector_type);
         let mut schema = Schema::new(maker.dimension, metric).with_vector_type(vector_type);
         if random.below(2) == 0 {
@@ -109,7 +108,20 @@ impl Run {
         let state = State::new(&schema);
         let trace = vec![format!("{metric} {vector_type} {maker:?} {:?}", settings.durability)];
         let reader = None;
-        Self { random, maker, metric, schema, settings, disk, scratch, db, docs, reader, state, trace }
+        Self {
+            random,
+            maker,
+            metric,
+            schema,
+            settings,
+            disk,
+            scratch,
+            db,
+            docs,
+            reader,
+            state,
+            trace,
+        }
     }
 
     fn step(&mut self, seen: &mut Seen) {
@@ -344,7 +356,12 @@ impl Run {
     }
 }
 
-fn open(scratch: &Scratch, disk: Option<&FaultDisk>, settings: &Settings, reader: bool) -> Database {
+fn open(
+    scratch: &Scratch,
+    disk: Option<&FaultDisk>,
+    settings: &Settings,
+    reader: bool,
+) -> Database {
     let options = OpenOptions::new().settings(settings.clone()).read_only(reader);
     match disk {
         Some(disk) => options.disk(Arc::new(disk.clone())).open("/db").unwrap(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_array::builder::{LargeListBuilder, LargeStringBuilder};
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeListArray, LargeStringArray,
-    RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
+    RecordBatch, TimestampMicrosecondArray,
 };
 use nearfield::{
     Collection, Column, DataType, Error, Fields, Id, IdType, Ids, ImportBatch, ImportOptions,
@@ -95,7 +95,8 @@ impl State {
             Change::Add(batch) => {
                 let mut seen = BTreeSet::new();
                 let known = |id: &&Id| self.rows.contains_key(*id);
-                let twice: BTreeSet<&Id> = batch.ids.iter().filter(|id| !seen.insert(*id)).collect();
+                let twice: BTreeSet<&Id> =
+                    batch.ids.iter().filter(|id| !seen.insert(*id)).collect();
                 let mut all: BTreeSet<&Id> = batch.ids.iter().filter(known).collect();
                 all.extend(twice);
                 if !all.is_empty() {
@@ -183,7 +184,8 @@ pub fn ids_of(id_type: IdType, ids: &[Id]) -> Ids<'static> {
             ids.iter().map(number).collect::<Vec<u64>>().into()
         }
         IdType::Utf8 => {
-            let text = |id: &Id| if let Id::Utf8(id) = id { id.to_string() } else { panic!("a number") };
+            let text =
+                |id: &Id| if let Id::Utf8(id) = id { id.to_string() } else { panic!("a number") };
             ids.iter().map(text).collect::<Vec<String>>().into()
         }
     }
@@ -214,7 +216,9 @@ impl Values {
                 let mut list = LargeListBuilder::new(LargeStringBuilder::new());
                 for value in &self.values {
                     match value {
-                        Some(Value::List(texts)) => list.append_value(texts.iter().map(Option::as_deref)),
+                        Some(Value::List(texts)) => {
+                            list.append_value(texts.iter().map(Option::as_deref))
+                        }
                         _ => list.append_null(),
                     }
                 }
@@ -264,8 +268,8 @@ pub fn rows_of(records: &Records, dimension: usize) -> Vec<(Id, Row)> {
     let schema = records.attributes.schema();
     let row = |row: usize| {
         let columns = schema.fields().iter().zip(records.attributes.columns());
-        let values =
-            columns.filter_map(|(field, array)| Some((field.name().clone(), value_at(array, row)?)));
+        let values = columns
+            .filter_map(|(field, array)| Some((field.name().clone(), value_at(array, row)?)));
         Row { vector: vectors[row * dimension..][..dimension].to_vec(), values: values.collect() }
     };
     (0..records.len()).map(|index| (records.ids[index].clone(), row(index))).collect()
@@ -358,7 +362,10 @@ impl Change {
             Self::Delete(batch) => format!("delete {}", batch.ids.len()),
             Self::AddColumn(column) => format!("add column {}", column.name),
             Self::Import(batches) => {
-                format!("import {:?}", batches.iter().map(|batch| batch.ids.len()).collect::<Vec<_>>())
+                format!(
+                    "import {:?}",
+                    batches.iter().map(|batch| batch.ids.len()).collect::<Vec<_>>()
+                )
             }
         }
     }
@@ -463,11 +470,4 @@ impl Maker {
         }
         batch
     }
-}
-
-/// Attributes without a column.
-pub fn no_columns(rows: usize) -> RecordBatch {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let schema = Arc::new(arrow_schema::Schema::empty());
-    RecordBatch::try_new_with_options(schema, Vec::new(), &options).unwrap()
 }

@@ -58,7 +58,8 @@ fn vector(id: u64, round: u64) -> Vec<f32> {
 fn write_round(docs: &Collection, round: u64) -> nearfield::Result<()> {
     let steady = (0..50).map(|row| (round * 50 + row) % STEADY);
     let own = (0..10).map(|row| STEADY + round * 10 + row);
-    let ids: Vec<u64> = if round == 0 { (0..STEADY).chain(own).collect() } else { steady.chain(own).collect() };
+    let ids: Vec<u64> =
+        if round == 0 { (0..STEADY).chain(own).collect() } else { steady.chain(own).collect() };
     let vectors: Vec<f32> = ids.iter().flat_map(|id| vector(*id, round)).collect();
     docs.upsert(&ids, &vectors, ())?;
     if round >= 2 {
@@ -87,7 +88,8 @@ fn rounds_of(docs: &Collection) -> (u64, u64) {
     }
     let newest = *rows.values().max().unwrap();
     for id in 0..STEADY {
-        let last = (1..=newest).rev().find(|round| (id + STEADY - round * 50 % STEADY) % STEADY < 50);
+        let last =
+            (1..=newest).rev().find(|round| (id + STEADY - round * 50 % STEADY) % STEADY < 50);
         let found = rows.get(&id).unwrap_or_else(|| panic!("steady row {id} is gone"));
         assert_eq!(*found, last.unwrap_or(0), "row {id} at round {newest}");
     }
@@ -325,7 +327,9 @@ fn writers_searchers_and_compaction_share_a_collection() {
                 let scan = docs.scan(ScanOptions::new().fields(Fields::none())).unwrap();
                 let ids: Vec<Id> = scan.flat_map(|records| records.unwrap().ids).collect();
                 let ids: Vec<Id> = ids.into_iter().filter(mine).collect();
-                assert!(ids.iter().eq(known.keys().map(|id| Id::U64(*id)).collect::<Vec<_>>().iter()));
+                assert!(
+                    ids.iter().eq(known.keys().map(|id| Id::U64(*id)).collect::<Vec<_>>().iter())
+                );
             });
         }
         for searcher in 0..4_u64 {
@@ -365,7 +369,10 @@ fn writers_searchers_and_compaction_share_a_collection() {
     });
     let rows = docs.len().unwrap();
     assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new());
-    eprintln!("{batches:?} batches, {searches:?} searches, {rows} rows, {:?}", docs.stats().unwrap().segments.len());
+    eprintln!(
+        "{batches:?} batches, {searches:?} searches, {rows} rows, {:?}",
+        docs.stats().unwrap().segments.len()
+    );
     drop((docs, db));
     let docs = open(&scratch.path(), Durability::Sync).open_collection("docs").unwrap();
     assert_eq!(docs.len().unwrap(), rows);

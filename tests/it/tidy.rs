@@ -20,11 +20,7 @@ struct Room {
 }
 
 const fn room(name: &'static str, floor: usize, may_import: &'static [&'static str]) -> Room {
-    Room {
-        name,
-        floor,
-        may_import,
-    }
+    Room { name, floor, may_import }
 }
 
 /// Floor of the modules that may import everything and that nothing below may import.
@@ -43,11 +39,7 @@ const ROOMS: &[Room] = &[
     room("filter", 2, &[]),
     room("index", 3, &["kernel", "codec", "filter::rowset"]),
     room("text", 3, &["storage", "filter::rowset"]),
-    room(
-        "segment",
-        4,
-        &["index", "text", "codec", "filter", "storage", "kernel"],
-    ),
+    room("segment", 4, &["index", "text", "codec", "filter", "storage", "kernel"]),
     room("collection", 5, &["segment", "codec", "filter", "storage"]),
     room("database", ROOF, &[]),
     room("memory", ROOF, &[]),
@@ -64,12 +56,8 @@ const MAX_TEST_LINES: usize = 800;
 const UNSAFE_ROOMS: [&str; 2] = ["src/kernel/", "src/storage/mmap.rs"];
 
 /// What may not be left in a file, in pieces so that this file passes.
-const NOTES: [&str; 4] = [
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-    concat!("XX", "X"),
-    concat!("dbg", "!"),
-];
+const NOTES: [&str; 4] =
+    [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("dbg", "!")];
 
 /// Directories that exist only on somebody's machine.
 const MACHINE_PATHS: [&str; 6] = [
@@ -97,60 +85,31 @@ fn imports_go_down_only() {
 #[test]
 fn the_architecture_page_shows_the_floors_of_this_test() {
     let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
-    let cells = |line: &str| {
-        line.split('|')
-            .map(|cell| cell.replace('`', ""))
-            .collect::<Vec<_>>()
-    };
-    let rows: Vec<_> = page
-        .lines()
-        .filter(|line| line.starts_with("| "))
-        .map(cells)
-        .collect();
+    let cells = |line: &str| line.split('|').map(|cell| cell.replace('`', "")).collect::<Vec<_>>();
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| ")).map(cells).collect();
     let built = |name: &str| {
         let room = root().join("src").join(name.replace("::", "/"));
         room.exists() || room.with_extension("rs").exists()
     };
-    report(
-        ROOMS
-            .iter()
-            .filter(|r| r.floor != GROUND && r.floor != ROOF)
-            .filter_map(|room| {
-                let edges: Vec<_> = room
-                    .may_import
-                    .iter()
-                    .copied()
-                    .filter(|edge| built(edge))
-                    .collect();
-                let row = [format!(" {} ", room.floor), format!(" {} ", room.name)];
-                let found = rows.iter().find(|cells| cells.get(1..3) == Some(&row[..]));
-                let shown = found.map(|cells| cells[3].trim().to_owned());
-                (built(room.name) && shown.as_deref() != Some(&edges.join(", "))).then(|| {
-                    format!(
-                        "docs/architecture.md: {} may import [{}]",
-                        room.name,
-                        edges.join(", ")
-                    )
-                })
-            }),
-    );
+    report(ROOMS.iter().filter(|r| r.floor != GROUND && r.floor != ROOF).filter_map(|room| {
+        let edges: Vec<_> = room.may_import.iter().copied().filter(|edge| built(edge)).collect();
+        let row = [format!(" {} ", room.floor), format!(" {} ", room.name)];
+        let found = rows.iter().find(|cells| cells.get(1..3) == Some(&row[..]));
+        let shown = found.map(|cells| cells[3].trim().to_owned());
+        (built(room.name) && shown.as_deref() != Some(&edges.join(", "))).then(|| {
+            format!("docs/architecture.md: {} may import [{}]", room.name, edges.join(", "))
+        })
+    }));
 }
 
 #[test]
 fn files_stay_short() {
     let files = files_under("", &["rs"]);
     report(files.iter().filter_map(|file| {
-        let limit = if file.is_test() {
-            MAX_TEST_LINES
-        } else {
-            MAX_LINES
-        };
+        let limit = if file.is_test() { MAX_TEST_LINES } else { MAX_LINES };
         let lines = Source::parse(&file.text).lines_of_code();
         (lines > limit).then(|| {
-            format!(
-                "{}:1: {lines} lines of code, at most {limit}; split the file",
-                file.name
-            )
+            format!("{}:1: {lines} lines of code, at most {limit}; split the file", file.name)
         })
     }));
 }
@@ -159,14 +118,10 @@ fn files_stay_short() {
 fn every_module_says_what_it_is() {
     let files = files_under("", &["rs"]);
     report(
-        files
-            .iter()
-            .filter(|file| !file.is_test() || file.name.starts_with("tests/"))
-            .filter_map(|file| {
-                let first = file
-                    .text
-                    .lines()
-                    .find(|line| !line.is_empty() && !line.starts_with("#!["));
+        files.iter().filter(|file| !file.is_test() || file.name.starts_with("tests/")).filter_map(
+            |file| {
+                let first =
+                    file.text.lines().find(|line| !line.is_empty() && !line.starts_with("#!["));
                 let documented = first.is_some_and(|line| line.starts_with("//! "));
                 (!documented).then(|| {
                     format!(
@@ -174,7 +129,8 @@ fn every_module_says_what_it_is() {
                         file.name
                     )
                 })
-            }),
+            },
+        ),
     );
 }
 
@@ -192,26 +148,19 @@ fn no_notes_to_self_are_left() {
 
 #[test]
 fn no_file_names_a_directory_of_one_machine() {
-    let files = files_under(
-        "",
-        &["rs", "py", "pyi", "md", "toml", "yml", "sh", "run", "json"],
-    );
+    let files = files_under("", &["rs", "py", "pyi", "md", "toml", "yml", "sh", "run", "json"]);
     report(files.iter().flat_map(|file| file.machine_paths()));
 }
 
 #[test]
 fn unsafe_stays_in_its_rooms() {
     let files = files_under("src", &["rs"]);
-    let outside = files
-        .iter()
-        .filter(|f| !UNSAFE_ROOMS.iter().any(|room| f.name.starts_with(room)));
+    let outside =
+        files.iter().filter(|f| !UNSAFE_ROOMS.iter().any(|room| f.name.starts_with(room)));
     report(outside.flat_map(|file| {
         let lines = Source::parse(&file.text).lines_with("unsafe");
         lines.into_iter().map(|line| {
-            format!(
-                "{}:{line}: unsafe is for src/kernel/ and src/storage/mmap.rs",
-                file.name
-            )
+            format!("{}:{line}: unsafe is for src/kernel/ and src/storage/mmap.rs", file.name)
         })
     }));
 }
@@ -223,10 +172,7 @@ fn links_in_documents_resolve() {
         let links = markdown::links(&file.text);
         links.into_iter().filter_map(|link| {
             let problem = markdown::broken(&root(), Path::new(&file.name), &link.target)?;
-            Some(format!(
-                "{}:{}: link to {} {problem}",
-                file.name, link.line, link.target
-            ))
+            Some(format!("{}:{}: link to {} {problem}", file.name, link.line, link.target))
         })
     }));
 }
@@ -235,18 +181,14 @@ fn links_in_documents_resolve() {
 fn forbidden(module: &[String], path: &[String]) -> Option<String> {
     let from = module.first()?;
     let Some(here) = ROOMS.iter().find(|room| room.name == from) else {
-        return Some(format!(
-            "{from} has no floor; give it one in ROOMS in tests/it/tidy.rs"
-        ));
+        return Some(format!("{from} has no floor; give it one in ROOMS in tests/it/tidy.rs"));
     };
     let to = path.first()?;
     if here.floor == ROOF || from == to {
         return None;
     }
     let Some(there) = ROOMS.iter().find(|room| room.name == to) else {
-        return Some(format!(
-            "crate::{to} is no room; import it from the room that defines it"
-        ));
+        return Some(format!("crate::{to} is no room; import it from the room that defines it"));
     };
     let allowed = there.floor == GROUND
         || here.may_import.iter().any(|edge| {
@@ -298,8 +240,7 @@ impl File {
         let lines = self.text.lines().enumerate();
         let found = lines.flat_map(|(index, line)| {
             let notes = NOTES.iter().filter(|note| {
-                line.match_indices(**note)
-                    .any(|(position, _)| counts(line, position, note))
+                line.match_indices(**note).any(|(position, _)| counts(line, position, note))
             });
             let place = format!("{}:{}", self.name, index + 1);
             notes.map(move |note| format!("{place}: {note} is left; do it or drop it"))
@@ -317,9 +258,7 @@ impl File {
                 })
             })?;
             let (name, line) = (&self.name, index + 1);
-            Some(format!(
-                "{name}:{line}: {path} exists on one machine; use a relative path"
-            ))
+            Some(format!("{name}:{line}: {path} exists on one machine; use a relative path"))
         });
         found.collect()
     }
@@ -344,12 +283,7 @@ fn files_under(directory: &str, extensions: &[&str]) -> Vec<File> {
                 }
             } else if extensions.contains(&extension) {
                 let text = fs::read_to_string(&path).unwrap();
-                let name = path
-                    .strip_prefix(root())
-                    .unwrap()
-                    .to_str()
-                    .unwrap()
-                    .replace('\\', "/");
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
                 files.push(File { name, text });
             }
         }
@@ -361,25 +295,13 @@ fn files_under(directory: &str, extensions: &[&str]) -> Vec<File> {
 /// Not build output, not a virtual environment, not what a fuzzer collected, not hidden.
 fn is_ours(path: &Path, name: &str) -> bool {
     let hidden = name.starts_with('.') && ![".ci", ".github"].contains(&name);
-    let made = [
-        "target",
-        "corpus",
-        "artifacts",
-        "node_modules",
-        "__pycache__",
-    ]
-    .contains(&name);
+    let made = ["target", "corpus", "artifacts", "node_modules", "__pycache__"].contains(&name);
     !hidden && !made && !path.join("pyvenv.cfg").exists() && !path.join("CACHEDIR.TAG").exists()
 }
 
 fn report(problems: impl IntoIterator<Item = String>) {
     let problems: Vec<_> = problems.into_iter().collect();
-    assert!(
-        problems.is_empty(),
-        "{} problem(s):\n{}",
-        problems.len(),
-        problems.join("\n")
-    );
+    assert!(problems.is_empty(), "{} problem(s):\n{}", problems.len(), problems.join("\n"));
 }
 
 #[cfg(test)]
@@ -413,10 +335,7 @@ mod tests {
             ("codec", "Metric"),
             ("attic", "types"),
         ] {
-            assert!(
-                forbidden(&path(from), &path(to)).is_some(),
-                "{from} -> {to}"
-            );
+            assert!(forbidden(&path(from), &path(to)).is_some(), "{from} -> {to}");
         }
         for (from, to) in [
             ("index::flat", "filter::rowset::RowSet"),
@@ -432,24 +351,11 @@ mod tests {
     #[test]
     fn notes_and_machine_paths_are_found_at_their_line() {
         let text = format!("fine\nx = \"{}x\"\n", MACHINE_PATHS[2]);
-        let file = File {
-            name: "a.rs".to_owned(),
-            text,
-        };
+        let file = File { name: "a.rs".to_owned(), text };
         assert!(file.machine_paths()[0].starts_with("a.rs:2: "));
         let relative = format!("target{}x", MACHINE_PATHS[2]);
-        assert!(
-            File {
-                name: String::new(),
-                text: relative
-            }
-            .machine_paths()
-            .is_empty()
-        );
-        let note = File {
-            name: "a.rs".to_owned(),
-            text: format!("\n\n// {} x", NOTES[0]),
-        };
+        assert!(File { name: String::new(), text: relative }.machine_paths().is_empty());
+        let note = File { name: "a.rs".to_owned(), text: format!("\n\n// {} x", NOTES[0]) };
         assert_eq!(note.matches(|_, _, _| true).len(), 1);
     }
 }

@@ -31,7 +31,7 @@ mod walk;
 mod tests;
 
 pub(crate) use build::build;
-pub(crate) use graph::{Graph, View};
+pub(crate) use graph::View;
 pub(crate) use repair::verify;
 pub(crate) use search::search;
 

@@ -184,7 +184,6 @@ fn ordered(distance: f32) -> u32 {
 }
 
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "takes the high half")]
 fn distance_of(key: u64) -> f32 {
     let bits = (key >> 32) as u32;
     let positive = (bits.cast_signed() >> 31).cast_unsigned();

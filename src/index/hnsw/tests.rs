@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::{Graph, Params, View, build, search, verify};
+use super::graph::Graph;
+use super::{Params, View, build, search, verify};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::codec::full::{Query, Rows, Space, encode_rows};
 use crate::filter::rowset::RowSet;
@@ -129,6 +130,59 @@ fn a_walk_finds_the_nearest_rows_of_every_type_and_metric() {
             let recall = stored.recall(graph.as_slice(), &queries, 64, &none);
             assert!(recall >= 0.98, "{metric} {vector_type}: {recall}");
         }
+    }
+}
+
+/// Values of the first rows of a file of half-precision vectors.
+fn read_npy(path: &std::path::Path, rows: usize) -> Option<(usize, Vec<f32>)> {
+    let bytes = std::fs::read(path).ok()?;
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = std::str::from_utf8(&bytes[10..start]).ok()?;
+    let shape = header.split_once("'shape': (")?.1.split_once(')')?.0;
+    let dimension: usize = shape.split(", ").nth(1)?.parse().ok()?;
+    let halves = bytes[start..].chunks_exact(2).take(rows * dimension);
+    let values = halves.map(|half| half::f16::from_le_bytes([half[0], half[1]]).to_f32());
+    Some((dimension, values.collect()))
+}
+
+#[test]
+fn text_embeddings_are_found_on_every_tier() {
+    let data = std::env::var("NEARFIELD_DATA")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into());
+    let folder = std::path::Path::new(&data).join("pypi-minilm-384-100k");
+    let (Some((dimension, train)), Some((_, queries))) = (
+        read_npy(&folder.join("train.f16.npy"), 4000),
+        read_npy(&folder.join("queries.f16.npy"), 50),
+    ) else {
+        println!("skipped: no vectors in {}; set NEARFIELD_DATA", folder.display());
+        return;
+    };
+    let stored = Stored::new(Metric::Cosine, VectorType::F16, dimension, &train);
+    let graph = check(&stored.build(2));
+    let recall = stored.recall(graph.as_slice(), &queries, 100, &RowSet::default());
+    assert!(recall >= 0.98, "{recall}");
+    let view = View::parse(Guarded::trusted(graph.as_slice()), stored.count).expect("a graph");
+    let query = Query::new(stored.space, &queries[..dimension]);
+    let nearest = stored.exact(&query, 1, &RowSet::default())[0].1;
+    for isa in Isa::available() {
+        let mut top = TopK::new(1, f32::INFINITY, stored.count, &|a, b| a < b);
+        let none = RowSet::default();
+        search(isa, &query, stored.rows(), &view, 100, &none, &mut top);
+        assert_eq!(top.into_sorted()[0].row, nearest, "{}", isa.name());
+    }
+}
+
+#[test]
+fn every_tier_builds_a_graph_that_finds() {
+    let values = clustered(1, 1200, 17, 1.0, -0.5);
+    let queries = clustered(2, 20, 17, 1.0, -0.5);
+    let stored = Stored::new(Metric::Cosine, VectorType::F32, 17, &values);
+    let params = Params { m: 12, ef_construction: 80, seed: 7 };
+    for isa in Isa::available() {
+        let graph = build(isa, stored.space, stored.rows(), 1200, &params, &pool(2), &|| true);
+        let graph = check(&graph.expect("not stopped"));
+        let recall = stored.recall(graph.as_slice(), &queries, 64, &RowSet::default());
+        assert!(recall >= 0.98, "{}: {recall}", isa.name());
     }
 }
 

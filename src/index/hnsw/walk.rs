@@ -90,10 +90,13 @@ impl Stop {
     pub(super) const NEVER: Self = Self { limit: f32::INFINITY, at_least: 0 };
 }
 
+/// Rows scored between two looks ahead.
+const STEP: usize = 4;
+
 /// Rows asked for before they are scored: as many as the caches take while lines are in flight.
 #[inline(always)]
 fn rows_ahead(stride: usize) -> usize {
-    if stride <= 1024 { MAX_CAP } else { (8192 / stride).max(2) }
+    if stride <= 2048 { MAX_CAP } else { 8 }
 }
 
 /// Walks from the nodes with which `scratch` was started until all kept nodes are expanded.
@@ -149,11 +152,11 @@ fn score_ahead<S: Scorer>(scorer: &S, rows: &[Row], ahead: usize, distances: &mu
         scorer.score_batch(rows, distances);
         return;
     }
-    for (index, (row, distance)) in rows.iter().zip(distances).enumerate() {
-        if let Some(&later) = rows.get(index + ahead) {
+    for (index, (rows_now, out)) in rows.chunks(STEP).zip(distances.chunks_mut(STEP)).enumerate() {
+        for &later in rows.iter().skip(index * STEP + ahead).take(STEP) {
             scorer.prefetch(later);
         }
-        *distance = scorer.score(*row);
+        scorer.score_batch(rows_now, out);
     }
 }
 

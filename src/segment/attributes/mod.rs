@@ -39,7 +39,6 @@ const DECODE_SHARE: usize = 16;
 /// An opened attribute file.
 #[derive(Debug)]
 pub(crate) struct AttributeFile {
-    generation: u64,
     groups: Vec<Group>,
     blocks: Section,
     container: Container,
@@ -76,11 +75,7 @@ impl AttributeFile {
         let groups = parse_groups(section.read_all()?, rows, blocks.len())
             .ok_or_else(|| section.corrupt("groups do not cover the segment's rows"))?;
         let file = OwnedFile::new(disk, path);
-        Ok(Self { generation: meta.generation, groups, blocks, container, file })
-    }
-
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
+        Ok(Self { groups, blocks, container, file })
     }
 
     /// Length of the file.

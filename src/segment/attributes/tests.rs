@@ -82,7 +82,7 @@ fn a_group_ends_early_when_its_text_is_long() {
         AttributeWriter::create(&disk(), dir.path(), STORE, 3, 1, &schema).expect("a new file");
     for _ in 0..5 {
         writer.push(&batch).expect("room on the disk");
-        assert!(writer.buffered_bytes() < layout::GROUP_BYTES);
+        assert!(writer.pending_bytes < layout::GROUP_BYTES);
     }
     let meta = writer.finish().expect("room on the disk");
     let file = open(dir.path(), 40, meta).expect("just written");

@@ -28,7 +28,7 @@ pub(crate) struct AttributeWriter {
     /// Rows of the group being filled.
     pending: Vec<RecordBatch>,
     pending_rows: usize,
-    pending_bytes: usize,
+    pub(super) pending_bytes: usize,
     /// Entries of the group directory.
     directory: Vec<u8>,
     groups: u64,
@@ -98,16 +98,6 @@ impl AttributeWriter {
             self.push(&patch.apply(&some, &stored, &self.schema)?)?;
         }
         Ok(())
-    }
-
-    /// Rows appended so far.
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows + self.pending_rows as u64
-    }
-
-    /// Memory held by rows that are not written yet, roughly.
-    pub(crate) fn buffered_bytes(&self) -> usize {
-        self.pending_bytes + self.directory.len()
     }
 
     /// Writes what is left and syncs the file (not its directory).

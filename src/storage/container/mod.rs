@@ -110,6 +110,7 @@ impl Container {
     }
 
     /// All sections as (tag, field, length), in the order of the file.
+    #[cfg(test)]
     pub(crate) fn sections(&self) -> Vec<(Tag, u16, u64)> {
         self.in_order().map(|place| (place.tag, place.field, place.len as u64)).collect()
     }

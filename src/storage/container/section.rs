@@ -116,11 +116,6 @@ impl Section {
         self.read(0, self.len())
     }
 
-    /// `Corrupt` if any touch has failed so far.
-    pub(crate) fn status(&self) -> Result<()> {
-        self.status_since(0)
-    }
-
     /// How many touches have failed so far: a mark for [`status_since`](Self::status_since).
     pub(crate) fn failures(&self) -> u64 {
         self.shared.failures.load(Relaxed)
@@ -138,12 +133,6 @@ impl Section {
     pub(crate) fn corrupt(&self, reason: &str) -> Error {
         let Place { tag, field, .. } = self.shared.place;
         Error::corrupt(&self.shared.file.path, section_name(tag, field), reason)
-    }
-
-    /// Asks the system to read the section ahead.
-    pub(crate) fn advise_willneed(&self) {
-        let Place { start, len, .. } = self.shared.place;
-        self.shared.file.map.advise_willneed(start, len);
     }
 
     pub(super) fn place(&self) -> Place {

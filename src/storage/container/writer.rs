@@ -145,11 +145,6 @@ impl ContainerWriter {
         Ok(WrittenSection { map, start, len })
     }
 
-    /// Bytes written so far.
-    pub(crate) fn len(&self) -> u64 {
-        self.len
-    }
-
     /// Writes checksums, table and footer and syncs the file (not its directory).
     pub(crate) fn finish(mut self) -> Result<Seal> {
         if self.open {

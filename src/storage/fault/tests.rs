@@ -90,6 +90,19 @@ fn changes_of_names_survive_in_any_combination() {
 }
 
 #[test]
+fn a_removal_takes_only_the_file_that_it_removed() {
+    let disk = FaultDisk::new();
+    settle(&disk, "a", b"1");
+    settle(&disk, "b", b"2");
+    disk.rename(&path("b"), &path("a")).unwrap();
+    disk.remove_file(&path("a")).unwrap();
+    for image in images(&disk) {
+        let is_reverted = image.read(&path("b"), 0).is_ok();
+        assert_eq!(is_reverted, image.read(&path("a"), 0).is_ok_and(|bytes| bytes == b"1"));
+    }
+}
+
+#[test]
 fn a_renamed_directory_takes_its_files_along() {
     let disk = FaultDisk::new();
     disk.create_dir(&path("d")).unwrap();

@@ -23,9 +23,8 @@ pub(crate) struct WalWriter {
     file: Box<dyn DiskFile>,
     salt: u64,
     buffer: Vec<u8>,
-    /// Checksum of the last frame in the buffer, or of the last flushed one.
+    /// Checksum of the last frame.
     chain: u32,
-    flushed_chain: u32,
     /// Length of the file.
     flushed: u64,
     /// Length of the file that is known to be on disk.
@@ -54,7 +53,6 @@ impl WalWriter {
             salt: header.salt.get(),
             buffer: Vec::new(),
             chain: header.crc.get(),
-            flushed_chain: header.crc.get(),
             flushed: u64::from(HEADER_BYTES),
             synced: u64::from(HEADER_BYTES),
             failure: None,
@@ -97,11 +95,6 @@ impl WalWriter {
         self.buffer.extend_from_slice(padding);
     }
 
-    /// Bytes waiting in the buffer.
-    pub(crate) fn buffered(&self) -> usize {
-        self.buffer.len()
-    }
-
     /// Hands the buffered frames to the file in one append.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.check_alive()?;
@@ -112,7 +105,6 @@ impl WalWriter {
             return Err(self.fail(Error::io("write", &self.path, error)));
         }
         self.flushed += self.buffer.len() as u64;
-        self.flushed_chain = self.chain;
         self.buffer.clear();
         Ok(())
     }
@@ -137,12 +129,6 @@ impl WalWriter {
     /// Path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Forgets buffered frames that were not flushed.
-    pub(crate) fn discard_buffer(&mut self) {
-        self.buffer.clear();
-        self.chain = self.flushed_chain;
     }
 
     fn check_alive(&self) -> Result<()> {

@@ -188,7 +188,6 @@ fn a_power_cut_at_any_operation_leaves_a_prefix_when_writes_wait_for_a_flush() {
 /// it was, and what was acknowledged must be there after opening again.
 fn play_through(script: &Script, disk: &FaultDisk, fault: Fault) -> Result<(), String> {
     disk.plan(Some(fault));
-    let forever = matches!(fault, Fault::Fail { forever: true, .. });
     let mut player = Player::new(disk.clone(), script.durability, States::new());
     let mut given_up = false;
     for step in &script.steps {
@@ -203,16 +202,16 @@ fn play_through(script: &Script, disk: &FaultDisk, fault: Fault) -> Result<(), S
                 return Err(format!("{step:?} failed with {error} and changed what is read"));
             }
         }
-        // A second try; what comes after may build upon it. A name that could neither be synced
-        // nor taken back is found by it and may go again.
-        given_up = forever && is_catalog(step) || player.step(step).is_err();
+        // A second try; what comes after may build upon it.
+        given_up = player.step(step).is_err();
     }
     disk.plan(None);
     disk.set_capacity(None);
     player.close_handles();
     for (image, how) in [(disk.crash_image(7), "power cut"), (disk.kill_image(), "kill")] {
         let (db, found) = recover(&image, script.durability).map_err(|e| format!("{how}: {e}"))?;
-        let checked = if how == "kill" { player.check_killed(&found) } else { player.check(&found) };
+        let checked =
+            if how == "kill" { player.check_killed(&found) } else { player.check(&found) };
         checked.map_err(|error| format!("{how}: {error}"))?;
         check_backups(&image, &player)?;
         write_on(db, &image, &found).map_err(|error| format!("{how}: {error}"))?;

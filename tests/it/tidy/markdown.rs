@@ -27,10 +27,7 @@ pub(crate) fn links(text: &str) -> Vec<Link> {
             let target = target.split_whitespace().next().unwrap_or_default();
             let target = target.trim_start_matches('<').trim_end_matches('>');
             if !target.contains("://") && !target.starts_with("mailto:") {
-                links.push(Link {
-                    target: target.to_owned(),
-                    line,
-                });
+                links.push(Link { target: target.to_owned(), line });
             }
         }
     }
@@ -73,23 +70,15 @@ fn anchors(text: &str) -> Vec<String> {
             }
             anchors.push(name);
         }
-        let explicit = line
-            .split(" id=\"")
-            .skip(1)
-            .filter_map(|rest| rest.split_once('"'));
+        let explicit = line.split(" id=\"").skip(1).filter_map(|rest| rest.split_once('"'));
         anchors.extend(explicit.map(|(name, _)| name.to_owned()));
     }
     anchors
 }
 
 fn slug(title: &str) -> String {
-    let kept = title
-        .trim()
-        .chars()
-        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
-    kept.flat_map(char::to_lowercase)
-        .map(|c| if c == ' ' { '-' } else { c })
-        .collect()
+    let kept = title.trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 /// Numbered lines outside fenced code.
@@ -115,10 +104,7 @@ mod tests {
     fn links_outside_code_are_found() {
         let text = "# A\nsee [b](b.md#x \"t\") and `[no](no.md)` [web](https://example.org)\n\
                     ```\n[no](no.md)\n```\n[label]: c.md\n";
-        let found: Vec<_> = links(text)
-            .into_iter()
-            .map(|l| (l.target, l.line))
-            .collect();
+        let found: Vec<_> = links(text).into_iter().map(|l| (l.target, l.line)).collect();
         assert_eq!(found, [("b.md#x".to_owned(), 2), ("c.md".to_owned(), 6)]);
     }
 

@@ -47,11 +47,7 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn parse(text: &str) -> Self {
-        let mut scanner = Scanner {
-            chars: text.chars().collect(),
-            at: 0,
-            line: 1,
-        };
+        let mut scanner = Scanner { chars: text.chars().collect(), at: 0, line: 1 };
         let mut tokens = Vec::new();
         while let Some(token) = scanner.next() {
             tokens.push(token);
@@ -67,20 +63,14 @@ impl Source {
             .iter()
             .enumerate()
             .filter(|(index, _)| !tests.iter().any(|range| range.contains(index)));
-        let mut lines: Vec<_> = outside
-            .flat_map(|(_, token)| token.line..=token.end)
-            .collect();
+        let mut lines: Vec<_> = outside.flat_map(|(_, token)| token.line..=token.end).collect();
         lines.dedup();
         lines.len()
     }
 
     /// Lines on which a word stands.
     pub(crate) fn lines_with(&self, word: &str) -> Vec<usize> {
-        self.tokens
-            .iter()
-            .filter(|t| t.word() == Some(word))
-            .map(|t| t.line)
-            .collect()
+        self.tokens.iter().filter(|t| t.word() == Some(word)).map(|t| t.line).collect()
     }
 
     /// Every path the file names by `crate::` or by enough `super::`, when the file is `module`.
@@ -120,11 +110,7 @@ impl Source {
     /// Whether a path starts at this token rather than going on.
     fn path_starts(&self, at: usize) -> bool {
         let follows = at > 0 && self.tokens[at - 1].kind == Kind::Path;
-        !follows
-            && self
-                .tokens
-                .get(at + 1)
-                .is_some_and(|next| next.kind == Kind::Path)
+        !follows && self.tokens.get(at + 1).is_some_and(|next| next.kind == Kind::Path)
     }
 
     /// Leaves one module for each `super` and returns the position of the last.
@@ -148,11 +134,7 @@ impl Source {
                 _ => break,
             }
             at += 1;
-            if self
-                .tokens
-                .get(at)
-                .is_none_or(|next| next.kind != Kind::Path)
-            {
+            if self.tokens.get(at).is_none_or(|next| next.kind != Kind::Path) {
                 break;
             }
             at += 1;
@@ -202,9 +184,7 @@ impl Source {
     }
 
     fn ends_item(&self, at: usize) -> bool {
-        ['{', '}', ';']
-            .into_iter()
-            .any(|mark| self.tokens[at].is(mark))
+        ['{', '}', ';'].into_iter().any(|mark| self.tokens[at].is(mark))
     }
 
     fn is_cfg_test(&self, at: usize) -> bool {
@@ -255,11 +235,7 @@ impl Scanner {
             self.skip(1);
             Kind::Mark(first)
         };
-        Some(Token {
-            kind,
-            line,
-            end: self.line,
-        })
+        Some(Token { kind, line, end: self.line })
     }
 
     fn peek(&self, ahead: usize) -> Option<char> {
@@ -314,17 +290,12 @@ impl Scanner {
     /// A word or number; a prefix such as `r#` or `b` takes its string along.
     fn word(&mut self) -> Kind {
         let start = self.at;
-        while self
-            .peek(0)
-            .is_some_and(|c| c.is_alphanumeric() || c == '_')
-        {
+        while self.peek(0).is_some_and(|c| c.is_alphanumeric() || c == '_') {
             self.skip(1);
         }
         let word: String = self.chars[start..self.at].iter().collect();
         let raw = ["r", "br", "cr"].contains(&word.as_str());
-        let hashes = (0..)
-            .take_while(|ahead| self.peek(*ahead) == Some('#'))
-            .count();
+        let hashes = (0..).take_while(|ahead| self.peek(*ahead) == Some('#')).count();
         if raw && self.peek(hashes) == Some('"') {
             self.raw_string(hashes);
             return Kind::Literal;
@@ -382,10 +353,7 @@ mod tests {
     fn imports(text: &str, module: &[&str]) -> Vec<String> {
         let module: Vec<_> = module.iter().map(|part| (*part).to_owned()).collect();
         let imports = Source::parse(text).imports(&module);
-        imports
-            .into_iter()
-            .map(|i| format!("{}:{}", i.line, i.path.join("::")))
-            .collect()
+        imports.into_iter().map(|i| format!("{}:{}", i.line, i.path.join("::"))).collect()
     }
 
     #[test]
@@ -412,12 +380,7 @@ mod tests {
                     use super::y;";
         assert_eq!(
             imports(text, &["index", "flat"]),
-            [
-                "1:kernel::Isa",
-                "2:index::flat::x",
-                "2:codec::full",
-                "3:index::y"
-            ]
+            ["1:kernel::Isa", "2:index::flat::x", "2:codec::full", "3:index::y"]
         );
     }
 
@@ -426,11 +389,7 @@ mod tests {
         let text = "// crate::a::b\n/* crate::c /* */ crate::d */ \"crate::e\" r#\"crate::\"f\"#\n\
                     '\"' 'x '\\'' b\"crate::g\" crate::h\n";
         assert_eq!(imports(text, &["codec"]), ["3:h"]);
-        assert!(
-            Source::parse("// unsafe\n\"unsafe\"")
-                .lines_with("unsafe")
-                .is_empty()
-        );
+        assert!(Source::parse("// unsafe\n\"unsafe\"").lines_with("unsafe").is_empty());
         assert_eq!(Source::parse("\n\nunsafe {}").lines_with("unsafe"), [3]);
     }
 

@@ -1,0 +1,72 @@
+"""An embedded vector database: what SQLite is to rows, for embeddings.
+
+>>> import nearfield as nf
+>>> with nf.open(tmp / "my.nf") as db:
+...     docs = db.collection("docs", dim=2, metric="l2")
+...     docs.upsert([1, 2], [[0, 0], [3, 4]], {"title": ["near", "far"]})
+...     docs.search([0, 1], k=1)[0]["title"]
+2
+'near'
+"""
+
+from nearfield._errors import (
+    Cancelled,
+    Closed,
+    Corrupt,
+    DimensionMismatch,
+    DuplicateId,
+    Error,
+    Forked,
+    Full,
+    Incompatible,
+    InvalidArgument,
+    InvalidVector,
+    IoError,
+    Locked,
+    NotFound,
+    Poisoned,
+    ReadOnly,
+    SchemaMismatch,
+)
+from nearfield._nearfield import (
+    BatchHits,
+    Collection,
+    Database,
+    Hit,
+    Hits,
+    Records,
+    Scan,
+    __version__,
+    open,
+    restore,
+)
+
+__all__ = [
+    "BatchHits",
+    "Cancelled",
+    "Closed",
+    "Collection",
+    "Corrupt",
+    "Database",
+    "DimensionMismatch",
+    "DuplicateId",
+    "Error",
+    "Forked",
+    "Full",
+    "Hit",
+    "Hits",
+    "Incompatible",
+    "InvalidArgument",
+    "InvalidVector",
+    "IoError",
+    "Locked",
+    "NotFound",
+    "Poisoned",
+    "ReadOnly",
+    "Records",
+    "Scan",
+    "SchemaMismatch",
+    "__version__",
+    "open",
+    "restore",
+]

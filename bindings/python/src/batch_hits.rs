@@ -1,0 +1,124 @@
+//! The answers of many searches at once.
+
+use std::sync::Arc;
+
+use nearfield::IdType;
+use numpy::{PyArray1, PyArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::{PyIterator, PyTuple};
+
+use crate::hits::{Found, Hits, position};
+use crate::rows;
+
+/// A `k` up to which arrays are k wide however few hits there are.
+const PADDED: usize = 1_024;
+
+/// The hits of many searches: `ids, distances = docs.search_batch(Q, k=10)`.
+///
+/// Unpacks into two arrays of shape (queries, k); where a query has fewer than k hits, the id is
+/// -1 (`None` among strings, 2**64 - 1 among ids of 2**63 or more) and the distance is infinite;
+/// `counts` says how many there are. With k above 1,024 and above the longest answer, the arrays
+/// are as wide as that answer. `len` is the number of queries, and `m[i]` the `Hits` of query i.
+///
+/// >>> found = docs.search_batch([[0, 0], [3, 4]], k=3)
+/// >>> ids, distances = found
+/// >>> ids.tolist(), found.counts.tolist()
+/// ([[1, 2, -1], [2, 1, -1]], [2, 2])
+#[pyclass(frozen, module = "nearfield")]
+pub(crate) struct BatchHits {
+    found: Vec<Arc<Found>>,
+    k: usize,
+    id_type: IdType,
+}
+
+impl BatchHits {
+    pub(crate) fn new(
+        hits: Vec<nearfield::Hits>,
+        k: usize,
+        id_type: IdType,
+        dimension: usize,
+    ) -> Self {
+        let found = hits.into_iter().map(|hits| Found::new(hits, id_type, dimension)).collect();
+        Self { found, k, id_type }
+    }
+
+    /// How many columns the arrays have. Never sized by a `k` that nothing fills.
+    fn width(&self) -> usize {
+        let longest = self.found.iter().map(|found| found.hits.len()).max().unwrap_or_default();
+        if self.k <= PADDED.max(longest) { self.k } else { longest }
+    }
+
+    /// One value for each place of the arrays, row by row.
+    fn places<'a, T>(
+        &'a self,
+        value: impl Fn(&'a nearfield::Hit) -> T,
+        padding: impl Fn() -> T,
+    ) -> Vec<T> {
+        let width = self.width();
+        let mut places = Vec::with_capacity(self.found.len() * width);
+        for found in &self.found {
+            places.extend(found.hits.iter().map(&value));
+            places.extend((found.hits.len()..width).map(|_| padding()));
+        }
+        places
+    }
+
+    fn float_array<'py>(
+        &self,
+        py: Python<'py>,
+        value: impl Fn(&nearfield::Hit) -> f32,
+        padding: f32,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let values = PyArray1::from_vec(py, self.places(value, || padding));
+        Ok(values.reshape([self.found.len(), self.width()])?.into_any())
+    }
+}
+
+#[pymethods]
+impl BatchHits {
+    /// How many queries there were.
+    fn __len__(&self) -> usize {
+        self.found.len()
+    }
+
+    fn __getitem__(&self, index: &Bound<'_, PyAny>) -> PyResult<Hits> {
+        let index = position(index, self.found.len(), "query")?;
+        Ok(Hits { found: Arc::clone(&self.found[index]) })
+    }
+
+    /// The two arrays, so that the batch unpacks.
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        PyTuple::new(py, [self.ids(py)?, self.distances(py)?])?.try_iter()
+    }
+
+    /// The ids, of shape (queries, k).
+    #[getter]
+    fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let ids = self.places(|hit| Some(&hit.id), || None);
+        let shape = (self.found.len(), self.width());
+        rows::id_array(py, self.id_type, &ids)?.call_method1("reshape", shape)
+    }
+
+    /// The distances, of shape (queries, k), float32; ascending in each row.
+    #[getter]
+    fn distances<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.float_array(py, |hit| hit.distance, f32::INFINITY)
+    }
+
+    /// The scores, of shape (queries, k), float32; descending in each row.
+    #[getter]
+    fn scores<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.float_array(py, |hit| hit.score, f32::NEG_INFINITY)
+    }
+
+    /// How many hits each query has, int64.
+    #[getter]
+    fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        let count = |found: &Arc<Found>| i64::try_from(found.hits.len()).unwrap_or(i64::MAX);
+        PyArray1::from_iter(py, self.found.iter().map(count))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("BatchHits({} queries, k={})", self.found.len(), self.k)
+    }
+}

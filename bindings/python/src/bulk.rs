@@ -1,0 +1,62 @@
+//! Upserts of any size: what is too large for one record of the log goes in as an import, which is
+//! atomic as well and needs no second copy of the whole.
+
+use std::borrow::Cow;
+
+use arrow_array::RecordBatch;
+use nearfield::{Collection, Ids, ImportBatch, ImportOptions, Result, Vectors};
+
+/// Bytes of a batch up to which it is written through the log, which takes 256 MiB in one record.
+const LOGGED_BYTES: usize = 192 << 20;
+/// Bytes of vectors that are copied at a time for an import.
+const CHUNK_BYTES: usize = 8 << 20;
+
+/// Stores all rows or none; `row_bytes` are the bytes that a vector takes in the collection.
+pub(crate) fn upsert(
+    collection: &Collection,
+    ids: &Ids<'_>,
+    vectors: &Vectors<'_>,
+    row_bytes: usize,
+    data: Option<&RecordBatch>,
+) -> Result<u64> {
+    let id_bytes = match ids {
+        Ids::U64(ids) => size_of_val(&**ids),
+        Ids::Utf8(ids) => ids.iter().map(|id| id.len() + size_of::<u64>()).sum(),
+    };
+    let data_bytes = data.map_or(0, RecordBatch::get_array_memory_size);
+    let bytes = ids.len().saturating_mul(row_bytes) + id_bytes + data_bytes;
+    if bytes <= LOGGED_BYTES {
+        return collection.upsert(ids.clone(), vectors.clone(), data);
+    }
+    let rows = ids.len();
+    let step = (CHUNK_BYTES / row_bytes.max(1)).max(1);
+    let dimension = vectors.len() / rows.max(1);
+    let chunks = (0..rows).step_by(step).map(|start| {
+        let end = rows.min(start + step);
+        Ok(ImportBatch {
+            ids: some_ids(ids, start, end),
+            vectors: some_vectors(vectors, start * dimension, end * dimension),
+            attributes: data.map(|data| data.slice(start, end - start)),
+            source_rows: (start as u64..end as u64).collect(),
+            rejected: Vec::new(),
+        })
+    });
+    Ok(collection.import(chunks, ImportOptions::new())?.rows)
+}
+
+fn some_ids(ids: &Ids<'_>, start: usize, end: usize) -> Ids<'static> {
+    match ids {
+        Ids::U64(ids) => Ids::U64(Cow::Owned(ids[start..end].to_vec())),
+        Ids::Utf8(ids) => {
+            Ids::Utf8(ids[start..end].iter().map(|id| Cow::Owned(id.to_string())).collect())
+        }
+    }
+}
+
+fn some_vectors(vectors: &Vectors<'_>, start: usize, end: usize) -> Vectors<'static> {
+    match vectors {
+        Vectors::F32(values) => Vectors::F32(Cow::Owned(values[start..end].to_vec())),
+        Vectors::F16(values) => Vectors::F16(Cow::Owned(values[start..end].to_vec())),
+        Vectors::U8(values) => Vectors::U8(Cow::Owned(values[start..end].to_vec())),
+    }
+}

@@ -1,0 +1,425 @@
+//! A collection: what is written, read and searched.
+
+use arrow_array::RecordBatch;
+use nearfield::{Error, ScanOptions};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use serde_json::to_string;
+
+use crate::batch_hits::BatchHits;
+use crate::errors::{call, invalid};
+use crate::hits::{Found, Hits};
+use crate::ids::{IdsArg, id_from_python};
+use crate::records::{Records, Scan};
+use crate::request::{
+    Request, batch_size_count, distance, ef_count, exact_flag, fields, k_count, kind, limit_count,
+    names, vectors_flag,
+};
+use crate::vectors::VectorsArg;
+use crate::{bulk, columns, schema};
+
+/// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
+/// `db.create(…)` or `db["name"]`; may be used from any thread.
+///
+/// Ids are integers from 0 or strings, all of one kind: an array or list of them, or one alone.
+///
+/// Vectors are an array of shape (rows, dim), or (dim,) for one row. float32, float16 and uint8
+/// arrays that are C-contiguous are read where they are; everything else that is numbers (float64,
+/// integers, strided views, lists, tensors that NumPy understands, Arrow list arrays) becomes
+/// float32 first. They are stored in the collection's dtype.
+///
+/// Data are the other columns: a dict of lists or arrays, a list of dicts, or a pyarrow, polars or
+/// pandas table. Columns that are new are added, with the type of their values: bool, int, float,
+/// str, datetime (UTC unless it says otherwise), list of str. None is null everywhere.
+///
+/// >>> docs.upsert([3, 4], [[6, 8], [9, 12]], {"title": ["farther", None]})
+/// 2
+/// >>> docs.search([6, 7], k=1)[0]["title"]
+/// 'farther'
+#[pyclass(frozen, module = "nearfield")]
+pub(crate) struct Collection {
+    inner: nearfield::Collection,
+    dimension: usize,
+    /// Bytes that one vector takes.
+    row_bytes: usize,
+}
+
+impl Collection {
+    pub(crate) fn new(py: Python<'_>, inner: nearfield::Collection) -> PyResult<Self> {
+        let schema = call(py, || inner.schema())?;
+        let dimension = schema.dimension();
+        let row_bytes = schema.vector_type().row_bytes(dimension);
+        Ok(Self { inner, dimension, row_bytes })
+    }
+
+    /// Runs a write with `data` as a record batch. Columns that the collection lacks are added,
+    /// but only once the engine has found nothing wrong with the rest of the batch.
+    fn write(
+        &self,
+        data: Option<&Bound<'_, PyAny>>,
+        rows: usize,
+        py: Python<'_>,
+        work: impl Fn(Option<&RecordBatch>) -> nearfield::Result<u64> + Send + Sync,
+    ) -> PyResult<u64> {
+        let Some(data) = data else { return call(py, || work(None)) };
+        let batch = columns::from_python(data, rows)?;
+        let schema = call(py, || self.inner.schema())?;
+        let (batch, missing) = columns::missing(py, batch, &schema)?;
+        call(py, || match work(Some(&batch)) {
+            Err(Error::NotFound { .. }) if !missing.is_empty() => {
+                self.inner.add_columns(&missing)?;
+                work(Some(&batch))
+            }
+            result => result,
+        })
+    }
+
+    fn rows<'py>(
+        &self,
+        ids: &Bound<'py, PyAny>,
+        vectors: &Bound<'py, PyAny>,
+    ) -> PyResult<(IdsArg<'py>, VectorsArg<'py>)> {
+        let ids = IdsArg::from_python(ids)?;
+        let rows = VectorsArg::from_python(vectors, self.dimension)?;
+        if ids.len() == rows.rows {
+            return Ok((ids, rows));
+        }
+        let (given, rows) = (ids.len(), rows.rows);
+        Err(invalid(vectors.py(), format!("{given} ids for {rows} vectors; give one for each")))
+    }
+}
+
+#[pymethods]
+impl Collection {
+    /// Its name.
+    #[getter]
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    /// Elements of a vector.
+    #[getter]
+    fn dim(&self) -> usize {
+        self.dimension
+    }
+
+    /// What it holds, as the keyword arguments that make such a collection.
+    ///
+    /// >>> docs.schema["columns"]
+    /// {'title': 'utf8'}
+    /// >>> _ = db.create("same", **docs.schema)
+    #[getter]
+    fn schema<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        schema::to_python(py, &call(py, || self.inner.schema())?)
+    }
+
+    /// Adds rows, replacing those whose ids exist; columns not given become null. Of an id given
+    /// twice the last row wins. Returns how many rows were written. All of it is stored, or
+    /// nothing.
+    ///
+    /// >>> docs.upsert([1, 5], [[0, 1], [5, 5]], [{"title": "new"}, {"year": 2026}])
+    /// 2
+    /// >>> docs.get(1)[0]
+    /// {'id': 1, 'title': 'new', 'year': None}
+    #[pyo3(signature = (ids, vectors, data=None))]
+    fn upsert(
+        &self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyAny>,
+        vectors: &Bound<'_, PyAny>,
+        data: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        let (ids, vectors) = self.rows(ids, vectors)?;
+        let (rows, ids, vectors) = (ids.len(), ids.ids()?, vectors.vectors()?);
+        let inner = &self.inner;
+        let row_bytes = self.row_bytes;
+        self.write(data, rows, py, |batch| bulk::upsert(inner, &ids, &vectors, row_bytes, batch))
+    }
+
+    /// Adds rows whose ids are new; raises `DuplicateId` otherwise, and stores nothing then.
+    /// Returns how many rows were added.
+    ///
+    /// >>> docs.add(6, [1, 1], [{"title": "sixth"}])
+    /// 1
+    #[pyo3(signature = (ids, vectors, data=None))]
+    fn add(
+        &self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyAny>,
+        vectors: &Bound<'_, PyAny>,
+        data: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        let (ids, vectors) = self.rows(ids, vectors)?;
+        let (rows, ids, vectors) = (ids.len(), ids.ids()?, vectors.vectors()?);
+        let inner = &self.inner;
+        self.write(data, rows, py, |batch| inner.add(ids.clone(), vectors.clone(), batch))
+    }
+
+    /// Sets the columns of `data` in the rows of `ids`; other columns and the vectors stay. Ids
+    /// that do not exist are passed over. Returns how many rows were updated.
+    ///
+    /// >>> docs.update([1, 99], {"title": ["nearest", "nobody"]})
+    /// 1
+    fn update(
+        &self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyAny>,
+        data: &Bound<'_, PyAny>,
+    ) -> PyResult<u64> {
+        let ids = IdsArg::from_python(ids)?;
+        let (rows, ids) = (ids.len(), ids.ids()?);
+        let inner = &self.inner;
+        self.write(Some(data), rows, py, |batch| match batch {
+            Some(batch) => inner.update(ids.clone(), batch),
+            None => Ok(0),
+        })
+    }
+
+    /// Removes the rows of `ids`. Returns how many there were.
+    ///
+    /// >>> docs.delete([2, 99])
+    /// 1
+    fn delete(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let ids = IdsArg::from_python(ids)?;
+        let ids = ids.ids()?;
+        call(py, || self.inner.delete(ids))
+    }
+
+    /// The rows that exist among `ids`, in the order asked for, with the columns of `select` (all
+    /// if it is left out) and, with `vectors`, the vectors.
+    ///
+    /// >>> docs.get([1, 2], select=["title"]).to_dicts()
+    /// [{'id': 1, 'title': 'near'}, {'id': 2, 'title': 'far'}]
+    /// >>> docs.get(2, vectors=True).vectors.tolist()
+    /// [[3.0, 4.0]]
+    #[pyo3(signature = (ids, select=None, vectors=false))]
+    fn get(
+        &self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+    ) -> PyResult<Records> {
+        let ids = IdsArg::from_python(ids)?;
+        let ids = ids.ids()?;
+        let fields = fields(select, vectors);
+        let (schema, records) =
+            call(py, || Ok((self.inner.schema()?, self.inner.get(ids, &fields)?)))?;
+        let id_type = kind(records.ids.first(), &schema);
+        Ok(Records::new(records, id_type, self.dimension))
+    }
+
+    /// Whether there is a row of this id; also `id in docs`.
+    ///
+    /// >>> docs.contains(1), 99 in docs
+    /// (True, False)
+    fn contains(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let id = id_from_python(id)?;
+        call(py, || self.inner.contains(id))
+    }
+
+    fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.contains(py, id)
+    }
+
+    /// How many rows there are; also `len(docs)`.
+    ///
+    /// >>> docs.count(), len(docs)
+    /// (2, 2)
+    fn count(&self, py: Python<'_>) -> PyResult<usize> {
+        call(py, || self.inner.len())
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        self.count(py)
+    }
+
+    /// The `k` rows nearest to the vector `q`; fewer if there are fewer.
+    ///
+    /// `ef` is how many candidates a graph search keeps: more find more of the true neighbours and
+    /// take longer. `exact` compares with every row. `max_distance` leaves out what is farther.
+    /// `select` names the columns to read (all if it is left out, none for `[]`), and `vectors`
+    /// reads the vectors too.
+    ///
+    /// >>> docs.search([1, 1], k=1)
+    /// Hits([
+    ///   Hit(id=1, distance=2, score=-2, title='near'),
+    /// ])
+    #[pyo3(signature = (
+        q, k=10, *, ef=None, exact=false, max_distance=None, select=None, vectors=false
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn search(
+        &self,
+        py: Python<'_>,
+        q: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
+        #[pyo3(from_py_with = exact_flag)] exact: bool,
+        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
+        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+    ) -> PyResult<Hits> {
+        let query = VectorsArg::from_python(q, self.dimension)?;
+        if query.rows != 1 {
+            let given = query.rows;
+            return Err(invalid(
+                py,
+                format!("q: expected one vector, given {given}; use search_batch"),
+            ));
+        }
+        let query = query.vectors()?;
+        let request = Request { k, ef, exact, max_distance, select, vectors };
+        let (schema, hits) = call(py, || {
+            let schema = self.inner.schema()?;
+            let hits = request.apply(self.inner.search(query), &schema).run()?;
+            Ok((schema, hits))
+        })?;
+        let id_type = kind(hits.hits.first().map(|hit| &hit.id), &schema);
+        Ok(Hits { found: Found::new(hits, id_type, self.dimension) })
+    }
+
+    /// Many searches at once, on all threads of the database: `queries` has shape (n, dim). What
+    /// comes back unpacks into an array of ids and one of distances, see `BatchHits`. Arguments
+    /// are as for `search`, but no columns are read unless `select` says so (`None` means all).
+    ///
+    /// >>> ids, distances = docs.search_batch([[0, 0], [3, 4]], k=1)
+    /// >>> ids.tolist(), distances.tolist()
+    /// ([[1], [2]], [[0.0], [0.0]])
+    #[pyo3(signature = (
+        queries, k=10, *, ef=None, exact=false, max_distance=None, select=Some(Vec::new()),
+        vectors=false
+    ))]
+    #[pyo3(text_signature = "($self, queries, k=10, *, ef=None, exact=False, max_distance=None, \
+                             select=(), vectors=False)")]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn search_batch(
+        &self,
+        py: Python<'_>,
+        queries: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
+        #[pyo3(from_py_with = exact_flag)] exact: bool,
+        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
+        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+    ) -> PyResult<BatchHits> {
+        let queries = VectorsArg::from_python(queries, self.dimension)?;
+        let (rows, queries) = (queries.rows, queries.vectors()?);
+        let request = Request { k, ef, exact, max_distance, select, vectors };
+        let (schema, hits) = call(py, || {
+            let schema = self.inner.schema()?;
+            if rows == 0 {
+                return Ok((schema, Vec::new()));
+            }
+            let hits = request.apply(self.inner.search(queries), &schema).run_batch()?;
+            Ok((schema, hits))
+        })?;
+        let first = hits.iter().find_map(|hits| hits.hits.first()).map(|hit| &hit.id);
+        let id_type = kind(first, &schema);
+        Ok(BatchHits::new(hits, k, id_type, self.dimension))
+    }
+
+    /// Walks through all rows in ascending order of id: an iterator of `Records` of at most
+    /// `batch_size` rows (1 to 65,536) each, behind the id `after`, `limit` rows in all. Rows
+    /// written meanwhile do not appear.
+    ///
+    /// >>> for records in docs.scan(batch_size=1000, select=["title"]):
+    /// ...     print(records.to_dicts())
+    /// [{'id': 1, 'title': 'near'}, {'id': 2, 'title': 'far'}]
+    #[pyo3(signature = (batch_size=4096, *, select=None, vectors=false, after=None, limit=None))]
+    fn scan(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = batch_size_count)] batch_size: usize,
+        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+        after: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = limit_count)] limit: Option<usize>,
+    ) -> PyResult<Scan> {
+        let mut options = ScanOptions::new().batch_rows(batch_size).fields(fields(select, vectors));
+        if let Some(after) = after {
+            options = options.after(id_from_python(after)?);
+        }
+        if let Some(limit) = limit {
+            options = options.limit(limit);
+        }
+        let (schema, scan) = call(py, || Ok((self.inner.schema()?, self.inner.scan(options)?)))?;
+        Ok(Scan::new(scan, kind(None, &schema), self.dimension))
+    }
+
+    /// Makes everything written so far durable and visible to readers in other processes.
+    ///
+    /// >>> docs.flush()
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        call(py, || self.inner.flush())
+    }
+
+    /// Merges all segments, drops dead rows, builds graphs and gives the space back, while reads
+    /// and writes go on. Returns a dict of what was done.
+    ///
+    /// >>> docs.compact()["rows"]
+    /// 2
+    fn compact<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let report = call(py, || self.inner.compact())?;
+        from_json(py, to_string(&report))
+    }
+
+    /// Reads every byte of every file and checks it. Returns a dict; its "problems" are empty when
+    /// everything is whole.
+    ///
+    /// >>> docs.verify()["problems"]
+    /// []
+    fn verify<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let report = call(py, || self.inner.verify())?;
+        from_json(py, to_string(&report))
+    }
+
+    /// Numbers about the collection, as a dict: rows, dead rows, bytes, segments.
+    ///
+    /// >>> docs.stats()["rows"]
+    /// 2
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let stats = call(py, || self.inner.stats())?;
+        from_json(py, to_string(&stats))
+    }
+
+    /// In a reader (`mode="r"`): moves to the newest state that the writer has made durable.
+    /// Returns whether anything changed; always False in a writer, which is never behind.
+    ///
+    /// >>> docs.refresh()
+    /// False
+    fn refresh(&self, py: Python<'_>) -> PyResult<bool> {
+        call(py, || self.inner.refresh())
+    }
+
+    /// Makes what was written durable and closes the collection; `db["name"]` opens it again.
+    ///
+    /// >>> docs.close()
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        call(py, || self.inner.close())
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let name = self.inner.name();
+        match call(py, || Ok((self.inner.len()?, self.inner.schema()?))) {
+            Ok((rows, schema)) => format!(
+                "Collection('{name}', {rows} rows, dim={}, metric='{}', dtype='{}')",
+                self.dimension,
+                schema.metric(),
+                schema.vector_type()
+            ),
+            Err(_) => format!("Collection('{name}', not open)"),
+        }
+    }
+
+    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
+        let (rows, schema) = call(py, || Ok((self.inner.len()?, self.inner.schema()?)))?;
+        Ok(schema::html(self.inner.name(), rows, &schema))
+    }
+}
+
+fn from_json(py: Python<'_>, json: serde_json::Result<String>) -> PyResult<Bound<'_, PyAny>> {
+    let json = json.map_err(|error| invalid(py, error.to_string()))?;
+    py.import("json")?.call_method1("loads", (json,))
+}

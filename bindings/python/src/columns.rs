@@ -1,0 +1,234 @@
+//! The `data` of a write as a record batch: a dict of columns, a list of dicts, or an Arrow table.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{
+    Array, ArrayRef, Float64Array, Int64Array, RecordBatch, RecordBatchOptions,
+    TimestampMicrosecondArray,
+};
+use arrow_schema::{DataType as ArrowType, Field, Schema as ArrowSchema};
+use nearfield::{Column, DataType, Error, Schema};
+use numpy::{PyArray1, PyArrayDescrMethods, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple};
+
+use crate::errors::{invalid, raise, type_name, wrong_type};
+use crate::ids::contiguous;
+use crate::{arrow_ffi, infer};
+
+const EXPECTED: &str = "a dict of columns, a list of dicts, or a table that speaks Arrow";
+
+/// Reads `data` for `rows` rows.
+pub(crate) fn from_python(data: &Bound<'_, PyAny>, rows: usize) -> PyResult<RecordBatch> {
+    let columns = if let Ok(columns) = data.cast::<PyDict>() {
+        from_dict(columns)?
+    } else if data.is_instance_of::<PyList>() || data.is_instance_of::<PyTuple>() {
+        from_dicts(data)?
+    } else if let Some(array) = arrow_ffi::import(data)? {
+        from_table(data, &array)?
+    } else if data.cast::<PyMapping>().is_ok() {
+        let dict = PyDict::new(data.py());
+        dict.update(data.cast::<PyMapping>()?)?;
+        from_dict(&dict)?
+    } else {
+        return Err(wrong_type("data", EXPECTED, data));
+    };
+    batch(data.py(), columns, rows)
+}
+
+/// Which columns of `batch` the schema lacks, as what they would be; and the batch without those
+/// of them that hold nothing but `None`, whose type cannot be known yet.
+pub(crate) fn missing(
+    py: Python<'_>,
+    batch: RecordBatch,
+    schema: &Schema,
+) -> PyResult<(RecordBatch, Vec<Column>)> {
+    let known = |name: &str| schema.columns().iter().any(|column| column.name == name);
+    let mut missing = Vec::new();
+    let mut kept = Vec::new();
+    for (index, field) in batch.schema_ref().fields().iter().enumerate() {
+        if !known(field.name()) {
+            if *field.data_type() == ArrowType::Null {
+                continue;
+            }
+            let Some(data_type) = data_type(field.data_type()) else {
+                return Err(raise(
+                    py,
+                    &Error::SchemaMismatch {
+                        what: format!("column {:?}", field.name()),
+                        expected: "bool, int64, float64, utf8, timestamp or list_utf8".into(),
+                        given: field.data_type().to_string(),
+                    },
+                ));
+            };
+            missing.push(Column { name: field.name().clone(), data_type, text: false });
+        }
+        kept.push(index);
+    }
+    match batch.project(&kept) {
+        Ok(batch) => Ok((batch, missing)),
+        Err(error) => Err(invalid(py, error.to_string())),
+    }
+}
+
+/// The column type in which values of an Arrow type are kept.
+fn data_type(arrow: &ArrowType) -> Option<DataType> {
+    match arrow {
+        ArrowType::Boolean => Some(DataType::Bool),
+        arrow if arrow.is_integer() => Some(DataType::Int64),
+        arrow if arrow.is_floating() => Some(DataType::Float64),
+        ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => Some(DataType::Utf8),
+        ArrowType::Dictionary(_, values) => {
+            data_type(values).filter(|values| *values == DataType::Utf8)
+        }
+        ArrowType::Timestamp(_, _) | ArrowType::Date32 | ArrowType::Date64 => {
+            Some(DataType::Timestamp)
+        }
+        ArrowType::List(items)
+        | ArrowType::LargeList(items)
+        | ArrowType::FixedSizeList(items, _) => match data_type(items.data_type()) {
+            Some(DataType::Utf8) => Some(DataType::ListUtf8),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn batch(py: Python<'_>, columns: Vec<(String, ArrayRef)>, rows: usize) -> PyResult<RecordBatch> {
+    for (name, array) in &columns {
+        if array.len() != rows {
+            let given = array.len();
+            return Err(invalid(py, format!("column {name:?} has {given} values for {rows} ids")));
+        }
+    }
+    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns
+        .into_iter()
+        .map(|(name, array)| (Field::new(name, array.data_type().clone(), true), array))
+        .unzip();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options)
+        .map_err(|error| invalid(py, error.to_string()))
+}
+
+fn from_dict(columns: &Bound<'_, PyDict>) -> PyResult<Vec<(String, ArrayRef)>> {
+    let mut arrays = Vec::with_capacity(columns.len());
+    for (name, values) in columns {
+        let name = column_name(&name)?;
+        let array = column(&name, &values)?;
+        arrays.push((name, array));
+    }
+    Ok(arrays)
+}
+
+/// Rows as dicts: a column for each key, `None` where a row lacks it.
+fn from_dicts(rows: &Bound<'_, PyAny>) -> PyResult<Vec<(String, ArrayRef)>> {
+    let py = rows.py();
+    let mut order = HashMap::new();
+    let mut columns: Vec<(String, Vec<Bound<'_, PyAny>>)> = Vec::new();
+    let mut count = 0;
+    for row in rows.try_iter()? {
+        let row = row?;
+        let Ok(row) = row.cast::<PyDict>() else {
+            return Err(wrong_type(&format!("data: row {count}"), "a dict", &row));
+        };
+        for (name, value) in row {
+            let name = column_name(&name)?;
+            let next = order.len();
+            let slot = *order.entry(name.clone()).or_insert(next);
+            if slot == columns.len() {
+                columns.push((name, Vec::new()));
+            }
+            let values = &mut columns[slot].1;
+            values.resize(count, py.None().into_bound(py));
+            values.push(value);
+        }
+        count += 1;
+    }
+    let finish = |(name, mut values): (String, Vec<Bound<'_, PyAny>>)| {
+        values.resize(count, py.None().into_bound(py));
+        let array = infer::array(&name, values)?;
+        Ok((name, array))
+    };
+    columns.into_iter().map(finish).collect()
+}
+
+fn from_table(data: &Bound<'_, PyAny>, table: &ArrayRef) -> PyResult<Vec<(String, ArrayRef)>> {
+    let Some(table) = table.as_struct_opt() else {
+        return Err(wrong_type("data", EXPECTED, data));
+    };
+    if table.null_count() > 0 {
+        return Err(PyTypeError::new_err("data: expected a table, given rows that are null"));
+    }
+    let names = table.fields().iter().map(|field| field.name().clone());
+    Ok(names.zip(table.columns().iter().cloned()).collect())
+}
+
+fn column_name(name: &Bound<'_, PyAny>) -> PyResult<String> {
+    match name.cast::<PyString>() {
+        Ok(name) => Ok(name.to_str()?.to_owned()),
+        Err(_) => Err(wrong_type("data: a column name", "str", name)),
+    }
+}
+
+/// One column of a dict.
+fn column(name: &str, values: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
+    if let Ok(array) = values.cast::<PyUntypedArray>() {
+        return from_ndarray(name, array);
+    }
+    if let Some(array) = arrow_ffi::import(values)? {
+        return Ok(array);
+    }
+    if values.hasattr("__array__")? {
+        let array = values.py().import("numpy")?.call_method1("asarray", (values,))?;
+        return from_ndarray(name, array.cast::<PyUntypedArray>()?);
+    }
+    let scalar = values.is_instance_of::<PyString>() || values.is_instance_of::<PyBytes>();
+    match values.try_iter() {
+        Ok(items) if !scalar && values.cast::<PyMapping>().is_err() => {
+            infer::array(name, items.collect::<PyResult<_>>()?)
+        }
+        _ => Err(PyTypeError::new_err(format!(
+            "column {name:?}: expected a list or array with one value for each id, given {}",
+            type_name(values)
+        ))),
+    }
+}
+
+fn from_ndarray(name: &str, array: &Bound<'_, PyUntypedArray>) -> PyResult<ArrayRef> {
+    let py = array.py();
+    let dtype = array.dtype();
+    if array.ndim() != 1 {
+        let message =
+            format!("column {name:?}: expected one dimension, given shape {:?}", array.shape());
+        return Err(invalid(py, message));
+    }
+    let numpy = py.import("numpy")?;
+    match (dtype.kind(), dtype.itemsize()) {
+        (b'i', _) | (b'u', 1..8) => {
+            let array = contiguous(array, &numpy.getattr("int64")?)?;
+            let values = array.cast::<PyArray1<i64>>()?.to_vec()?;
+            Ok(Arc::new(Int64Array::from(values)))
+        }
+        (b'f', _) => {
+            let array = contiguous(array, &numpy.getattr("float64")?)?;
+            let values = array.cast::<PyArray1<f64>>()?.to_vec()?;
+            Ok(Arc::new(Float64Array::from(values)))
+        }
+        (b'M', _) => {
+            let micros = array.call_method1("astype", ("datetime64[us]",))?;
+            let micros = micros.call_method1("view", ("int64",))?;
+            let values = micros.cast::<PyArray1<i64>>()?.to_vec()?;
+            // NumPy's NaT.
+            let gap = |value: i64| (value != i64::MIN).then_some(value);
+            let values: TimestampMicrosecondArray = values.into_iter().map(gap).collect();
+            Ok(Arc::new(values.with_timezone("UTC")))
+        }
+        _ => {
+            let items = array.call_method0("tolist")?;
+            infer::array(name, items.try_iter()?.collect::<PyResult<_>>()?)
+        }
+    }
+}

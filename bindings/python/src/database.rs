@@ -1,0 +1,245 @@
+//! Opening a database, and its collections.
+
+use std::path::PathBuf;
+
+use nearfield::Error;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyIterator, PyList};
+
+use crate::collection::Collection;
+use crate::errors::{call, invalid};
+use crate::numbers::count;
+use crate::schema::Shape;
+use crate::settings;
+
+/// Opens the database in the directory `path`, creating it if it is absent.
+///
+/// `mode="w"` reads and writes; one process at a time may, a second one gets `Locked` at once.
+/// `mode="r"` reads only, beside any number of readers and a writer, and follows the writer on
+/// `Collection.refresh()`.
+///
+/// `durability` says when a write is on disk: "sync" before the call returns, "buffered" when the
+/// operating system gets to it (survives the death of the process, not of the machine), "none" at
+/// `flush()` and `close()`. `threads` is the number used for builds and batch searches, 0 for one
+/// a core.
+///
+/// For tuning: `memtable_bytes` (fresh rows held in memory, 64 MiB), `memory_budget` (of imports
+/// and builds, 1 GiB), `graph_bytes` (vectors from which a segment gets a graph, 16 MiB), `m` (16),
+/// `ef_construction` (200), `ef_search` (100), `compaction` (in the background, True).
+///
+/// >>> import nearfield as nf
+/// >>> with nf.open(tmp / "new.nf") as db:
+/// ...     db.collections()
+/// []
+#[pyfunction]
+#[pyo3(signature = (path, mode=None, *, durability=None, threads=0, **settings))]
+#[pyo3(
+    text_signature = "(path, mode='w', *, durability='sync', threads=0, memtable_bytes=67108864, \
+                         memory_budget=1073741824, graph_bytes=16777216, m=16, \
+                         ef_construction=200, ef_search=100, compaction=True)"
+)]
+pub(crate) fn open(
+    py: Python<'_>,
+    path: PathBuf,
+    mode: Option<&Bound<'_, PyAny>>,
+    durability: Option<&Bound<'_, PyAny>>,
+    #[pyo3(from_py_with = threads_count)] threads: usize,
+    settings: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Database> {
+    if path.as_os_str() == ":memory:" {
+        return Err(invalid(py, "a database in memory is not supported; give a directory"));
+    }
+    let options = settings::options(mode, durability, threads, settings)?;
+    Ok(Database { inner: call(py, || options.open(path))? })
+}
+
+/// Verifies the backup in the directory `source` and copies it to `target`, which must not exist.
+///
+/// >>> import nearfield as nf
+/// >>> db.backup(tmp / "backup.nf")
+/// >>> nf.restore(tmp / "backup.nf", tmp / "restored.nf")
+/// >>> with nf.open(tmp / "restored.nf") as restored:
+/// ...     len(restored["docs"])
+/// 2
+#[pyfunction]
+pub(crate) fn restore(py: Python<'_>, source: PathBuf, target: PathBuf) -> PyResult<()> {
+    call(py, || nearfield::Database::restore(source, target))
+}
+
+/// A directory of named collections. Made by `nearfield.open`; a context manager that closes it.
+///
+/// >>> db.collections(), "docs" in db, len(db), list(db)
+/// (['docs'], True, 1, ['docs'])
+#[pyclass(frozen, module = "nearfield")]
+pub(crate) struct Database {
+    inner: nearfield::Database,
+}
+
+#[pymethods]
+impl Database {
+    /// The directory, as a `pathlib.Path`.
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.inner.path().to_owned()
+    }
+
+    /// Whether it was opened with `mode="r"`.
+    #[getter]
+    fn read_only(&self) -> bool {
+        self.inner.is_read_only()
+    }
+
+    /// Opens the collection `name`, or creates it.
+    ///
+    /// `dim` may be left out when it exists. `metric` is "l2" (squared Euclidean distance),
+    /// "cosine" or "dot"; `dtype` is "f32", "f16" or "u8"; left out, they are as stored, and
+    /// cosine and f32 in a new collection. `text` names columns of text to be searched by words.
+    /// `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp" or "list_utf8" (or
+    /// bool, int, float, str, datetime, list[str]); it need not be complete, columns of later
+    /// batches are added by themselves. `id_type` is "u64" or "utf8", otherwise that of the first
+    /// batch.
+    ///
+    /// Raises `SchemaMismatch` when the collection exists in another shape.
+    ///
+    /// >>> docs = db.collection("papers", dim=384, metric="cosine", text="body")
+    /// >>> docs.schema["dim"], db.collection("papers").schema["metric"]
+    /// (384, 'cosine')
+    #[pyo3(signature = (
+        name, dim=None, metric=None, *, dtype=None, text=None, columns=None, id_type=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn collection(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        dim: Option<&Bound<'_, PyAny>>,
+        metric: Option<&Bound<'_, PyAny>>,
+        dtype: Option<&Bound<'_, PyAny>>,
+        text: Option<&Bound<'_, PyAny>>,
+        columns: Option<&Bound<'_, PyAny>>,
+        id_type: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Collection> {
+        let shape = Shape::from_python(dim, metric, dtype, text, columns, id_type)?;
+        Collection::new(py, call(py, || get_or_create(&self.inner, name, &shape))?)
+    }
+
+    /// Creates the collection `name`; raises `InvalidArgument` when there is one. Arguments are as
+    /// for `collection`.
+    ///
+    /// >>> db.create("images", dim=512, metric="l2", dtype="u8")
+    /// Collection('images', 0 rows, dim=512, metric='l2', dtype='u8')
+    #[pyo3(signature = (
+        name, dim, metric=None, *, dtype=None, text=None, columns=None, id_type=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn create(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        dim: &Bound<'_, PyAny>,
+        metric: Option<&Bound<'_, PyAny>>,
+        dtype: Option<&Bound<'_, PyAny>>,
+        text: Option<&Bound<'_, PyAny>>,
+        columns: Option<&Bound<'_, PyAny>>,
+        id_type: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Collection> {
+        let shape = Shape::from_python(Some(dim), metric, dtype, text, columns, id_type)?;
+        let schema = shape.schema(shape.dimension.unwrap_or_default(), None);
+        Collection::new(py, call(py, || self.inner.create_collection(name, schema))?)
+    }
+
+    /// `db["docs"]` opens a collection that exists; raises `NotFound`, naming the nearest.
+    fn __getitem__(&self, py: Python<'_>, name: &str) -> PyResult<Collection> {
+        Collection::new(py, call(py, || self.inner.open_collection(name))?)
+    }
+
+    /// The names of all collections, ascending.
+    fn collections(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        call(py, || self.inner.collections())
+    }
+
+    fn __contains__(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
+        Ok(self.collections(py)?.iter().any(|known| known == name))
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        PyList::new(py, self.collections(py)?)?.try_iter()
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.collections(py)?.len())
+    }
+
+    /// Drops a collection with all its rows and files.
+    ///
+    /// >>> _ = db.create("old", dim=3)
+    /// >>> db.drop("old")
+    fn drop(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        call(py, || self.inner.drop_collection(name))
+    }
+
+    /// Renames a collection. Handles opened under the old name raise `Closed` from then on.
+    ///
+    /// >>> _ = db.create("old", dim=3)
+    /// >>> db.rename("old", "new")
+    fn rename(&self, py: Python<'_>, old: &str, new: &str) -> PyResult<()> {
+        call(py, || self.inner.rename_collection(old, new))
+    }
+
+    /// Copies the whole database to the directory `path`, which must not exist, while it stays
+    /// open. `nearfield.open` opens the copy, `nearfield.restore` verifies it first.
+    ///
+    /// >>> db.backup(tmp / "copy.nf")
+    fn backup(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        call(py, || self.inner.backup(path))
+    }
+
+    /// Makes everything durable and closes the database and its collections. May be called twice.
+    ///
+    /// >>> db.close()
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        call(py, || self.inner.close())
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.close(py)
+    }
+
+    fn __repr__(&self) -> String {
+        let mode = if self.inner.is_read_only() { "r" } else { "w" };
+        format!("Database({:?}, mode={mode:?})", self.inner.path().display().to_string())
+    }
+}
+
+fn threads_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    count("threads", value)
+}
+
+fn get_or_create(
+    db: &nearfield::Database,
+    name: &str,
+    shape: &Shape,
+) -> nearfield::Result<nearfield::Collection> {
+    let (dimension, stored) = match (db.open_collection(name), shape.dimension) {
+        (Ok(collection), asked) => {
+            let stored = collection.schema()?;
+            (asked.unwrap_or(stored.dimension()), Some(stored))
+        }
+        (Err(Error::NotFound { .. }), Some(asked)) => (asked, None),
+        (Err(Error::NotFound { what, hint }), None) => {
+            return Err(Error::NotFound { what, hint: format!("; give dim= to create it{hint}") });
+        }
+        (Err(error), _) => return Err(error),
+    };
+    let collection = db.collection(name, shape.schema(dimension, stored.as_ref()))?;
+    let missing = shape.missing(&collection.schema()?);
+    if !missing.is_empty() && !db.is_read_only() {
+        collection.add_columns(&missing)?;
+    }
+    Ok(collection)
+}

@@ -1,0 +1,131 @@
+//! The one door into the engine, and its errors as the exceptions of `nearfield/_errors.py`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nearfield::Error;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyList;
+
+use crate::ids::id_to_python;
+
+/// Runs `work` without the interpreter lock. A panic of the engine is a bug; it reaches the caller
+/// as `nearfield.Error`, which `except Exception` catches, and not as a `PanicException`.
+pub(crate) fn call<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce() -> nearfield::Result<T> + Send,
+) -> PyResult<T> {
+    guard(py, || py.detach(|| catch_unwind(AssertUnwindSafe(work))))?
+        .map_err(|error| raise(py, &error))
+}
+
+/// Runs `work`, which may call libraries that panic on what they do not know.
+pub(crate) fn guard<T>(
+    py: Python<'_>,
+    work: impl FnOnce() -> std::thread::Result<T>,
+) -> PyResult<T> {
+    work().map_err(|panic| {
+        let reason = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no reason given");
+        let message = format!("internal error: {reason}; this is a bug of nearfield");
+        exception(py, "Error", message).unwrap_or_else(|failure| failure)
+    })
+}
+
+/// The exception of an engine error.
+pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
+    let build = || {
+        let exception = exception(py, class_name(error), error.to_string())?;
+        add_details(exception.value(py), error)?;
+        Ok(exception)
+    };
+    build().unwrap_or_else(|failure: PyErr| failure)
+}
+
+/// An argument of the right type that makes no sense.
+pub(crate) fn invalid(py: Python<'_>, message: impl Into<String>) -> PyErr {
+    raise(py, &Error::InvalidArgument(message.into()))
+}
+
+/// An argument of the wrong Python type: what it is for, what was expected, what was given.
+pub(crate) fn wrong_type(what: &str, expected: &str, given: &Bound<'_, PyAny>) -> PyErr {
+    PyTypeError::new_err(format!("{what}: expected {expected}, given {}", type_name(given)))
+}
+
+/// The name of a value's type, for messages.
+pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
+    value.get_type().name().map_or_else(|_| "an object".into(), |name| name.to_string())
+}
+
+fn exception(py: Python<'_>, class: &str, message: String) -> PyResult<PyErr> {
+    static ERRORS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let module =
+        ERRORS.get_or_try_init(py, || py.import("nearfield._errors").map(Bound::unbind))?;
+    let instance = module.bind(py).getattr(class)?.call1((message,))?;
+    Ok(PyErr::from_value(instance))
+}
+
+fn class_name(error: &Error) -> &'static str {
+    match error {
+        Error::DimensionMismatch { .. } => "DimensionMismatch",
+        Error::InvalidVector { .. } => "InvalidVector",
+        Error::DuplicateId { .. } => "DuplicateId",
+        Error::NotFound { .. } => "NotFound",
+        Error::SchemaMismatch { .. } => "SchemaMismatch",
+        Error::InvalidArgument(_) => "InvalidArgument",
+        Error::Locked { .. } => "Locked",
+        Error::Closed(_) => "Closed",
+        Error::ReadOnly(_) => "ReadOnly",
+        Error::Poisoned(_) => "Poisoned",
+        Error::Corrupt { .. } => "Corrupt",
+        Error::Incompatible { .. } => "Incompatible",
+        Error::Full { .. } => "Full",
+        Error::Forked(_) => "Forked",
+        Error::Cancelled => "Cancelled",
+        Error::Io { .. } => "IoError",
+        _ => "Error",
+    }
+}
+
+/// The attributes that a caller may act on.
+fn add_details(exception: &Bound<'_, PyAny>, error: &Error) -> PyResult<()> {
+    let py = exception.py();
+    match error {
+        Error::DimensionMismatch { expected, given, row } => {
+            exception.setattr("expected", expected)?;
+            exception.setattr("given", given)?;
+            exception.setattr("row", row)
+        }
+        Error::InvalidVector { row, column, value, .. } => {
+            exception.setattr("row", row)?;
+            exception.setattr("column", column)?;
+            exception.setattr("value", value)
+        }
+        Error::DuplicateId { ids } => {
+            let ids: PyResult<Vec<_>> = ids.iter().map(|id| id_to_python(py, id)).collect();
+            exception.setattr("ids", PyList::new(py, ids?)?)
+        }
+        Error::Locked { path, holder } => {
+            exception.setattr("path", path.display().to_string())?;
+            exception.setattr("holder", holder)
+        }
+        Error::Corrupt { file, section, .. } => {
+            exception.setattr("file", file.display().to_string())?;
+            exception.setattr("section", section)
+        }
+        Error::Incompatible { file, .. } => exception.setattr("file", file.display().to_string()),
+        Error::Full { path } => {
+            exception.setattr("errno", py.import("errno")?.getattr("ENOSPC")?)?;
+            exception.setattr("filename", path.display().to_string())
+        }
+        Error::Io { path, source, .. } => {
+            exception.setattr("errno", source.raw_os_error())?;
+            exception.setattr("filename", path.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,266 @@
+//! The answers of one search.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow_array::RecordBatch;
+use nearfield::{Error, Id, IdType};
+use numpy::PyArray1;
+use pyo3::exceptions::PyIndexError;
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyDict, PyIterator, PyList, PySlice};
+
+use crate::errors::{invalid, raise, wrong_type};
+use crate::ids::id_to_python;
+use crate::{arrow_ffi, cells, rows};
+
+/// Hits as the engine returned them, shared by the Python objects that show parts of them.
+pub(crate) struct Found {
+    pub(crate) hits: nearfield::Hits,
+    id_type: IdType,
+    dimension: usize,
+    /// Everything as one record batch, made when first asked for.
+    batch: OnceLock<RecordBatch>,
+}
+
+impl Found {
+    pub(crate) fn new(hits: nearfield::Hits, id_type: IdType, dimension: usize) -> Arc<Self> {
+        Arc::new(Self { hits, id_type, dimension, batch: OnceLock::new() })
+    }
+
+    fn batch(&self, py: Python<'_>) -> PyResult<&RecordBatch> {
+        if let Some(batch) = self.batch.get() {
+            return Ok(batch);
+        }
+        let hits = &self.hits.hits;
+        let measures = vec![
+            ("distance", hits.iter().map(|hit| hit.distance).collect()),
+            ("score", hits.iter().map(|hit| hit.score).collect()),
+        ];
+        let vectors = self.hits.vectors.as_ref().map(|vectors| (vectors, self.dimension));
+        let ids = hits.iter().map(|hit| &hit.id);
+        let attributes = self.hits.attributes.as_ref();
+        let batch = rows::record_batch(ids, self.id_type, measures, attributes, vectors)
+            .map_err(|error| invalid(py, error.to_string()))?;
+        Ok(self.batch.get_or_init(|| batch))
+    }
+}
+
+/// The hits of one search, nearest first: a sequence of `Hit`.
+///
+/// >>> hits = docs.search([0, 0], k=2)
+/// >>> len(hits), hits[0].id, hits[0]["title"], [hit.distance for hit in hits]
+/// (2, 1, 'near', [0.0, 25.0])
+///
+/// Takes part in the Arrow PyCapsule interface: `pyarrow.table(hits)` and `polars.DataFrame(hits)`
+/// read it without a copy. A column called "distance" or "score" stands in place of the hit's own
+/// in tables and dicts; the attributes `distance` and `score` are always the hit's own.
+#[pyclass(frozen, module = "nearfield")]
+pub(crate) struct Hits {
+    pub(crate) found: Arc<Found>,
+}
+
+#[pymethods]
+impl Hits {
+    fn __len__(&self) -> usize {
+        self.found.hits.len()
+    }
+
+    fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = index.py();
+        if let Ok(slice) = index.cast::<PySlice>() {
+            let range = PyList::new(py, self.all(py)?)?;
+            return range.as_any().get_item(slice);
+        }
+        let index = position(index, self.__len__(), "hit")?;
+        Ok(Bound::new(py, self.hit(index))?.into_any())
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        PyList::new(py, self.all(py)?)?.try_iter()
+    }
+
+    /// The ids as an array: int64 (uint64 if an id is 2**63 or more), or objects of `str`.
+    #[getter]
+    fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let ids: Vec<Option<&Id>> = self.found.hits.iter().map(|hit| Some(&hit.id)).collect();
+        rows::id_array(py, self.found.id_type, &ids)
+    }
+
+    /// The distances as a float32 array, ascending.
+    #[getter]
+    fn distances<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        PyArray1::from_iter(py, self.found.hits.iter().map(|hit| hit.distance))
+    }
+
+    /// The scores as a float32 array, descending.
+    #[getter]
+    fn scores<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        PyArray1::from_iter(py, self.found.hits.iter().map(|hit| hit.score))
+    }
+
+    /// The vectors as they are stored, of shape (hits, dimension); `None` unless the search was
+    /// asked for them.
+    #[getter]
+    fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let vectors = self.found.hits.vectors.as_ref();
+        let array = |vectors| rows::vector_array(py, vectors, self.__len__(), self.found.dimension);
+        vectors.map(array).transpose()
+    }
+
+    /// A list with a dict for each hit: id, distance, score, the columns and, if read, vector.
+    fn to_dicts<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let batch = self.found.batch(py)?;
+        (0..batch.num_rows()).map(|row| rows::dict(py, batch, row)).collect()
+    }
+
+    /// The hits as a `pyarrow.Table`.
+    fn to_arrow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        rows::to_arrow(slf.as_any())
+    }
+
+    /// The hits as a `pandas.DataFrame`.
+    fn to_pandas<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        rows::to_pandas(slf.as_any())
+    }
+
+    /// The hits as a `polars.DataFrame`.
+    fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        rows::to_polars(slf.as_any())
+    }
+
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+        // The interface lets a producer ignore the wish for another schema.
+        let _ = requested_schema;
+        arrow_ffi::export_array(py, self.found.batch(py)?)
+    }
+
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let _ = requested_schema;
+        arrow_ffi::export_stream(py, self.found.batch(py)?)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let batch = self.found.batch(py)?;
+        let mut lines = Vec::new();
+        for row in 0..batch.num_rows().min(rows::SHOWN_ROWS) {
+            lines.push(format!("  Hit({}),", rows::describe(py, batch, row)?));
+        }
+        match batch.num_rows() - lines.len() {
+            _ if lines.is_empty() => Ok("Hits([])".into()),
+            0 => Ok(format!("Hits([\n{}\n])", lines.join("\n"))),
+            more => Ok(format!("Hits([\n{}\n  … {more} more\n])", lines.join("\n"))),
+        }
+    }
+
+    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
+        rows::html(py, self.found.batch(py)?)
+    }
+}
+
+impl Hits {
+    fn hit(&self, index: usize) -> Hit {
+        Hit { found: Arc::clone(&self.found), index }
+    }
+
+    fn all<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, Hit>>> {
+        (0..self.__len__()).map(|index| Bound::new(py, self.hit(index))).collect()
+    }
+}
+
+/// Where a Python index leads in a sequence of `len` things called `what`.
+pub(crate) fn position(index: &Bound<'_, PyAny>, len: usize, what: &str) -> PyResult<usize> {
+    let Ok(index) = index.extract::<isize>() else {
+        if index.hasattr("__index__")? {
+            return Err(PyIndexError::new_err(format!("{what} {index} of {len}")));
+        }
+        return Err(wrong_type(&format!("index of a {what}"), "int or slice", index));
+    };
+    let at = if index < 0 { len.checked_add_signed(index) } else { usize::try_from(index).ok() };
+    at.filter(|at| *at < len)
+        .ok_or_else(|| PyIndexError::new_err(format!("{what} {index} of {len}")))
+}
+
+/// One hit: `hit.id`, `hit.distance`, `hit.score`, `hit["column"]`.
+///
+/// >>> hit = docs.search([3, 4], k=1, select=["title"])[0]
+/// >>> hit.to_dict()
+/// {'id': 2, 'distance': 0.0, 'score': -0.0, 'title': 'far'}
+#[pyclass(frozen, module = "nearfield")]
+pub(crate) struct Hit {
+    found: Arc<Found>,
+    index: usize,
+}
+
+impl Hit {
+    fn hit(&self) -> &nearfield::Hit {
+        &self.found.hits[self.index]
+    }
+}
+
+#[pymethods]
+impl Hit {
+    /// The row's id.
+    #[getter]
+    fn id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        id_to_python(py, &self.hit().id)
+    }
+
+    /// The distance under the collection's metric: smaller is closer.
+    #[getter]
+    fn distance(&self) -> f32 {
+        self.hit().distance
+    }
+
+    /// The same as a score: bigger is better.
+    #[getter]
+    fn score(&self) -> f32 {
+        self.hit().score
+    }
+
+    /// The vector as it is stored; `None` unless the search was asked for it.
+    #[getter]
+    fn vector<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let batch = self.found.batch(py)?;
+        let column = self.found.hits.vectors.as_ref().and(batch.column_by_name("vector"));
+        column.map(|column| cells::to_python(py, column, self.index)).transpose()
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        let batch = self.found.batch(py)?;
+        match batch.column_by_name(name) {
+            Some(column) => cells::to_python(py, column, self.index),
+            None => Err(raise(
+                py,
+                &Error::NotFound {
+                    what: format!("column {name:?}"),
+                    hint: format!(" in this hit; it has {}", self.keys(py)?.join(", ")),
+                },
+            )),
+        }
+    }
+
+    /// Names that can be put in brackets.
+    fn keys(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let schema = self.found.batch(py)?.schema_ref();
+        Ok(schema.fields().iter().map(|field| field.name().clone()).collect())
+    }
+
+    /// The hit as a dict: id, distance, score, the columns and, if read, vector.
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        rows::dict(py, self.found.batch(py)?, self.index)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("Hit({})", rows::describe(py, self.found.batch(py)?, self.index)?))
+    }
+}

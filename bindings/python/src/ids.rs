@@ -1,0 +1,225 @@
+//! Ids: from whatever the caller has, and back.
+//!
+//! Accepted: a NumPy array of integers or strings, an Arrow array of either, a list or other
+//! iterable of `int` or of `str`, and one `int` or `str` alone. The ids of one call are of one kind.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
+use nearfield::{Id, IdType, Ids};
+use numpy::{
+    PyArray1, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray1, PyUntypedArray,
+    PyUntypedArrayMethods,
+};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyBytes, PyMapping, PyString};
+
+use crate::arrow_ffi;
+use crate::errors::{invalid, type_name, wrong_type};
+use crate::numbers::index;
+
+const EXPECTED: &str = "integers or strings (an array or a list of them, or one alone)";
+
+/// The ids of one call, in a form that the engine can borrow.
+pub(crate) enum IdsArg<'py> {
+    Borrowed(PyReadonlyArray1<'py, u64>),
+    Numbers(Vec<u64>),
+    Texts(Vec<PyBackedStr>),
+    Arrow(ArrayRef),
+}
+
+impl<'py> IdsArg<'py> {
+    pub(crate) fn from_python(value: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = value.cast::<PyString>() {
+            return Ok(Self::Texts(vec![text.clone().try_into()?]));
+        }
+        if let Ok(array) = value.cast::<PyUntypedArray>() {
+            return Self::from_ndarray(array);
+        }
+        if let Some(array) = arrow_ffi::import(value)? {
+            return Self::from_arrow(value.py(), array);
+        }
+        if value.is_instance_of::<PyBytes>() || value.cast::<PyMapping>().is_ok() {
+            return Err(wrong_type("ids", EXPECTED, value));
+        }
+        if value.hasattr("__array__")? {
+            let array = value.py().import("numpy")?.call_method1("asarray", (value,))?;
+            return Self::from_ndarray(array.cast::<PyUntypedArray>()?);
+        }
+        match value.try_iter() {
+            Ok(items) => Self::from_items(items),
+            Err(_) if value.hasattr("__index__")? => Ok(Self::Numbers(vec![number(value, 0)?])),
+            Err(_) => Err(wrong_type("ids", EXPECTED, value)),
+        }
+    }
+
+    pub(crate) fn ids(&self) -> PyResult<Ids<'_>> {
+        Ok(match self {
+            Self::Borrowed(array) => array.as_slice()?.into(),
+            Self::Numbers(ids) => ids.into(),
+            Self::Texts(ids) => Ids::Utf8(ids.iter().map(|id| (&**id).into()).collect()),
+            Self::Arrow(array) => match array.data_type() {
+                DataType::Utf8 => array.as_string::<i32>().into(),
+                DataType::LargeUtf8 => array.as_string::<i64>().into(),
+                DataType::UInt64 => array.as_primitive::<UInt64Type>().into(),
+                _ => Ids::Utf8(array.as_string_view().iter().flatten().map(Into::into).collect()),
+            },
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Borrowed(array) => array.len(),
+            Self::Numbers(ids) => ids.len(),
+            Self::Texts(ids) => ids.len(),
+            Self::Arrow(array) => array.len(),
+        }
+    }
+
+    fn from_ndarray(array: &Bound<'py, PyUntypedArray>) -> PyResult<Self> {
+        let py = array.py();
+        match array.ndim() {
+            0 => return Self::from_python(&array.call_method0("item")?),
+            1 => {}
+            n => return Err(invalid(py, format!("ids: expected one dimension, given {n}"))),
+        }
+        let dtype = array.dtype();
+        match dtype.kind() {
+            b'u' => {
+                let native = py.import("numpy")?.getattr("uint64")?;
+                let array = contiguous(array, &native)?;
+                Ok(Self::Borrowed(array.cast::<PyArray1<u64>>()?.try_readonly()?))
+            }
+            b'i' => {
+                let native = py.import("numpy")?.getattr("int64")?;
+                let array = contiguous(array, &native)?;
+                let array = array.cast::<PyArray1<i64>>()?.try_readonly()?;
+                let convert = |(row, id): (usize, &i64)| {
+                    u64::try_from(*id).map_err(|_overflow| negative(py, row, &id.to_string()))
+                };
+                let ids: PyResult<Vec<u64>> =
+                    array.as_slice()?.iter().enumerate().map(convert).collect();
+                Ok(Self::Numbers(ids?))
+            }
+            b'U' | b'O' | b'T' => Self::from_items(array.call_method0("tolist")?.try_iter()?),
+            _ if array.is_empty() => Ok(Self::Numbers(Vec::new())),
+            _ => Err(wrong_dtype(&format!("an array of {dtype}"))),
+        }
+    }
+
+    fn from_arrow(py: Python<'_>, array: ArrayRef) -> PyResult<Self> {
+        if let Some(row) = (0..array.len()).find(|row| array.is_null(*row)) {
+            return Err(wrong_dtype(&format!("null at row {row}")));
+        }
+        macro_rules! numbers {
+            ($($variant:ident => $primitive:ty),*) => {
+                match array.data_type() {
+                    $(DataType::$variant => array
+                        .as_primitive::<$primitive>()
+                        .values()
+                        .iter()
+                        .enumerate()
+                        .map(|(row, id)| {
+                            u64::try_from(*id)
+                                .map_err(|_overflow| negative(py, row, &id.to_string()))
+                        })
+                        .collect::<PyResult<Vec<u64>>>()
+                        .map(Self::Numbers),)*
+                    DataType::Null => Ok(Self::Numbers(Vec::new())),
+                    other => Err(wrong_dtype(&format!("an Arrow array of {other}"))),
+                }
+            };
+        }
+        match array.data_type() {
+            DataType::UInt64 | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+                Ok(Self::Arrow(array))
+            }
+            _ => numbers!(
+                Int8 => Int8Type, Int16 => Int16Type, Int32 => Int32Type, Int64 => Int64Type,
+                UInt8 => UInt8Type, UInt16 => UInt16Type, UInt32 => UInt32Type
+            ),
+        }
+    }
+
+    fn from_items(items: Bound<'py, pyo3::types::PyIterator>) -> PyResult<Self> {
+        let mut numbers = Vec::new();
+        let mut texts = Vec::new();
+        for (row, item) in items.enumerate() {
+            let item = item?;
+            let mixed = |earlier: &str| {
+                pyo3::exceptions::PyTypeError::new_err(format!(
+                    "ids: row {row} is {}, earlier rows are {earlier}; the ids of one collection \
+                     are all integers or all strings",
+                    type_name(&item)
+                ))
+            };
+            if let Ok(text) = item.cast::<PyString>() {
+                if !numbers.is_empty() {
+                    return Err(mixed("integers"));
+                }
+                texts.push(text.clone().try_into()?);
+            } else if !texts.is_empty() {
+                return Err(mixed("strings"));
+            } else {
+                numbers.push(number(&item, row)?);
+            }
+        }
+        Ok(if texts.is_empty() { Self::Numbers(numbers) } else { Self::Texts(texts) })
+    }
+}
+
+/// Which kind an id is, if there is one.
+pub(crate) fn id_type(id: Option<&Id>) -> Option<IdType> {
+    Some(match id? {
+        Id::U64(_) => IdType::U64,
+        Id::Utf8(_) => IdType::Utf8,
+    })
+}
+
+/// One id, as for `contains`.
+pub(crate) fn id_from_python(value: &Bound<'_, PyAny>) -> PyResult<Id> {
+    match value.cast::<PyString>() {
+        Ok(text) => Ok(Id::from(text.to_str()?)),
+        Err(_) if value.hasattr("__index__")? => Ok(Id::from(number(value, 0)?)),
+        Err(_) => Err(wrong_type("id", "an integer or a string", value)),
+    }
+}
+
+pub(crate) fn id_to_python<'py>(py: Python<'py>, id: &Id) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match id {
+        Id::U64(id) => id.into_pyobject(py)?.into_any(),
+        Id::Utf8(id) => PyString::new(py, id).into_any(),
+    })
+}
+
+/// `array` with the wanted type, in one run of aligned memory; itself if it is so already.
+pub(crate) fn contiguous<'py>(
+    array: &Bound<'py, PyUntypedArray>,
+    dtype: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    array.py().import("numpy")?.call_method1("require", (array, dtype, "CA"))
+}
+
+fn number(value: &Bound<'_, PyAny>, row: usize) -> PyResult<u64> {
+    if let Ok(id) = value.extract::<u64>()
+        && !value.is_instance_of::<pyo3::types::PyBool>()
+    {
+        return Ok(id);
+    }
+    let index = index(&format!("ids: row {row}"), value).map_err(|_wrong| {
+        wrong_type(&format!("ids: row {row}"), "an integer or a string", value)
+    })?;
+    index.extract::<u64>().map_err(|_overflow| negative(value.py(), row, &index.to_string()))
+}
+
+fn negative(py: Python<'_>, row: usize, id: &str) -> PyErr {
+    invalid(py, format!("ids: row {row} is {id}, expected 0 to 2**64 - 1 (or strings)"))
+}
+
+fn wrong_dtype(given: &str) -> PyErr {
+    pyo3::exceptions::PyTypeError::new_err(format!("ids: expected {EXPECTED}, given {given}"))
+}

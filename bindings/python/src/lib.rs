@@ -1,0 +1,47 @@
+//! Python bindings of nearfield: conversion between Python's values and the engine's, nothing else.
+//!
+//! Every call into the engine goes through [`errors::call`], which releases the interpreter lock
+//! and turns errors, and panics that must not happen, into exceptions. What a caller may give as
+//! ids, vectors and data is read in `ids`, `vectors` and `columns`, the rest in `request`; what
+//! comes back is `hits`, `batch_hits` and `records`. `unsafe` is in `arrow_ffi` alone.
+
+mod arrow_ffi;
+mod batch_hits;
+mod bulk;
+mod cells;
+mod collection;
+mod columns;
+mod database;
+mod errors;
+mod hits;
+mod ids;
+mod infer;
+mod numbers;
+mod records;
+mod request;
+mod rows;
+mod schema;
+mod settings;
+mod vectors;
+
+/// The extension module; users import it as `nearfield`.
+#[pyo3::pymodule]
+mod _nearfield {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::batch_hits::BatchHits;
+    #[pymodule_export]
+    use super::collection::Collection;
+    #[pymodule_export]
+    use super::database::{Database, open, restore};
+    #[pymodule_export]
+    use super::hits::{Hit, Hits};
+    #[pymodule_export]
+    use super::records::{Records, Scan};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

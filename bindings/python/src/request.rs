@@ -1,0 +1,96 @@
+//! What may be said beside the vectors of a search, and the same of a `get` or `scan`: numbers,
+//! flags and names of columns, each read from Python by a function that names it in its error.
+
+use nearfield::{Fields, Id, IdType, Schema};
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::errors::wrong_type;
+use crate::ids::id_type;
+use crate::numbers::{count, flag};
+
+/// Everything asked for beside the vectors.
+pub(crate) struct Request {
+    pub(crate) k: usize,
+    pub(crate) ef: Option<usize>,
+    pub(crate) exact: bool,
+    pub(crate) max_distance: Option<f32>,
+    pub(crate) select: Option<Vec<String>>,
+    pub(crate) vectors: bool,
+}
+
+impl Request {
+    /// The engine's search with all of it.
+    pub(crate) fn apply<'a>(
+        self,
+        mut query: nearfield::Query<'a>,
+        schema: &Schema,
+    ) -> nearfield::Query<'a> {
+        query = query.k(self.k).exact(self.exact);
+        if let Some(ef) = self.ef {
+            query = query.ef(ef);
+        }
+        if let Some(distance) = self.max_distance {
+            query = query.max_distance(distance);
+        }
+        let all = || schema.columns().iter().map(|column| column.name.clone()).collect();
+        let columns = self.select.unwrap_or_else(all);
+        if !columns.is_empty() {
+            query = query.select(columns);
+        }
+        if self.vectors { query.with_vectors() } else { query }
+    }
+}
+
+pub(crate) fn fields(select: Option<Vec<String>>, vectors: bool) -> Fields {
+    let fields = select.map_or_else(Fields::all, Fields::columns);
+    if vectors { fields.with_vectors() } else { fields }
+}
+
+/// The kind of the ids that came back; of none, what the schema said before.
+pub(crate) fn kind(first: Option<&Id>, schema: &Schema) -> IdType {
+    id_type(first).or(schema.id_type()).unwrap_or(IdType::U64)
+}
+
+pub(crate) fn k_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    count("k", value)
+}
+
+pub(crate) fn batch_size_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    count("batch_size", value)
+}
+
+pub(crate) fn ef_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+    if value.is_none() { Ok(None) } else { count("ef", value).map(Some) }
+}
+
+pub(crate) fn limit_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+    if value.is_none() { Ok(None) } else { count("limit", value).map(Some) }
+}
+
+pub(crate) fn exact_flag(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    flag("exact", value)
+}
+
+pub(crate) fn vectors_flag(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    flag("vectors", value)
+}
+
+pub(crate) fn distance(value: &Bound<'_, PyAny>) -> PyResult<Option<f32>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    value.extract::<f32>().map(Some).map_err(|_wrong| wrong_type("max_distance", "a number", value))
+}
+
+/// Names of columns: a list of them, or one alone; `None` for all.
+pub(crate) fn names(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<String>>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    if let Ok(name) = value.cast::<PyString>() {
+        return Ok(Some(vec![name.to_str()?.to_owned()]));
+    }
+    let wrong = || wrong_type("select", "a list of column names", value);
+    value.extract::<Vec<String>>().map(Some).map_err(|_wrong| wrong())
+}

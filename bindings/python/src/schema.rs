@@ -1,0 +1,201 @@
+//! What `collection` and `create` are given about a collection's shape, and the same as a dict.
+
+use nearfield::{Column, DataType, IdType, Metric, Schema, VectorType};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyType};
+
+use crate::errors::{invalid, wrong_type};
+use crate::numbers::count;
+use crate::rows::escape;
+
+const METRICS: [(&str, Metric); 3] =
+    [("l2", Metric::L2), ("cosine", Metric::Cosine), ("dot", Metric::Dot)];
+const DTYPES: [(&str, VectorType); 6] = [
+    ("f32", VectorType::F32),
+    ("f16", VectorType::F16),
+    ("u8", VectorType::U8),
+    ("float32", VectorType::F32),
+    ("float16", VectorType::F16),
+    ("uint8", VectorType::U8),
+];
+const ID_TYPES: [(&str, IdType); 2] = [("u64", IdType::U64), ("utf8", IdType::Utf8)];
+const COLUMN_TYPES: [(&str, DataType); 6] = [
+    ("bool", DataType::Bool),
+    ("int64", DataType::Int64),
+    ("float64", DataType::Float64),
+    ("utf8", DataType::Utf8),
+    ("timestamp", DataType::Timestamp),
+    ("list_utf8", DataType::ListUtf8),
+];
+
+/// The shape asked for; what is `None` was left out.
+#[derive(Default)]
+pub(crate) struct Shape {
+    pub(crate) dimension: Option<usize>,
+    metric: Option<Metric>,
+    vector_type: Option<VectorType>,
+    id_type: Option<IdType>,
+    columns: Vec<Column>,
+}
+
+impl Shape {
+    pub(crate) fn from_python(
+        dim: Option<&Bound<'_, PyAny>>,
+        metric: Option<&Bound<'_, PyAny>>,
+        dtype: Option<&Bound<'_, PyAny>>,
+        text: Option<&Bound<'_, PyAny>>,
+        columns: Option<&Bound<'_, PyAny>>,
+        id_type: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let texts = text.map(text_names).transpose()?.unwrap_or_default();
+        let mut all = columns.map(|columns| typed_columns(columns, &texts)).transpose()?;
+        let columns = all.get_or_insert_default();
+        for name in texts {
+            if !columns.iter().any(|column| column.name == name) {
+                columns.push(Column { name, data_type: DataType::Utf8, text: true });
+            }
+        }
+        Ok(Self {
+            dimension: dim.map(|dim| count("dim", dim)).transpose()?,
+            metric: metric.map(|metric| named("metric", &METRICS, metric)).transpose()?,
+            vector_type: dtype.map(vector_type).transpose()?,
+            id_type: id_type.map(|kind| named("id_type", &ID_TYPES, kind)).transpose()?,
+            columns: all.unwrap_or_default(),
+        })
+    }
+
+    /// The schema to get or create; what was left out is as in `stored`, or else cosine and f32.
+    pub(crate) fn schema(&self, dimension: usize, stored: Option<&Schema>) -> Schema {
+        let metric = self.metric.or(stored.map(Schema::metric)).unwrap_or(Metric::Cosine);
+        let vector_type =
+            self.vector_type.or(stored.map(Schema::vector_type)).unwrap_or(VectorType::F32);
+        let mut schema = Schema::new(dimension, metric).with_vector_type(vector_type);
+        if let Some(id_type) = self.id_type {
+            schema = schema.with_id_type(id_type);
+        }
+        for Column { name, data_type, text } in &self.columns {
+            schema = if *text { schema.text(name) } else { schema.column(name, *data_type) };
+        }
+        schema
+    }
+
+    /// Columns asked for that `stored` lacks.
+    pub(crate) fn missing(&self, stored: &Schema) -> Vec<Column> {
+        let lacks = |asked: &&Column| !stored.columns().iter().any(|c| c.name == asked.name);
+        self.columns.iter().filter(lacks).cloned().collect()
+    }
+}
+
+/// The schema as the keyword arguments that make it.
+pub(crate) fn to_python<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("dim", schema.dimension())?;
+    dict.set_item("metric", schema.metric().to_string())?;
+    dict.set_item("dtype", schema.vector_type().to_string())?;
+    dict.set_item("id_type", schema.id_type().map(|id_type| id_type.to_string()))?;
+    let columns = PyDict::new(py);
+    for column in schema.columns() {
+        columns.set_item(&column.name, column.data_type.to_string())?;
+    }
+    dict.set_item("columns", columns)?;
+    let texts = schema.columns().iter().filter(|column| column.text).map(|column| &column.name);
+    dict.set_item("text", PyList::new(py, texts.collect::<Vec<_>>())?)?;
+    Ok(dict)
+}
+
+/// The collection as an HTML table, for notebooks.
+pub(crate) fn html(name: &str, rows: usize, schema: &Schema) -> String {
+    let mut html = format!(
+        "<table><thead><tr><th>{}</th><th>{rows} rows</th></tr></thead><tbody>\
+         <tr><td>vector</td><td>{} × {}, {}</td></tr>",
+        escape(name),
+        schema.dimension(),
+        schema.vector_type(),
+        schema.metric()
+    );
+    for column in schema.columns() {
+        let text = if column.text { ", text" } else { "" };
+        let name = escape(&column.name);
+        html.push_str(&format!("<tr><td>{name}</td><td>{}{text}</td></tr>", column.data_type));
+    }
+    html.push_str("</tbody></table>");
+    html
+}
+
+/// One of a few words.
+pub(crate) fn named<T: Copy>(
+    what: &str,
+    names: &[(&str, T)],
+    value: &Bound<'_, PyAny>,
+) -> PyResult<T> {
+    let expected = || {
+        let names: Vec<String> = names.iter().map(|(name, _)| format!("{name:?}")).collect();
+        names.join(", ")
+    };
+    let Ok(given) = value.cast::<PyString>() else {
+        return Err(wrong_type(what, &format!("one of {}", expected()), value));
+    };
+    let given = given.to_str()?;
+    let found = names.iter().find(|(name, _)| *name == given);
+    found.map(|(_, known)| *known).ok_or_else(|| {
+        invalid(value.py(), format!("{what} is {given:?}, expected one of {}", expected()))
+    })
+}
+
+/// A name of ours, or anything that NumPy takes for a dtype.
+fn vector_type(value: &Bound<'_, PyAny>) -> PyResult<VectorType> {
+    if value.is_instance_of::<PyString>() {
+        return named("dtype", &DTYPES, value);
+    }
+    let name = value.py().import("numpy")?.call_method1("dtype", (value,))?.getattr("name")?;
+    named("dtype", &DTYPES, &name)
+}
+
+fn text_names(text: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    const EXPECTED: &str = "the name of a column or a list of names";
+    if let Ok(name) = text.cast::<PyString>() {
+        return Ok(vec![name.to_str()?.to_owned()]);
+    }
+    text.extract::<Vec<String>>().map_err(|_wrong| wrong_type("text", EXPECTED, text))
+}
+
+fn typed_columns(columns: &Bound<'_, PyAny>, texts: &[String]) -> PyResult<Vec<Column>> {
+    const EXPECTED: &str = "a dict of column names and types";
+    let columns =
+        columns.cast::<PyDict>().map_err(|_wrong| wrong_type("columns", EXPECTED, columns))?;
+    let mut all = Vec::with_capacity(columns.len());
+    for (name, kind) in columns {
+        let Ok(name) = name.extract::<String>() else {
+            return Err(wrong_type("columns: a name", "str", &name));
+        };
+        let data_type = column_type(&name, &kind)?;
+        let text = texts.contains(&name);
+        all.push(Column { name, data_type, text });
+    }
+    Ok(all)
+}
+
+/// A name of ours, or the Python type of the values.
+fn column_type(name: &str, kind: &Bound<'_, PyAny>) -> PyResult<DataType> {
+    let what = format!("type of column {name:?}");
+    let py = kind.py();
+    if kind.cast::<PyType>().is_ok() {
+        let datetime = py.import("datetime")?;
+        let known = [
+            (py.get_type::<PyBool>().into_any(), DataType::Bool),
+            (py.get_type::<PyInt>().into_any(), DataType::Int64),
+            (py.get_type::<PyFloat>().into_any(), DataType::Float64),
+            (py.get_type::<PyString>().into_any(), DataType::Utf8),
+            (datetime.getattr("datetime")?, DataType::Timestamp),
+            (datetime.getattr("date")?, DataType::Timestamp),
+        ];
+        if let Some((_, data_type)) = known.iter().find(|(known, _)| known.is(kind)) {
+            return Ok(*data_type);
+        }
+    }
+    let lists = py.get_type::<PyList>().get_item(py.get_type::<PyString>())?;
+    if kind.eq(lists)? {
+        return Ok(DataType::ListUtf8);
+    }
+    named(&what, &COLUMN_TYPES, kind)
+}

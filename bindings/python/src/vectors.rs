@@ -1,0 +1,237 @@
+//! Vectors: from whatever the caller has, without a copy where it can be.
+//!
+//! The rule: a NumPy array of float32, float16 or uint8, C-contiguous, aligned and in native byte
+//! order, is read where it is; an Arrow list array of those types likewise; every other array of
+//! numbers, and lists, become float32 first, as `numpy.require(x, numpy.float32, "CA")` does it.
+//! Two dimensions are rows of vectors, one dimension is one vector.
+//!
+//! The read-only borrow of `rust-numpy` is held while the engine reads without the interpreter
+//! lock; a caller that writes to the array from another thread meanwhile gets old or new numbers.
+
+use std::borrow::Cow;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float16Type, Float32Type, Float64Type, UInt8Type};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
+use half::f16;
+use nearfield::{Error, Vectors};
+use numpy::{
+    PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray,
+    PyUntypedArrayMethods,
+};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyMapping, PyString};
+
+use crate::arrow_ffi;
+use crate::errors::{invalid, raise, wrong_type};
+use crate::ids::contiguous;
+
+const EXPECTED: &str = "numbers (an array, or a list of numbers for each vector)";
+
+/// The vectors of one call, in a form that the engine can borrow.
+pub(crate) struct VectorsArg<'py> {
+    elements: Elements<'py>,
+    /// How many vectors there are.
+    pub(crate) rows: usize,
+}
+
+enum Elements<'py> {
+    F32(PyReadonlyArrayDyn<'py, f32>),
+    F16(PyReadonlyArrayDyn<'py, f16>),
+    U8(PyReadonlyArrayDyn<'py, u8>),
+    Arrow(ArrayRef),
+    Owned(Vec<f32>),
+}
+
+impl<'py> VectorsArg<'py> {
+    /// Reads `value` as vectors of `dimension` elements each.
+    pub(crate) fn from_python(value: &Bound<'py, PyAny>, dimension: usize) -> PyResult<Self> {
+        if let Ok(array) = value.cast::<PyUntypedArray>() {
+            return Self::from_ndarray(array, dimension);
+        }
+        let refused = value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>();
+        if refused || value.is_none() {
+            return Err(wrong_type("vectors", EXPECTED, value));
+        }
+        if let Some(array) = arrow_ffi::import(value)?
+            && !matches!(array.data_type(), DataType::Struct(_))
+        {
+            return Self::from_arrow(value.py(), &array, dimension);
+        }
+        let numpy = value.py().import("numpy")?;
+        let array = if value.hasattr("__array__")? {
+            numpy.call_method1("asarray", (value,))?
+        } else if value.hasattr("__dlpack__")? {
+            numpy.call_method1("from_dlpack", (value,))?
+        } else if value.try_iter().is_err() || value.cast::<PyMapping>().is_ok() {
+            return Err(wrong_type("vectors", EXPECTED, value));
+        } else {
+            numpy.call_method1("asarray", (value,)).map_err(|error| ragged(value, error))?
+        };
+        Self::from_ndarray(array.cast::<PyUntypedArray>()?, dimension)
+    }
+
+    pub(crate) fn vectors(&self) -> PyResult<Vectors<'_>> {
+        Ok(match &self.elements {
+            Elements::F32(array) => Vectors::F32(Cow::Borrowed(array.as_slice()?)),
+            Elements::F16(array) => Vectors::F16(Cow::Borrowed(array.as_slice()?)),
+            Elements::U8(array) => Vectors::U8(Cow::Borrowed(array.as_slice()?)),
+            Elements::Arrow(array) => match array.data_type() {
+                DataType::Float16 => {
+                    Vectors::F16(Cow::Borrowed(array.as_primitive::<Float16Type>().values()))
+                }
+                DataType::UInt8 => {
+                    Vectors::U8(Cow::Borrowed(array.as_primitive::<UInt8Type>().values()))
+                }
+                _ => Vectors::F32(Cow::Borrowed(array.as_primitive::<Float32Type>().values())),
+            },
+            Elements::Owned(values) => Vectors::F32(Cow::Borrowed(values)),
+        })
+    }
+
+    fn from_ndarray(array: &Bound<'py, PyUntypedArray>, dimension: usize) -> PyResult<Self> {
+        let py = array.py();
+        if !matches!(array.dtype().kind(), b'f' | b'i' | b'u') && !array.is_empty() {
+            return Err(PyTypeError::new_err(format!(
+                "vectors: expected {EXPECTED}, given an array of {}",
+                array.dtype()
+            )));
+        }
+        let rows = rows(py, array.shape(), dimension)?;
+        if rows == 0 {
+            // An empty list becomes an array of whatever type NumPy likes.
+            return Ok(Self { elements: Elements::Owned(Vec::new()), rows });
+        }
+        let usable = array.is_c_contiguous() && array.is_aligned();
+        if usable && let Some(elements) = borrow(array)? {
+            return Ok(Self { elements, rows });
+        }
+        let float32 = py.import("numpy")?.getattr("float32")?;
+        let array = contiguous(array, &float32)?;
+        match borrow(array.cast::<PyUntypedArray>()?)? {
+            Some(elements) => Ok(Self { elements, rows }),
+            None => Err(wrong_type("vectors", EXPECTED, &array)),
+        }
+    }
+
+    fn from_arrow(py: Python<'_>, array: &ArrayRef, dimension: usize) -> PyResult<Self> {
+        let (rows, elements) = match array.data_type() {
+            DataType::FixedSizeList(_, length) => {
+                let list = array.as_fixed_size_list();
+                check_nulls(list)?;
+                let length = usize::try_from(*length).unwrap_or_default();
+                check_row(py, 0, length, if list.is_empty() { length } else { dimension })?;
+                let start = usize::try_from(list.value_offset(0)).unwrap_or_default();
+                (list.len(), list.values().slice(start, list.len() * length))
+            }
+            DataType::List(_) => flatten(py, array.as_list::<i32>(), dimension)?,
+            DataType::LargeList(_) => flatten(py, array.as_list::<i64>(), dimension)?,
+            _ => (1, ArrayRef::clone(array)),
+        };
+        check_nulls(&elements)?;
+        if rows == 1 {
+            check_row(py, 0, elements.len(), dimension)?;
+        }
+        let elements = match elements.data_type() {
+            DataType::Float16 | DataType::Float32 | DataType::UInt8 => Elements::Arrow(elements),
+            DataType::Float64 => {
+                #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
+                let narrow = |value: &f64| *value as f32;
+                let values = elements.as_primitive::<Float64Type>().values();
+                Elements::Owned(values.iter().map(narrow).collect())
+            }
+            _ if rows == 0 => Elements::Owned(Vec::new()),
+            other => {
+                return Err(PyTypeError::new_err(format!(
+                    "vectors: expected {EXPECTED}, given an Arrow array of {other}"
+                )));
+            }
+        };
+        Ok(Self { elements, rows })
+    }
+}
+
+/// The number of vectors in an array of this shape.
+fn rows(py: Python<'_>, shape: &[usize], dimension: usize) -> PyResult<usize> {
+    match *shape {
+        [] => Err(PyTypeError::new_err(format!("vectors: expected {EXPECTED}, given one number"))),
+        [0] | [0, _] => Ok(0),
+        [length] => check_row(py, 0, length, dimension).map(|()| 1),
+        [rows, length] => check_row(py, 0, length, dimension).map(|()| rows),
+        _ => Err(invalid(
+            py,
+            format!("vectors: expected one or two dimensions, given shape {shape:?}"),
+        )),
+    }
+}
+
+fn check_row(py: Python<'_>, row: usize, given: usize, expected: usize) -> PyResult<()> {
+    if given == expected {
+        return Ok(());
+    }
+    Err(raise(py, &Error::DimensionMismatch { expected, given, row }))
+}
+
+fn check_nulls(array: &dyn Array) -> PyResult<()> {
+    if array.null_count() == 0 {
+        return Ok(());
+    }
+    let at = (0..array.len()).find(|at| array.is_null(*at)).unwrap_or_default();
+    Err(PyTypeError::new_err(format!("vectors: expected {EXPECTED}, given null at {at}")))
+}
+
+/// The array where it is, if its type is one that the engine reads.
+fn borrow<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Option<Elements<'py>>> {
+    if let Ok(array) = array.cast::<PyArrayDyn<f32>>() {
+        return Ok(Some(Elements::F32(array.try_readonly()?)));
+    }
+    if let Ok(array) = array.cast::<PyArrayDyn<f16>>() {
+        return Ok(Some(Elements::F16(array.try_readonly()?)));
+    }
+    if let Ok(array) = array.cast::<PyArrayDyn<u8>>() {
+        return Ok(Some(Elements::U8(array.try_readonly()?)));
+    }
+    Ok(None)
+}
+
+/// The rows of an Arrow list array, all of one length, behind each other.
+fn flatten<O: arrow_array::OffsetSizeTrait>(
+    py: Python<'_>,
+    list: &arrow_array::GenericListArray<O>,
+    dimension: usize,
+) -> PyResult<(usize, ArrayRef)> {
+    check_nulls(list)?;
+    for row in 0..list.len() {
+        check_row(py, row, list.value_length(row).as_usize(), dimension)?;
+    }
+    let start = list.value_offsets().first().map_or(0, |offset| offset.as_usize());
+    Ok((list.len(), list.values().slice(start, list.len() * dimension)))
+}
+
+/// What to say of a list that NumPy makes no array of: rows of different lengths, mostly.
+fn ragged(value: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    let py = value.py();
+    if !error.is_instance_of::<PyValueError>(py) {
+        return error;
+    }
+    let length = |index: usize| value.get_item(index).and_then(|row| row.len());
+    let Ok(first) = length(0) else { return error };
+    for row in 1..value.len().unwrap_or_default() {
+        match length(row) {
+            Ok(given) if given == first => {}
+            Ok(given) => {
+                return invalid(
+                    py,
+                    format!(
+                        "vectors: row {row} has {given} elements, row 0 has {first}; \
+                         expected rows of one length"
+                    ),
+                );
+            }
+            Err(_) => return error,
+        }
+    }
+    error
+}

@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import pytest
+
+import nearfield as nf
+
+
+@pytest.fixture
+def db(tmp_path: Path):
+    with nf.open(tmp_path / "test.nf") as db:
+        yield db
+
+
+@pytest.fixture
+def docs(db: nf.Database) -> nf.Collection:
+    """Two rows in the plane: 1 "near" at the origin, 2 "far" at (3, 4)."""
+    docs = db.collection("docs", dim=2, metric="l2")
+    docs.upsert([1, 2], [[0, 0], [3, 4]], {"title": ["near", "far"]})
+    return docs
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The data set that ships with the source."""
+    for folder in Path(__file__).parents:
+        if (folder / "examples" / "data" / "packages.parquet").exists():
+            return folder / "examples" / "data"
+    pytest.skip("examples/data is not here")

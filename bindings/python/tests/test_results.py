@@ -1,0 +1,144 @@
+"""Hits and records as Python objects."""
+
+import datetime
+import sys
+
+import numpy as np
+import pytest
+
+import nearfield as nf
+
+
+def test_hits_are_a_sequence(docs: nf.Collection):
+    hits = docs.search([0, 0])
+    assert len(hits) == 2
+    assert [hit.id for hit in hits] == [1, 2]
+    assert (hits[-1].id, hits[np.int64(0)].id) == (2, 1)
+    assert [hit.id for hit in hits[::-1]] == [2, 1]
+    assert hits[5:] == []
+    for index in [2, -3, 10**30]:
+        with pytest.raises(IndexError):
+            hits[index]
+    for index in ["title", 1.0, None]:
+        with pytest.raises(TypeError):
+            hits[index]
+
+
+def test_a_hit_knows_its_columns(docs: nf.Collection):
+    hit = docs.search([3, 4], k=1, vectors=True)[0]
+    assert hit["title"] == "far"
+    assert (hit["id"], hit["distance"], hit["score"]) == (2, 0, 0)
+    assert hit["vector"].tolist() == hit.vector.tolist() == [3, 4]
+    assert hit.keys() == ["id", "distance", "score", "title", "vector"]
+    assert {name: hit[name] for name in hit.keys() if name != "vector"} == {
+        "id": 2, "distance": 0, "score": 0, "title": "far",
+    }  # fmt: skip
+    with pytest.raises(KeyError, match="not found in this hit; it has id, distance"):
+        hit["titel"]
+    with pytest.raises(TypeError):
+        hit[0]
+
+
+def test_hits_outlive_the_database(db: nf.Database, docs: nf.Collection):
+    hits, records = docs.search([0, 0], vectors=True), docs.get([1])
+    db.close()
+    assert hits[0]["title"] == records[0]["title"] == "near"
+    assert hits.to_arrow().num_rows == 2
+
+
+def test_a_column_called_score_stands_in_place_of_the_hits_own(docs: nf.Collection):
+    docs.update([1], {"score": [99]})
+    hit = docs.search([1, 0], k=1)[0]
+    assert (hit.score, hit["score"]) == (-1, 99)
+    assert hit.to_dict() == {"id": 1, "distance": 1, "title": "near", "score": 99}
+
+
+def test_hits_and_records_speak_arrow(docs: nf.Collection):
+    pa = pytest.importorskip("pyarrow")
+    pl = pytest.importorskip("polars")
+    when = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
+    docs.update([1], {"when": [when], "tags": [["a", "b"]], "ok": [True], "f": [0.5], "n": [7]})
+    for rows in [docs.search([0, 0], vectors=True), docs.get([1, 2], vectors=True)]:
+        dicts = [{**row, "vector": row["vector"].tolist()} for row in rows.to_dicts()]
+        assert dicts[0]["tags"] == ["a", "b"]
+        assert dicts[0]["when"] == when
+        for table in [
+            pa.table(rows),
+            pa.Table.from_batches([pa.record_batch(rows)]),
+            pa.RecordBatchReader.from_stream(rows).read_all(),
+            rows.to_arrow(),
+        ]:
+            table.validate(full=True)
+            assert table.to_pylist() == dicts
+        assert pl.DataFrame(rows).drop("vector").to_dicts() == [
+            {k: v for k, v in row.items() if k != "vector"} for row in dicts
+        ]
+        assert rows.to_polars().equals(pl.DataFrame(rows))
+    empty = docs.search([0, 0], k=0)
+    assert pa.table(empty).num_rows == 0
+    assert docs.get([]).to_arrow().column_names[:2] == ["id", "title"]
+    names = docs.get([], select=[]).to_arrow().column_names
+    assert names == ["id"]
+
+
+def test_pandas_frames(docs: nf.Collection):
+    pytest.importorskip("pandas")
+    frame = docs.search([0, 0]).to_pandas()
+    assert frame["title"].tolist() == ["near", "far"]
+
+
+def test_a_missing_library_is_named(docs: nf.Collection, monkeypatch):
+    for name in ["pyarrow", "polars", "pandas"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    hits = docs.search([0, 0])
+    for method, name in [("to_arrow", "pyarrow"), ("to_pandas", "pandas"), ("to_polars", "polars")]:
+        with pytest.raises(ImportError, match=f"pip install {name}"):
+            getattr(hits, method)()
+    assert hits.to_dicts()[0]["title"] == "near"
+
+
+def test_text_and_html_are_short_and_escaped(docs: nf.Collection):
+    docs.update([1], {"title": ["<b>&" + "x" * 500]})
+    docs.upsert(np.arange(10, 50), np.zeros((40, 2)))
+    for rows in [docs.search([0, 0], k=42), docs.get([1, 2, *range(10, 50)])]:
+        html = rows._repr_html_()
+        assert "&lt;b&gt;&amp;x" in html
+        assert "<b>" not in html
+        assert "22 more rows" in html
+        assert len(repr(rows)) < 4000
+        assert "22 more" in repr(rows)
+    assert repr(docs.search([0, 0], k=0)) == "Hits([])"
+    assert repr(docs.get([])) == "Records([])"
+    assert repr(docs.search([3, 4], k=1)[0]) == "Hit(id=2, distance=0, score=-0, title='far')"
+    assert repr(docs) == "Collection('docs', 42 rows, dim=2, metric='l2', dtype='f32')"
+    assert "<td>title</td><td>utf8</td>" in docs._repr_html_()
+    assert repr(docs.search_batch([[0, 0]], k=3)) == "BatchHits(1 queries, k=3)"
+
+
+def test_timestamps_beyond_datetime_are_read_by_arrow_alone(docs: nf.Collection):
+    docs.update([1], {"when": np.array([2**62], "M8[us]")})
+    with pytest.raises(ValueError, match=r"read it with to_arrow\(\)"):
+        docs.get(1)[0]
+    assert docs.get(1).to_arrow()["when"].cast("int64").to_pylist() == [2**62]
+    assert "when=?" in repr(docs.get(1))
+
+
+def test_objects_do_not_leak(docs: nf.Collection):
+    hits = docs.search([0, 0], vectors=True)
+    title = hits[0]["title"]
+    before = sys.getrefcount(title)
+    for _ in range(100):
+        hits.to_dicts()
+        hits.to_arrow()
+    assert sys.getrefcount(title) == before
+
+
+def test_a_batch_larger_than_the_log_takes_is_stored_whole(tmp_path):
+    rows, dim = 3_500, 65_536
+    vectors = np.zeros((rows, dim), np.uint8)
+    vectors[:, 0] = np.arange(rows) % 251
+    with nf.open(tmp_path / "a.nf", graph_bytes=2**60) as db:
+        docs = db.create("docs", dim=dim, metric="l2", dtype="u8")
+        assert docs.upsert(np.arange(rows) % 3_000, vectors, {"n": np.arange(rows)}) == 3_000
+        assert docs.count() == 3_000
+        assert docs.get([10, 2_999])[0] == {"id": 10, "n": 3_010}

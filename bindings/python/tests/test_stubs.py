@@ -1,0 +1,74 @@
+"""The type stubs say what the module has, and nothing else."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import nearfield as nf
+from nearfield import _nearfield
+
+PACKAGE = Path(nf.__file__).parent
+TREE = ast.parse((PACKAGE / "_nearfield.pyi").read_text())
+CLASSES = {node.name: node for node in TREE.body if isinstance(node, ast.ClassDef)}
+PUBLIC = [name for name in CLASSES if not name.startswith("_")]
+# What every Python class has, or what the language makes of `__iter__` and the like.
+IMPLIED = {"__doc__", "__module__", "__new__"}
+
+
+def members(name: str) -> dict[str, ast.FunctionDef]:
+    """The methods of a class in the stubs, with those of its bases."""
+    node = CLASSES[name]
+    found = {}
+    for base in node.bases:
+        found |= members(ast.unparse(base))
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef):
+            found[item.name] = item
+    return found
+
+
+def parameters(node: ast.FunctionDef) -> list[str]:
+    arguments = node.args
+    names = [a.arg for a in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]]
+    return [name for name in names if name != "self"]
+
+
+def test_the_package_is_marked_as_typed():
+    assert (PACKAGE / "py.typed").exists()
+
+
+def test_every_public_name_is_in_the_stubs():
+    functions = {node.name for node in TREE.body if isinstance(node, ast.FunctionDef)}
+    there = {name for name in dir(_nearfield) if not name.startswith("_")}
+    assert there == functions | set(PUBLIC)
+    assert there <= set(nf.__all__)
+    assert set(nf.__all__) <= set(dir(nf))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_member_is_in_the_stubs(name):
+    there = set(vars(getattr(nf, name))) - IMPLIED - {"__repr__"}
+    assert there == set(members(name))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_method_has_the_parameters_of_the_stubs(name):
+    for method, node in members(name).items():
+        member = getattr(getattr(nf, name), method)
+        if method.startswith("__") or not callable(member):
+            continue
+        signature = inspect.signature(member)
+        there = [p for p in signature.parameters.values() if p.name != "self"]
+        assert [p.name for p in there] == parameters(node), method
+        defaults = [*node.args.defaults, *filter(None, node.args.kw_defaults)]
+        stub = [ast.literal_eval(default) for default in defaults]
+        assert [p.default for p in there if p.default is not p.empty] == stub, method
+
+
+def test_functions_have_the_parameters_of_the_stubs():
+    for node in TREE.body:
+        if isinstance(node, ast.FunctionDef):
+            signature = inspect.signature(getattr(nf, node.name))
+            assert list(signature.parameters) == parameters(node)

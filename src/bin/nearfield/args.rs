@@ -1,0 +1,148 @@
+//! Words that several commands take as arguments.
+
+use clap::ValueEnum;
+use nearfield::{Column, DataType, IdType, Metric, VectorType};
+
+/// How vectors are compared.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum MetricArg {
+    /// Squared Euclidean distance
+    L2,
+    /// One minus the cosine of the angle
+    Cosine,
+    /// The negated inner product
+    Dot,
+}
+
+impl From<MetricArg> for Metric {
+    fn from(metric: MetricArg) -> Self {
+        match metric {
+            MetricArg::L2 => Self::L2,
+            MetricArg::Cosine => Self::Cosine,
+            MetricArg::Dot => Self::Dot,
+        }
+    }
+}
+
+/// How elements of vectors are stored.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TypeArg {
+    /// 32-bit floats
+    F32,
+    /// 16-bit floats
+    F16,
+    /// Whole numbers from 0 to 255
+    U8,
+}
+
+impl From<TypeArg> for VectorType {
+    fn from(vector_type: TypeArg) -> Self {
+        match vector_type {
+            TypeArg::F32 => Self::F32,
+            TypeArg::F16 => Self::F16,
+            TypeArg::U8 => Self::U8,
+        }
+    }
+}
+
+/// What rows are called by.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum IdArg {
+    /// Unsigned 64-bit integers
+    U64,
+    /// Strings
+    Utf8,
+}
+
+impl From<IdArg> for IdType {
+    fn from(id_type: IdArg) -> Self {
+        match id_type {
+            IdArg::U64 => Self::U64,
+            IdArg::Utf8 => Self::Utf8,
+        }
+    }
+}
+
+/// Names separated by commas. An empty text names nothing; a name given twice counts once.
+#[derive(Clone, Debug)]
+pub(crate) struct Names(pub(crate) Vec<String>);
+
+pub(crate) fn names(text: &str) -> Result<Names, String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(Names(names))
+}
+
+/// A column as `name:type`; the last colon separates.
+pub(crate) fn column(text: &str) -> Result<Column, String> {
+    const TYPES: [DataType; 6] = [
+        DataType::Bool,
+        DataType::Int64,
+        DataType::Float64,
+        DataType::Utf8,
+        DataType::Timestamp,
+        DataType::ListUtf8,
+    ];
+    let known = || TYPES.map(|data_type| data_type.to_string()).join(", ");
+    let Some((name, type_name)) = text.rsplit_once(':') else {
+        return Err(format!("expected NAME:TYPE, where TYPE is one of {}", known()));
+    };
+    match TYPES.into_iter().find(|data_type| data_type.to_string() == type_name) {
+        Some(data_type) => Ok(Column { name: name.to_owned(), data_type, text: false }),
+        None => Err(format!("{type_name:?} is no column type; there are {}", known())),
+    }
+}
+
+/// Numbers separated by commas or blanks, with or without brackets around them.
+#[derive(Clone, Debug)]
+pub(crate) struct Numbers(pub(crate) Vec<f32>);
+
+pub(crate) fn numbers(text: &str) -> Result<Numbers, String> {
+    let inner = text.trim();
+    let inner = inner.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(inner);
+    let parts =
+        inner.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty());
+    let values: Result<Vec<f32>, String> = parts
+        .enumerate()
+        .map(|(position, part)| {
+            part.parse()
+                .map_err(|error| format!("{part:?} at position {position} is no number: {error}"))
+        })
+        .collect();
+    match values? {
+        empty if empty.is_empty() => Err("no number is given".to_owned()),
+        values => Ok(Numbers(values)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_colon_separates_a_column_from_its_type() {
+        let parsed = column("a:b:int64").unwrap();
+        assert_eq!((parsed.name.as_str(), parsed.data_type), ("a:b", DataType::Int64));
+        assert!(column("year").unwrap_err().contains("NAME:TYPE"));
+        assert!(column("year:int").unwrap_err().contains("int64"));
+    }
+
+    #[test]
+    fn numbers_are_separated_by_commas_or_blanks() {
+        for text in ["1,-2.5", "[1, -2.5]", " 1\t-2.5 "] {
+            assert_eq!(numbers(text).unwrap().0, [1.0, -2.5], "{text}");
+        }
+        assert!(numbers("1,x").unwrap_err().contains("position 1"));
+        assert!(numbers("[]").is_err());
+    }
+
+    #[test]
+    fn names_count_once_and_an_empty_text_names_nothing() {
+        assert_eq!(names("b, a,b").unwrap().0, ["b", "a"]);
+        assert!(names("").unwrap().0.is_empty());
+    }
+}

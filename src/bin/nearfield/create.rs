@@ -1,0 +1,62 @@
+//! `nearfield create`: an empty collection.
+
+use std::path::PathBuf;
+
+use nearfield::{Column, Database, Schema};
+
+use crate::args::{self, IdArg, MetricArg, TypeArg};
+use crate::failure::Failure;
+use crate::open::Shape;
+use crate::output::Output;
+
+/// Create an empty collection (import creates one from the shape of a file)
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Database directory; created if it is absent
+    db: PathBuf,
+    /// Name of the new collection
+    name: String,
+    /// Elements of a vector
+    #[arg(long, value_name = "N")]
+    dim: usize,
+    /// How vectors are compared
+    #[arg(long)]
+    metric: MetricArg,
+    /// How elements are stored
+    #[arg(long = "type", value_name = "TYPE", default_value = "f32")]
+    vector_type: TypeArg,
+    /// Kind of id; that of the first rows unless given
+    #[arg(long)]
+    ids: Option<IdArg>,
+    /// Attribute column: bool, int64, float64, utf8, timestamp or list_utf8; repeatable
+    #[arg(long = "column", value_name = "NAME:TYPE", value_parser = args::column)]
+    columns: Vec<Column>,
+    /// Attribute column of text to be searched by words; repeatable
+    #[arg(long = "text", value_name = "NAME")]
+    texts: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
+    let mut schema = Schema::new(args.dim, args.metric.into());
+    schema = schema.with_vector_type(args.vector_type.into());
+    if let Some(id_type) = args.ids {
+        schema = schema.with_id_type(id_type.into());
+    }
+    for column in &args.columns {
+        schema = schema.column(&column.name, column.data_type);
+    }
+    for name in &args.texts {
+        schema = schema.text(name);
+    }
+    let db = Database::open(&args.db)?;
+    if db.collections()?.contains(&args.name) {
+        return Err(Failure::refused(format!(
+            "collection {:?} exists already; choose another name, or drop it first",
+            args.name
+        )));
+    }
+    let collection = db.create_collection(&args.name, schema)?;
+    let shape = Shape::of(&collection)?;
+    db.close()?;
+    output.answer(&shape, |out| writeln!(out, "created {}: {}", shape.name, shape.words()))
+}

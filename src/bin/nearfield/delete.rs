@@ -1,0 +1,39 @@
+//! `nearfield delete`: rows by id.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::{ids, open, show};
+
+/// Delete rows by id; ids that do not exist are passed over
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Database directory
+    db: PathBuf,
+    /// Name of the collection
+    name: String,
+    /// Ids of the rows
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
+    let db = open::writer(&args.db)?;
+    let collection = db.open_collection(&args.name)?;
+    let ids = ids::parse(&args.ids, &collection.schema()?)?;
+    let deleted = collection.delete(ids::batch(&ids))?;
+    let rows = collection.len()?;
+    db.close()?;
+    let document = json!({ "name": args.name, "deleted": deleted, "rows": rows });
+    output.answer(&document, |out| {
+        writeln!(
+            out,
+            "deleted {}, {} left",
+            show::counted(deleted, "row"),
+            show::count(rows as u64)
+        )
+    })
+}

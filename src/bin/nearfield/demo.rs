@@ -1,0 +1,239 @@
+//! `nearfield demo`: import, search and recall on the real data set that ships with the source,
+//! which is embedded here so that it works anywhere.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nearfield::interop::{self, ReadOptions};
+use nearfield::{
+    Collection, Database, Hits, ImportOptions, Metric, OpenOptions, Schema, Settings, Vectors,
+};
+use serde::Serialize;
+
+use crate::cells::Cells;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::recall::{self, Measured};
+use crate::scratch::Scratch;
+use crate::{queries, show};
+
+const ROWS: &[u8] = include_bytes!("../../../examples/data/packages.parquet");
+const QUERIES: &[u8] = include_bytes!("../../../examples/data/queries.parquet");
+const NEIGHBORS: &[u8] = include_bytes!("../../../examples/data/neighbors.parquet");
+
+const COLLECTION: &str = "packages";
+/// Queries whose answers are shown.
+const SHOWN_QUERIES: [usize; 3] = [16, 38, 86];
+/// Hits that are shown of each.
+const SHOWN_HITS: usize = 3;
+/// Characters of a summary that are shown.
+const SHOWN_CHARS: usize = 72;
+
+/// Import, search and measure recall on a small real data set, in a few seconds
+///
+/// 4,000 packages of the Python Package Index, each with the embedding of its summary, and 200
+/// queries with their exact nearest neighbours.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// New database directory to keep [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    rows: u64,
+    dimension: usize,
+    queries: usize,
+    import_seconds: f64,
+    graph_seconds: f64,
+    default: JsonMeasured,
+    graph: JsonMeasured,
+    exact: JsonMeasured,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct JsonMeasured {
+    recall_at_10: f64,
+    seconds_per_query: f64,
+}
+
+impl From<Measured> for JsonMeasured {
+    fn from(measured: Measured) -> Self {
+        Self { recall_at_10: measured.recall, seconds_per_query: measured.latency.as_secs_f64() }
+    }
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
+    let interrupt = Interrupt::catch();
+    let begin = Instant::now();
+    if let Some(dir) = args.dir.as_ref().filter(|dir| dir.exists()) {
+        return Err(Failure::refused(format!(
+            "{} exists already; give the demo a new directory",
+            dir.display()
+        )));
+    }
+    let scratch = Scratch::new()?;
+    let place = args.dir.clone().unwrap_or_else(|| scratch.path().join("demo.nf"));
+    let truth = recall::truth(&scratch.write("neighbors.parquet", NEIGHBORS)?)?;
+    let asked = Asked::read(&scratch.write("queries.parquet", QUERIES)?)?;
+
+    output.line(
+        "4,000 packages of the Python Package Index, each with the embedding of its summary",
+    )?;
+    let db = Database::open(&place)?;
+    let (rows, import_time) = import(&db, &scratch, &interrupt)?;
+    let collection = db.open_collection(COLLECTION)?;
+    let dimension = collection.schema()?.dimension();
+    output.line(format_args!(
+        "imported {} of {dimension} dimensions from {} of Parquet in {} ({} rows/s)\n",
+        show::counted(rows, "row"),
+        show::size(ROWS.len() as u64),
+        show::time(import_time),
+        show::count(show::rate(rows, import_time)),
+    ))?;
+
+    interrupt.check()?;
+    asked.show_some(&collection, output)?;
+
+    output
+        .line("recall@10 against the exact neighbours, and the time of one query on one thread:")?;
+    let default = recall::measure(&collection, &asked.vectors, &truth, false)?;
+    tell("by default", default, "a scan, as long as there are so few rows", output)?;
+    let exact = recall::measure(&collection, &asked.vectors, &truth, true)?;
+    tell("exact", exact, "", output)?;
+    drop(collection);
+    db.close()?;
+    drop(db);
+    interrupt.check()?;
+    let (graph, graph_time) = with_graph(&place, &asked, &truth)?;
+    let built = format!("larger collections get one; built in {}", show::time(graph_time));
+    tell("with a graph", graph, &built, output)?;
+
+    let elapsed = begin.elapsed();
+    output.line(format_args!("\ndone in {}", show::time(elapsed)))?;
+    if let Some(dir) = &args.dir {
+        output.line(format_args!(
+            "try: nearfield search {} {COLLECTION} --like 42 --select name,summary",
+            dir.display()
+        ))?;
+    }
+    if !output.wants_json() {
+        return Ok(());
+    }
+    let answer = Answer {
+        rows,
+        dimension,
+        queries: truth.len(),
+        import_seconds: import_time.as_secs_f64(),
+        graph_seconds: graph_time.as_secs_f64(),
+        default: default.into(),
+        graph: graph.into(),
+        exact: exact.into(),
+        seconds: elapsed.as_secs_f64(),
+    };
+    output.answer(&answer, |_| Ok(()))
+}
+
+/// Imports the embedded rows into a new collection.
+fn import(
+    db: &Database,
+    scratch: &Scratch,
+    interrupt: &Interrupt,
+) -> Result<(u64, Duration), Failure> {
+    let file = scratch.write("packages.parquet", ROWS)?;
+    let start = Instant::now();
+    let reader = interop::read(&file, &ReadOptions::default())?;
+    let mut schema = Schema::new(reader.dimension().unwrap_or(0), Metric::Cosine)
+        .with_vector_type(reader.vector_type())
+        .with_id_type(reader.id_type());
+    for (name, data_type) in reader.columns() {
+        schema = schema.column(name, *data_type);
+    }
+    let collection = db.create_collection(COLLECTION, schema)?;
+    let report = collection.import(reader, ImportOptions::new().cancel(interrupt.flag()))?;
+    Ok((report.rows, start.elapsed()))
+}
+
+/// Builds the graph that a collection of this size would go without, and measures it.
+fn with_graph(
+    place: &Path,
+    asked: &Asked,
+    truth: &[Vec<nearfield::Id>],
+) -> Result<(Measured, Duration), Failure> {
+    let mut settings = Settings::default();
+    settings.graph_bytes = 1;
+    let db = OpenOptions::new().settings(settings).open(place)?;
+    let collection = db.open_collection(COLLECTION)?;
+    let start = Instant::now();
+    collection.compact()?;
+    let elapsed = start.elapsed();
+    let measured = recall::measure(&collection, &asked.vectors, truth, false)?;
+    db.close()?;
+    Ok((measured, elapsed))
+}
+
+fn tell(what: &str, measured: Measured, remark: &str, output: &Output) -> Result<(), Failure> {
+    let Measured { recall, latency } = measured;
+    let remark = if remark.is_empty() { String::new() } else { format!("  ({remark})") };
+    output.line(format_args!("  {what:<13} {recall:.4}  {:>7}{remark}", show::time(latency)))
+}
+
+/// The queries that ship with the data.
+struct Asked {
+    vectors: Vectors<'static>,
+    /// What each query says.
+    texts: Vec<String>,
+}
+
+impl Asked {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let options = ReadOptions::default().row_numbers().columns(["name", "summary"]);
+        let mut vectors = Vec::new();
+        let mut texts = Vec::new();
+        for batch in interop::read(path, &options)? {
+            let batch = batch?;
+            if let Vectors::F16(values) = batch.vectors {
+                vectors.extend_from_slice(&values);
+            }
+            if let Some(attributes) = &batch.attributes {
+                let rows = (0..attributes.num_rows()).map(|row| Cells { batch: attributes, row });
+                texts.extend(rows.map(|cells| cells.named("summary").to_string()));
+            }
+        }
+        Ok(Self { vectors: vectors.into(), texts })
+    }
+
+    /// Answers a few queries in words.
+    fn show_some(&self, collection: &Collection, output: &Output) -> Result<(), Failure> {
+        let dimension = collection.schema()?.dimension();
+        for query in SHOWN_QUERIES {
+            let Some(text) = self.texts.get(query) else { continue };
+            let range = query * dimension..(query + 1) * dimension;
+            let vector = queries::slice(&self.vectors, range);
+            let search = collection.search(vector).k(SHOWN_HITS).select(["name", "summary"]);
+            let start = Instant::now();
+            let hits = search.run()?;
+            output.line(format_args!(
+                "nearest to {:?} ({})",
+                show::short(text, SHOWN_CHARS),
+                show::time(start.elapsed())
+            ))?;
+            show_hits(&hits, output)?;
+        }
+        Ok(())
+    }
+}
+
+fn show_hits(hits: &Hits, output: &Output) -> Result<(), Failure> {
+    for (row, hit) in hits.iter().enumerate() {
+        let Some(batch) = &hits.attributes else { continue };
+        let cells = Cells { batch, row };
+        let name = show::plain(&cells.named("name").to_string());
+        let summary = show::short(&cells.named("summary").to_string(), SHOWN_CHARS);
+        output.line(format_args!("  {:.3}  {name}: {summary}", hit.distance))?;
+    }
+    output.line("")
+}

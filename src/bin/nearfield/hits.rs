@@ -1,0 +1,97 @@
+//! Answers of searches, as JSON or as tables.
+
+use std::io::{self, Write};
+
+use nearfield::{Hit, Hits, Id};
+use serde::{Serialize, Serializer};
+
+use crate::cells::Cells;
+use crate::show;
+
+/// What a query is called: its row in the file, or the id of the row it was made from.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Label {
+    Row(u64),
+    Id(#[serde(serialize_with = "show::id_as_json")] Id),
+}
+
+/// The answer of one query.
+#[derive(Debug, Serialize)]
+pub(crate) struct Answer {
+    pub(crate) query: Label,
+    #[serde(rename = "hits", serialize_with = "hits_as_json")]
+    pub(crate) found: Found,
+}
+
+/// Hits, without the row that was asked about.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) hits: Hits,
+    pub(crate) k: usize,
+    pub(crate) except: Option<Id>,
+}
+
+#[derive(Serialize)]
+struct JsonHit<'a> {
+    #[serde(serialize_with = "show::id_as_json")]
+    id: &'a Id,
+    distance: f32,
+    score: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<Cells<'a>>,
+}
+
+impl Found {
+    /// The hits that count, each with its row of attributes.
+    fn shown(&self) -> impl Iterator<Item = (&Hit, Option<Cells<'_>>)> {
+        let counts = |(_, hit): &(usize, &Hit)| self.except.as_ref() != Some(&hit.id);
+        self.hits.iter().enumerate().filter(counts).take(self.k).map(|(row, hit)| {
+            (hit, self.hits.attributes.as_ref().map(|batch| Cells { batch, row }))
+        })
+    }
+}
+
+fn hits_as_json<S: Serializer>(found: &Found, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(found.shown().map(|(hit, attributes)| JsonHit {
+        id: &hit.id,
+        distance: hit.distance,
+        score: hit.score,
+        attributes,
+    }))
+}
+
+/// Prints the answers, each as a table.
+pub(crate) fn print(answers: &[Answer], out: &mut dyn Write) -> io::Result<()> {
+    if answers.is_empty() {
+        return writeln!(out, "no queries");
+    }
+    for answer in answers {
+        if answers.len() > 1 {
+            match &answer.query {
+                Label::Row(row) => writeln!(out, "query {row}")?,
+                Label::Id(id) => writeln!(out, "like {}", show::id(id))?,
+            }
+        }
+        print_found(&answer.found, out)?;
+    }
+    Ok(())
+}
+
+fn print_found(found: &Found, out: &mut dyn Write) -> io::Result<()> {
+    let schema = found.hits.attributes.as_ref().map(|batch| batch.schema());
+    let columns = schema.iter().flat_map(|schema| schema.fields().iter());
+    let headings = ["id", "distance", "score"].into_iter();
+    let mut table = show::table(headings.chain(columns.map(|field| field.name().as_str())));
+    for (hit, attributes) in found.shown() {
+        let mut cells = vec![
+            comfy_table::Cell::new(show::id(&hit.id)),
+            show::right(format!("{:.6}", hit.distance)),
+            show::right(format!("{:.6}", hit.score)),
+        ];
+        let values = attributes.iter().flat_map(Cells::values);
+        cells.extend(values.map(|value| show::plain(&value.to_string()).into()));
+        table.add_row(cells);
+    }
+    if table.is_empty() { writeln!(out, "no hits") } else { writeln!(out, "{table}") }
+}

@@ -1,0 +1,296 @@
+//! `nearfield import`: a file into a collection, which is made from the file's shape if absent.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nearfield::interop::{self, ReadOptions, Reader};
+use nearfield::{
+    Collection, Column, Database, Error, ImportOptions, ImportReport, Metric, OnBad, OpenOptions,
+    Phase, Schema,
+};
+use serde::Serialize;
+
+use crate::args::{self, MetricArg, Names, TypeArg};
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::open::Shape;
+use crate::output::{Output, note};
+use crate::progress::Meter;
+use crate::show;
+
+/// Rejected rows that people are shown.
+const SHOWN_REJECTED: usize = 20;
+/// Column names that mean the row itself.
+const RESERVED: [&str; 2] = ["id", "vector"];
+
+/// Import a file; the collection is created from its shape if absent, rows of known ids replaced
+///
+/// Parquet, Arrow (Feather 2), JSON lines, npy, fvecs and bvecs. All rows become visible at once at
+/// the end; an import that fails or is interrupted stores nothing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Database directory; created if it is absent
+    db: PathBuf,
+    /// Name of the collection
+    name: String,
+    /// File to import
+    file: PathBuf,
+    /// Column of the ids [default: `id` if there is one, else the rows are numbered from 0]
+    #[arg(long, value_name = "COLUMN")]
+    id: Option<String>,
+    /// Column of the vectors [default: the only list of numbers]
+    #[arg(long, value_name = "COLUMN")]
+    vector: Option<String>,
+    /// Attribute columns, separated by commas [default: all]
+    #[arg(long, value_name = "A,B", value_parser = args::names)]
+    columns: Option<Names>,
+    /// How vectors are compared, for a new collection [default: cosine]
+    #[arg(long)]
+    metric: Option<MetricArg>,
+    /// How elements are stored, for a new collection [default: as in the file]
+    #[arg(long = "type", value_name = "TYPE")]
+    vector_type: Option<TypeArg>,
+    /// What to do with rows that cannot be stored
+    #[arg(long, value_name = "HOW", default_value = "raise")]
+    on_bad: OnBadArg,
+    /// Parquet or JSON lines file with the ids and attributes of an npy or fvecs file
+    #[arg(long, value_name = "FILE")]
+    attributes: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum OnBadArg {
+    /// Fail at the first one and store nothing
+    Raise,
+    /// Leave them out and list them
+    Skip,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    shape: Shape,
+    created: bool,
+    rows: u64,
+    replaced: u64,
+    rejected_rows: u64,
+    rejected: Vec<RejectedRow>,
+    seconds: f64,
+    rows_per_second: u64,
+}
+
+#[derive(Serialize)]
+struct RejectedRow {
+    row: u64,
+    reason: String,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
+    let interrupt = Interrupt::catch();
+    let start = Instant::now();
+    let existing = existing(args)?;
+    let reader = read(args, existing.as_ref().map(|(_, collection)| collection))?;
+    for (name, reason) in reader.skipped_columns() {
+        note(format_args!("note: column {} is left out: {reason}", show::plain(name)));
+    }
+    let created = existing.is_none();
+    let (db, collection) = match existing {
+        Some((db, collection)) => {
+            prepare(args, &collection, &reader)?;
+            (db, collection)
+        }
+        None => create(args, &reader)?,
+    };
+    let report = match import(args, &collection, reader, &interrupt) {
+        Ok(report) => report,
+        Err(error) => {
+            if created {
+                // Nothing was stored, so nothing is left behind; the first failure counts.
+                let _ = db.drop_collection(&args.name);
+            }
+            return Err(error.into());
+        }
+    };
+    let shape = Shape::of(&collection)?;
+    db.close()?;
+    let answer = Answer::new(shape, created, report, start.elapsed());
+    output.answer(&answer, |out| answer.print(out))
+}
+
+/// The collection and its database, if they are there.
+fn existing(args: &Args) -> Result<Option<(Database, Collection)>, Error> {
+    let opened = OpenOptions::new().create(false).open(&args.db).and_then(|db| {
+        let collection = db.open_collection(&args.name)?;
+        Ok((db, collection))
+    });
+    match opened {
+        Ok(pair) => Ok(Some(pair)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens the file. Columns of a collection that is there are read as its types.
+fn read(args: &Args, collection: Option<&Collection>) -> Result<Reader, Error> {
+    let mut options = ReadOptions::default();
+    options.id = args.id.clone();
+    options.vector = args.vector.clone();
+    options.columns = args.columns.clone().map(|names| names.0);
+    options.metadata = args.attributes.clone();
+    if let Some(collection) = collection {
+        for column in collection.schema()?.columns() {
+            options = options.column_type(&column.name, column.data_type);
+        }
+    }
+    let reader = interop::read(&args.file, &options)?;
+    let reserved = |(name, _): &&(String, _)| RESERVED.contains(&name.as_str());
+    if args.columns.is_some() || !reader.columns().iter().any(|column| reserved(&column)) {
+        return Ok(reader);
+    }
+    for (name, _) in reader.columns().iter().filter(reserved) {
+        note(format_args!("note: column {name} is left out: the name means the row itself"));
+    }
+    let others = reader.columns().iter().filter(|column| !reserved(column));
+    options.columns = Some(others.map(|(name, _)| name.clone()).collect());
+    interop::read(&args.file, &options)
+}
+
+/// Refuses a file of another shape than the collection's and adds the columns it lacks.
+fn prepare(args: &Args, collection: &Collection, reader: &Reader) -> Result<(), Error> {
+    let schema = collection.schema()?;
+    let differs = |what: &str, expected: String, given: String| {
+        if expected == given {
+            return Ok(());
+        }
+        let what = format!("{what} of collection {:?}", args.name);
+        Err(Error::SchemaMismatch { what, expected, given })
+    };
+    if let Some(given) = reader.dimension() {
+        differs("dimension", schema.dimension().to_string(), given.to_string())?;
+    }
+    if let Some(metric) = args.metric {
+        differs("metric", schema.metric().to_string(), Metric::from(metric).to_string())?;
+    }
+    if let Some(given) = args.vector_type {
+        let given = nearfield::VectorType::from(given).to_string();
+        differs("vector type", schema.vector_type().to_string(), given)?;
+    }
+    if let Some(expected) = schema.id_type() {
+        differs("kind of id", expected.to_string(), reader.id_type().to_string())?;
+    }
+    let known = |name: &str| schema.columns().iter().any(|column| column.name == name);
+    let missing: Vec<Column> = reader
+        .columns()
+        .iter()
+        .filter(|(name, _)| !known(name))
+        .map(|(name, data_type)| Column { name: name.clone(), data_type: *data_type, text: false })
+        .collect();
+    if !missing.is_empty() {
+        collection.add_columns(&missing)?;
+    }
+    Ok(())
+}
+
+/// Creates the collection in the shape of the file.
+fn create(args: &Args, reader: &Reader) -> Result<(Database, Collection), Failure> {
+    let Some(dimension) = reader.dimension() else {
+        return Err(Failure::refused(format!(
+            "{} has no row with a vector, so its dimension is not known; create the collection \
+             first, or import another file",
+            args.file.display()
+        )));
+    };
+    let metric = args.metric.map_or(Metric::Cosine, Metric::from);
+    let vector_type = args.vector_type.map_or_else(|| reader.vector_type(), Into::into);
+    let mut schema =
+        Schema::new(dimension, metric).with_vector_type(vector_type).with_id_type(reader.id_type());
+    for (name, data_type) in reader.columns() {
+        schema = schema.column(name, *data_type);
+    }
+    let db = Database::open(&args.db)?;
+    let collection = db.create_collection(&args.name, schema)?;
+    Ok((db, collection))
+}
+
+fn import(
+    args: &Args,
+    collection: &Collection,
+    reader: Reader,
+    interrupt: &Interrupt,
+) -> Result<ImportReport, Error> {
+    let meter = Meter::start("importing", reader.total_rows());
+    let mut phase = Phase::Reading;
+    let options = ImportOptions::new()
+        .on_bad(match args.on_bad {
+            OnBadArg::Raise => OnBad::Raise,
+            OnBadArg::Skip => OnBad::Skip,
+        })
+        .cancel(interrupt.flag())
+        .progress(|progress| {
+            if progress.phase == Phase::Reading {
+                meter.rows(progress.rows);
+            }
+            if progress.phase != phase {
+                phase = progress.phase;
+                meter.turn_to(match phase {
+                    Phase::Indexing => "building the graph",
+                    Phase::Committing => "committing",
+                    _ => "importing",
+                });
+            }
+            !interrupt.raised()
+        });
+    collection.import(reader, options)
+}
+
+impl Answer {
+    fn new(shape: Shape, created: bool, report: ImportReport, elapsed: Duration) -> Self {
+        let ImportReport { rows, replaced, rejected_rows, rejected, .. } = report;
+        let listed = |rejected: nearfield::Rejected| RejectedRow {
+            row: rejected.row,
+            reason: rejected.reason,
+        };
+        Self {
+            shape,
+            created,
+            rows,
+            replaced,
+            rejected_rows,
+            rejected: rejected.into_iter().map(listed).collect(),
+            seconds: elapsed.as_secs_f64(),
+            rows_per_second: show::rate(rows, elapsed),
+        }
+    }
+
+    fn print(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        let Self { shape, rows, replaced, rejected_rows, .. } = self;
+        let done = if self.created { "created" } else { "added to" };
+        writeln!(out, "{done} {}: {}", shape.name, shape.words())?;
+        writeln!(
+            out,
+            "imported {} in {} ({} rows/s), {} replaced",
+            show::counted(*rows, "row"),
+            show::time(Duration::try_from_secs_f64(self.seconds).unwrap_or_default()),
+            show::count(self.rows_per_second),
+            show::count(*replaced),
+        )?;
+        if *rejected_rows == 0 {
+            return Ok(());
+        }
+        writeln!(out, "left out {}:", show::counted(*rejected_rows, "row"))?;
+        let mut table = show::table(["row", "reason"]);
+        let shown = self.rejected.iter().take(SHOWN_REJECTED);
+        let more = rejected_rows.saturating_sub(shown.len() as u64);
+        for rejected in shown {
+            table.add_row(vec![
+                show::right(rejected.row),
+                comfy_table::Cell::new(show::plain(&rejected.reason)),
+            ]);
+        }
+        writeln!(out, "{table}")?;
+        if more > 0 {
+            writeln!(out, "and {} more", show::count(more))?;
+        }
+        Ok(())
+    }
+}

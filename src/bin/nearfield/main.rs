@@ -1,0 +1,113 @@
+//! The command line `nearfield`: everything the library does, one command each.
+//!
+//! A command is a file with its arguments and a `run`. It reads through [`output::Output`] what
+//! form of answer is wanted and knows the library by its public interface alone. Answers go to
+//! standard output, messages and progress to standard error.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 damage found by `verify`, 130 interrupted.
+
+mod args;
+mod cells;
+mod collections;
+mod compact;
+mod copy;
+mod create;
+mod delete;
+mod demo;
+mod export;
+mod failure;
+mod get;
+mod hits;
+mod ids;
+mod import;
+mod interrupt;
+mod list;
+mod open;
+mod output;
+mod progress;
+mod queries;
+mod recall;
+mod rows;
+mod scratch;
+mod search;
+mod show;
+mod stats;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+use output::Output;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// An embedded vector database: what SQLite is to rows, for embeddings.
+///
+/// A database is a directory of collections; a row of a collection is an id, a vector and
+/// attributes. `nearfield demo` shows all of it in a few seconds.
+#[derive(Debug, Parser)]
+#[command(name = "nearfield", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print the answer as one JSON document
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Create(create::Args),
+    Import(import::Args),
+    Search(search::Args),
+    Get(get::Args),
+    Delete(delete::Args),
+    List(list::Args),
+    Stats(stats::Args),
+    Verify(verify::Args),
+    Compact(compact::Args),
+    Backup(copy::BackupArgs),
+    Restore(copy::RestoreArgs),
+    Export(export::Args),
+    Drop(collections::DropArgs),
+    Rename(collections::RenameArgs),
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(refusal) => {
+            // Help and refusals alike; there is nobody left to tell if this fails.
+            let _ = refusal.print();
+            return ExitCode::from(u8::try_from(refusal.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(&cli.command, &Output::new(cli.json)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: &Command, output: &Output) -> Result<(), Failure> {
+    match command {
+        Command::Create(args) => create::run(args, output),
+        Command::Import(args) => import::run(args, output),
+        Command::Search(args) => search::run(args, output),
+        Command::Get(args) => get::run(args, output),
+        Command::Delete(args) => delete::run(args, output),
+        Command::List(args) => list::run(args, output),
+        Command::Stats(args) => stats::run(args, output),
+        Command::Verify(args) => verify::run(args, output),
+        Command::Compact(args) => compact::run(args, output),
+        Command::Backup(args) => copy::backup(args, output),
+        Command::Restore(args) => copy::restore(args, output),
+        Command::Export(args) => export::run(args, output),
+        Command::Drop(args) => collections::drop(args, output),
+        Command::Rename(args) => collections::rename(args, output),
+        Command::Demo(args) => demo::run(args, output),
+    }
+}

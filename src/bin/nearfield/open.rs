@@ -1,0 +1,60 @@
+//! Opening a database for what a command does: readers take no lock and work beside a writer.
+
+use std::path::Path;
+
+use nearfield::{Collection, Database, OpenOptions, Result, Schema};
+use serde::Serialize;
+
+/// An existing database, for reading.
+pub(crate) fn reader(path: &Path) -> Result<Database> {
+    OpenOptions::new().read_only(true).open(path)
+}
+
+/// An existing database, for writing.
+pub(crate) fn writer(path: &Path) -> Result<Database> {
+    // A reader refuses what is no database; a writer would make one of an empty directory.
+    drop(reader(path)?);
+    OpenOptions::new().create(false).open(path)
+}
+
+/// What a collection is, for documents.
+#[derive(Debug, Serialize)]
+pub(crate) struct Shape {
+    pub(crate) name: String,
+    pub(crate) dimension: usize,
+    pub(crate) metric: nearfield::Metric,
+    pub(crate) vector_type: nearfield::VectorType,
+    pub(crate) id_type: Option<nearfield::IdType>,
+    pub(crate) columns: Vec<nearfield::Column>,
+}
+
+impl Shape {
+    pub(crate) fn of(collection: &Collection) -> Result<Self> {
+        Ok(Self::new(collection.name(), &collection.schema()?))
+    }
+
+    fn new(name: &str, schema: &Schema) -> Self {
+        Self {
+            name: name.to_owned(),
+            dimension: schema.dimension(),
+            metric: schema.metric(),
+            vector_type: schema.vector_type(),
+            id_type: schema.id_type(),
+            columns: schema.columns().to_vec(),
+        }
+    }
+
+    /// In words: `384 dimensions, f16, cosine`.
+    pub(crate) fn words(&self) -> String {
+        format!("{} dimensions, {}, {}", self.dimension, self.vector_type, self.metric)
+    }
+
+    /// The columns in words: `name utf8, year int64`.
+    pub(crate) fn column_words(&self) -> String {
+        let words = |column: &nearfield::Column| {
+            let text = if column.text { " (text)" } else { "" };
+            format!("{} {}{text}", crate::show::plain(&column.name), column.data_type)
+        };
+        self.columns.iter().map(words).collect::<Vec<_>>().join(", ")
+    }
+}

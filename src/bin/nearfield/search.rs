@@ -1,0 +1,177 @@
+//! `nearfield search`: the rows nearest to vectors, or to a row that is there.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nearfield::{Collection, Fields, Id, Query, Vectors};
+use serde::Serialize;
+
+use crate::args::{self, Names, Numbers};
+use crate::failure::Failure;
+use crate::hits::{self, Answer, Found, Label};
+use crate::interrupt::Interrupt;
+use crate::output::{Output, note};
+use crate::{ids, open, queries, show};
+
+/// Queries searched between two looks at Ctrl-C.
+const CHUNK: usize = 256;
+
+/// Search for the rows nearest to a vector, to all vectors of a file, or to a row
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Database directory
+    db: PathBuf,
+    /// Name of the collection
+    name: String,
+    #[command(flatten)]
+    asked: Asked,
+    /// With --vector: only this row of the file, from 0
+    #[arg(long, value_name = "I", conflicts_with_all = ["like", "values"])]
+    row: Option<u64>,
+    /// Most hits of a query
+    #[arg(short, default_value_t = 10)]
+    k: usize,
+    /// Candidates a graph search keeps: more are slower and find more [default: 100]
+    #[arg(long, value_name = "N")]
+    ef: Option<usize>,
+    /// Compare with every row instead of walking graphs
+    #[arg(long)]
+    exact: bool,
+    /// Only hits at most this far away
+    #[arg(long, value_name = "D", allow_hyphen_values = true)]
+    max_distance: Option<f32>,
+    /// Columns to show, separated by commas
+    #[arg(long, value_name = "A,B", value_parser = args::names)]
+    select: Option<Names>,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Asked {
+    /// File of query vectors: .npy, .fvecs, .jsonl, .parquet, …; all are answered
+    #[arg(long, value_name = "FILE")]
+    vector: Option<PathBuf>,
+    /// The row of this id: more like it, itself left out
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
+    like: Option<String>,
+    /// The vector itself: numbers separated by commas
+    #[arg(long, value_name = "0.1,0.2,…", allow_hyphen_values = true, value_parser = args::numbers)]
+    values: Option<Numbers>,
+}
+
+#[derive(Serialize)]
+struct Document {
+    seconds: f64,
+    queries: Vec<Answer>,
+}
+
+/// Answers and the time that they took.
+#[derive(Default)]
+struct Answers {
+    elapsed: Duration,
+    answers: Vec<Answer>,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
+    let db = open::reader(&args.db)?;
+    let collection = db.open_collection(&args.name)?;
+    let Answers { elapsed, answers } = match &args.asked {
+        Asked { vector: Some(file), .. } => file_queries(args, &collection, file)?,
+        Asked { like: Some(typed), .. } => {
+            let (id, vector) = vector_of(args, &collection, typed)?;
+            // One more, because the row finds itself.
+            let k = if args.k == 0 { 0 } else { args.k.saturating_add(1) };
+            single(args, &collection, vector, k, Some(id))?
+        }
+        Asked { values, .. } => {
+            let values = values.as_ref().map_or(&[][..], |Numbers(values)| values);
+            single(args, &collection, values.into(), args.k, None)?
+        }
+    };
+    let document = Document { seconds: elapsed.as_secs_f64(), queries: answers };
+    output.answer(&document, |out| hits::print(&document.queries, out))?;
+    let queries = match document.queries.len() {
+        1 => String::new(),
+        many => format!("{} queries in ", show::count(many as u64)),
+    };
+    note(format_args!("{queries}{}", show::time(elapsed)));
+    Ok(())
+}
+
+fn single(
+    args: &Args,
+    collection: &Collection,
+    vector: Vectors<'_>,
+    k: usize,
+    like: Option<Id>,
+) -> Result<Answers, Failure> {
+    let start = Instant::now();
+    let hits = query(args, collection, vector).k(k).run()?;
+    let elapsed = start.elapsed();
+    let query = like.clone().map_or(Label::Row(0), Label::Id);
+    let found = Found { hits, k: args.k, except: like };
+    Ok(Answers { elapsed, answers: vec![Answer { query, found }] })
+}
+
+fn file_queries(args: &Args, collection: &Collection, file: &Path) -> Result<Answers, Failure> {
+    let interrupt = Interrupt::catch();
+    let dimension = collection.schema()?.dimension();
+    let mut all = Answers::default();
+    for piece in queries::read(file, dimension, args.row)? {
+        let piece = piece?;
+        for (chunk, rows) in piece.rows.chunks(CHUNK).enumerate() {
+            interrupt.check()?;
+            let first = chunk * CHUNK;
+            let range = first * dimension..(first + rows.len()) * dimension;
+            let vectors = queries::slice(&piece.vectors, range);
+            let start = Instant::now();
+            let found = query(args, collection, vectors).k(args.k).run_batch()?;
+            all.elapsed += start.elapsed();
+            all.answers.extend(rows.iter().zip(found).map(|(row, hits)| Answer {
+                query: Label::Row(*row),
+                found: Found { hits, k: args.k, except: None },
+            }));
+        }
+        if args.row.is_some() && !all.answers.is_empty() {
+            break;
+        }
+    }
+    match args.row {
+        Some(row) if all.answers.is_empty() => {
+            Err(Failure::refused(format!("{} has no row {row}", file.display())))
+        }
+        _ => Ok(all),
+    }
+}
+
+fn query<'a>(args: &Args, collection: &Collection, vectors: Vectors<'a>) -> Query<'a> {
+    let mut query = collection.search(vectors).exact(args.exact);
+    if let Some(ef) = args.ef {
+        query = query.ef(ef);
+    }
+    if let Some(distance) = args.max_distance {
+        query = query.max_distance(distance);
+    }
+    if let Some(Names(names)) = &args.select {
+        query = query.select(names);
+    }
+    query
+}
+
+/// The vector of the row that is asked for.
+fn vector_of(
+    args: &Args,
+    collection: &Collection,
+    typed: &String,
+) -> Result<(Id, Vectors<'static>), Failure> {
+    let asked = ids::parse(std::slice::from_ref(typed), &collection.schema()?)?;
+    let records = collection.get(ids::batch(&asked), &Fields::none().with_vectors())?;
+    match (asked.into_iter().next(), records.vectors) {
+        (Some(id), Some(vectors)) if !vectors.is_empty() => Ok((id, vectors)),
+        _ => Err(Failure::refused(format!(
+            "no row of {} has the id {}",
+            args.name,
+            show::plain(typed)
+        ))),
+    }
+}

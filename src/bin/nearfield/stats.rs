@@ -1,0 +1,89 @@
+//! `nearfield stats`: what collections are made of.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use nearfield::Stats;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::open::{self, Shape};
+use crate::output::Output;
+use crate::show;
+
+/// Show what collections are made of: rows, bytes, segments
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Database directory
+    db: PathBuf,
+    /// Name of one collection [default: all]
+    name: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    collections: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    #[serde(flatten)]
+    shape: Shape,
+    #[serde(flatten)]
+    stats: Stats,
+}
+
+pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
+    let db = open::reader(&args.db)?;
+    let names = match &args.name {
+        Some(name) => vec![name.clone()],
+        None => db.collections()?,
+    };
+    let entry = |name: &String| {
+        let collection = db.open_collection(name)?;
+        Ok(Entry { shape: Shape::of(&collection)?, stats: collection.stats()? })
+    };
+    let collections = names.iter().map(entry).collect::<Result<_, nearfield::Error>>()?;
+    let answer = Answer { collections };
+    output.answer(&answer, |out| {
+        if answer.collections.is_empty() {
+            return writeln!(out, "no collections");
+        }
+        answer.collections.iter().try_for_each(|entry| print(entry, out))
+    })
+}
+
+fn print(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
+    let Entry { shape, stats } = entry;
+    writeln!(out, "{}: {}", shape.name, shape.words())?;
+    let ids = shape.id_type.map_or_else(|| "not known yet".to_owned(), |kind| kind.to_string());
+    let facts = [
+        ("ids", ids),
+        ("columns", shape.column_words()),
+        ("rows", show::count(stats.rows)),
+        ("dead rows", show::count(stats.dead_rows)),
+        ("rows in memory", show::count(stats.memtable_rows)),
+        ("on disk", show::size(stats.disk_bytes)),
+        ("of it logs", show::size(stats.log_bytes)),
+        ("operations", show::count(stats.seq)),
+        ("manifest", show::count(stats.generation)),
+        ("cpu", stats.cpu_tier.to_owned()),
+    ];
+    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        writeln!(out, "  {name:<15} {value}")?;
+    }
+    if stats.segments.is_empty() {
+        return Ok(());
+    }
+    let mut table = show::table(["segment", "rows", "dead", "bytes", "search by"]);
+    for segment in &stats.segments {
+        table.add_row(vec![
+            show::right(segment.id),
+            show::right(show::count(segment.rows)),
+            show::right(show::count(segment.dead_rows)),
+            show::right(show::size(segment.bytes)),
+            if segment.graph { "graph" } else { "scan" }.into(),
+        ]);
+    }
+    writeln!(out, "{table}")
+}

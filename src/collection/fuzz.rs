@@ -1,0 +1,18 @@
+//! Doors for fuzzing: decoders that otherwise only see bytes with a right checksum.
+
+use super::op::Op;
+use crate::codec::full::Space;
+use crate::filter::rowset::RowSet;
+use crate::segment::columns;
+use crate::types::{Metric, VectorType};
+
+/// Decodes `bytes` as everything they could be; what comes of it does not matter.
+#[doc(hidden)]
+pub fn decode(bytes: &[u8]) {
+    for vector_type in [VectorType::F32, VectorType::F16, VectorType::U8] {
+        let space = Space { dimension: 3, vector_type, metric: Metric::Cosine };
+        drop(Op::decode(bytes, space));
+    }
+    drop(columns::decode(bytes));
+    drop(RowSet::from_bytes(bytes, 1_000));
+}

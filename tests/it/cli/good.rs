@@ -1,0 +1,297 @@
+//! What works.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use serde_json::json;
+
+use super::{DOCS, Ran, Shell, data, fvecs, hit_ids, npy, npy_header};
+
+#[test]
+fn json_lines_are_imported_searched_read_and_deleted() {
+    let shell = Shell::new();
+    shell.write("docs.jsonl", DOCS);
+    let imported = shell.json(&["import", "db", "docs", "docs.jsonl", "--metric", "l2"]);
+    assert_eq!(imported["rows"], 4);
+    assert_eq!(imported["created"], true);
+    assert_eq!((&imported["metric"], &imported["id_type"]), (&json!("l2"), &json!("utf8")));
+
+    let found = shell.json(&["search", "db", "docs", "--values", "0.9,0", "-k", "2"]);
+    assert_eq!(hit_ids(&found["queries"][0]), ["b", "a"]);
+    let select = ["--select", "name,year"];
+    let args = ["search", "db", "docs", "--like", "a", "-k", "2"];
+    let found = shell.json(&[&args[..], &select].concat());
+    assert_eq!(found["queries"][0]["query"], "a");
+    assert_eq!(
+        found["queries"][0]["hits"],
+        json!([
+            {"id": "b", "distance": 1.0, "score": -1.0, "attributes": {"name": "one", "year": 1991}},
+            {"id": "c", "distance": 4.0, "score": -4.0, "attributes": {"name": "two", "year": null}},
+        ])
+    );
+
+    let read = shell.json(&["get", "db", "docs", "d", "nobody", "b", "--vectors"]);
+    assert_eq!(read["missing"], json!(["nobody"]));
+    assert_eq!(read["rows"][0]["attributes"]["seen"], "2024-02-29T12:00:00Z");
+    assert_eq!(read["rows"][1]["attributes"]["tags"], json!(["x", "y"]));
+    assert_eq!(read["rows"][1]["vector"], json!([1.0, 0.0]));
+
+    let deleted = shell.json(&["delete", "db", "docs", "b", "nobody"]);
+    assert_eq!((&deleted["deleted"], &deleted["rows"]), (&json!(1), &json!(3)));
+    let found = shell.json(&["search", "db", "docs", "--values", "0.9,0", "--exact"]);
+    assert_eq!(hit_ids(&found["queries"][0]), ["a", "c", "d"]);
+}
+
+#[test]
+fn an_npy_file_is_numbered_and_takes_attributes_from_a_second_file() {
+    let shell = Shell::new();
+    shell.write("v.npy", npy(&[&[0.0, 1.0], &[1.0, 0.0], &[1.0, 1.0]]));
+    shell.write("meta.jsonl", "{\"color\":\"red\"}\n{\"color\":\"blue\"}\n{\"color\":null}\n");
+    let imported = shell.json(&["import", "db", "v", "v.npy", "--attributes", "meta.jsonl"]);
+    assert_eq!((&imported["rows"], &imported["metric"]), (&json!(3), &json!("cosine")));
+    let read = shell.json(&["get", "db", "v", "1"]);
+    assert_eq!(read["rows"], json!([{"id": 1, "attributes": {"color": "blue"}}]));
+}
+
+#[test]
+fn every_vector_of_a_file_is_answered_and_one_row_alone_if_asked() {
+    let shell = Shell::with_docs();
+    let queries: [&[f32]; 3] = [&[0.1, 0.0], &[1.1, 0.0], &[2.9, 0.0]];
+    shell.write("q.npy", npy(&queries));
+    shell.write("q.fvecs", fvecs(&queries));
+    shell.write("q.jsonl", "{\"v\":[0.1,0]}\n{\"v\":[1.1,0]}\n{\"v\":[2.9,0]}\n");
+    for file in ["q.npy", "q.fvecs", "q.jsonl"] {
+        let found = shell.json(&["search", "db", "docs", "--vector", file, "-k", "1"]);
+        let found: Vec<_> = found["queries"].as_array().unwrap().iter().map(hit_ids).collect();
+        assert_eq!(found, [["a"], ["b"], ["d"]], "{file}");
+        let args = ["search", "db", "docs", "--vector", file, "--row", "2", "-k", "1"];
+        let found = shell.json(&args);
+        assert_eq!(found["queries"].as_array().unwrap().len(), 1);
+        assert_eq!(
+            (hit_ids(&found["queries"][0]), &found["queries"][0]["query"]),
+            (vec![&json!("d")], &json!(2))
+        );
+    }
+}
+
+#[test]
+fn no_hits_all_hits_and_near_hits_are_answered() {
+    let shell = Shell::with_docs();
+    let hits = |extra: &[&str]| {
+        let args = ["search", "db", "docs", "--values", "0,0"];
+        let found = shell.json(&[&args[..], extra].concat());
+        found["queries"][0]["hits"].as_array().unwrap().len()
+    };
+    assert_eq!(hits(&["-k", "0"]), 0);
+    assert_eq!(hits(&["-k", "18446744073709551615"]), 4);
+    assert_eq!(hits(&["-k", "10000000000", "--ef", "18446744073709551615"]), 4);
+    assert_eq!(hits(&["--max-distance", "1"]), 2);
+    assert_eq!(hits(&["--max-distance", "-1"]), 0);
+    let like = shell.json(&["search", "db", "docs", "--like", "a", "-k", "18446744073709551615"]);
+    assert_eq!(hit_ids(&like["queries"][0]), ["b", "c", "d"]);
+}
+
+#[test]
+fn the_demo_finds_what_is_nearest() {
+    let shell = Shell::new();
+    let demo = shell.json(&["demo"]);
+    assert_eq!((&demo["rows"], &demo["queries"]), (&json!(4_000), &json!(200)));
+    assert_eq!(demo["exact"]["recall_at_10"], 1.0);
+    for way in ["default", "graph"] {
+        assert!(demo[way]["recall_at_10"].as_f64().unwrap() >= 0.95, "{demo}");
+    }
+    let left = std::fs::read_dir(shell.dir.path()).unwrap().count();
+    assert_eq!(left, 0, "the demo leaves temporary files behind");
+    let told = shell.ok(&["demo", "--dir", "kept"]).stdout;
+    assert!(told.contains("recall@10") && told.contains("nearest to"), "{told}");
+    assert_eq!(shell.json(&["stats", "kept"])["collections"][0]["rows"], 4_000);
+}
+
+#[test]
+fn an_export_imports_as_the_same_rows() {
+    let shell = Shell::new();
+    shell.ok(&["import", "db", "packages", &data("packages.parquet")]);
+    let list = ["--limit", "5000"];
+    let rows = |name| shell.json(&[&["list", "db", name][..], &list].concat())["rows"].clone();
+    let all = rows("packages");
+    assert_eq!(all.as_array().unwrap().len(), 4_000);
+    for file in ["out.parquet", "out.arrow", "out.jsonl"] {
+        shell.ok(&["export", "db", "packages", file]);
+        let imported = shell.json(&["import", "db", "again", file]);
+        assert_eq!(imported["rows"], 4_000, "{file}");
+        assert!(rows("again") == all, "{file} has other attributes");
+        let vector = |name| shell.json(&["get", "db", name, "17", "--vectors"])["rows"].clone();
+        assert_eq!(vector("again"), vector("packages"), "{file}");
+        shell.ok(&["drop", "db", "again", "--yes"]);
+    }
+    shell.ok(&["export", "db", "packages", "some.jsonl", "--select", "year,name"]);
+    let line = std::fs::read_to_string(shell.path("some.jsonl")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line.lines().next().unwrap()).unwrap();
+    let names: Vec<_> = line.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["id", "name", "vector", "year"]);
+}
+
+#[test]
+fn rows_are_listed_in_pages_in_order_of_id() {
+    let shell = Shell::with_docs();
+    let page = shell.json(&["list", "db", "docs", "--limit", "3", "--select", "name"]);
+    assert_eq!(page["next_after"], "c");
+    assert_eq!(page["rows"][2], json!({"id": "c", "attributes": {"name": "two"}}));
+    let page = shell.json(&["list", "db", "docs", "--limit", "3", "--after", "c", "--select="]);
+    assert_eq!(page, json!({"rows": [{"id": "d", "attributes": {}}], "next_after": null}));
+    let all = shell.json(&["list", "db"]);
+    assert_eq!(
+        (&all["collections"][0]["name"], &all["collections"][0]["rows"]),
+        (&json!("docs"), &json!(4))
+    );
+}
+
+#[test]
+fn a_second_import_replaces_rows_and_adds_columns() {
+    let shell = Shell::with_docs();
+    shell.write(
+        "more.jsonl",
+        "{\"id\":\"a\",\"vector\":[9,9],\"extra\":1.5}\n{\"id\":\"z\",\"vector\":[8,8]}\n",
+    );
+    let imported = shell.json(&["import", "db", "docs", "more.jsonl"]);
+    assert_eq!((&imported["rows"], &imported["replaced"]), (&json!(2), &json!(1)));
+    assert_eq!(imported["created"], false);
+    let read = shell.json(&["get", "db", "docs", "a", "--select", "extra,name"]);
+    assert_eq!(read["rows"][0]["attributes"], json!({"extra": 1.5, "name": null}));
+    assert_eq!(shell.json(&["stats", "db", "docs"])["collections"][0]["rows"], 5);
+}
+
+#[test]
+fn bad_rows_are_left_out_and_listed_if_asked() {
+    let shell = Shell::new();
+    let rows =
+        "{\"id\":1,\"vector\":[1,0]}\n{\"id\":2,\"vector\":[1]}\n{\"id\":3,\"vector\":[0,1]}\nno\n";
+    shell.write("some.jsonl", rows);
+    let args = ["import", "db", "docs", "some.jsonl", "--on-bad"];
+    let imported = shell.json(&[&args[..], &["skip"]].concat());
+    assert_eq!((&imported["rows"], &imported["rejected_rows"]), (&json!(2), &json!(2)));
+    assert_eq!(
+        (&imported["rejected"][0]["row"], &imported["rejected"][1]["row"]),
+        (&json!(1), &json!(3))
+    );
+    let told = shell.ok(&[&args[..], &["skip"]].concat()).stdout;
+    assert!(told.contains("left out 2 rows"), "{told}");
+}
+
+#[test]
+fn a_database_is_created_compacted_verified_copied_and_its_collections_renamed_and_dropped() {
+    let shell = Shell::new();
+    let created = shell.json(&[
+        "create",
+        "db",
+        "docs",
+        "--dim",
+        "2",
+        "--metric",
+        "l2",
+        "--type",
+        "f16",
+        "--ids",
+        "u64",
+        "--column",
+        "year:int64",
+        "--text",
+        "body",
+    ]);
+    assert_eq!((&created["vector_type"], &created["id_type"]), (&json!("f16"), &json!("u64")));
+    assert_eq!(created["columns"][1], json!({"name": "body", "data_type": "utf8", "text": true}));
+    shell.write("v.npy", npy(&[&[0.0, 1.0], &[1.0, 0.0]]));
+    shell.ok(&["import", "db", "docs", "v.npy"]);
+    assert_eq!(shell.json(&["compact", "db", "docs"])["rows"], 2);
+    let verified = shell.json(&["verify", "db"]);
+    assert_eq!((&verified["ok"], &verified["collections"][0]["rows"]), (&json!(true), &json!(2)));
+    shell.ok(&["backup", "db", "copy"]);
+    shell.ok(&["rename", "db", "docs", "texts"]);
+    shell.ok(&["drop", "db", "texts", "--yes"]);
+    assert_eq!(shell.json(&["list", "db"])["collections"], json!([]));
+    shell.ok(&["restore", "copy", "again"]);
+    assert_eq!(
+        shell.json(&["get", "again", "docs", "0", "--vectors"])["rows"][0]["vector"],
+        json!([0.0, 1.0])
+    );
+}
+
+#[test]
+fn people_get_tables_and_no_escape_sequences_of_others() {
+    let shell = Shell::new();
+    shell
+        .write("x.jsonl", "{\"id\":\"a\",\"vector\":[1,0],\"text\":\"red \\u001b[31m\\nalert\"}\n");
+    shell.ok(&["import", "db", "docs", "x.jsonl"]);
+    for args in [
+        &["list", "db"][..],
+        &["list", "db", "docs"],
+        &["get", "db", "docs", "a", "--vectors"],
+        &["search", "db", "docs", "--values", "1,0", "--select", "text"],
+        &["stats", "db"],
+        &["verify", "db"],
+    ] {
+        let ran = shell.ok(args);
+        assert!(ran.stdout.contains('│') && !ran.stdout.contains('\u{1b}'), "{args:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_reader_works_while_another_process_writes() {
+    let shell = Shell::with_docs();
+    let held = nearfield::Database::open(shell.path("db")).unwrap();
+    let docs = held.open_collection("docs").unwrap();
+    docs.upsert(&["e"], &[4.0_f32, 0.0], ()).unwrap();
+    let found = shell.json(&["search", "db", "docs", "--values", "4,0", "-k", "1"]);
+    assert_eq!(hit_ids(&found["queries"][0]), ["e"]);
+    shell.ok(&["backup", "db", "copy"]);
+    assert_eq!(shell.json(&["list", "copy"])["collections"][0]["rows"], 5);
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let shell = Shell::new();
+    shell.ok(&["import", "db", "packages", &data("packages.parquet")]);
+    for json in [&["--json"][..], &[]] {
+        let args = [&["list", "db", "packages", "--limit", "4000"][..], json].concat();
+        let mut child =
+            shell.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = [0; 64];
+        child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+        let ran = Ran::of(child.wait_with_output().unwrap());
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{args:?}");
+    }
+}
+
+/// The import is long: 100,000 rows, all alike, among which a graph has to be built.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_import_stores_nothing() {
+    let shell = Shell::new();
+    let header = npy_header(100_000, 64);
+    let path = shell.write("v.npy", &header);
+    let file = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+    file.set_len(header.len() as u64 + 100_000 * 64 * 4).unwrap();
+    let mut command = shell.command(&["import", "db", "docs", "v.npy", "--metric", "l2"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while !shell.path("db/docs").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(130), "{ran:?}");
+    assert!(ran.stderr.contains("interrupted") && ran.stdout.is_empty(), "{ran:?}");
+    assert_eq!(shell.json(&["list", "db"])["collections"], json!([]));
+    assert_eq!(std::fs::read_dir(shell.path("db")).unwrap().count(), 1, "only LOCK stays");
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let shell = Shell::new();
+    assert!(shell.ok(&["--version"]).stdout.starts_with("nearfield "));
+    let help = shell.ok(&["--help"]).stdout;
+    for command in ["create", "import", "search", "get", "delete", "list", "stats", "verify"] {
+        assert!(help.contains(command), "{help}");
+        assert!(shell.ok(&[command, "--help"]).stdout.contains("Usage:"));
+    }
+}

@@ -1,0 +1,257 @@
+//! What is refused, and how: an exit code, a message that says what to do, never a panic.
+
+use std::fs;
+
+use super::{Shell, data, npy};
+
+#[test]
+fn names_that_are_not_there_are_answered_with_the_nearest() {
+    let shell = Shell::with_docs();
+    for (args, word) in [
+        (&["search", "db", "dosc", "--values", "1,2"][..], "did you mean \"docs\""),
+        (&["search", "nothing", "docs", "--values", "1,2"], "database nothing"),
+        (&["search", "db", "docs", "--values", "1,2", "--select", "nmae"], "did you mean \"name\""),
+        (&["get", "db", "docs", "a", "--select", "nmae"], "did you mean \"name\""),
+        (&["list", "db", "docs", "--select", "nmae"], "did you mean \"name\""),
+        (&["export", "db", "docs", "x.jsonl", "--select", "nmae"], "did you mean \"name\""),
+        (&["get", "db", "docs", "nobody"], "nobody"),
+        (&["search", "db", "docs", "--like", "nobody"], "nobody"),
+        (&["delete", "db", "dosc", "a"], "docs"),
+        (&["stats", "db", "dosc"], "docs"),
+        (&["verify", "db", "dosc"], "docs"),
+        (&["compact", "db", "dosc"], "docs"),
+        (&["drop", "db", "dosc", "--yes"], "docs"),
+        (&["rename", "db", "dosc", "x"], "docs"),
+        (&["export", "db", "dosc", "x.jsonl"], "docs"),
+        (&["compact", "nothing", "docs"], "database nothing"),
+        (&["backup", "nothing", "x"], "database nothing"),
+        (&["restore", "nothing", "x"], "database nothing"),
+        (&["list", "nothing"], "database nothing"),
+        (&["delete", "nothing", "docs", "a"], "database nothing"),
+    ] {
+        shell.fails(args, 1, word);
+    }
+    assert!(!shell.path("nothing").exists());
+    assert!(!shell.path("x.jsonl").exists());
+}
+
+#[test]
+fn vectors_that_cannot_be_compared_are_refused() {
+    let shell = Shell::with_docs();
+    shell.write("three.npy", npy(&[&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]]));
+    shell.write("one.npy", npy(&[&[1.0], &[2.0]]));
+    shell.write("nan.npy", npy(&[&[1.0, f32::NAN]]));
+    shell.write("ragged.jsonl", "{\"v\":[1,2]}\n{\"v\":[1]}\n");
+    let search = |rest: &[&str], word| {
+        shell.fails(&[&["search", "db", "docs"][..], rest].concat(), 1, word);
+    };
+    search(&["--values", "1,2,3"], "3 dimensions");
+    search(&["--values", "nan,1"], "NaN");
+    search(&["--values", "1e39,1"], "inf");
+    search(&["--values", "1,2", "--max-distance", "nan"], "NaN");
+    search(&["--vector", "three.npy"], "3 dimensions");
+    search(&["--vector", "one.npy"], "1 dimensions");
+    search(&["--vector", "nan.npy"], "NaN");
+    search(&["--vector", "ragged.jsonl"], "row 1");
+    search(&["--vector", "three.npy", "--row", "0"], "3 dimensions");
+    search(&["--vector", "ragged.jsonl", "--row", "7"], "no row 7");
+    search(&["--vector", "absent.npy"], "absent.npy");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let shell = Shell::with_docs();
+    for (args, word) in [
+        (&["search", "db", "docs"][..], "--vector"),
+        (&["search", "db", "docs", "--values", "1,x"], "\"x\""),
+        (&["search", "db", "docs", "--values", "1,2", "-k", "-1"], "-1"),
+        (&["search", "db", "docs", "--values", "1,2", "-k", "99999999999999999999"], "99999"),
+        (&["search", "db", "docs", "--values", "1,2", "--like", "a"], "--like"),
+        (&["search", "db", "docs", "--like", "a", "--row", "1"], "--row"),
+        (&["create", "db", "x", "--dim", "2"], "--metric"),
+        (&["create", "db", "x", "--dim", "2", "--metric", "l1"], "cosine"),
+        (&["create", "db", "x", "--dim", "2", "--metric", "l2", "--column", "a:int"], "int64"),
+        (&["get", "db", "docs"], "ID"),
+        (&["drop", "db", "docs"], "--yes"),
+        (&["export", "db", "docs", "x.csv"], ".parquet"),
+        (&["serach", "db"], "search"),
+    ] {
+        shell.fails(args, 2, word);
+    }
+    assert_eq!(shell.json(&["list", "db"])["collections"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn schemas_that_cannot_be_are_refused() {
+    let shell = Shell::with_docs();
+    let long = "x".repeat(10_000);
+    let create = |name: &str, rest: &[&str], word: &str| {
+        let args = ["create", "db", name, "--metric", "l2"];
+        shell.fails(&[&args[..], rest].concat(), 1, word);
+    };
+    for name in ["a/b", "../x", "..", ".hidden", "", "a b", "é", &long] {
+        create(name, &["--dim", "2"], "collection name");
+        shell.fails(&["import", "db", name, &data("packages.parquet")], 1, "collection name");
+        shell.fails(&["rename", "db", "docs", name], 1, "collection name");
+        shell.fails(&["drop", "db", name, "--yes"], 1, "collection name");
+        shell.fails(&["search", "db", name, "--values", "1"], 1, "collection name");
+    }
+    create("x", &["--dim", "0"], "dimension 0");
+    create("x", &["--dim", "65537"], "65537");
+    create("x", &["--dim", "18446744073709551615"], "dimension");
+    create("docs", &["--dim", "2"], "exists already");
+    create("x", &["--dim", "2", "--column", "id:int64"], "reserved");
+    create("x", &["--dim", "2", "--column", "a:int64", "--text", "a"], "twice");
+    create("x", &["--dim", "2", "--column", ":int64"], "column name");
+    create("x", &["--dim", "2", "--text", &long], "column name");
+    assert!(!shell.path("x").exists());
+}
+
+#[test]
+fn ids_of_the_wrong_kind_are_refused() {
+    let shell = Shell::new();
+    shell.write("v.npy", npy(&[&[0.0, 1.0]]));
+    shell.ok(&["import", "db", "numbers", "v.npy"]);
+    for id in ["abc", "-1", "1.5", "18446744073709551616", ""] {
+        for command in ["get", "delete"] {
+            shell.fails(&[command, "db", "numbers", "--", id], 1, "whole number");
+        }
+        shell.fails(&["search", "db", "numbers", "--like", id], 1, "whole number");
+        shell.fails(&["list", "db", "numbers", "--after", id], 1, "whole number");
+    }
+    shell.write("texts.jsonl", "{\"id\":\"x\",\"vector\":[1,2]}\n");
+    shell.fails(&["import", "db", "numbers", "texts.jsonl"], 1, "kind of id");
+    assert_eq!(shell.json(&["list", "db"])["collections"][0]["rows"], 1);
+}
+
+#[test]
+fn files_that_cannot_be_imported_leave_nothing_behind() {
+    let shell = Shell::new();
+    let parquet = fs::read(data("packages.parquet")).unwrap();
+    let array = npy(&[&[1.0, 2.0], &[3.0, 4.0]]);
+    shell.write("cut.parquet", &parquet[..parquet.len() / 2]);
+    shell.write("head.parquet", &parquet[..20]);
+    shell.write("cut.npy", &array[..array.len() - 3]);
+    shell.write("empty.jsonl", "");
+    shell.write("empty.parquet", "");
+    shell.write("image.png", b"\x89PNG\r\n\x1a\n0000");
+    shell.write("noise.parquet", [0x5a; 4096]);
+    shell.write("no-vector.jsonl", "{\"id\":1,\"a\":2}\n");
+    shell.write("nan.npy", npy(&[&[1.0, 2.0], &[3.0, f32::NAN]]));
+    shell.write("twice.jsonl", "{\"id\":1,\"v\":[1,2],\"w\":[1,2]}\n");
+    for (file, word) in [
+        ("cut.parquet", "cut.parquet"),
+        ("head.parquet", "head.parquet"),
+        ("cut.npy", "cut.npy"),
+        ("empty.jsonl", "empty.jsonl"),
+        ("empty.parquet", "empty.parquet"),
+        ("image.png", "format"),
+        ("noise.parquet", "noise.parquet"),
+        ("no-vector.jsonl", "vector"),
+        ("nan.npy", "row 1"),
+        ("twice.jsonl", "2 columns"),
+        ("absent.npy", "absent.npy"),
+        (".", "."),
+    ] {
+        shell.fails(&["import", "db", "docs", file], 1, word);
+        if shell.path("db").exists() {
+            assert_eq!(
+                shell.json(&["list", "db"])["collections"].as_array().unwrap().len(),
+                0,
+                "{file}"
+            );
+        }
+    }
+}
+
+#[test]
+fn columns_that_are_not_in_the_file_are_refused() {
+    let shell = Shell::new();
+    let import = |rest: &[&str], word| {
+        let file = data("packages.parquet");
+        shell.fails(&[&["import", "db", "docs", &file][..], rest].concat(), 1, word);
+    };
+    import(&["--id", "nmae"], "did you mean \"name\"");
+    import(&["--vector", "embeding"], "did you mean \"embedding\"");
+    import(&["--columns", "name,yaer"], "did you mean \"year\"");
+    import(&["--vector", "name"], "list of numbers");
+    import(&["--id", "embedding"], "id");
+    import(&["--attributes", "absent.jsonl"], "attributes");
+    assert!(!shell.path("db").exists());
+}
+
+#[test]
+fn a_file_of_another_shape_is_refused_and_the_collection_stays() {
+    let shell = Shell::with_docs();
+    shell.write("three.npy", npy(&[&[1.0, 2.0, 3.0]]));
+    shell.write("two.jsonl", "{\"id\":\"q\",\"vector\":[1,2],\"year\":\"late\"}\n");
+    shell.fails(&["import", "db", "docs", "three.npy"], 1, "dimension");
+    shell.write("ok.jsonl", "{\"id\":\"q\",\"vector\":[1,2]}\n");
+    shell.fails(&["import", "db", "docs", "ok.jsonl", "--metric", "cosine"], 1, "metric");
+    shell.fails(&["import", "db", "docs", "ok.jsonl", "--type", "u8"], 1, "vector type");
+    shell.fails(&["import", "db", "docs", "two.jsonl"], 1, "year");
+    let all = shell.json(&["list", "db", "docs"]);
+    assert_eq!(all["rows"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn writers_are_refused_while_another_process_holds_the_database() {
+    let shell = Shell::with_docs();
+    let held = nearfield::Database::open(shell.path("db")).unwrap();
+    for args in [
+        &["import", "db", "docs", "docs.jsonl"][..],
+        &["create", "db", "x", "--dim", "2", "--metric", "l2"],
+        &["delete", "db", "docs", "a"],
+        &["compact", "db", "docs"],
+        &["drop", "db", "docs", "--yes"],
+        &["rename", "db", "docs", "x"],
+    ] {
+        shell.fails(args, 1, &format!("pid {}", std::process::id()));
+    }
+    held.close().unwrap();
+    drop(held);
+    shell.ok(&["delete", "db", "docs", "a"]);
+}
+
+#[test]
+fn damage_is_found_by_verify_and_told_with_exit_code_3() {
+    let shell = Shell::new();
+    shell.ok(&["import", "db", "packages", &data("packages.parquet")]);
+    let files = fs::read_dir(shell.path("db/packages")).unwrap();
+    let largest =
+        files.map(|entry| entry.unwrap()).max_by_key(|entry| entry.metadata().unwrap().len());
+    let path = largest.unwrap().path();
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let ran = shell.run(&["verify", "db", "--json"]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(found["ok"], false);
+    assert_eq!(found["collections"][0]["problems"].as_array().unwrap().len(), 1);
+    let told = shell.run(&["verify", "db"]);
+    assert!(told.code == Some(3) && told.stdout.contains("corrupt"), "{told:?}");
+}
+
+#[test]
+fn directories_that_are_no_databases_are_left_alone() {
+    let shell = Shell::with_docs();
+    fs::create_dir(shell.path("other")).unwrap();
+    shell.write("other/file", "mine");
+    fs::create_dir(shell.path("bare")).unwrap();
+    for command in ["list", "stats", "verify"] {
+        shell.fails(&[command, "other"], 1, "not a nearfield database");
+        shell.fails(&[command, "bare"], 1, "not a nearfield database");
+        shell.fails(&[command, "docs.jsonl"], 1, "docs.jsonl");
+    }
+    shell.fails(&["create", "other", "x", "--dim", "2", "--metric", "l2"], 1, "not a nearfield");
+    shell.fails(&["import", "other", "x", "docs.jsonl"], 1, "not a nearfield");
+    shell.fails(&["delete", "bare", "x", "1"], 1, "not a nearfield");
+    shell.fails(&["demo", "--dir", "db"], 1, "exists already");
+    shell.fails(&["backup", "db", "other"], 1, "exists already");
+    shell.fails(&["restore", "db", "docs.jsonl"], 1, "exists already");
+    shell.fails(&["export", "db", "docs", "nowhere/x.jsonl"], 1, "nowhere");
+    assert_eq!(fs::read_to_string(shell.path("other/file")).unwrap(), "mine");
+    assert_eq!(fs::read_dir(shell.path("bare")).unwrap().count(), 0);
+}
