@@ -310,10 +310,10 @@ impl Follower {
             }
         }
         while let Some((index, frame)) = self.waiting.front() {
-            if !all && frame.seq > self.durable {
-                break;
-            }
             if !self.is_given_up(*index, frame.seq) {
+                if !all && frame.seq > self.durable {
+                    break;
+                }
                 apply_frame(view, &self.logs[*index].0, frame)?;
             }
             self.waiting.pop_front();

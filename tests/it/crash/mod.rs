@@ -350,6 +350,52 @@ fn a_full_disk_refuses_reads_on_and_heals_when_space_is_back() {
     assert!(fulls > cases / 2);
 }
 
+/// The frames of a write that failed may be whole in the log; those of the next write, in a log of
+/// its own, count instead: after a crash, and for a reader that had read the first.
+#[test]
+fn a_write_that_failed_stays_void_when_another_follows() {
+    let [first, failing, next] = script::three_writes();
+    let mut failures = 0;
+    for durability in [Durability::Sync, Durability::Buffered] {
+        for warm in [false, true] {
+            for (at, short) in (0..8).flat_map(|at| [(at, false), (at, true)]) {
+                let disk = FaultDisk::new();
+                let mut player = Player::new(disk.clone(), durability, States::new());
+                player.step(&Step::Create("docs")).unwrap();
+                if warm {
+                    player.step(&first).unwrap();
+                    player.step(&Step::Flush("docs")).unwrap();
+                }
+                let reader = open_at(&disk, "/db", durability, true).unwrap();
+                let docs = reader.open_collection("docs").unwrap();
+                let (at, kind) = (disk.operations() + at, io::ErrorKind::StorageFull);
+                disk.plan(Some(match short {
+                    true => Fault::ShortWrite { at, kind },
+                    false => Fault::Fail { at, kind, forever: false },
+                }));
+                let failed = player.step(&failing).is_err();
+                disk.plan(None);
+                docs.refresh().unwrap();
+                assert_eq!(failed, !player.perhaps.is_empty());
+                if !failed {
+                    continue;
+                }
+                failures += 1;
+                player.step(&next).unwrap();
+                player.step(&Step::Flush("docs")).unwrap();
+                docs.refresh().unwrap();
+                assert_eq!(states(&reader).unwrap(), *player.now(), "a reader, {at} {short}");
+                player.close_handles();
+                for image in [disk.kill_image(), disk.crash_image(1), disk.crash_image(2)] {
+                    let (_, found) = recover(&image, durability).unwrap();
+                    assert_eq!(found, *player.now(), "{durability:?} {warm} {at} {short}");
+                }
+            }
+        }
+    }
+    assert!(failures > 12, "{failures}");
+}
+
 #[test]
 fn the_scenarios_make_segments_and_all_kinds_of_changes() {
     let script = scripts();

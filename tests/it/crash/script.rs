@@ -528,3 +528,12 @@ fn catalog_scripts() -> Vec<Script> {
     let backup = author.script("backup", Durability::Sync);
     vec![catalog, backup]
 }
+
+/// Three writes, each possible after the creation of `docs`. The second is two operations when it
+/// is the first of all.
+pub fn three_writes() -> [Step; 3] {
+    let mut author = Author::new(8, 60);
+    author.upsert(3).upsert(9).column("tags");
+    let [_, first, second, third] = author.steps.try_into().expect("four steps");
+    [first, second, third]
+}
