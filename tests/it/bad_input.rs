@@ -1,6 +1,8 @@
 //! Every bad input that the interface promises an answer to, and that answer: an error of the
 //! right kind with the data unchanged, or a documented result.
 
+#![allow(clippy::disallowed_methods, reason = "strangers do not go through storage::Disk")]
+
 use std::sync::Arc;
 
 use arrow_array::{
@@ -339,12 +341,12 @@ fn unknown_columns_and_columns_of_the_wrong_type_are_refused() {
         case("select", move |d| d.search(&vector).select(["yaer"]).run(), not_found),
         case("get", |d| d.get(&[1], &Fields::columns(["yaer"])), not_found),
         case("scan", |d| d.scan(ScanOptions::new().fields(Fields::columns(["x"]))), not_found),
-        case("retype", move |d| d.add_columns(&[retyped.clone()]), schema_mismatch),
-        case("text of numbers", move |d| d.add_columns(&[text.clone()]), invalid),
+        case("retype", move |d| d.add_columns(std::slice::from_ref(&retyped)), schema_mismatch),
+        case("text of numbers", move |d| d.add_columns(std::slice::from_ref(&text)), invalid),
     ];
     for name in ["", "id", "vector", "nul\0", &"x".repeat(10_000)] {
         let column = new(name, DataType::Bool);
-        cases.push(case("name", move |d| d.add_columns(&[column.clone()]), invalid));
+        cases.push(case("name", move |d| d.add_columns(std::slice::from_ref(&column)), invalid));
     }
     check(&docs, cases);
     let message = docs.get(&[1], &Fields::columns(["yaer"])).unwrap_err().to_string();
@@ -409,7 +411,7 @@ fn everything() -> Vec<Case> {
         case("upsert", |d| d.upsert(9, &[0.0_f32; 3], ()), closed),
         case("update", move |d| d.update(&[1], &years), closed),
         case("delete", |d| d.delete(1), closed),
-        case("add_columns", move |d| d.add_columns(&[extra.clone()]), closed),
+        case("add_columns", move |d| d.add_columns(std::slice::from_ref(&extra)), closed),
         case("get", |d| d.get(&[1], &Fields::all()), closed),
         case("contains", |d| d.contains(1), closed),
         case("len", Collection::len, closed),
@@ -542,7 +544,7 @@ fn a_second_writer_is_locked_out_and_a_reader_may_not_write() {
             case("add", |d| d.add(9, &[0.0_f32; 3], ()), read_only),
             case("update", move |d| d.update(&[1], &years), read_only),
             case("delete", |d| d.delete(1), read_only),
-            case("add_columns", move |d| d.add_columns(&[extra.clone()]), read_only),
+            case("add_columns", move |d| d.add_columns(std::slice::from_ref(&extra)), read_only),
             case("flush", Collection::flush, read_only),
             case("compact", Collection::compact, read_only),
             case("import", |d| d.import(Vec::new(), nearfield::ImportOptions::new()), read_only),

@@ -80,8 +80,12 @@ struct Counts {
     unnoticed: u64,
 }
 
-/// Everything a damaged database is asked.
-fn ask(disk: &FaultDisk, reader: bool) -> Result<(State, Vec<(f32, nearfield::Id)>, bool)> {
+/// Distances and ids.
+type Pairs = Vec<(f32, nearfield::Id)>;
+
+/// Everything a damaged database is asked: its rows, the hits of an exact and a default search,
+/// and whether verification finds everything whole.
+fn ask(disk: &FaultDisk, reader: bool) -> Result<(State, Pairs, bool)> {
     let docs = open(disk, reader)?;
     let state = state_of(&docs)?;
     let mut hits = Vec::new();
@@ -92,7 +96,7 @@ fn ask(disk: &FaultDisk, reader: bool) -> Result<(State, Vec<(f32, nearfield::Id
     Ok((state, hits, docs.verify()?.problems.is_empty()))
 }
 
-fn right_hits(state: &State) -> Vec<(f32, nearfield::Id)> {
+fn right_hits(state: &State) -> Pairs {
     let distance = |vector: &[f32]| vector.iter().map(|x| (x - 0.5) * (x - 0.5)).sum::<f32>();
     let mut hits: Vec<_> =
         state.rows.iter().map(|(id, row)| (distance(&row.vector), id.clone())).collect();
