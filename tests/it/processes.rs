@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use arrow_array::{ArrayRef, LargeStringArray, RecordBatch, StringArray};
 use nearfield::{
-    Collection, Database, Durability, Error, Fields, Id, Metric, OpenOptions, ScanOptions, Schema,
-    Settings,
+    Collection, DataType, Database, Durability, Error, Fields, Id, Metric, OpenOptions,
+    ScanOptions, Schema, Settings,
 };
 
 use crate::common::{Random, Scratch};
@@ -452,4 +454,52 @@ fn a_collection_closed_under_its_writers_keeps_what_it_acknowledged() {
     let docs = db.open_collection("docs").unwrap();
     assert_eq!(docs.len().unwrap() as u64, acknowledged.load(Ordering::Relaxed));
     assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new());
+}
+
+/// Updates live in memory over a segment until its attributes are written anew; merges and flushes
+/// that overlap must not let their log go before.
+#[test]
+fn updates_survive_merges_and_flushes_that_overlap() {
+    let schema = schema().column("note", DataType::Utf8);
+    let scratch = Scratch::new();
+    let mut random = Random::new(5);
+    for round in 0..25 {
+        let db = open(&scratch.path(), Durability::None);
+        let name = format!("docs{round}");
+        let docs = db.collection(&name, schema.clone()).unwrap();
+        let ids: Vec<u64> = (0..600).collect();
+        let vectors: Vec<f32> = ids.iter().flat_map(|id| vector(*id, 0)).collect();
+        let mut known = BTreeMap::new();
+        for stretch in [0..600, 0..200, 100..300] {
+            let part = &vectors[stretch.start * DIMENSION..stretch.end * DIMENSION];
+            docs.upsert(&ids[stretch], part, ()).unwrap();
+        }
+        docs.flush().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..3).for_each(|_| drop(docs.compact().unwrap())));
+            for _ in 0..8 {
+                let first = random.below(500);
+                let ids: Vec<u64> = (first..first + 100).collect();
+                let text =
+                    |id: &u64| format!("{id} {}", "long ".repeat(random.below(200) as usize));
+                let texts: Vec<String> = ids.iter().map(text).collect();
+                let array: ArrayRef = Arc::new(StringArray::from(texts.clone()));
+                let batch = RecordBatch::try_from_iter([("note", array)]).unwrap();
+                assert_eq!(docs.update(&ids, &batch).unwrap(), 100);
+                known.extend(ids.into_iter().zip(texts));
+            }
+        });
+        drop(docs);
+        db.close().unwrap();
+        drop(db);
+        let db = open(&scratch.path(), Durability::None);
+        let docs = db.open_collection(&name).unwrap();
+        let records = docs.get(&ids, &Fields::all()).unwrap();
+        let notes = records.attributes.column(0).as_any().downcast_ref::<LargeStringArray>();
+        let found: Vec<Option<&str>> = notes.unwrap().iter().collect();
+        let wanted: Vec<Option<&str>> =
+            ids.iter().map(|id| known.get(id).map(String::as_str)).collect();
+        let lost = found.iter().zip(&wanted).filter(|(found, wanted)| found != wanted).count();
+        assert_eq!(lost, 0, "updates lost in round {round}");
+    }
 }
