@@ -463,22 +463,22 @@ fn updates_survive_merges_and_flushes_that_overlap() {
     let schema = schema().column("note", DataType::Utf8);
     let scratch = Scratch::new();
     let mut random = Random::new(5);
-    for round in 0..25 {
+    for round in 0..8 {
         let db = open(&scratch.path(), Durability::None);
         let name = format!("docs{round}");
         let docs = db.collection(&name, schema.clone()).unwrap();
-        let ids: Vec<u64> = (0..600).collect();
+        let ids: Vec<u64> = (0..3_000).collect();
         let vectors: Vec<f32> = ids.iter().flat_map(|id| vector(*id, 0)).collect();
         let mut known = BTreeMap::new();
-        for stretch in [0..600, 0..200, 100..300] {
+        for stretch in [0..3_000, 0..1_000, 500..1_500] {
             let part = &vectors[stretch.start * DIMENSION..stretch.end * DIMENSION];
             docs.upsert(&ids[stretch], part, ()).unwrap();
         }
         docs.flush().unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(|| (0..3).for_each(|_| drop(docs.compact().unwrap())));
-            for _ in 0..8 {
-                let first = random.below(500);
+            scope.spawn(|| (0..4).for_each(|_| drop(docs.compact().unwrap())));
+            for _ in 0..40 {
+                let first = random.below(2_900);
                 let ids: Vec<u64> = (first..first + 100).collect();
                 let text =
                     |id: &u64| format!("{id} {}", "long ".repeat(random.below(200) as usize));
@@ -489,6 +489,8 @@ fn updates_survive_merges_and_flushes_that_overlap() {
                 known.extend(ids.into_iter().zip(texts));
             }
         });
+        // Closing flushes what is frozen; what was flushed before must be enough.
+        std::thread::sleep(Duration::from_millis(40));
         drop(docs);
         db.close().unwrap();
         drop(db);
