@@ -93,11 +93,13 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
 }
 
 /// Whether a reader may have listed the directory while the writer changed it: a file is gone that
-/// a manifest names, or a log is missing that was created before it.
+/// a manifest names, a log is missing that was created before it, or every manifest listed was
+/// removed while the list was made, which need not show those that took their place.
 fn is_outrun(error: &Error) -> bool {
     match error {
         Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
         Error::Corrupt { section, .. } => section == LOG,
+        Error::NotFound { .. } => true,
         _ => false,
     }
 }
@@ -365,7 +367,7 @@ pub(crate) fn refresh(core: &Core) -> Result<bool> {
             other => return other,
         }
     }
-    let failure = failure.filter(|error| !matches!(error, Error::Io { .. }));
+    let failure = failure.filter(|error| matches!(error, Error::Corrupt { .. }));
     Err(failure.unwrap_or_else(|| {
         Error::Closed(format!("collection {:?} (dropped or renamed by its writer)", core.name))
     }))

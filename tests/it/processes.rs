@@ -476,7 +476,11 @@ fn updates_survive_merges_and_flushes_that_overlap() {
         }
         docs.flush().unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(|| (0..4).for_each(|_| drop(docs.compact().unwrap())));
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    docs.compact().unwrap();
+                }
+            });
             for _ in 0..40 {
                 let first = random.below(2_900);
                 let ids: Vec<u64> = (first..first + 100).collect();
