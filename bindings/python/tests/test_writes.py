@@ -70,7 +70,6 @@ def test_no_rows_suit_a_collection_of_either_kind_of_id(db: nf.Database):
     assert len(names.get([])) == 0
 
 
-@pytest.mark.xfail(reason="the engine takes no ids for ids of the wrong kind here")
 def test_no_ids_suit_a_collection_of_string_ids(db: nf.Database):
     names = db.create("names", dim=1)
     names.upsert("anna", [1])
