@@ -4,29 +4,42 @@
 //! a block's checksum on first touch while the code that reads it (codes, graphs, columns) stays
 //! infallible and knows no file. Little-endian machines only: stored numbers are read in place.
 
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable};
 
 #[cfg(target_endian = "big")]
 compile_error!("nearfield reads its little-endian files in place and needs a little-endian target");
 
-/// One cache line; the unit of [`AlignedBytes`].
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
-
-/// A growable byte buffer whose start is aligned to 64 bytes.
-#[derive(Clone, Default)]
+/// A byte buffer whose start is aligned to 64 bytes, a cache line.
+#[derive(Default)]
 pub(crate) struct AlignedBytes {
-    lines: Vec<Line>,
+    /// The bytes and room to align them. Asking the allocator for aligned memory instead would
+    /// cost large buffers a pass of zeroing: the system's own zero pages come unaligned.
+    bytes: Vec<u8>,
+    start: usize,
     len: usize,
 }
+
+const LINE: usize = 64;
 
 impl AlignedBytes {
     /// `len` zero bytes.
     pub(crate) fn zeroed(len: usize) -> Self {
-        let mut lines = Vec::new();
-        lines.resize(len.div_ceil(64), Line::new_zeroed());
-        Self { lines, len }
+        let bytes = vec![0; len + LINE - 1];
+        let start = bytes.as_ptr().align_offset(LINE).min(LINE - 1);
+        Self { bytes, start, len }
+    }
+
+    /// `len` bytes of any content, each page of them touched.
+    pub(crate) fn resident(len: usize) -> Self {
+        let mut resident = Self::zeroed(len);
+        // Not zeros, which the compiler knows to be there.
+        resident.as_mut_slice().iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+        resident
+    }
+
+    /// The first `len` bytes, at most as many as there are.
+    pub(crate) fn truncated(self, len: usize) -> Self {
+        Self { len: len.min(self.len), ..self }
     }
 
     pub(crate) fn from_slice(bytes: &[u8]) -> Self {
@@ -40,11 +53,17 @@ impl AlignedBytes {
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.lines.as_bytes()[..self.len]
+        &self.bytes[self.start..self.start + self.len]
     }
 
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.lines.as_mut_bytes()[..self.len]
+        &mut self.bytes[self.start..self.start + self.len]
+    }
+}
+
+impl Clone for AlignedBytes {
+    fn clone(&self) -> Self {
+        Self::from_slice(self.as_slice())
     }
 }
 

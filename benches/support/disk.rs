@@ -26,8 +26,8 @@ struct CountingFile {
 }
 
 impl DiskFile for CountingFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.append(bytes)
+    fn append_pieces(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
+        self.file.append_pieces(pieces)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -43,6 +43,10 @@ impl DiskFile for CountingFile {
 impl Disk for CountingDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(CountingFile { file: OsDisk.create(path)?, syncs: self.syncs.clone() }))
+    }
+
+    fn create_log(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(CountingFile { file: OsDisk.create_log(path)?, syncs: self.syncs.clone() }))
     }
 
     fn read_range(&self, path: &Path, offset: u64, len: u64) -> io::Result<Vec<u8>> {

@@ -8,6 +8,7 @@ use zerocopy::IntoBytes;
 use crate::bytes::{AlignedBytes, view};
 use crate::codec::full::{Query, Space};
 use crate::error::{Error, Result};
+use crate::kernel::{self, Element, Isa, Kernel};
 use crate::types::{Metric, VectorType, Vectors};
 
 const FINITE: &str = "only finite numbers can be stored and compared";
@@ -24,18 +25,38 @@ pub(crate) fn encode_rows(
     vectors: &Vectors<'_>,
     rows: usize,
 ) -> Result<(AlignedBytes, Vec<f32>)> {
+    encode_rows_into(space, vectors, rows, AlignedBytes::zeroed)
+}
+
+/// As [`encode_rows`], into memory of any content that `allocate` gives for its length.
+pub(crate) fn encode_rows_into(
+    space: Space,
+    vectors: &Vectors<'_>,
+    rows: usize,
+    allocate: impl FnOnce(usize) -> AlignedBytes,
+) -> Result<(AlignedBytes, Vec<f32>)> {
     check_length(space, vectors, rows)?;
     let stride = space.stride();
     let row_bytes = space.vector_type.row_bytes(space.dimension);
     let total = stride.checked_mul(rows).ok_or_else(|| {
         Error::invalid(format!("{rows} rows of {stride} bytes are too many; split the batch"))
     })?;
-    let mut bytes = AlignedBytes::zeroed(total);
+    let mut bytes = allocate(total);
     let mut inverse_norms = Vec::new();
     for (row, out) in bytes.as_mut_slice().chunks_exact_mut(stride).enumerate() {
         encode_row(space, vectors, row, &mut out[..row_bytes])?;
+        out[row_bytes..].fill(0);
+        let unchecked = space.vector_type == VectorType::F32;
+        if !unchecked && space.metric != Metric::Cosine {
+            continue;
+        }
+        let square = squared_norm(space, out);
+        // In f64 no square or sum of finite f32 overflows.
+        if unchecked && !square.is_finite() {
+            check_finite(view(&out[..row_bytes]), row)?;
+        }
         if space.metric == Metric::Cosine {
-            inverse_norms.push(inverse_norm(space, out));
+            inverse_norms.push(inverse(square.sqrt()));
         }
     }
     Ok((bytes, inverse_norms))
@@ -53,7 +74,7 @@ pub(crate) fn pack_rows(space: Space, elements: &[u8]) -> Option<(AlignedBytes, 
         out[..row_bytes].copy_from_slice(elements);
         let finite = match space.vector_type {
             VectorType::F16 => view::<f16>(&out[..row_bytes]).iter().all(|x| x.is_finite()),
-            VectorType::F32 => view::<f32>(&out[..row_bytes]).iter().all(|x| x.is_finite()),
+            VectorType::F32 => squared_norm(space, out).is_finite(),
             _ => true,
         };
         if !finite {
@@ -117,10 +138,11 @@ pub(super) fn inverse(x: f64) -> f32 {
 
 /// ‖x‖² of a stored row, accumulated in f64.
 pub(super) fn squared_norm(space: Space, row: &[u8]) -> f64 {
+    let isa = Isa::detect();
     match space.vector_type {
-        VectorType::F16 => sum_of_squares(view::<f16>(row), f16::to_f32),
-        VectorType::U8 => sum_of_squares(row, f32::from),
-        _ => sum_of_squares(view::<f32>(row), |x| x),
+        VectorType::F16 => kernel::run(isa, SquaredNorm(view::<f16>(row))),
+        VectorType::U8 => kernel::run(isa, SquaredNorm(row)),
+        _ => kernel::run(isa, SquaredNorm(view::<f32>(row))),
     }
 }
 
@@ -163,14 +185,12 @@ fn check_finite(values: &[f32], row: usize) -> Result<()> {
     Err(Error::InvalidVector { row, column, value: values[column], expected: FINITE })
 }
 
-/// Row `row` of `vectors` into `out`, `dimension` elements long.
+/// Row `row` of `vectors` into `out`, `dimension` elements long. Whether elements stored as f32
+/// are finite is left to the caller.
 fn encode_row(space: Space, vectors: &Vectors<'_>, row: usize, out: &mut [u8]) -> Result<()> {
     let range = row * space.dimension..(row + 1) * space.dimension;
     match (vectors, space.vector_type) {
-        (Vectors::F32(all), VectorType::F32) => {
-            check_finite(&all[range.clone()], row)?;
-            out.copy_from_slice(all[range].as_bytes());
-        }
+        (Vectors::F32(all), VectorType::F32) => out.copy_from_slice(all[range].as_bytes()),
         (Vectors::F16(all), VectorType::F16) => {
             let values = &all[range];
             if let Some(column) = values.iter().position(|x| !x.is_finite()) {
@@ -228,14 +248,27 @@ fn widen<T: Copy>(values: &[T], out: &mut [f32], to_f32: impl Fn(T) -> f32) {
     }
 }
 
-/// Eight sums, so that the additions do not wait for each other.
-fn sum_of_squares<T: Copy>(values: &[T], to_f32: impl Fn(T) -> f32) -> f64 {
-    let mut sums = [0.0_f64; 8];
-    for block in values.chunks(8) {
-        for (sum, &value) in sums.iter_mut().zip(block) {
-            let value = f64::from(to_f32(value));
+/// ‖x‖² of one row of elements, accumulated in f64; the same bits on every tier.
+struct SquaredNorm<'a, E>(&'a [E]);
+
+impl<E: Element> kernel::Op for SquaredNorm<'_, E> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, _: K) -> f64 {
+        // Eight sums, so that the additions do not wait for each other.
+        let mut sums = [0.0_f64; 8];
+        let (blocks, rest) = self.0.as_chunks::<8>();
+        for block in blocks {
+            for lane in 0..8 {
+                let value = f64::from(block[lane].to_f32());
+                sums[lane] += value * value;
+            }
+        }
+        for (sum, value) in sums.iter_mut().zip(rest) {
+            let value = f64::from(value.to_f32());
             *sum += value * value;
         }
+        sums.iter().sum()
     }
-    sums.iter().sum()
 }

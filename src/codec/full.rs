@@ -21,7 +21,7 @@ use crate::kernel::{self, Element, Isa, Kernel};
 use crate::types::{Metric, Row, VectorType};
 
 pub(crate) use crate::codec::convert::{
-    encode_rows, inverse_norm, pack_rows, prepare_query, unpack_rows,
+    encode_rows, encode_rows_into, inverse_norm, pack_rows, prepare_query, unpack_rows,
 };
 
 /// How the vectors of a collection are laid out and compared.
@@ -383,8 +383,6 @@ struct FullScorer<'a, K, F: Form, G> {
 
 /// Rows scored at once, so that the query's lanes are loaded once for all of them.
 const BATCH: usize = 4;
-/// Bytes between a row that is scored in a run and the one that is asked for.
-const AHEAD: usize = 4096;
 
 impl<K: Kernel, F: Form, G: Guard> FullScorer<'_, K, F, G> {
     #[inline(always)]
@@ -465,20 +463,10 @@ impl<K: Kernel, F: Form, G: Guard> Scorer for FullScorer<'_, K, F, G> {
 
     #[inline(always)]
     fn score_run(&self, first: Row, out: &mut [f32]) {
-        let (batches, rest) = out.as_chunks_mut::<BATCH>();
-        let mut row = first;
-        let vectors = &self.table.rows.vectors;
-        let size = BATCH * self.table.stride;
-        for out in batches {
-            // The caches' own prefetchers lose track of several rows read side by side.
-            let ahead = (row as usize * self.table.stride + AHEAD).min(vectors.len());
-            self.table.kernel.prefetch(vectors.hint(ahead, size.min(vectors.len() - ahead)));
-            *out = self.score_rows([row, row + 1, row + 2, row + 3]);
-            row += 4;
-        }
-        for out in rest {
+        // One row after the other: the caches' own prefetchers lose track of several rows read
+        // side by side.
+        for (row, out) in (first..).zip(out) {
             *out = self.score(row);
-            row += 1;
         }
     }
 

@@ -13,18 +13,21 @@ use crate::error::{Error, Result};
 use crate::segment::columns;
 use crate::segment::memtable::{Batch, Chunk, Source};
 use crate::segment::part::Part;
+use crate::storage::wal::Payload;
 use crate::types::{Column, IdRef, IdType, Ids, Row};
 
 /// Small chunks are merged up to this many bytes, so that single-row writes do not leave a part
 /// each.
-const MERGE_BYTES: usize = 4 << 20;
+const MERGE_BYTES: usize = 1 << 20;
+/// Chunks that are merged into one.
+const FAN_IN: usize = 8;
 /// Ids listed in a `DuplicateId` error.
 const LISTED_IDS: usize = 100;
 /// Largest operation that one log frame may carry.
 pub(crate) const MAX_OP_BYTES: usize = 256 << 20;
 
 /// Applies one operation to `view` and adds its log records; after an error both are void.
-pub(crate) fn apply(view: &mut View, work: Work, log: &mut Vec<Vec<u8>>) -> Result<u64> {
+pub(crate) fn apply(view: &mut View, work: Work, log: &mut Vec<Payload>) -> Result<u64> {
     match work {
         Work::Add(rows) => {
             let ids = rows.ids.to_ids();
@@ -38,15 +41,15 @@ pub(crate) fn apply(view: &mut View, work: Work, log: &mut Vec<Vec<u8>>) -> Resu
     }
 }
 
-fn record(view: &mut View, op: &Op, log: &mut Vec<Vec<u8>>) -> Result<()> {
-    let bytes = op.encode(view.schema.space())?;
-    if bytes.len() > MAX_OP_BYTES {
+fn record(view: &mut View, op: &Op, log: &mut Vec<Payload>) -> Result<()> {
+    let payload = op.encode(view.schema.space())?;
+    if payload.len() > MAX_OP_BYTES {
         return Err(Error::invalid(format!(
             "one write of {} bytes; at most {MAX_OP_BYTES} fit in one, use several or import",
-            bytes.len()
+            payload.len()
         )));
     }
-    log.push(bytes);
+    log.push(payload);
     view.seq += 1;
     Ok(())
 }
@@ -80,7 +83,7 @@ fn refuse_known(view: &View, ids: &Ids<'_>) -> Result<()> {
     Err(Error::DuplicateId { ids: duplicates })
 }
 
-fn upsert(view: &mut View, rows: Batch, log: &mut Vec<Vec<u8>>) -> Result<u64> {
+fn upsert(view: &mut View, rows: Batch, log: &mut Vec<Payload>) -> Result<u64> {
     if rows.ids.len() == 0 {
         return Ok(0);
     }
@@ -122,23 +125,26 @@ pub(crate) fn kill(view: &mut View, places: impl Iterator<Item = Place>) -> u64 
     killed
 }
 
-/// Keeps the chunk sizes of the active memtable falling by at least half from old to new, so that
-/// there are few of them and each row is copied a bounded number of times.
+/// Merges the newest chunks of the active memtable once there are several of about one size, so
+/// that there are few of them and each row is copied a bounded number of times. What is large
+/// already stays: copying it would cost a writer more than searches gain.
 fn merge_tail(view: &mut View) -> Result<()> {
     loop {
-        let [.., older, newer] = view.active.as_slice() else { return Ok(()) };
-        let bytes = older.part.memory_bytes() + newer.part.memory_bytes();
-        if older.part.len() > 2 * newer.part.len() || bytes > MERGE_BYTES {
+        let Some(first) = view.active.len().checked_sub(FAN_IN) else { return Ok(()) };
+        let [oldest, .., newest] = &view.active[first..] else { return Ok(()) };
+        let bytes: usize = view.active[first..].iter().map(|part| part.part.memory_bytes()).sum();
+        if oldest.part.len() > 2 * newest.part.len() || bytes > MERGE_BYTES {
             return Ok(());
         }
-        let (Some(id_type), Some(a), Some(b)) =
-            (view.schema.id_type(), source(older), source(newer))
+        let sources = view.active[first..].iter().map(|part| source(part));
+        let (Some(id_type), Some(sources)) =
+            (view.schema.id_type(), sources.collect::<Option<Vec<_>>>())
         else {
             return Ok(());
         };
         let (space, schema) = (view.schema.space(), view.schema.arrow());
-        let (chunk, _) = Chunk::merge(space, id_type, &[a, b], &schema)?;
-        view.active.truncate(view.active.len() - 2);
+        let (chunk, _) = Chunk::merge(space, id_type, &sources, &schema)?;
+        view.active.truncate(first);
         if chunk.len() > 0 {
             view.active.push(Arc::new(PartView::chunk(chunk)));
         }
@@ -156,7 +162,7 @@ fn update(
     view: &mut View,
     ids: &Ids<'static>,
     attributes: RecordBatch,
-    log: &mut Vec<Vec<u8>>,
+    log: &mut Vec<Payload>,
 ) -> Result<u64> {
     if ids.is_empty() {
         return Ok(0);
@@ -198,7 +204,7 @@ fn update(
     Ok(updated)
 }
 
-fn delete(view: &mut View, ids: &Ids<'static>, log: &mut Vec<Vec<u8>>) -> Result<u64> {
+fn delete(view: &mut View, ids: &Ids<'static>, log: &mut Vec<Payload>) -> Result<u64> {
     if ids.is_empty() {
         return Ok(0);
     }
@@ -211,7 +217,7 @@ fn delete(view: &mut View, ids: &Ids<'static>, log: &mut Vec<Vec<u8>>) -> Result
     Ok(kill(view, places.into_iter().flatten()))
 }
 
-fn add_columns(view: &mut View, added: Vec<Column>, log: &mut Vec<Vec<u8>>) -> Result<u64> {
+fn add_columns(view: &mut View, added: Vec<Column>, log: &mut Vec<Payload>) -> Result<u64> {
     let mut schema = (*view.schema).clone();
     let mut count = 0;
     for column in added {

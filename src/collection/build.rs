@@ -97,6 +97,7 @@ impl Sink {
         };
         let (disk, space) = (&core.disk, self.schema.space());
         let segment = Segment::open(disk, &core.dir, core.store, &meta, space, self.id_type)?;
+        segment.read_through().inspect_err(|_| segment.mark_obsolete())?;
         let mut part = PartView::segment(Arc::new(segment), meta);
         for row in finished.shadowed {
             part.dead.insert(row);

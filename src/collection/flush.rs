@@ -91,7 +91,7 @@ pub(crate) fn flush_frozen(core: &Core) -> Result<()> {
     }
     let mut files = Files::write(core, &before)?;
     let committed = files.commit(core, &mut core.writer(), &before);
-    core.signals.notify();
+    core.signals.rebuilt();
     committed
 }
 

@@ -15,6 +15,7 @@ use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
 use super::write::Writer;
 use super::{Collection, Core, compact, flush, prepare_rows};
+use crate::bytes::AlignedBytes;
 use crate::error::{Error, Result};
 use crate::segment::columns;
 use crate::segment::memtable::Batch;
@@ -254,7 +255,13 @@ impl<'a> Import<'a> {
             });
         }
         let attributes = batch.attributes.as_ref();
-        match prepare_rows(&self.schema, &batch.ids, &batch.vectors, attributes) {
+        match prepare_rows(
+            &self.schema,
+            &batch.ids,
+            &batch.vectors,
+            attributes,
+            AlignedBytes::zeroed,
+        ) {
             Err(Error::InvalidVector { .. } | Error::InvalidArgument(_)) => {
                 self.prepare_singly(batch)
             }
@@ -274,7 +281,7 @@ impl<'a> Import<'a> {
                     row: 0,
                 });
             };
-            match prepare_rows(&self.schema, &ids, &vector, None) {
+            match prepare_rows(&self.schema, &ids, &vector, None, AlignedBytes::zeroed) {
                 Ok(_) => good.push(row_number(row)?),
                 Err(error) => {
                     let place = batch.source_rows.get(row).copied().unwrap_or(row as u64);
@@ -286,7 +293,7 @@ impl<'a> Import<'a> {
         let vectors = pick_vectors(&batch.vectors, &good, dimension);
         let attributes =
             batch.attributes.as_ref().map(|batch| columns::take(batch, &good)).transpose()?;
-        prepare_rows(&self.schema, &ids, &vectors, attributes.as_ref())
+        prepare_rows(&self.schema, &ids, &vectors, attributes.as_ref(), AlignedBytes::zeroed)
     }
 
     fn store(&mut self, rows: &Batch) -> Result<()> {
@@ -344,7 +351,7 @@ impl<'a> Import<'a> {
             // lead back before it.
         }
         drop(writer);
-        core.signals.notify();
+        core.signals.rebuilt();
         Ok(std::mem::take(&mut self.report))
     }
 

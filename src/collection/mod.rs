@@ -25,6 +25,7 @@ mod retire;
 mod scan;
 pub(crate) mod segment_files;
 mod snapshot;
+mod spare;
 mod stats;
 mod switch;
 mod threads;
@@ -42,7 +43,8 @@ use self::host::Host;
 use self::options::Schema;
 use self::query::{Fields, Records};
 use self::snapshot::View;
-use self::write::{Ticket, Work, Writer};
+use self::write::{Queue, Work, Writer};
+use crate::bytes::AlignedBytes;
 use crate::codec::full;
 use crate::error::{Error, Result};
 use crate::segment::columns;
@@ -70,11 +72,12 @@ pub(crate) struct Core {
     pub(crate) disk: Arc<dyn Disk>,
     tenancy: Arc<retire::Tenancy>,
     pub(crate) slot: ArcSwap<View>,
-    pub(crate) queue: Mutex<Vec<Arc<Ticket>>>,
+    queue: Queue,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) flushing: Mutex<()>,
     pub(crate) compacting: Mutex<()>,
     pub(crate) signals: threads::Signals,
+    spare: spare::Spare,
     /// Next number for a file.
     pub(crate) next_file: AtomicU64,
     /// Whether the log held operations, when it was opened, that nobody knew to be on disk.
@@ -112,8 +115,18 @@ impl Core {
         self.state.load(Ordering::Acquire) != OPEN
     }
 
+    /// Memory for the vectors of a batch.
+    fn memory(&self, len: usize) -> AlignedBytes {
+        let (bytes, refill) = self.spare.take(len);
+        if refill {
+            self.signals.nudge();
+        }
+        bytes
+    }
+
+    /// Tells background work that rows were written.
     fn signal(&self) {
-        self.signals.notify();
+        self.signals.wrote(!self.slot.load().frozen.is_empty());
     }
 }
 
@@ -366,19 +379,22 @@ impl Collection {
     ) -> Result<Batch> {
         let core = self.writable()?;
         let schema = core.slot.load().schema.clone();
-        prepare_rows(&schema, ids, vectors, attributes.0)
+        prepare_rows(&schema, ids, vectors, attributes.0, |len| core.memory(len))
     }
 }
 
-/// Checks a batch against the schema and brings it into the form in which it is kept.
+/// Checks a batch against the schema and brings it into the form in which it is kept; `allocate`
+/// gives memory of a length for its vectors, of any content.
 pub(crate) fn prepare_rows(
     schema: &Schema,
     ids: &Ids<'_>,
     vectors: &Vectors<'_>,
     attributes: Option<&RecordBatch>,
+    allocate: impl FnOnce(usize) -> AlignedBytes,
 ) -> Result<Batch> {
     check_ids(ids)?;
-    let (vectors, inverse_norms) = full::encode_rows(schema.space(), vectors, ids.len())?;
+    let (vectors, inverse_norms) =
+        full::encode_rows_into(schema.space(), vectors, ids.len(), allocate)?;
     let attributes = match attributes {
         Some(batch) => {
             check_rows(ids.len(), batch)?;
@@ -386,7 +402,8 @@ pub(crate) fn prepare_rows(
         }
         None => columns::project(&columns::no_columns(ids.len())?, &schema.arrow())?,
     };
-    Ok(Batch { ids: IdColumn::from_ids(ids), vectors, inverse_norms, attributes })
+    let ids = IdColumn::from_ids(ids);
+    Ok(Batch { ids, vectors: Arc::new(vectors), inverse_norms, attributes })
 }
 
 fn check_ids(ids: &Ids<'_>) -> Result<()> {

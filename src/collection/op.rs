@@ -15,6 +15,7 @@
 //! right; they are checked again all the same, so that no log can make the engine panic.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 
@@ -24,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::segment::columns::{self, Malformed};
 use crate::segment::ids::IdColumn;
 use crate::segment::memtable::Batch;
+use crate::storage::wal::Payload;
 use crate::types::{IdRef, Ids, MAX_ID_BYTES, VectorType};
 
 const VERSION: u8 = 1;
@@ -31,6 +33,9 @@ const UPSERT: u8 = 1;
 const UPDATE: u8 = 2;
 const DELETE: u8 = 3;
 const SCHEMA: u8 = 4;
+
+/// Vectors of fewer bytes are copied into the log record rather than shared with it.
+const SHARED_BYTES: usize = 16 << 10;
 
 /// A change of a collection.
 #[derive(Clone, Debug)]
@@ -46,34 +51,30 @@ pub(crate) enum Op {
 }
 
 impl Op {
-    pub(crate) fn encode(&self, space: Space) -> Result<Vec<u8>> {
-        let mut out = Vec::new();
-        let mut begin = |kind: u8| out.extend([kind, VERSION, 0, 0]);
+    pub(crate) fn encode(&self, space: Space) -> Result<Payload> {
+        let kind = match self {
+            Self::Upsert(_) => UPSERT,
+            Self::Update { .. } => UPDATE,
+            Self::Delete(_) => DELETE,
+            Self::Schema(_) => SCHEMA,
+        };
+        let mut payload = Payload::from(vec![kind, VERSION, 0, 0]);
         match self {
             Self::Upsert(rows) => {
-                begin(UPSERT);
                 let count = rows.ids.len();
-                out.reserve(count * (space.vector_type.row_bytes(space.dimension) + 32));
-                put_ids(&mut out, count, |row| rows.ids.at(row))?;
-                put_vectors(&mut out, space, rows);
-                columns::encode(&rows.attributes, &mut out)?;
+                put_ids(&mut payload.head, count, |row| rows.ids.at(row))?;
+                put_vectors(&mut payload, space, rows);
+                columns::encode(&rows.attributes, &mut payload.tail)?;
             }
             Self::Update { ids, attributes } => {
-                begin(UPDATE);
-                put_ids(&mut out, ids.len(), |row| ids.at(row))?;
-                columns::encode(attributes, &mut out)?;
+                put_ids(&mut payload.head, ids.len(), |row| ids.at(row))?;
+                columns::encode(attributes, &mut payload.tail)?;
             }
-            Self::Delete(ids) => {
-                begin(DELETE);
-                put_ids(&mut out, ids.len(), |row| ids.at(row))?;
-            }
-            Self::Schema(schema) => {
-                begin(SCHEMA);
-                serde_json::to_writer(&mut out, schema)
-                    .map_err(|error| Error::invalid(format!("schema: {error}")))?;
-            }
+            Self::Delete(ids) => put_ids(&mut payload.head, ids.len(), |row| ids.at(row))?,
+            Self::Schema(schema) => serde_json::to_writer(&mut payload.head, schema)
+                .map_err(|error| Error::invalid(format!("schema: {error}")))?,
         }
-        Ok(out)
+        Ok(payload)
     }
 
     /// Reads [`encode`](Self::encode); `Err` says what is wrong.
@@ -88,7 +89,7 @@ impl Op {
                 let ids = input.ids()?;
                 let (vectors, inverse_norms) = input.vectors(space, ids.len())?;
                 let attributes = input.attributes(ids.len())?;
-                let ids = IdColumn::from_ids(&ids);
+                let (ids, vectors) = (IdColumn::from_ids(&ids), Arc::new(vectors));
                 Ok(Self::Upsert(Batch { ids, vectors, inverse_norms, attributes }))
             }
             UPDATE => {
@@ -150,16 +151,17 @@ fn type_code(vector_type: VectorType) -> u8 {
     }
 }
 
-fn put_vectors(out: &mut Vec<u8>, space: Space, rows: &Batch) {
-    out.extend([type_code(space.vector_type), 0, 0, 0]);
-    out.extend(u32::try_from(space.dimension).unwrap_or(u32::MAX).to_le_bytes());
+fn put_vectors(payload: &mut Payload, space: Space, rows: &Batch) {
+    let head = &mut payload.head;
+    head.extend([type_code(space.vector_type), 0, 0, 0]);
+    head.extend(u32::try_from(space.dimension).unwrap_or(u32::MAX).to_le_bytes());
     let bytes = space.vector_type.row_bytes(space.dimension);
-    if bytes == space.stride() {
-        out.extend_from_slice(rows.vectors.as_slice());
+    if bytes == space.stride() && rows.vectors.len() >= SHARED_BYTES {
+        payload.body = Some(rows.vectors.clone());
         return;
     }
     for row in rows.vectors.as_slice().chunks_exact(space.stride()) {
-        out.extend_from_slice(&row[..bytes]);
+        head.extend_from_slice(&row[..bytes]);
     }
 }
 

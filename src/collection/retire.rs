@@ -71,6 +71,10 @@ impl Disk for Tenancy {
         self.disk.create(path)
     }
 
+    fn create_log(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.create_log(path)
+    }
+
     fn read_range(&self, path: &Path, offset: u64, len: u64) -> io::Result<Vec<u8>> {
         self.disk.read_range(path, offset, len)
     }

@@ -161,10 +161,16 @@ impl View {
     pub(crate) fn locate_all(&self, ids: &Ids<'_>) -> Result<Vec<Option<Place>>> {
         let mut places = vec![None; ids.len()];
         let mut missing: Vec<usize> = (0..ids.len()).collect();
+        let (Some(least), Some(most)) = (ids.iter().min(), ids.iter().max()) else {
+            return Ok(places);
+        };
         let count = self.part_count();
         for (back, part) in self.parts().rev().enumerate() {
             if missing.is_empty() {
                 break;
+            }
+            if !part.part.overlaps(least, most)? {
+                continue;
             }
             let mut still = Vec::with_capacity(missing.len());
             for index in missing {

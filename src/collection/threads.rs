@@ -17,6 +17,8 @@ const MAX_FLAT_SEGMENTS: usize = 64;
 const IDLE: Duration = Duration::from_secs(2);
 /// Pause after a failure of background work, and how often a waiting thread looks up.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long a background thread sleeps that has nothing to do.
+const NAP: Duration = Duration::from_secs(3_600);
 
 /// Wakes background threads and writers waiting for them.
 #[derive(Debug, Default)]
@@ -33,12 +35,43 @@ struct State {
     /// Whether the last merge failed: then nobody waits for the next.
     merge_failed: bool,
     last_write: Option<Instant>,
+    /// A memtable was frozen since the flushing thread last looked.
+    flush_due: bool,
+    /// Segments changed since the merging thread last looked.
+    merge_due: bool,
+    /// The merging thread has done all there was to do when nobody wrote, and the next write must
+    /// wake it.
+    dozing: bool,
 }
 
 impl Signals {
-    /// A writer or a background thread changed something.
-    pub(crate) fn notify(&self) {
-        self.lock().last_write = Some(Instant::now());
+    /// Rows were written; `frozen` says whether a memtable waits for its flush. Wakes no thread
+    /// that would find nothing to do: that would cost more than a small write.
+    pub(crate) fn wrote(&self, frozen: bool) {
+        let mut state = self.lock();
+        state.last_write = Some(Instant::now());
+        let wake = (frozen && !state.flush_due) || state.dozing;
+        state.flush_due |= frozen;
+        state.merge_due |= std::mem::take(&mut state.dozing);
+        drop(state);
+        if wake {
+            self.changed.notify_all();
+        }
+    }
+
+    /// There is something to do beside flushing and merging.
+    pub(crate) fn nudge(&self) {
+        // Taken and left, so that nobody misses it between looking and falling asleep.
+        drop(self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Segments were added or replaced.
+    pub(crate) fn rebuilt(&self) {
+        let mut state = self.lock();
+        state.last_write = Some(Instant::now());
+        state.merge_due = true;
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -46,19 +79,27 @@ impl Signals {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until notified, stopped or `limit` has passed; false when stopped.
-    fn wait(&self, limit: Duration) -> bool {
-        let state = self.lock();
-        if state.stop {
-            return false;
-        }
-        let (state, _) =
-            self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
+    /// Waits until `due`, stopped or `limit` has passed; false when stopped.
+    fn wait(&self, limit: Duration, mut due: impl FnMut(&mut State) -> bool) -> bool {
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(self.lock(), limit, |state| !state.stop && !due(state))
+            .unwrap_or_else(PoisonError::into_inner);
         !state.stop
     }
 
-    fn idle(&self) -> bool {
-        self.lock().last_write.is_none_or(|last| last.elapsed() >= IDLE)
+    /// Waits for anything to change, or a while; false when stopped.
+    fn pause(&self) -> bool {
+        let mut woken = false;
+        // Asked once before the wait and again after each change.
+        self.wait(PAUSE, |_| std::mem::replace(&mut woken, true))
+    }
+
+    /// Whether nobody has written for a while; then the next write wakes the merging thread.
+    fn doze(&self) -> bool {
+        let mut state = self.lock();
+        state.dozing = state.last_write.is_none_or(|last| last.elapsed() >= IDLE);
+        state.dozing
     }
 }
 
@@ -86,7 +127,7 @@ impl Core {
                 flush::flush_frozen(self)?;
                 self.signals.lock().flush_failure = None;
             } else {
-                self.signals.wait(PAUSE);
+                self.signals.pause();
             }
         }
     }
@@ -153,8 +194,11 @@ fn spawn(name: &str, core: Arc<Core>, run: fn(&Core)) -> Result<JoinHandle<()>> 
 
 fn flush_loop(core: &Core) {
     loop {
+        core.spare.refill();
         if core.slot.load().frozen.is_empty() {
-            if !core.signals.wait(Duration::from_secs(3_600)) {
+            let due =
+                |state: &mut State| std::mem::take(&mut state.flush_due) | core.spare.is_wanted();
+            if !core.signals.wait(NAP, due) {
                 return;
             }
             continue;
@@ -163,7 +207,7 @@ fn flush_loop(core: &Core) {
         let failed = failure.is_some();
         core.signals.lock().flush_failure = failure;
         core.signals.changed.notify_all();
-        if failed && !core.signals.wait(PAUSE) {
+        if failed && !core.signals.pause() {
             return;
         }
     }
@@ -171,16 +215,16 @@ fn flush_loop(core: &Core) {
 
 fn compact_loop(core: &Core) {
     loop {
-        let idle = core.signals.idle();
+        let idle = core.signals.doze();
         let merged = compact::step(core, idle);
         core.signals.lock().merge_failed = merged.is_err();
         core.signals.changed.notify_all();
         let limit = match merged {
             Ok(true) => continue,
-            Ok(false) if idle => Duration::from_secs(3_600),
+            Ok(false) if idle => NAP,
             Ok(false) | Err(_) => IDLE,
         };
-        if !core.signals.wait(limit) {
+        if !core.signals.wait(limit, |state| std::mem::take(&mut state.merge_due)) {
             return;
         }
     }

@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
 
@@ -20,7 +20,7 @@ use super::snapshot::{Frozen, View};
 use super::{Core, apply, flush, segment_files};
 use crate::error::{Error, Result};
 use crate::segment::memtable::Batch;
-use crate::storage::wal::{WalIdentity, WalWriter};
+use crate::storage::wal::{Payload, WalIdentity, WalWriter};
 use crate::types::{Column, Ids};
 
 /// A log buffer under [`Durability::None`] is handed to the system when it has grown this large.
@@ -61,8 +61,63 @@ impl Ticket {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    fn is_answered(&self) -> bool {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn work(&self) -> Option<Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Operations waiting to be committed. One of the threads that brought them leads: it commits all
+/// that wait by the time it has the writer, and the others sleep until theirs is answered.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    line: Mutex<Line>,
+    answered: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    waiting: Vec<Arc<Ticket>>,
+    led: bool,
+}
+
+/// Leads the queue until dropped.
+struct Lead<'a>(&'a Queue);
+
+impl Queue {
+    /// Brings an operation. `None` once another thread has answered it.
+    fn enter(&self, ticket: &Arc<Ticket>) -> Option<Lead<'_>> {
+        let mut line = self.line();
+        line.waiting.push(ticket.clone());
+        while line.led {
+            line = self.answered.wait(line).unwrap_or_else(PoisonError::into_inner);
+            if ticket.is_answered() {
+                return None;
+            }
+        }
+        line.led = true;
+        Some(Lead(self))
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lead<'_> {
+    /// The operations that wait.
+    fn group(&self) -> Vec<Arc<Ticket>> {
+        std::mem::take(&mut self.0.line().waiting)
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        self.0.line().led = false;
+        self.0.answered.notify_all();
     }
 }
 
@@ -99,16 +154,16 @@ pub(crate) struct Writer {
 pub(crate) struct Pending {
     /// Sequence number of the first.
     first: u64,
-    frames: Vec<Vec<u8>>,
+    frames: Vec<Payload>,
     bytes: usize,
 }
 
 impl Pending {
-    fn push(&mut self, first: u64, frames: Vec<Vec<u8>>) {
+    fn push(&mut self, first: u64, frames: Vec<Payload>) {
         if self.frames.is_empty() {
             self.first = first;
         }
-        self.bytes += frames.iter().map(Vec::len).sum::<usize>();
+        self.bytes += frames.iter().map(Payload::len).sum::<usize>();
         self.frames.extend(frames);
     }
 
@@ -245,7 +300,7 @@ impl Writer {
     }
 
     /// Logs `frames` (numbered from `first`), as durably as the settings say.
-    fn log_frames(&mut self, core: &Core, first: u64, frames: Vec<Vec<u8>>) -> Result<()> {
+    fn log_frames(&mut self, core: &Core, first: u64, frames: Vec<Payload>) -> Result<()> {
         let durability = core.host.settings.durability;
         let kept = self.pending.frames.len();
         let last = first + frames.len() as u64 - 1;
@@ -272,7 +327,7 @@ impl Writer {
             return Err(error);
         }
         self.durable = last;
-        log.append(last, last, &[]);
+        log.append(last, last, &Payload::default());
         match log.flush() {
             Ok(()) => self.told = last,
             // The rows are safe; the next write begins a new file.
@@ -288,7 +343,7 @@ impl Writer {
             return;
         }
         let told = self.ensure_log(core, durable + 1).and_then(|log| {
-            log.append(durable, durable, &[]);
+            log.append(durable, durable, &Payload::default());
             log.flush()
         });
         match told {
@@ -304,16 +359,20 @@ pub(crate) fn submit(core: &Core, work: Work) -> Result<u64> {
     flush::secure(core)?;
     core.wait_for_room()?;
     let ticket = Ticket::new(work);
-    core.queue.lock().unwrap_or_else(PoisonError::into_inner).push(ticket.clone());
-    let mut writer = core.writer.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(answer) = ticket.answer() {
-        return answer;
-    }
-    let group = std::mem::take(&mut *core.queue.lock().unwrap_or_else(PoisonError::into_inner));
+    let Some(lead) = core.queue.enter(&ticket) else {
+        return ticket.answer().unwrap_or_else(|| unanswered(core));
+    };
+    let mut writer = core.writer();
+    let group = lead.group();
     commit_group(core, &mut writer, &group);
     drop(writer);
+    drop(lead);
     core.signal();
-    ticket.answer().unwrap_or_else(|| Err(Error::Closed(format!("collection {:?}", core.name))))
+    ticket.answer().unwrap_or_else(|| unanswered(core))
+}
+
+fn unanswered(core: &Core) -> Result<u64> {
+    Err(Error::Closed(format!("collection {:?}", core.name)))
 }
 
 /// Applies a group of operations, logs them together and publishes the result.
@@ -331,7 +390,8 @@ fn commit_group(core: &Core, writer: &mut Writer, group: &[Arc<Ticket>]) {
     let mut answers = Vec::new();
     for ticket in group {
         let Some(work) = ticket.work() else { continue };
-        let before = view.clone();
+        // A group of one, the usual case, finds the state before it in the slot.
+        let before = (group.len() > 1).then(|| view.clone());
         let mut logged = Vec::new();
         match apply::apply(&mut view, work, &mut logged) {
             Ok(count) => {
@@ -339,7 +399,7 @@ fn commit_group(core: &Core, writer: &mut Writer, group: &[Arc<Ticket>]) {
                 answers.push((ticket, count));
             }
             Err(error) => {
-                view = before;
+                view = before.unwrap_or_else(|| View::clone(&core.slot.load()));
                 ticket.resolve(Err(error));
             }
         }

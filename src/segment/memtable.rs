@@ -28,7 +28,7 @@ use crate::types::{IdRef, IdType, Metric, Row};
 pub(crate) struct Batch {
     pub(crate) ids: IdColumn,
     /// `Space::stride` bytes a row.
-    pub(crate) vectors: AlignedBytes,
+    pub(crate) vectors: Arc<AlignedBytes>,
     /// One a row for cosine, none otherwise.
     pub(crate) inverse_norms: Vec<f32>,
     /// Canonical columns of the schema of its time.
@@ -43,6 +43,8 @@ pub(crate) struct Chunk {
     table: IdTable,
     /// Smallest and largest id, as rows; none without rows.
     ends: Option<(Row, Row)>,
+    /// Memory held, without `sorted`.
+    bytes: usize,
     /// Rows by ascending id, made when first asked for.
     sorted: OnceLock<Vec<Row>>,
 }
@@ -71,7 +73,13 @@ impl Chunk {
         }
         let (table, shadowed) = IdTable::build(&batch.ids);
         let ends = ends(&batch.ids);
-        Ok((Self { space, batch, table, ends, sorted: OnceLock::new() }, shadowed))
+        let bytes = size_of::<Self>()
+            + batch.ids.memory_bytes()
+            + batch.vectors.len()
+            + batch.inverse_norms.capacity() * 4
+            + columns::size_bytes(&batch.attributes)
+            + table.memory_bytes();
+        Ok((Self { space, batch, table, ends, bytes, sorted: OnceLock::new() }, shadowed))
     }
 
     /// One chunk of the live rows of several, patches applied, with the columns of `schema`; and
@@ -111,6 +119,7 @@ impl Chunk {
             attributes.push(patch.apply(&rows, &stored, schema)?);
         }
         let attributes = columns::concat(schema, &attributes.iter().collect::<Vec<_>>())?;
+        let vectors = Arc::new(vectors);
         let (chunk, _) = Self::new(space, Batch { ids, vectors, inverse_norms, attributes })?;
         Ok((chunk, maps))
     }
@@ -123,15 +132,19 @@ impl Chunk {
         self.space
     }
 
-    pub(crate) fn lookup(&self, id: IdRef<'_>) -> Result<Option<Row>> {
-        let Some((least, most)) = self.ends else {
-            return Ok(None);
-        };
+    pub(crate) fn overlaps(&self, least: IdRef<'_>, most: IdRef<'_>) -> Result<bool> {
         let ids = &self.batch.ids;
-        if id < ids.at(least as usize) || id > ids.at(most as usize) {
+        Ok(self.ends.is_some_and(|ends| {
+            least <= ids.at(ends.1 as usize) && most >= ids.at(ends.0 as usize)
+        }))
+    }
+
+    pub(crate) fn lookup(&self, id: IdRef<'_>) -> Result<Option<Row>> {
+        if !self.overlaps(id, id)? {
             return Ok(None);
         }
-        Ok(id_table::lookup(Guarded::trusted(self.table.as_bytes()), &ids.view(), id))
+        let ids = self.batch.ids.view();
+        Ok(id_table::lookup(Guarded::trusted(self.table.as_bytes()), &ids, id))
     }
 
     pub(crate) fn id_ref(&self, row: Row) -> Result<IdRef<'_>> {
@@ -186,13 +199,7 @@ impl Chunk {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.batch.ids.memory_bytes()
-            + self.batch.vectors.len()
-            + self.batch.inverse_norms.capacity() * 4
-            + columns::size_bytes(&self.batch.attributes)
-            + self.table.memory_bytes()
-            + self.sorted.get().map_or(0, |sorted| sorted.capacity() * 4)
+        self.bytes + self.sorted.get().map_or(0, |sorted| sorted.capacity() * 4)
     }
 
     fn sorted(&self) -> &[Row] {

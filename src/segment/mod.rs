@@ -175,12 +175,14 @@ impl Segment {
         self.core.graph.is_some()
     }
 
+    pub(crate) fn overlaps(&self, least: IdRef<'_>, most: IdRef<'_>) -> Result<bool> {
+        let ends = self.core.ends()?;
+        Ok(ends.as_ref().is_some_and(|ends| least <= ends.1.as_ref() && most >= ends.0.as_ref()))
+    }
+
     pub(crate) fn lookup(&self, id: IdRef<'_>) -> Result<Option<Row>> {
         let core = &*self.core;
-        let Some((least, most)) = core.ends()? else {
-            return Ok(None);
-        };
-        if id < least.as_ref() || id > most.as_ref() {
+        if !self.overlaps(id, id)? {
             return Ok(None);
         }
         let marks = Marks::of([Some(&core.ids), Some(&core.table), None, None]);

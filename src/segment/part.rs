@@ -44,6 +44,11 @@ impl Part {
         ask!(self, part => part.space())
     }
 
+    /// Whether an id from `least` to `most` may be here.
+    pub(crate) fn overlaps(&self, least: IdRef<'_>, most: IdRef<'_>) -> Result<bool> {
+        ask!(self, part => part.overlaps(least, most))
+    }
+
     /// The last row called `id`, dead or alive.
     pub(crate) fn lookup(&self, id: IdRef<'_>) -> Result<Option<Row>> {
         ask!(self, part => part.lookup(id))

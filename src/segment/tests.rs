@@ -55,6 +55,7 @@ fn batch(space: Space, ids: &Ids<'_>) -> Batch {
     let values: Vec<f32> = (0..rows).flat_map(vector).collect();
     let (vectors, inverse_norms) =
         encode_rows(space, &Vectors::from(&values), rows).expect("finite numbers");
+    let vectors = Arc::new(vectors);
     Batch { ids: IdColumn::from_ids(ids), vectors, inverse_norms, attributes: sample(rows) }
 }
 
@@ -155,7 +156,7 @@ fn hits_of_equal_distance_come_by_id() {
     let (vectors, inverse_norms) =
         encode_rows(space, &Vectors::from(&zeros), 40).expect("finite numbers");
     let ids = IdColumn::from_ids(&Ids::from(&ids));
-    let batch = Batch { ids, vectors, inverse_norms, attributes: sample(40) };
+    let batch = Batch { ids, vectors: Arc::new(vectors), inverse_norms, attributes: sample(40) };
     let part = Part::from(Chunk::new(space, batch).expect("lengths agree").0);
     let hits = found(&part, 3, &options(5, true), &RowSet::default());
     let expected: Vec<Id> = [0, 1, 2, 3, 4].map(Id::U64).to_vec();

@@ -17,6 +17,19 @@ impl Segment {
         self.attributes.as_ref().map_or(Ok(()), |attributes| attributes.verify_checksums())
     }
 
+    /// Reads and checks all but the attributes, block by block as searches do: what has just been
+    /// written is found to be whole before what it replaces goes, and the first searches are not
+    /// held up by checking it.
+    pub(crate) fn read_through(&self) -> Result<()> {
+        let core = &self.core;
+        let optional = [core.inverse_norms.as_ref(), core.graph.as_ref()];
+        let sections = [&core.ids, &core.table, &core.sorted, &core.vectors];
+        for section in sections.into_iter().chain(optional.into_iter().flatten()) {
+            section.read_all()?;
+        }
+        Ok(())
+    }
+
     /// Reads and checks everything: checksums, ids, tables, norms, graph, attributes. No two rows
     /// outside `dead` may have the same id.
     pub(crate) fn verify(&self, dead: &RowSet) -> Result<()> {

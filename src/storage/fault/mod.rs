@@ -262,8 +262,8 @@ struct FaultFile {
 }
 
 impl DiskFile for FaultFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.disk.state().append(self.id, bytes)
+    fn append_pieces(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
+        self.disk.state().append(self.id, &pieces.concat())
     }
 
     fn sync(&mut self) -> io::Result<()> {

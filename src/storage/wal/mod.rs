@@ -12,11 +12,14 @@
 //! sectors: the end of the log. Byte for byte: format.md, "Log". Knows nothing of what a payload
 //! means, nor of the order of several logs.
 
+use std::sync::Arc;
+
 use zerocopy::little_endian::{U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::feature::Features;
 use super::random;
+use crate::bytes::AlignedBytes;
 
 mod reader;
 #[cfg(test)]
@@ -111,6 +114,32 @@ impl FrameHeader {
     /// Bytes from this frame to the next.
     fn stride(&self) -> usize {
         FRAME_BYTES + (self.len.get() as usize).next_multiple_of(8)
+    }
+}
+
+/// What a frame carries. The large middle is shared with whoever keeps it in memory, so that it
+/// goes from there to the file without a copy.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Payload {
+    pub(crate) head: Vec<u8>,
+    pub(crate) body: Option<Arc<AlignedBytes>>,
+    pub(crate) tail: Vec<u8>,
+}
+
+impl Payload {
+    pub(crate) fn len(&self) -> usize {
+        self.pieces().iter().map(|piece| piece.len()).sum()
+    }
+
+    fn pieces(&self) -> [&[u8]; 3] {
+        let body = self.body.as_ref().map_or(&[][..], |body| body.as_slice());
+        [&self.head, body, &self.tail]
+    }
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(head: Vec<u8>) -> Self {
+        Self { head, ..Self::default() }
     }
 }
 

@@ -28,8 +28,16 @@ fn payload(seq: u64) -> Vec<u8> {
     (0..seq * 13 % 200).map(|i| (i * seq).to_le_bytes()[0]).collect()
 }
 
+/// The bytes in pieces, as the engine gives them.
+fn pieces(bytes: &[u8]) -> Payload {
+    let (head, rest) = bytes.split_at(bytes.len() / 3);
+    let (body, tail) = rest.split_at(rest.len() / 2);
+    let body = (!body.is_empty()).then(|| Arc::new(AlignedBytes::from_slice(body)));
+    Payload { head: head.into(), body, tail: tail.into() }
+}
+
 fn append(writer: &mut WalWriter, seq: u64) {
-    writer.append(seq, seq.saturating_sub(1), &payload(seq));
+    writer.append(seq, seq.saturating_sub(1), &pieces(&payload(seq)));
 }
 
 /// Reads to the end; the sequence numbers, whose payloads must be right.
@@ -119,8 +127,8 @@ fn nothing_reaches_the_file_before_flush() {
 fn a_marker_carries_what_is_durable() {
     let (_, disk) = disk();
     let mut writer = create(&disk);
-    writer.append(8, 3, b"x");
-    writer.append(8, 8, &[]);
+    writer.append(8, 3, &pieces(b"x"));
+    writer.append(8, 8, &Payload::default());
     writer.flush().unwrap();
     let mut reader = open(&disk).unwrap();
     assert_eq!(reader.next().unwrap().unwrap().durable, 3);
@@ -181,7 +189,7 @@ fn a_marker_after_the_last_sync_shows_damage_to_the_last_frame() {
     append(&mut writer, 1);
     writer.sync().unwrap();
     let end = usize::try_from(writer.len()).unwrap();
-    writer.append(1, 1, &[]);
+    writer.append(1, 1, &Payload::default());
     writer.sync().unwrap();
     fault.edit(Path::new(PATH), |file| file[end - 1] ^= 1).unwrap();
     let error = read_all(&disk).unwrap_err().to_string();
@@ -327,7 +335,7 @@ fn a_frame_longer_than_a_read_is_read() {
     let mut writer = create(&disk);
     let long: Vec<u8> = (0..3 * READ_BYTES + 5).map(|i| i.to_le_bytes()[0]).collect();
     for seq in 1..=3 {
-        writer.append(seq, 0, &long);
+        writer.append(seq, 0, &pieces(&long));
     }
     writer.sync().unwrap();
     let mut reader = open(&disk).unwrap();
@@ -341,10 +349,10 @@ fn a_frame_longer_than_a_read_is_read() {
 fn corruption_is_seen_across_reads() {
     let (fault, disk) = disk();
     let mut writer = create(&disk);
-    writer.append(1, 0, b"first");
-    writer.append(2, 0, &vec![7; 5 * READ_BYTES]);
+    writer.append(1, 0, &pieces(b"first"));
+    writer.append(2, 0, &pieces(&vec![7; 5 * READ_BYTES]));
     writer.sync().unwrap();
-    writer.append(3, 2, b"proof");
+    writer.append(3, 2, &pieces(b"proof"));
     writer.sync().unwrap();
     fault.edit(Path::new(PATH), |file| file[500] ^= 1).unwrap();
     let mut reader = open(&disk).unwrap();
@@ -398,7 +406,7 @@ fn after_a_failure_the_writer_is_dead_and_never_syncs_again() {
 fn a_payload_beyond_the_limit_fails_the_writer_and_writes_nothing() {
     let (_, disk) = disk();
     let mut writer = create(&disk);
-    writer.append(1, 0, &vec![0; MAX_PAYLOAD_BYTES + 1]);
+    writer.append(1, 0, &vec![0; MAX_PAYLOAD_BYTES + 1].into());
     assert!(matches!(writer.sync(), Err(Error::Poisoned(_))));
     assert!(read_all(&disk).unwrap().is_empty());
 }

@@ -7,10 +7,14 @@ use std::sync::Arc;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U32, U64};
 
-use super::{FrameHeader, HEADER_BYTES, Header, MAX_PAYLOAD_BYTES, WalIdentity};
+use super::{FrameHeader, HEADER_BYTES, Header, MAX_PAYLOAD_BYTES, Payload, WalIdentity};
+use crate::bytes::AlignedBytes;
 use crate::error::{Error, Result};
 use crate::storage::directory_of;
 use crate::storage::disk::{Disk, DiskFile};
+
+/// A larger buffer is given back after use.
+const KEPT_BYTES: usize = 1 << 20;
 
 /// Appends frames. Nothing reaches the file before `flush`.
 ///
@@ -22,7 +26,12 @@ pub(crate) struct WalWriter {
     path: PathBuf,
     file: Box<dyn DiskFile>,
     salt: u64,
+    /// What the next append to the file writes, but for the shared bytes.
     buffer: Vec<u8>,
+    /// Bytes that go in between, and where in `buffer`.
+    shared: Vec<(usize, Arc<AlignedBytes>)>,
+    /// Bytes of both.
+    buffered: usize,
     /// Checksum of the last frame.
     chain: u32,
     /// Length of the file.
@@ -42,7 +51,7 @@ impl WalWriter {
         first_seq: u64,
     ) -> Result<Self> {
         let io = |action| move |error| Error::io(action, path, error);
-        let mut file = disk.create(path).map_err(io("create"))?;
+        let mut file = disk.create_log(path).map_err(io("create"))?;
         let header = Header::new(identity, first_seq);
         file.append(header.as_bytes()).map_err(io("write"))?;
         file.sync().map_err(io("sync"))?;
@@ -52,6 +61,8 @@ impl WalWriter {
             file,
             salt: header.salt.get(),
             buffer: Vec::new(),
+            shared: Vec::new(),
+            buffered: 0,
             chain: header.crc.get(),
             flushed: u64::from(HEADER_BYTES),
             synced: u64::from(HEADER_BYTES),
@@ -66,7 +77,7 @@ impl WalWriter {
     ///
     /// The caller keeps payloads within [`MAX_PAYLOAD_BYTES`] (`InvalidArgument` is its to
     /// give); a longer one fails the writer, since leaving it out would break the order.
-    pub(crate) fn append(&mut self, seq: u64, durable: u64, payload: &[u8]) {
+    pub(crate) fn append(&mut self, seq: u64, durable: u64, payload: &Payload) {
         let len = match u32::try_from(payload.len()) {
             Ok(len) if payload.len() <= MAX_PAYLOAD_BYTES => len,
             _ => {
@@ -78,20 +89,26 @@ impl WalWriter {
             }
         };
         let padding = &[0; 8][..payload.len().next_multiple_of(8) - payload.len()];
+        let crc = payload.pieces().into_iter().fold(0, crc32c::crc32c_append);
         let mut header = FrameHeader {
             salt: U64::new(self.salt),
             seq: U64::new(seq),
             durable: U64::new(durable),
             synced: U64::new(self.synced),
             len: U32::new(len),
-            payload_crc: U32::new(crc32c::crc32c_append(crc32c::crc32c(payload), padding)),
+            payload_crc: U32::new(crc32c::crc32c_append(crc, padding)),
             previous: U32::new(self.chain),
             crc: U32::ZERO,
         };
         self.chain = header.checksum(self.len());
         header.crc = U32::new(self.chain);
+        self.buffered += header.as_bytes().len() + payload.len() + padding.len();
         self.buffer.extend_from_slice(header.as_bytes());
-        self.buffer.extend_from_slice(payload);
+        self.buffer.extend_from_slice(&payload.head);
+        if let Some(body) = &payload.body {
+            self.shared.push((self.buffer.len(), body.clone()));
+        }
+        self.buffer.extend_from_slice(&payload.tail);
         self.buffer.extend_from_slice(padding);
     }
 
@@ -101,11 +118,21 @@ impl WalWriter {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        if let Err(error) = self.file.append(&self.buffer) {
+        let mut pieces = Vec::with_capacity(2 * self.shared.len() + 1);
+        let mut from = 0;
+        for (at, shared) in &self.shared {
+            pieces.extend([&self.buffer[from..*at], shared.as_slice()]);
+            from = *at;
+        }
+        pieces.push(&self.buffer[from..]);
+        if let Err(error) = self.file.append_pieces(&pieces) {
             return Err(self.fail(Error::io("write", &self.path, error)));
         }
-        self.flushed += self.buffer.len() as u64;
+        self.flushed += self.buffered as u64;
+        self.buffered = 0;
+        self.shared.clear();
         self.buffer.clear();
+        self.buffer.shrink_to(KEPT_BYTES);
         Ok(())
     }
 
@@ -123,7 +150,7 @@ impl WalWriter {
 
     /// Bytes of the file and the buffer.
     pub(crate) fn len(&self) -> u64 {
-        self.flushed + self.buffer.len() as u64
+        self.flushed + self.buffered as u64
     }
 
     /// Path of the file.
