@@ -70,7 +70,7 @@ fn refuse_known(view: &View, ids: &Ids<'_>) -> Result<()> {
         return Ok(());
     }
     require_id_type(view, ids.id_type())?;
-    let places = view.locate_all(ids)?;
+    let places = view.locate_latest(ids)?;
     let mut seen = std::collections::HashSet::new();
     let twice = ids.iter().filter(|id| !seen.insert(*id));
     let known = places.iter().enumerate().filter(|(_, place)| place.is_some());
@@ -89,7 +89,7 @@ fn upsert(view: &mut View, rows: Batch, log: &mut Vec<Payload>) -> Result<u64> {
     }
     let ids = rows.ids.to_ids();
     require_id_type(view, ids.id_type())?;
-    let replaced = view.locate_all(&ids)?;
+    let replaced = view.locate_latest(&ids)?;
     if view.schema.id_type().is_none() {
         let mut schema = (*view.schema).clone();
         schema.fix_id_type(ids.id_type());
@@ -101,12 +101,12 @@ fn upsert(view: &mut View, rows: Batch, log: &mut Vec<Payload>) -> Result<u64> {
     let Op::Upsert(rows) = op else { unreachable!("made above") };
     kill(view, replaced.into_iter().flatten());
     let (chunk, shadowed) = Chunk::new(view.schema.space(), rows)?;
-    let mut part = PartView::chunk(chunk);
+    let mut part = PartView::chunk(chunk, view.seq);
     for row in shadowed {
         part.dead.insert(row);
     }
     let written = part.live() as u64;
-    view.active.push(Arc::new(part));
+    view.push_chunk(part)?;
     merge_tail(view)?;
     Ok(written)
 }
@@ -144,9 +144,10 @@ fn merge_tail(view: &mut View) -> Result<()> {
         };
         let (space, schema) = (view.schema.space(), view.schema.arrow());
         let (chunk, _) = Chunk::merge(space, id_type, &sources, &schema)?;
+        let serial = newest.serial;
         view.active.truncate(first);
         if chunk.len() > 0 {
-            view.active.push(Arc::new(PartView::chunk(chunk)));
+            view.push_chunk(PartView::chunk(chunk, serial))?;
         }
     }
 }
@@ -168,7 +169,7 @@ fn update(
         return Ok(0);
     }
     require_id_type(view, ids.id_type())?;
-    let places = view.locate_all(ids)?;
+    let places = view.locate_latest(ids)?;
     // Of ids given twice the last wins, as in an upsert.
     let mut last = std::collections::BTreeMap::new();
     for (index, place) in places.iter().enumerate() {
@@ -209,7 +210,7 @@ fn delete(view: &mut View, ids: &Ids<'static>, log: &mut Vec<Payload>) -> Result
         return Ok(0);
     }
     require_id_type(view, ids.id_type())?;
-    let places = view.locate_all(ids)?;
+    let places = view.locate_latest(ids)?;
     if places.iter().all(Option::is_none) {
         return Ok(0);
     }

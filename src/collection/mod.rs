@@ -14,6 +14,7 @@ mod compact;
 mod flush;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
+mod hints;
 pub(crate) mod host;
 pub(crate) mod import;
 pub(crate) mod manifest;

@@ -164,7 +164,14 @@ fn open_segments(
         part.dead = tombstones::read(disk, dir, manifest.store, entry)?;
         segments.push(Arc::new(part));
     }
-    Ok(View { seq: manifest.seq, schema, segments, frozen: Vec::new(), active: Vec::new() })
+    Ok(View {
+        seq: manifest.seq,
+        schema,
+        segments,
+        frozen: Vec::new(),
+        active: Vec::new(),
+        hints: Arc::default(),
+    })
 }
 
 /// Opens a segment, or takes it from the view that a reader has already.

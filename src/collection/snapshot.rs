@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
+use super::hints::Hints;
 use super::options::Schema;
 use crate::codec::full;
 use crate::error::Result;
@@ -30,17 +31,19 @@ pub(crate) struct PartView {
     pub(crate) patch: Patch,
     /// The files of a segment; `None` for a chunk.
     pub(crate) meta: Option<SegmentMeta>,
+    /// Sequence number of a chunk's last rows: its name in the hints.
+    pub(crate) serial: u64,
 }
 
 impl PartView {
-    pub(crate) fn chunk(chunk: Chunk) -> Self {
+    pub(crate) fn chunk(chunk: Chunk, serial: u64) -> Self {
         let part = Part::Chunk(Arc::new(chunk));
-        Self { part, dead: RowSet::default(), patch: Patch::default(), meta: None }
+        Self { part, dead: RowSet::default(), patch: Patch::default(), meta: None, serial }
     }
 
     pub(crate) fn segment(segment: Arc<Segment>, meta: SegmentMeta) -> Self {
         let part = Part::Segment(segment);
-        Self { part, dead: RowSet::default(), patch: Patch::default(), meta: Some(meta) }
+        Self { part, dead: RowSet::default(), patch: Patch::default(), meta: Some(meta), serial: 0 }
     }
 
     /// Its segment, unless it is a chunk.
@@ -81,6 +84,7 @@ pub(crate) struct Frozen {
     /// First log file of the operations after it.
     pub(crate) log_next: u64,
     pub(crate) parts: Vec<Arc<PartView>>,
+    pub(crate) hints: Arc<Hints>,
 }
 
 /// A row of a snapshot.
@@ -99,6 +103,8 @@ pub(crate) struct View {
     pub(crate) segments: Vec<Arc<PartView>>,
     pub(crate) frozen: Vec<Frozen>,
     pub(crate) active: Vec<Arc<PartView>>,
+    /// Of the active memtable.
+    pub(crate) hints: Arc<Hints>,
 }
 
 /// What a search is asked for, beside the query.
@@ -119,6 +125,59 @@ pub(crate) struct Found {
 }
 
 impl View {
+    /// Adds the newest chunk of the active memtable.
+    pub(crate) fn push_chunk(&mut self, part: PartView) -> Result<()> {
+        let mut hints = self.hints.open();
+        #[expect(clippy::cast_possible_truncation, reason = "a chunk has below 2^32 rows")]
+        for row in 0..part.part.len() as Row {
+            hints.set(part.part.id_ref(row)?, part.serial);
+        }
+        drop(hints);
+        self.active.push(Arc::new(part));
+        Ok(())
+    }
+
+    /// [`locate_all`](Self::locate_all) for a writer, who asks for many ids and changes them all:
+    /// by the hints of the memtables.
+    pub(crate) fn locate_latest(&self, ids: &Ids<'_>) -> Result<Vec<Option<Place>>> {
+        let mut places = vec![None; ids.len()];
+        let mut missing: Vec<usize> = (0..ids.len()).collect();
+        let frozen = self.frozen.iter().rev().map(|frozen| (&frozen.parts, &frozen.hints));
+        let memtables = std::iter::once((&self.active, &self.hints)).chain(frozen);
+        let mut first = self.part_count();
+        for (parts, hints) in memtables {
+            first -= parts.len();
+            if parts.is_empty() {
+                continue;
+            }
+            let hints = hints.open();
+            let mut still = Vec::with_capacity(missing.len());
+            for index in missing {
+                let id = ids.at(index);
+                let Some(serial) = hints.get(id) else {
+                    still.push(index);
+                    continue;
+                };
+                let hinted = parts.binary_search_by_key(&serial, |part| part.serial).ok();
+                let others = (0..parts.len()).rev().filter(|part| Some(*part) != hinted);
+                let mut found = None;
+                for part in hinted.into_iter().chain(others) {
+                    if let Some(row) = parts[part].locate(id)? {
+                        found = Some(Place { part: first + part, row });
+                        break;
+                    }
+                }
+                match found {
+                    Some(place) => places[index] = Some(place),
+                    None => still.push(index),
+                }
+            }
+            missing = still;
+        }
+        locate(self.segments.iter().enumerate().collect(), ids, missing, &mut places)?;
+        Ok(places)
+    }
+
     /// All parts, oldest first.
     pub(crate) fn parts(&self) -> impl DoubleEndedIterator<Item = &Arc<PartView>> {
         let frozen = self.frozen.iter().flat_map(|frozen| frozen.parts.iter());
@@ -160,27 +219,8 @@ impl View {
     /// table stays in cache.
     pub(crate) fn locate_all(&self, ids: &Ids<'_>) -> Result<Vec<Option<Place>>> {
         let mut places = vec![None; ids.len()];
-        let mut missing: Vec<usize> = (0..ids.len()).collect();
-        let (Some(least), Some(most)) = (ids.iter().min(), ids.iter().max()) else {
-            return Ok(places);
-        };
-        let count = self.part_count();
-        for (back, part) in self.parts().rev().enumerate() {
-            if missing.is_empty() {
-                break;
-            }
-            if !part.part.overlaps(least, most)? {
-                continue;
-            }
-            let mut still = Vec::with_capacity(missing.len());
-            for index in missing {
-                match part.locate(ids.at(index))? {
-                    Some(row) => places[index] = Some(Place { part: count - 1 - back, row }),
-                    None => still.push(index),
-                }
-            }
-            missing = still;
-        }
+        let missing = (0..ids.len()).collect();
+        locate(self.parts().enumerate().collect(), ids, missing, &mut places)?;
         Ok(places)
     }
 
@@ -258,4 +298,30 @@ impl View {
         }
         Ok(full::unpack_rows(self.schema.space(), &rows))
     }
+}
+
+/// Looks for those of `ids` that are `missing` in `parts`, numbered and oldest first.
+fn locate(
+    parts: Vec<(usize, &Arc<PartView>)>,
+    ids: &Ids<'_>,
+    mut missing: Vec<usize>,
+    places: &mut [Option<Place>],
+) -> Result<()> {
+    let (Some(least), Some(most)) = (ids.iter().min(), ids.iter().max()) else {
+        return Ok(());
+    };
+    for (number, part) in parts.into_iter().rev() {
+        if missing.is_empty() || !part.part.overlaps(least, most)? {
+            continue;
+        }
+        let mut still = Vec::with_capacity(missing.len());
+        for index in missing {
+            match part.locate(ids.at(index))? {
+                Some(row) => places[index] = Some(Place { part: number, row }),
+                None => still.push(index),
+            }
+        }
+        missing = still;
+    }
+    Ok(())
 }

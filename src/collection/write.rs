@@ -451,6 +451,7 @@ pub(crate) fn freeze(core: &Core, writer: &mut Writer, view: &mut View) -> Resul
     let log_next = writer.roll_log(core)?;
     writer.log_bytes = 0;
     let parts = std::mem::take(&mut view.active);
-    view.frozen.push(Frozen { seq: view.seq, log_next, parts });
+    let hints = std::mem::take(&mut view.hints);
+    view.frozen.push(Frozen { seq: view.seq, log_next, parts, hints });
     Ok(())
 }

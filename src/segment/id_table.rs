@@ -118,13 +118,18 @@ fn row_at(line: &[u8], slot: usize) -> Row {
     Row::from_le_bytes([line[at], line[at + 1], line[at + 2], line[at + 3]])
 }
 
+/// The hash of an id.
+pub(crate) fn hash(id: IdRef<'_>) -> u64 {
+    match id {
+        IdRef::U64(id) => xxh3_64_with_seed(&id.to_le_bytes(), SEED),
+        IdRef::Utf8(id) => xxh3_64_with_seed(id.as_bytes(), SEED),
+    }
+}
+
 /// First bucket and fingerprint of an id.
 #[expect(clippy::cast_possible_truncation, reason = "a bucket number is below the bucket count")]
 fn home(id: IdRef<'_>, buckets: usize) -> (usize, u8) {
-    let hash = match id {
-        IdRef::U64(id) => xxh3_64_with_seed(&id.to_le_bytes(), SEED),
-        IdRef::Utf8(id) => xxh3_64_with_seed(id.as_bytes(), SEED),
-    };
+    let hash = hash(id);
     let bucket = (u128::from(hash) * buckets as u128) >> 64;
     (bucket as usize, (hash as u8).max(1))
 }
