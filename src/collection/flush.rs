@@ -82,6 +82,16 @@ pub(crate) fn flush_all(core: &Core) -> Result<()> {
     flush_frozen(core)
 }
 
+/// Flushes what has been written when nobody writes any more, if it is so much that searches would
+/// rather find it in a segment, which merges and gets a graph.
+pub(crate) fn flush_idle(core: &Core) -> Result<()> {
+    let view = core.slot.load();
+    let bytes: usize = view.active.iter().map(|part| part.memory_bytes()).sum();
+    let due = bytes >= FLUSH_BYTES;
+    drop(view);
+    if due { flush_all(core) } else { Ok(()) }
+}
+
 /// Turns every frozen memtable into one segment and writes the attributes that were updated.
 pub(crate) fn flush_frozen(core: &Core) -> Result<()> {
     let _flushing = core.flushing.lock().unwrap_or_else(PoisonError::into_inner);

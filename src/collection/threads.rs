@@ -216,7 +216,8 @@ fn flush_loop(core: &Core) {
 fn compact_loop(core: &Core) {
     loop {
         let idle = core.signals.doze();
-        let merged = compact::step(core, idle);
+        let flushed = if idle { flush::flush_idle(core) } else { Ok(()) };
+        let merged = flushed.and_then(|()| compact::step(core, idle));
         core.signals.lock().merge_failed = merged.is_err();
         core.signals.changed.notify_all();
         let limit = match merged {
