@@ -1,5 +1,5 @@
 //! Build time, and recall against queries a second, of the graph on real vectors.
-//! `cargo bench --features testing --bench graph -- [folder] [rows] [threads]`, where the folder
+//! `cargo bench --features testing --bench graph -- [folder] [rows] [threads] [bits]`: the folder
 //! holds `train.*.npy` and `queries.*.npy` and its name ends in the dimension.
 
 #![allow(clippy::print_stdout, reason = "a bench prints what it measures")]
@@ -18,6 +18,10 @@ fn main() -> Result<()> {
     let folder = arguments.next().unwrap_or_else(|| "../shared/data/pypi-minilm-384-100k".into());
     let most: usize = arguments.next().and_then(|rows| rows.parse().ok()).unwrap_or(20_000);
     let threads = arguments.next().and_then(|threads| threads.parse().ok()).unwrap_or(2);
+    let bits: Vec<usize> = match arguments.next().and_then(|bits| bits.parse().ok()) {
+        Some(bits) => vec![bits],
+        None => vec![0, 8, 4],
+    };
     let folder = Path::new(&folder);
     let (Some((dimension, train)), Some((_, queries))) =
         (read(folder, "train"), read(folder, "queries"))
@@ -28,34 +32,39 @@ fn main() -> Result<()> {
     let whole = train.iter().all(|value| value.fract() == 0.0);
     let train = &train[..train.len().min(most * dimension)];
     let metric = if whole { Metric::L2 } else { Metric::Cosine };
-    let types: &[VectorType] = if whole {
-        &[VectorType::U8, VectorType::F32]
-    } else {
-        &[VectorType::F16, VectorType::F32]
-    };
+    let types: &[VectorType] =
+        if whole { &[VectorType::U8, VectorType::F32] } else { &[VectorType::F32] };
     for vector_type in types {
-        measure(metric, *vector_type, dimension, train, &queries[..200 * dimension], threads)?;
+        let mut stored = Stored::new(metric, *vector_type, dimension, &train.into())?;
+        for bits in &bits {
+            measure(
+                &mut stored,
+                *bits,
+                &queries[..1000.min(queries.len() / dimension) * dimension],
+                dimension,
+                threads,
+            )?;
+        }
     }
     Ok(())
 }
 
 fn measure(
-    metric: Metric,
-    vector_type: VectorType,
-    dimension: usize,
-    train: &[f32],
+    stored: &mut Stored,
+    bits: usize,
     queries: &[f32],
+    dimension: usize,
     threads: usize,
 ) -> Result<()> {
-    let mut stored = Stored::new(metric, vector_type, dimension, &train.into())?;
     let (start, busy) = (Instant::now(), process_seconds());
+    let codes = stored.code(bits);
+    let coded = process_seconds() - busy;
     let size = stored.build(16, 200, threads)?;
     println!(
-        "{} x {dimension} {vector_type} {metric} on {}: built by {threads} threads in {:.2} s, {:.2} s of processor, {size} bytes",
-        train.len() / dimension,
+        "{bits} bits on {}: coded in {coded:.2} s, built by {threads} threads in {:.2} s, {:.2} s of processor, {codes} bytes of codes, {size} of graph",
         stored.tier(),
         start.elapsed().as_secs_f64(),
-        process_seconds() - busy,
+        process_seconds() - busy - coded,
     );
     let queries: Vec<&[f32]> = queries.chunks(dimension).collect();
     let mut exact = Vec::new();

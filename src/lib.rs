@@ -59,8 +59,8 @@ pub use collection::{
 pub use database::{Database, MAX_NAME_BYTES, OpenOptions};
 pub use error::{Error, Result};
 pub use types::{
-    Column, DataType, Id, IdRef, IdType, Ids, MAX_DIMENSION, MAX_ID_BYTES, Metric, VectorType,
-    Vectors,
+    CodeChoice, Column, DataType, Id, IdRef, IdType, Ids, MAX_DIMENSION, MAX_ID_BYTES, Metric,
+    VectorType, Vectors,
 };
 
 /// Doors for this project's own tests and benches; not a public interface.

@@ -55,6 +55,23 @@ impl fmt::Display for Metric {
     }
 }
 
+/// What leads a graph search to its candidates, which are then compared exactly. Stored vectors
+/// stay what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CodeChoice {
+    /// The smallest code that keeps near rows near, measured on the rows of each segment: four bits
+    /// an element from 200 dimensions on, else eight, else the vectors themselves.
+    #[default]
+    Auto,
+    /// The vectors themselves.
+    Full,
+    /// Eight bits an element.
+    Byte,
+    /// Four bits an element, after a random rotation.
+    Half,
+}
+
 /// Element type in which vectors are stored.
 ///
 /// The file format names all six; this version stores [`F32`](Self::F32), [`F16`](Self::F16) and

@@ -5,8 +5,8 @@
 use half::f16;
 use zerocopy::IntoBytes;
 
-use crate::bytes::{AlignedBytes, view};
-use crate::codec::full::{Query, Space};
+use crate::bytes::{AlignedBytes, Guard, view};
+use crate::codec::full::{Query, Rows, Space};
 use crate::error::{Error, Result};
 use crate::kernel::{self, Element, Isa, Kernel};
 use crate::types::{Metric, VectorType, Vectors};
@@ -158,6 +158,28 @@ pub(super) fn to_byte(value: f32) -> Option<u8> {
     )]
     let byte = value as u8;
     Some(byte)
+}
+
+/// Row `row` as numbers; of length 1 (or 0) for cosine.
+pub(crate) fn read_row<G: Guard>(space: Space, rows: Rows<'_, G>, row: usize, out: &mut [f32]) {
+    let stride = space.stride();
+    let bytes = rows.vectors.get(row * stride, stride);
+    match space.vector_type {
+        VectorType::F16 => widen(view::<f16>(bytes), out, f16::to_f32),
+        VectorType::U8 => widen(bytes, out, f32::from),
+        _ => widen(view::<f32>(bytes), out, |x| x),
+    }
+    if space.metric == Metric::Cosine {
+        let scale = f32::from_bits(rows.inverse_norms.u32_at(row));
+        out.iter_mut().for_each(|x| *x *= scale);
+    }
+}
+
+#[inline(always)]
+pub(super) fn narrow(value: f64) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
+    let narrow = value as f32;
+    narrow
 }
 
 fn check_length(space: Space, vectors: &Vectors<'_>, rows: usize) -> Result<()> {

@@ -15,13 +15,14 @@ use half::f16;
 use zerocopy::IntoBytes;
 
 use crate::bytes::{AlignedBytes, Guard, Guarded, view};
-use crate::codec::convert::{inverse, squared_norm, to_byte};
-use crate::codec::{Pairs, PairsOp, Scorer, ScorerOp};
+use crate::codec::convert::{inverse, narrow, to_byte};
+use crate::codec::lift::Lift;
+use crate::codec::{PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
 use crate::kernel::{self, Element, Isa, Kernel};
 use crate::types::{Metric, Row, VectorType};
 
 pub(crate) use crate::codec::convert::{
-    encode_rows, encode_rows_into, inverse_norm, pack_rows, prepare_query, unpack_rows,
+    encode_rows, encode_rows_into, inverse_norm, pack_rows, prepare_query, read_row, unpack_rows,
 };
 
 /// How the vectors of a collection are laid out and compared.
@@ -57,6 +58,11 @@ pub(crate) struct Query {
 }
 
 impl Query {
+    /// Its elements, zero-padded like a row; of length 1 (or 0) for cosine.
+    pub(super) fn floats(&self) -> &[f32] {
+        view(self.floats.as_slice())
+    }
+
     /// Takes `dimension` finite numbers (checked by [`prepare_query`] for those of a user).
     pub(crate) fn new(space: Space, values: &[f32]) -> Self {
         assert_eq!(values.len(), space.dimension, "a query has the dimension of its space");
@@ -86,13 +92,6 @@ fn whole_bytes(values: &[f32], space: Space) -> Option<AlignedBytes> {
     Some(bytes)
 }
 
-#[inline(always)]
-fn narrow(value: f64) -> f32 {
-    #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
-    let narrow = value as f32;
-    narrow
-}
-
 /// Rows at a fixed stride, with 1/‖x‖ a row for cosine.
 #[derive(Debug)]
 pub(crate) struct Rows<'a, G> {
@@ -110,26 +109,31 @@ impl<G> Clone for Rows<'_, G> {
 
 impl<G> Copy for Rows<'_, G> {}
 
-/// Runs `op` with the scorer of `query` over `rows`, inside the kernel root of `isa`.
-pub(crate) fn with_scorer<G: Guard, O: ScorerOp>(
-    isa: Isa,
-    query: &Query,
-    rows: Rows<'_, G>,
-    op: O,
-) -> O::Output {
-    let space = query.space;
-    if let Some(whole) = &query.whole {
-        let (query, scale) = (whole.as_slice(), query.inverse_norm);
-        return match space.metric {
-            Metric::L2 => enter(isa, Scan::<Bytes<true>, G, O>::new(space, query, scale, rows, op)),
-            _ => enter(isa, Scan::<Bytes<false>, G, O>::new(space, query, scale, rows, op)),
-        };
-    }
-    let floats = view::<f32>(query.floats.as_slice());
-    match space.vector_type {
-        VectorType::F16 => scan_floats::<f16, G, O>(isa, space, floats, rows, op),
-        VectorType::U8 => scan_floats::<u8, G, O>(isa, space, floats, rows, op),
-        _ => scan_floats::<f32, G, O>(isa, space, floats, rows, op),
+/// A query over full rows.
+#[derive(Debug)]
+pub(crate) struct FullSource<'a, G> {
+    pub(crate) query: &'a Query,
+    pub(crate) rows: Rows<'a, G>,
+}
+
+impl<G: Guard> QuerySource for FullSource<'_, G> {
+    fn run<O: ScorerOp>(&self, isa: Isa, op: O) -> O::Output {
+        let (query, rows, space) = (self.query, self.rows, self.query.space);
+        if let Some(whole) = &query.whole {
+            let (query, scale) = (whole.as_slice(), query.inverse_norm);
+            return match space.metric {
+                Metric::L2 => {
+                    enter(isa, Scan::<Bytes<true>, G, O>::new(space, query, scale, rows, op))
+                }
+                _ => enter(isa, Scan::<Bytes<false>, G, O>::new(space, query, scale, rows, op)),
+            };
+        }
+        let floats = view::<f32>(query.floats.as_slice());
+        match space.vector_type {
+            VectorType::F16 => scan_floats::<f16, G, O>(isa, space, floats, rows, op),
+            VectorType::U8 => scan_floats::<u8, G, O>(isa, space, floats, rows, op),
+            _ => scan_floats::<f32, G, O>(isa, space, floats, rows, op),
+        }
     }
 }
 
@@ -152,67 +156,74 @@ fn enter<F: Form, G: Guard, O: ScorerOp>(isa: Isa, scan: Scan<'_, F, G, O>) -> O
     kernel::run(isa, scan)
 }
 
-/// What rows lack to one common length, so that the nearest by inner product are the nearest in
-/// space: with a further element `√(M² − ‖x‖²)`, M the longest norm, all rows lie on a sphere.
-/// Graphs of inner products are built there; among the raw ones, everything would link to the
-/// longest rows. Empty for other metrics.
-///
-/// Source: Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean
-/// transformation for inner-product spaces" (2014). Lengths are divided by M.
-#[derive(Debug, Default)]
-pub(crate) struct Lift {
-    inverse_longest: f32,
-    /// The further element, a row each.
-    heights: Vec<f32>,
+/// Pairs of full rows. The distance of a pair is that of the metric or, when `lift` is that of the
+/// rows, the squared one on the sphere.
+#[derive(Debug)]
+pub(crate) struct FullPairs<'a, G> {
+    pub(crate) space: Space,
+    pub(crate) rows: Rows<'a, G>,
+    pub(crate) lift: &'a Lift,
 }
 
-impl Lift {
-    /// Reads the first `count` rows, if the metric needs it.
-    pub(crate) fn new<G: Guard>(space: Space, rows: Rows<'_, G>, count: usize) -> Self {
-        if space.metric != Metric::Dot {
-            return Self::default();
-        }
-        let stride = space.stride();
-        let squares: Vec<f64> = (0..count)
-            .map(|row| squared_norm(space, rows.vectors.get(row * stride, stride)))
-            .collect();
-        let longest = squares.iter().copied().fold(0.0, f64::max);
-        let height =
-            |square: &f64| narrow((1.0 - square / longest.max(f64::MIN_POSITIVE)).max(0.0).sqrt());
-        Self {
-            inverse_longest: inverse(longest.sqrt()),
-            heights: squares.iter().map(height).collect(),
+impl<G: Guard> PairSource for FullPairs<'_, G> {
+    fn run<O: PairsOp>(&self, isa: Isa, op: O) -> O::Output {
+        let Self { space, rows, lift } = *self;
+        match (space.vector_type, space.metric) {
+            (VectorType::F16, Metric::L2) => kernel::run(
+                isa,
+                Compare::<Floats<true, f16, f16>, G, O>::new(space, rows, lift, op),
+            ),
+            (VectorType::F16, _) => kernel::run(
+                isa,
+                Compare::<Floats<false, f16, f16>, G, O>::new(space, rows, lift, op),
+            ),
+            (VectorType::U8, Metric::L2) => {
+                kernel::run(isa, Compare::<Bytes<true>, G, O>::new(space, rows, lift, op))
+            }
+            (VectorType::U8, _) => {
+                kernel::run(isa, Compare::<Bytes<false>, G, O>::new(space, rows, lift, op))
+            }
+            (_, Metric::L2) => kernel::run(
+                isa,
+                Compare::<Floats<true, f32, f32>, G, O>::new(space, rows, lift, op),
+            ),
+            (_, _) => kernel::run(
+                isa,
+                Compare::<Floats<false, f32, f32>, G, O>::new(space, rows, lift, op),
+            ),
         }
     }
 }
 
-/// Runs `op` with the pairs of `rows`, inside the kernel root of `isa`. The distance of a pair is
-/// that of the metric or, when `lift` is that of the rows, the squared one on the sphere.
-pub(crate) fn with_pairs<G: Guard, O: PairsOp>(
+/// Distances of some rows, which lie anywhere.
+pub(crate) fn score_rows<G: Guard>(
     isa: Isa,
-    space: Space,
+    query: &Query,
     rows: Rows<'_, G>,
-    lift: &Lift,
-    op: O,
-) -> O::Output {
-    match (space.vector_type, space.metric) {
-        (VectorType::F16, Metric::L2) => {
-            kernel::run(isa, Compare::<Floats<true, f16, f16>, G, O>::new(space, rows, lift, op))
-        }
-        (VectorType::F16, _) => {
-            kernel::run(isa, Compare::<Floats<false, f16, f16>, G, O>::new(space, rows, lift, op))
-        }
-        (VectorType::U8, Metric::L2) => {
-            kernel::run(isa, Compare::<Bytes<true>, G, O>::new(space, rows, lift, op))
-        }
-        (VectorType::U8, _) => {
-            kernel::run(isa, Compare::<Bytes<false>, G, O>::new(space, rows, lift, op))
-        }
-        (_, Metric::L2) => {
-            kernel::run(isa, Compare::<Floats<true, f32, f32>, G, O>::new(space, rows, lift, op))
-        }
-        (_, _) => {
-            kernel::run(isa, Compare::<Floats<false, f32, f32>, G, O>::new(space, rows, lift, op))
+    wanted: &[Row],
+    out: &mut [f32],
+) {
+    FullSource { query, rows }.run(isa, ScoreRows { wanted, out });
+}
+
+struct ScoreRows<'a> {
+    wanted: &'a [Row],
+    out: &'a mut [f32],
+}
+
+impl ScorerOp for ScoreRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Scorer>(self, scorer: S) {
+        // As many rows ahead as the caches take while their lines are in flight.
+        const AHEAD: usize = 8;
+        self.wanted.iter().take(AHEAD).for_each(|row| scorer.prefetch(*row));
+        for (index, (row, out)) in self.wanted.iter().zip(self.out).enumerate() {
+            if let Some(later) = self.wanted.get(index + AHEAD) {
+                scorer.prefetch(*later);
+            }
+            *out = scorer.score(*row);
         }
     }
 }

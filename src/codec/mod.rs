@@ -2,15 +2,19 @@
 //!
 //! A codec owns the meaning of row bytes; it knows no file, segment or id. The distance of a
 //! scorer is never NaN and ascends: smaller is closer. Loops over scorers (searches, scans,
-//! builds) are written against the traits here and run inside one kernel root, see
-//! [`with_scorer`](full::with_scorer).
+//! builds) are written against the traits here and run inside one kernel root, which a
+//! [`QuerySource`] or [`PairSource`] enters.
 
+pub(crate) mod codes;
 mod convert;
 pub(crate) mod full;
+pub(crate) mod lift;
+mod rotation;
 
 #[cfg(test)]
 mod tests;
 
+use crate::kernel::Isa;
 use crate::types::Row;
 
 /// Distance from one prepared query to rows. Infallible; smaller is closer, never NaN.
@@ -64,4 +68,16 @@ pub(crate) trait PairsOp {
 
     /// Must be `#[inline(always)]`, like everything below it.
     fn run<P: Pairs>(self, pairs: P) -> Self::Output;
+}
+
+/// A query and the rows it is compared with, in some encoding.
+pub(crate) trait QuerySource {
+    /// Runs `op` with the scorer, inside the kernel root of `isa`.
+    fn run<O: ScorerOp>(&self, isa: Isa, op: O) -> O::Output;
+}
+
+/// Rows that are compared with each other, in some encoding.
+pub(crate) trait PairSource: Sync {
+    /// Runs `op` with the pairs, inside the kernel root of `isa`.
+    fn run<O: PairsOp>(&self, isa: Isa, op: O) -> O::Output;
 }

@@ -3,10 +3,10 @@
 use half::f16;
 
 use super::full::{
-    Query, Rows, Space, encode_rows, inverse_norm, pack_rows, prepare_query, unpack_rows,
-    with_scorer,
+    FullSource, Query, Rows, Space, encode_rows, inverse_norm, pack_rows, prepare_query,
+    unpack_rows,
 };
-use super::{Scorer, ScorerOp};
+use super::{QuerySource, Scorer, ScorerOp};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::error::Error;
 use crate::kernel::Isa;
@@ -49,7 +49,7 @@ fn distances(isa: Isa, query: &Query, stored: &(AlignedBytes, Vec<f32>)) -> Vec<
         vectors: Guarded::trusted(stored.0.as_slice()),
         inverse_norms: Guarded::trusted(norms.as_slice()),
     };
-    with_scorer(isa, query, rows, AllPaths)
+    FullSource { query, rows }.run(isa, AllPaths)
 }
 
 fn reference(metric: Metric, a: &[f32], b: &[f32]) -> f64 {

@@ -75,6 +75,7 @@ impl Sink {
                     ef_construction: settings.ef_construction,
                     seed: SEED,
                 },
+                code: settings.code,
                 isa: core.host.isa,
                 pool: core.host.pool()?,
                 keep_going: &keep_going,

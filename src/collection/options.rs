@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::full::Space;
 use crate::error::{Error, Result};
 use crate::segment::columns;
-use crate::types::{Column, DataType, IdType, MAX_DIMENSION, Metric, VectorType};
+use crate::types::{CodeChoice, Column, DataType, IdType, MAX_DIMENSION, Metric, VectorType};
 
 /// Most attribute columns a collection may have.
 pub const MAX_COLUMNS: usize = 4_096;
@@ -303,6 +303,8 @@ pub struct Settings {
     pub m: usize,
     /// Candidates considered when a row is linked into a graph. Default 200.
     pub ef_construction: usize,
+    /// What leads graph searches to their candidates. Default [`CodeChoice::Auto`].
+    pub code: CodeChoice,
     /// Candidates kept by a graph search that does not say `ef`. Default 100.
     pub ef_search: usize,
     /// Whether segments are merged in the background. Default true.
@@ -322,6 +324,7 @@ impl Default for Settings {
             graph_bytes: 16 << 20,
             m: 16,
             ef_construction: 200,
+            code: CodeChoice::Auto,
             ef_search: 100,
             compaction: true,
             background: true,

@@ -5,11 +5,17 @@
 use rayon::ThreadPoolBuilder;
 
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
-use crate::codec::full::{Rows, Space, encode_rows, prepare_query};
+use crate::codec::codes::{CodeKind, CodeRows, Codec, CodedPairs};
+use crate::codec::full::{FullPairs, Rows, Space, encode_rows, prepare_query};
+use crate::codec::lift::Lift;
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::{self, View};
-use crate::index::{flat, topk::TopK};
+use crate::index::{
+    flat,
+    nearest::{Indexed, nearest},
+    topk::TopK,
+};
 use crate::kernel::Isa;
 use crate::types::{Metric, Row, VectorType, Vectors};
 
@@ -21,6 +27,7 @@ pub struct Stored {
     vectors: AlignedBytes,
     inverse_norms: AlignedBytes,
     graph: AlignedBytes,
+    codes: Option<(Codec, AlignedBytes)>,
 }
 
 /// Distances and rows, nearest first.
@@ -42,7 +49,14 @@ impl Stored {
         let (vectors, norms) = encode_rows(space, vectors, count)?;
         let norms: Vec<u8> = norms.iter().flat_map(|norm| norm.to_le_bytes()).collect();
         let inverse_norms = AlignedBytes::from_slice(&norms);
-        Ok(Self { space, count, vectors, inverse_norms, graph: AlignedBytes::default() })
+        Ok(Self {
+            space,
+            count,
+            vectors,
+            inverse_norms,
+            graph: AlignedBytes::default(),
+            codes: None,
+        })
     }
 
     /// Name of the tier in use.
@@ -78,7 +92,25 @@ impl Stored {
         Ok(found(top))
     }
 
-    /// Builds the graph; its size in bytes.
+    /// Codes the rows in 8 or 4 bits an element; other numbers drop the codes. Bytes of them.
+    pub fn code(&mut self, bits: usize) -> usize {
+        let kind = match bits {
+            8 => CodeKind::Byte,
+            4 => CodeKind::Half,
+            _ => {
+                self.codes = None;
+                return 0;
+            }
+        };
+        let codec = Codec::train(kind, self.space, self.rows(), self.count);
+        let mut codes = AlignedBytes::zeroed(self.count * codec.stride());
+        codec.encode(Isa::detect(), self.rows(), 0..self.count, codes.as_mut_slice());
+        let bytes = codes.len();
+        self.codes = Some((codec, codes));
+        bytes
+    }
+
+    /// Builds the graph, on codes where there are any; its size in bytes.
     ///
     /// # Errors
     /// When threads cannot be started.
@@ -86,10 +118,25 @@ impl Stored {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|error| Error::invalid(error.to_string()))?;
         let params = hnsw::Params { m, ef_construction, ..hnsw::Params::default() };
-        let isa = Isa::detect();
-        let graph = hnsw::build(isa, self.space, self.rows(), self.count, &params, &pool, &|| true);
+        let (isa, space, rows) = (Isa::detect(), self.space, self.rows());
+        let lift = &Lift::new(space, rows, self.count);
+        let graph = match self.code_rows() {
+            Some(rows) => {
+                let source = CodedPairs { rows, lift };
+                hnsw::build(isa, &source, self.count, &params, &pool, &|| true)
+            }
+            None => {
+                let source = FullPairs { space, rows, lift };
+                hnsw::build(isa, &source, self.count, &params, &pool, &|| true)
+            }
+        };
         self.graph = graph.map(|graph| graph.to_bytes()).unwrap_or_default();
         Ok(self.graph.len())
+    }
+
+    fn code_rows(&self) -> Option<CodeRows<'_, Trusted>> {
+        let (codec, codes) = self.codes.as_ref()?;
+        Some(CodeRows { codec, codes: Guarded::trusted(codes.as_slice()) })
     }
 
     /// The `k` nearest rows that a walk finds; none before a build.
@@ -102,7 +149,8 @@ impl Stored {
         if let Some(view) = View::parse(Guarded::trusted(self.graph.as_slice()), self.count) {
             for query in &queries {
                 let none = RowSet::default();
-                hnsw::search(Isa::detect(), query, self.rows(), &view, ef, &none, &mut top);
+                let indexed = Indexed { rows: self.rows(), codes: self.code_rows(), graph: view };
+                nearest(Isa::detect(), query, indexed, ef, &none, &mut top);
             }
         }
         Ok(found(top))

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::bytes::Guard;
-use crate::codec::full::{Query, Rows, with_scorer};
-use crate::codec::{Scorer, ScorerOp};
+use crate::codec::full::{FullSource, Query, Rows};
+use crate::codec::{QuerySource, Scorer, ScorerOp};
 use crate::filter::rowset::RowSet;
 use crate::index::topk::TopK;
 use crate::kernel::Isa;
@@ -22,7 +22,7 @@ pub(crate) fn scan<G: Guard>(
     dead: &RowSet,
     top: &mut TopK<'_>,
 ) {
-    with_scorer(isa, query, rows, Scan { range, dead, top });
+    FullSource { query, rows }.run(isa, Scan { range, dead, top });
 }
 
 struct Scan<'a, 'b> {

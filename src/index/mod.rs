@@ -8,5 +8,6 @@
 pub mod bench;
 pub(crate) mod flat;
 pub(crate) mod hnsw;
+pub(crate) mod nearest;
 pub(crate) mod topk;
 mod visited;

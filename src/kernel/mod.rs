@@ -30,6 +30,9 @@ use zerocopy::{FromBytes, Immutable};
 pub(crate) use isa::Isa;
 use isa::Tier;
 
+/// The bytes of codes that the kernels take at a time.
+pub(crate) const CODE_BYTES: usize = 64;
+
 /// A whole search, scan or build loop, to be run inside one `#[target_feature]` root.
 pub(crate) trait Op {
     /// What the loop returns.
@@ -66,6 +69,20 @@ pub(crate) trait Kernel: Copy + Send + Sync {
 
     /// `Σ queryᵢ · rowᵢ`, exact for up to 65,536 elements.
     fn dot_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R];
+
+    /// `Σ rowᵢ · queryᵢ` with signed bytes in the query, exact for up to 65,536 elements. The length
+    /// is a multiple of [`CODE_BYTES`].
+    fn dot_signed<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R];
+
+    /// `Σ rowᵢ · (queryᵢ − 128)`, otherwise like [`dot_signed`](Self::dot_signed).
+    fn dot_offset<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R];
+
+    /// `Σ rowᵢ · queryᵢ` over rows of two elements a byte: of each 64 bytes, the low halves are the
+    /// elements 0..64 and the high halves 64..128. The query has a signed byte an element.
+    fn dot_halves<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R];
+
+    /// `Σ rowᵢ · queryᵢ` where both have two elements a byte.
+    fn dot_both_halves<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R];
 
     /// Asks for the cache lines of `bytes` ahead of their use.
     #[inline(always)]

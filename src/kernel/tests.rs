@@ -128,6 +128,85 @@ fn byte_sums_are_exact_up_to_the_largest_dimension() {
     }
 }
 
+/// What one tier computes of codes, four rows at once and one at a time.
+struct Codes<'a> {
+    query: &'a [u8],
+    rows: [&'a [u8]; 4],
+}
+
+impl Op for Codes<'_> {
+    type Output = [[i32; 4]; 8];
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output {
+        let Self { query, rows } = self;
+        let half = &query[..query.len() / 2];
+        let halves = rows.map(|row| &row[..row.len() / 2]);
+        [
+            kernel.dot_signed(query, rows),
+            rows.map(|row| kernel.dot_signed(query, [row])[0]),
+            kernel.dot_offset(query, rows),
+            rows.map(|row| kernel.dot_offset(query, [row])[0]),
+            kernel.dot_halves(query, halves),
+            halves.map(|row| kernel.dot_halves(query, [row])[0]),
+            kernel.dot_both_halves(half, halves),
+            halves.map(|row| kernel.dot_both_halves(half, [row])[0]),
+        ]
+    }
+}
+
+/// The elements of half bytes, as the kernels order them.
+fn half_bytes(row: &[u8]) -> Vec<i64> {
+    let low = |block: &[u8]| block.iter().map(|x| i64::from(x & 15)).collect::<Vec<_>>();
+    let high = |block: &[u8]| block.iter().map(|x| i64::from(x >> 4)).collect::<Vec<_>>();
+    row.chunks(64).flat_map(|block| [low(block), high(block)].concat()).collect()
+}
+
+#[test]
+fn products_of_codes_are_exact_on_every_tier() {
+    let bytes = |seed| noise(seed, 65_600).into_iter().map(|x| ((x + 1.0) * 128.0) as u8);
+    let query: Vec<u8> = bytes(7).collect();
+    let noisy: Vec<Vec<u8>> = (8..12).map(|seed| bytes(seed).collect()).collect();
+    let extremes: Vec<Vec<u8>> = [0, 127, 128, 255].map(|byte| vec![byte; 65_600]).into();
+    let product = |a: &mut dyn Iterator<Item = i64>, b: &mut dyn Iterator<Item = i64>| {
+        i32::try_from(a.zip(b).map(|(a, b)| a * b).sum::<i64>()).unwrap()
+    };
+    let whole = |row: &[u8]| row.iter().map(|x| i64::from(*x)).collect::<Vec<_>>();
+    for isa in Isa::available() {
+        for len in [128, 256, 384, 896, 65_536] {
+            for (query, rows) in
+                [(&query, &noisy), (&extremes[2], &extremes), (&extremes[1], &extremes)]
+            {
+                let query = &query[1..1 + len];
+                let rows: [&[u8]; 4] = std::array::from_fn(|r| &rows[r][3..3 + len]);
+                let signed: Vec<i64> = query.iter().map(|q| i64::from(q.cast_signed())).collect();
+                let offset: Vec<i64> = query.iter().map(|q| i64::from(*q) - 128).collect();
+                let both = half_bytes(&query[..len / 2]);
+                let expected = [
+                    rows.map(|row| {
+                        product(&mut whole(row).into_iter(), &mut signed.iter().copied())
+                    }),
+                    rows.map(|row| {
+                        product(&mut whole(row).into_iter(), &mut offset.iter().copied())
+                    }),
+                    rows.map(|row| {
+                        let row = half_bytes(&row[..len / 2]);
+                        product(&mut row.into_iter(), &mut signed.iter().copied())
+                    }),
+                    rows.map(|row| {
+                        let row = half_bytes(&row[..len / 2]);
+                        product(&mut row.into_iter(), &mut both.iter().copied())
+                    }),
+                ];
+                let found = run(isa, Codes { query, rows });
+                for (pair, expected) in found.chunks(2).zip(expected) {
+                    assert_eq!(pair, [expected, expected], "{} {len}", isa.name());
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn nan_and_infinity_propagate() {
     let huge = vec![1e30_f32; 100];

@@ -52,6 +52,91 @@ impl Kernel for V3 {
         // SAFETY: `self` proves the tier.
         rows.map(|row| unsafe { byte_distance::<false>(query, row) })
     }
+
+    #[inline(always)]
+    fn dot_signed<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
+        // SAFETY: `self` proves the tier.
+        rows.map(|row| unsafe { dot_bytes::<false>(query, row) })
+    }
+
+    #[inline(always)]
+    fn dot_offset<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
+        // SAFETY: `self` proves the tier.
+        rows.map(|row| unsafe { dot_bytes::<true>(query, row) })
+    }
+
+    #[inline(always)]
+    fn dot_halves<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
+        // SAFETY: `self` proves the tier.
+        rows.map(|row| unsafe { dot_halves::<false>(query, row) })
+    }
+
+    #[inline(always)]
+    fn dot_both_halves<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
+        // SAFETY: `self` proves the tier.
+        rows.map(|row| unsafe { dot_halves::<true>(query, row) })
+    }
+}
+
+/// Integer product of unsigned bytes with signed ones, or with unsigned ones less 128.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_bytes<const OFFSET: bool>(query: &[u8], row: &[u8]) -> i32 {
+    assert_eq!(query.len(), row.len());
+    let (query_blocks, row_blocks) = (query.as_chunks::<16>().0, row.as_chunks::<16>().0);
+    let sign = _mm_set1_epi8(if OFFSET { i8::MIN } else { 0 });
+    let mut sum = _mm256_setzero_si256();
+    for (a, b) in query_blocks.iter().zip(row_blocks) {
+        // SAFETY: reads the 16 bytes of the array, unaligned.
+        let a = unsafe { _mm_loadu_si128(a.as_ptr().cast()) };
+        // SAFETY: as above.
+        let b = unsafe { _mm_loadu_si128(b.as_ptr().cast()) };
+        let (a, b) = (_mm256_cvtepi8_epi16(_mm_xor_si128(a, sign)), _mm256_cvtepu8_epi16(b));
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+    }
+    sum_whole(sum)
+}
+
+/// Integer product of a row of half bytes with signed bytes, or with another such row. Pairs of
+/// products are below 2¹⁵, so that nothing saturates.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_halves<const BOTH: bool>(query: &[u8], row: &[u8]) -> i32 {
+    let ratio = if BOTH { 1 } else { 2 };
+    assert_eq!(query.len(), ratio * row.len());
+    let (query, row) = (query.as_chunks::<32>().0, row.as_chunks::<32>().0);
+    let (low_half, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+    let mut sum = _mm256_setzero_si256();
+    for (part, row) in row.iter().enumerate() {
+        let (row_low, row_high) = halves(load(row), low_half);
+        let (low, high) = if BOTH {
+            halves(load(&query[part]), low_half)
+        } else {
+            // Of each 128 bytes, 0..64 go with the low halves of 64 and 64..128 with the high ones.
+            let at = part / 2 * 4 + part % 2;
+            (load(&query[at]), load(&query[at + 2]))
+        };
+        let products = _mm256_add_epi16(
+            _mm256_maddubs_epi16(row_low, low),
+            _mm256_maddubs_epi16(row_high, high),
+        );
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, ones));
+    }
+    sum_whole(sum)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load(from: &[u8; 32]) -> __m256i {
+    // SAFETY: reads the 32 bytes of the array, unaligned.
+    unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn halves(bytes: __m256i, low_half: __m256i) -> (__m256i, __m256i) {
+    let high = _mm256_srli_epi16::<4>(bytes);
+    (_mm256_and_si256(bytes, low_half), _mm256_and_si256(high, low_half))
 }
 
 /// Loads eight elements as f32.
@@ -175,11 +260,16 @@ fn byte_distance<const L2: bool>(query: &[u8], row: &[u8]) -> u32 {
         b[..row_tail.len()].copy_from_slice(row_tail);
         sums[0] = byte_step::<L2>(&a, &b, sums[0]);
     }
-    let sum = _mm256_add_epi32(sums[0], sums[1]);
+    sum_whole(_mm256_add_epi32(sums[0], sums[1])).cast_unsigned()
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum_whole(sum: __m256i) -> i32 {
     let four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
     let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b00_00_11_10>(four));
     let one = _mm_add_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two));
-    _mm_cvtsi128_si32(one).cast_unsigned()
+    _mm_cvtsi128_si32(one)
 }
 
 #[inline]

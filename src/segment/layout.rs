@@ -1,7 +1,7 @@
 //! Names and fixed facts of a segment's two files.
 //!
 //! ```text
-//! seg-000007.nfs           kind SEGM   RAWV [NORM] IDSC IDTB IDSO [GRPH] STAT
+//! seg-000007.nfs           kind SEGM   RAWV [NORM] IDSC IDTB IDSO [QPAR CODE] [GRPH] STAT
 //! seg-000007.000003.attr   kind ATTR   GRPS GDIR
 //! ```
 //!
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::codes::CodeKind;
 use crate::codec::full::Space;
 use crate::index::hnsw;
 use crate::storage::container::{Identity, Seal, Tag};
@@ -36,6 +37,10 @@ pub(crate) const IDSC: Tag = *b"IDSC";
 pub(crate) const IDTB: Tag = *b"IDTB";
 /// Rows by ascending id.
 pub(crate) const IDSO: Tag = *b"IDSO";
+/// Parameters of the codes, when there are any.
+pub(crate) const QPAR: Tag = *b"QPAR";
+/// Codes of the rows, by which the graph is walked.
+pub(crate) const CODE: Tag = *b"CODE";
 /// The graph, when one was built.
 pub(crate) const GRPH: Tag = *b"GRPH";
 /// [`Statistics`] as JSON.
@@ -97,6 +102,17 @@ pub(crate) struct Statistics {
     pub(crate) id_type: IdType,
     /// How the graph was built, when there is one.
     pub(crate) graph: Option<GraphStatistics>,
+    /// The code that leads walks over it; full vectors without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<CodeStatistics>,
+}
+
+/// A code and why it was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CodeStatistics {
+    pub(crate) kind: CodeKind,
+    /// Of a thousand near rows, how many were among those that a search compares exactly.
+    pub(crate) agreement: u32,
 }
 
 /// Parameters of a graph.
@@ -113,6 +129,7 @@ impl Statistics {
         space: Space,
         id_type: IdType,
         graph: Option<&hnsw::Params>,
+        code: Option<CodeStatistics>,
     ) -> Self {
         let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
         Self {
@@ -126,13 +143,14 @@ impl Statistics {
                 ef_construction: small(params.ef_construction),
                 seed: params.seed,
             }),
+            code,
         }
     }
 
     /// Whether the segment holds `rows` rows of this space and kind of id.
     pub(crate) fn agrees(&self, rows: u32, space: Space, id_type: IdType) -> bool {
-        let expected = Self::new(rows as usize, space, id_type, None);
-        Self { graph: None, ..self.clone() } == expected
+        let expected = Self::new(rows as usize, space, id_type, None, None);
+        Self { graph: None, code: None, ..self.clone() } == expected
     }
 }
 

@@ -183,7 +183,7 @@ impl Chunk {
             inverse_norms: Guarded::trusted(self.batch.inverse_norms.as_bytes()),
         };
         let ids = self.batch.ids.view();
-        let target = Target::<Trusted> { rows, len: self.len(), graph: None, ids };
+        let target = Target::<Trusted> { rows, len: self.len(), graph: None, codes: None, ids };
         Ok(search::search(&target, query, options, dead, stats))
     }
 

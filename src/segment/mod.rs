@@ -7,6 +7,7 @@
 //! rows are dead and which attributes are patched is passed in. docs/format.md, "Segment file".
 
 pub(crate) mod attributes;
+mod coding;
 pub(crate) mod columns;
 pub(crate) mod id_table;
 pub(crate) mod ids;
@@ -28,9 +29,10 @@ use arrow_schema::SchemaRef;
 
 use self::attributes::AttributeFile;
 use self::ids::IdsView;
-use self::layout::{FIELD, OwnedFile, SegmentMeta, Statistics};
+use self::layout::{CodeStatistics, FIELD, OwnedFile, SegmentMeta, Statistics};
 use self::search::{SearchOptions, SearchStats, Target};
 use crate::bytes::Guarded;
+use crate::codec::codes::{CodeRows, Codec};
 use crate::codec::full::{Query, Rows, Space};
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
@@ -60,7 +62,9 @@ struct Core {
     table: Section,
     sorted: Section,
     graph: Option<Section>,
+    codes: Option<(Codec, Section)>,
     container: Container,
+    statistics: Statistics,
     /// Smallest and largest id, read when first needed.
     ends: OnceLock<Option<(Id, Id)>>,
     // After the maps: see `OwnedFile`.
@@ -95,6 +99,17 @@ impl Segment {
             Ok(section)
         };
         let cosine = space.metric == Metric::Cosine;
+        let codes = match statistics.code {
+            Some(code) => {
+                let section = sized(layout::QPAR, None)?;
+                let codec = Codec::parse(section.read_all()?, space)
+                    .filter(|codec| codec.kind() == code.kind)
+                    .ok_or_else(|| section.corrupt("not the parameters of the segment's codes"))?;
+                let len = rows.saturating_mul(codec.stride());
+                Some((codec, sized(layout::CODE, Some(len))?))
+            }
+            None => None,
+        };
         let core = Core {
             segment: meta.segment,
             rows,
@@ -113,6 +128,8 @@ impl Segment {
                 Some(_) => Some(sized(layout::GRPH, None)?),
                 None => None,
             },
+            codes,
+            statistics,
             ends: OnceLock::new(),
             container,
             file: OwnedFile::new(disk, path),
@@ -171,6 +188,11 @@ impl Segment {
         self.core.space
     }
 
+    /// The code that leads walks, and how well it agreed in thousandths.
+    pub(crate) fn code(&self) -> Option<CodeStatistics> {
+        self.core.statistics.code
+    }
+
     pub(crate) fn has_graph(&self) -> bool {
         self.core.graph.is_some()
     }
@@ -185,14 +207,14 @@ impl Segment {
         if !self.overlaps(id, id)? {
             return Ok(None);
         }
-        let marks = Marks::of([Some(&core.ids), Some(&core.table), None, None]);
+        let marks = Marks::of([Some(&core.ids), Some(&core.table), None, None, None]);
         let row = id_table::lookup(core.table.guarded(), &core.ids_view()?, id);
         marks.check()?;
         Ok(row)
     }
 
     pub(crate) fn id_ref(&self, row: Row) -> Result<IdRef<'_>> {
-        let marks = Marks::of([Some(&self.core.ids), None, None, None]);
+        let marks = Marks::of([Some(&self.core.ids), None, None, None, None]);
         let id = self.core.ids_view()?.at(row);
         marks.check()?;
         id.ok_or_else(|| self.core.ids.corrupt(&format!("row {row} has no readable id")))
@@ -237,10 +259,13 @@ impl Segment {
             core.inverse_norms.as_ref(),
             Some(&core.ids),
             core.graph.as_ref(),
+            core.codes.as_ref().map(|(_, codes)| codes),
         ]);
         let rows = core.rows_view();
         let (graph, ids) = (core.graph_view()?, core.ids_view()?);
-        let target = Target { rows, len: core.rows, graph, ids };
+        let codes = core.codes.as_ref();
+        let codes = codes.map(|(codec, codes)| CodeRows { codec, codes: codes.guarded() });
+        let target = Target { rows, len: core.rows, graph, codes, ids };
         let found = search::search(&target, query, options, dead, stats);
         marks.check()?;
         Ok(found)
@@ -249,7 +274,7 @@ impl Segment {
     pub(crate) fn seek(&self, after: Option<IdRef<'_>>) -> Result<usize> {
         let Some(after) = after else { return Ok(0) };
         let core = &*self.core;
-        let marks = Marks::of([Some(&core.ids), Some(&core.sorted), None, None]);
+        let marks = Marks::of([Some(&core.ids), Some(&core.sorted), None, None, None]);
         let position = core.ids_view()?.seek(core.sorted.guarded(), after);
         marks.check()?;
         Ok(position)
@@ -300,7 +325,7 @@ impl Core {
         let Some(last) = self.rows.checked_sub(1) else {
             return Ok(None);
         };
-        let marks = Marks::of([Some(&self.ids), Some(&self.sorted), None, None]);
+        let marks = Marks::of([Some(&self.ids), Some(&self.sorted), None, None, None]);
         let (ids, sorted) = (self.ids_view()?, self.sorted.guarded());
         let least = ids.at(sorted.u32_at(0)).map(IdRef::to_id);
         let most = ids.at(sorted.u32_at(last)).map(IdRef::to_id);
@@ -313,10 +338,10 @@ impl Core {
 }
 
 /// How many touches of some sections had failed when an operation began.
-struct Marks<'a>([Option<(&'a Section, u64)>; 4]);
+struct Marks<'a>([Option<(&'a Section, u64)>; 5]);
 
 impl<'a> Marks<'a> {
-    fn of(sections: [Option<&'a Section>; 4]) -> Self {
+    fn of(sections: [Option<&'a Section>; 5]) -> Self {
         Self(sections.map(|section| section.map(|section| (section, section.failures()))))
     }
 

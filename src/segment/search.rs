@@ -4,10 +4,12 @@ use std::cmp::Ordering;
 
 use super::ids::IdsView;
 use crate::bytes::Guard;
+use crate::codec::codes::CodeRows;
 use crate::codec::full::{Query, Rows};
 use crate::filter::rowset::RowSet;
 use crate::index::flat;
-use crate::index::hnsw::{self, View};
+use crate::index::hnsw::View;
+use crate::index::nearest::{Indexed, nearest};
 use crate::index::topk::TopK;
 use crate::types::Row;
 
@@ -44,6 +46,8 @@ pub(crate) struct Target<'a, G> {
     pub(crate) rows: Rows<'a, G>,
     pub(crate) len: usize,
     pub(crate) graph: Option<View<'a, G>>,
+    /// Codes of all rows, to walk the graph by.
+    pub(crate) codes: Option<CodeRows<'a, G>>,
     pub(crate) ids: IdsView<'a, G>,
 }
 
@@ -96,18 +100,19 @@ pub(crate) fn search<G: Guard>(
     if plan == Plan::Nothing {
         return Vec::new();
     }
-    if let (Plan::Walk { ef }, Some(graph)) = (plan, &target.graph) {
+    if let (Plan::Walk { ef }, Some(graph)) = (plan, target.graph) {
+        let indexed = Indexed { rows: target.rows, codes: target.codes, graph };
         stats.walks += 1;
         let limit = options.max_distance;
         if limit < f32::INFINITY && dead.len() <= ef.saturating_mul(DEAD_PER_CANDIDATE) {
             // The limit ends the walk early, and fewer than k hits are what it asks for.
             let mut top = TopK::new(k, limit, target.len, &before);
-            hnsw::search(options.isa, query, target.rows, graph, ef, dead, &mut top);
+            nearest(options.isa, query, indexed, ef, dead, &mut top);
             return top.into_sorted();
         }
         // Without a limit, too few hits mean that dead rows were in the way.
         let mut top = TopK::new(k, f32::INFINITY, target.len, &before);
-        hnsw::search(options.isa, query, target.rows, graph, ef, dead, &mut top);
+        nearest(options.isa, query, indexed, ef, dead, &mut top);
         if top.len() == k {
             let mut found = top.into_sorted();
             found.retain(|candidate| candidate.distance <= limit);

@@ -19,7 +19,7 @@ use crate::kernel::Isa;
 use crate::segment::columns::tests::sample;
 use crate::storage::disk::OsDisk;
 use crate::storage::fault::{Fault, FaultDisk};
-use crate::types::{DataType, Ids, VectorType, Vectors};
+use crate::types::{CodeChoice, DataType, Ids, VectorType, Vectors};
 
 const STORE: u128 = 11;
 
@@ -421,7 +421,13 @@ fn a_graph_finds_nearly_what_a_scan_finds_and_skips_dead_rows() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
     let keep_going = || true;
     let params = hnsw::Params { ef_construction: 60, ..hnsw::Params::default() };
-    let plan = GraphPlan { params, isa: Isa::detect(), pool: &pool, keep_going: &keep_going };
+    let plan = GraphPlan {
+        params,
+        code: CodeChoice::Auto,
+        isa: Isa::detect(),
+        pool: &pool,
+        keep_going: &keep_going,
+    };
     let none = RowSet::default();
     let (meta, _) = write(dir.path(), &chunk, IdType::U64, &none, Some(&plan));
     let segment = open(dir.path(), &meta, space, IdType::U64).expect("just written");
@@ -471,7 +477,13 @@ fn a_cancelled_graph_leaves_no_file() {
     writer.push(&batch.ids, batch.vectors.as_slice(), &[]).expect("room on the disk");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("threads");
     let params = hnsw::Params::default();
-    let plan = GraphPlan { params, isa: Isa::detect(), pool: &pool, keep_going: &|| false };
+    let plan = GraphPlan {
+        params,
+        code: CodeChoice::Auto,
+        isa: Isa::detect(),
+        pool: &pool,
+        keep_going: &|| false,
+    };
     assert!(matches!(writer.finish(Some(&plan)), Err(Error::Cancelled)));
     assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0);
 }

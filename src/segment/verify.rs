@@ -22,7 +22,8 @@ impl Segment {
     /// held up by checking it.
     pub(crate) fn read_through(&self) -> Result<()> {
         let core = &self.core;
-        let optional = [core.inverse_norms.as_ref(), core.graph.as_ref()];
+        let codes = core.codes.as_ref().map(|(_, codes)| codes);
+        let optional = [core.inverse_norms.as_ref(), core.graph.as_ref(), codes];
         let sections = [&core.ids, &core.table, &core.sorted, &core.vectors];
         for section in sections.into_iter().chain(optional.into_iter().flatten()) {
             section.read_all()?;

@@ -8,29 +8,36 @@ use std::sync::Arc;
 
 use zerocopy::IntoBytes;
 
+use super::coding::{self, Coding};
 use super::id_table::IdTable;
 use super::ids::IdColumn;
-use super::layout::{self, FIELD, MAX_ROWS, OwnedFile, Statistics};
+use super::layout::{self, CodeStatistics, FIELD, MAX_ROWS, OwnedFile, Statistics};
 use super::part::{Part, RowMap, live_runs};
-use crate::bytes::Guarded;
-use crate::codec::full::{Rows, Space};
+use crate::bytes::{AlignedBytes, Guarded, Trusted};
+use crate::codec::codes::{CodeRows, Codec, CodedPairs};
+use crate::codec::full::{FullPairs, Rows, Space};
+use crate::codec::lift::Lift;
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw;
 use crate::kernel::Isa;
-use crate::storage::container::{ContainerWriter, Seal};
+use crate::storage::container::{ContainerWriter, Seal, WrittenSection};
 use crate::storage::disk::Disk;
-use crate::types::{IdType, Metric, Row};
+use crate::types::{CodeChoice, IdType, Metric, Row};
 
 /// How a graph is built.
 pub(crate) use crate::index::hnsw::Params as GraphParams;
 
 /// Bytes of vectors copied at once out of a part.
 const COPY_BYTES: usize = 1 << 20;
+/// Rows coded between two writes, and by one thread at a time.
+const CODED_ROWS: usize = 1 << 14;
+const CODED_PIECE: usize = 1 << 9;
 
 /// A graph to build when the rows are complete.
 pub(crate) struct GraphPlan<'a> {
     pub(crate) params: GraphParams,
+    pub(crate) code: CodeChoice,
     pub(crate) isa: Isa,
     pub(crate) pool: &'a rayon::ThreadPool,
     /// Asked now and then; "no" gives `Error::Cancelled`.
@@ -140,11 +147,12 @@ impl SegmentWriter {
             self.container.section(layout::NORM, FIELD, self.inverse_norms.as_bytes())?;
         }
         let shadowed = self.write_ids()?;
-        if let Some(plan) = graph {
-            self.write_graph(plan)?;
-        }
+        let code = match graph {
+            Some(plan) => self.write_graph(plan)?,
+            None => None,
+        };
         let params = graph.map(|plan| &plan.params);
-        let statistics = Statistics::new(rows, self.space, self.ids.id_type(), params);
+        let statistics = Statistics::new(rows, self.space, self.ids.id_type(), params, code);
         let statistics = serde_json::to_vec(&statistics)
             .map_err(|error| Error::invalid(format!("statistics cannot be written: {error}")))?;
         self.container.section(layout::STAT, FIELD, &statistics)?;
@@ -167,19 +175,67 @@ impl SegmentWriter {
         Ok(shadowed)
     }
 
-    fn write_graph(&mut self, plan: &GraphPlan<'_>) -> Result<()> {
+    /// Writes the graph and, before it, the codes it is built on and walked by.
+    fn write_graph(&mut self, plan: &GraphPlan<'_>) -> Result<Option<CodeStatistics>> {
         let vectors = self.container.map_section(layout::RAWV, FIELD)?;
+        let inverse_norms = std::mem::take(&mut self.inverse_norms);
         let rows = Rows {
             vectors: Guarded::trusted(vectors.as_slice()),
-            inverse_norms: Guarded::trusted(self.inverse_norms.as_bytes()),
+            inverse_norms: Guarded::trusted(inverse_norms.as_bytes()),
         };
-        let GraphPlan { params, isa, pool, keep_going } = plan;
+        let GraphPlan { params, code, isa, pool, keep_going } = plan;
         let count = self.ids.len();
-        let graph = hnsw::build(*isa, self.space, rows, count, params, pool, keep_going)
-            .ok_or(Error::Cancelled)?;
+        let space = self.space;
+        let lift = Lift::new(space, rows, count);
+        let coding = coding::choose(*isa, space, rows, count, *code);
+        let graph = match &coding {
+            Some(Coding { codec, .. }) => {
+                let codes = self.write_codes(plan, codec, rows)?;
+                let codes = Guarded::trusted(codes.as_slice());
+                let source = CodedPairs { rows: CodeRows { codec, codes }, lift: &lift };
+                hnsw::build(*isa, &source, count, params, pool, keep_going)
+            }
+            None => {
+                let source = FullPairs { space, rows, lift: &lift };
+                hnsw::build(*isa, &source, count, params, pool, keep_going)
+            }
+        };
+        let graph = graph.ok_or(Error::Cancelled)?;
         self.container.begin(layout::GRPH, FIELD, 4096)?;
         graph.write(&mut |bytes| self.container.write(bytes))?;
-        self.container.end()
+        self.container.end()?;
+        Ok(coding
+            .map(|Coding { codec, agreement }| CodeStatistics { kind: codec.kind(), agreement }))
+    }
+
+    /// Codes the rows on all threads of the pool; the section, mapped.
+    fn write_codes(
+        &mut self,
+        plan: &GraphPlan<'_>,
+        codec: &Codec,
+        rows: Rows<'_, Trusted>,
+    ) -> Result<WrittenSection> {
+        self.container.section(layout::QPAR, FIELD, &codec.to_bytes())?;
+        self.container.begin(layout::CODE, FIELD, 4096)?;
+        let (count, stride) = (self.ids.len(), codec.stride());
+        let mut codes = AlignedBytes::zeroed(stride * CODED_ROWS.min(count));
+        for first in (0..count).step_by(CODED_ROWS) {
+            if !(plan.keep_going)() {
+                return Err(Error::Cancelled);
+            }
+            let many = CODED_ROWS.min(count - first);
+            let codes = &mut codes.as_mut_slice()[..many * stride];
+            plan.pool.scope(|scope| {
+                for (index, codes) in codes.chunks_mut(stride * CODED_PIECE).enumerate() {
+                    let from = first + index * CODED_PIECE;
+                    let range = from..from + codes.len() / stride;
+                    scope.spawn(move |_| codec.encode(plan.isa, rows, range, codes));
+                }
+            });
+            self.container.write(codes)?;
+        }
+        self.container.end()?;
+        self.container.map_section(layout::CODE, FIELD)
     }
 
     fn room(&self, rows: usize) -> Result<()> {

@@ -13,9 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::ThreadPool;
 
-use crate::bytes::Guard;
-use crate::codec::full::{Lift, Rows, Space, with_pairs};
-use crate::codec::{Pairs, PairsOp, Scorer};
+use crate::codec::{PairSource, Pairs, PairsOp, Scorer};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::Params;
 use crate::index::hnsw::graph::{END, Graph, Level, MAX_CAP, MAX_LEVELS, MAX_ROWS, cap, width};
@@ -40,23 +38,21 @@ const LOCKS: usize = 1 << 14;
 ///
 /// # Panics
 /// When `count` is not below 2³⁰, or there are fewer rows.
-pub(crate) fn build<G: Guard>(
+pub(crate) fn build<S: PairSource>(
     isa: Isa,
-    space: Space,
-    rows: Rows<'_, G>,
+    source: &S,
     count: usize,
     params: &Params,
     pool: &ThreadPool,
     keep_going: &(dyn Fn() -> bool + Sync),
 ) -> Option<Graph> {
-    assert!(count < MAX_ROWS && count * space.stride() <= rows.vectors.len());
+    assert!(count < MAX_ROWS);
     let plan = Plan::new(count, params);
-    let lift = Lift::new(space, rows, count);
     let next = AtomicUsize::new(0);
     let stopped = AtomicBool::new(false);
     let insert = |end| {
         let insert = Insert { plan: &plan, next: &next, end, keep_going, stopped: &stopped };
-        with_pairs(isa, space, rows, &lift, insert);
+        source.run(isa, insert);
     };
     let first = count.min(FIRST_ROWS);
     insert(first);
@@ -68,7 +64,7 @@ pub(crate) fn build<G: Guard>(
         return None;
     }
     let mut graph = plan.finish(params);
-    repair(isa, space, rows, &lift, &mut graph);
+    repair(isa, source, &mut graph);
     Some(graph)
 }
 

@@ -33,7 +33,7 @@ mod tests;
 pub(crate) use build::build;
 pub(crate) use graph::View;
 pub(crate) use repair::verify;
-pub(crate) use search::search;
+pub(crate) use search::{Want, search};
 
 /// How a graph is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

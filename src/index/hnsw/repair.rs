@@ -6,8 +6,7 @@
 //! slots, so there always is one, and nothing once reached is lost.
 
 use crate::bytes::Guard;
-use crate::codec::full::{Lift, Rows, Space, with_pairs};
-use crate::codec::{Pairs, PairsOp, Scorer};
+use crate::codec::{PairSource, Pairs, PairsOp, Scorer};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::graph::{END, Graph, MAX_CAP, View};
 use crate::index::hnsw::pool::Ties;
@@ -19,16 +18,10 @@ use crate::types::Row;
 const EF: usize = 32;
 
 /// Makes every row reachable from the entry on level 0.
-pub(super) fn repair<G: Guard>(
-    isa: Isa,
-    space: Space,
-    rows: Rows<'_, G>,
-    lift: &Lift,
-    graph: &mut Graph,
-) {
+pub(super) fn repair<S: PairSource>(isa: Isa, source: &S, graph: &mut Graph) {
     let mut tree = Tree::new(graph);
     if tree.reached < graph.len() {
-        with_pairs(isa, space, rows, lift, Repair { graph, tree: &mut tree });
+        source.run(isa, Repair { graph, tree: &mut tree });
     }
 }
 

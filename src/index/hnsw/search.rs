@@ -1,53 +1,58 @@
 //! The search over a graph read in place.
 
 use crate::bytes::Guard;
-use crate::codec::full::{Query, Rows, with_scorer};
-use crate::codec::{Scorer, ScorerOp};
+use crate::codec::{QuerySource, Scorer, ScorerOp};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::graph::{MAX_CAP, View};
 use crate::index::hnsw::pool::Ties;
 use crate::index::hnsw::walk::{Links, Scratch, Stop, copy_list, descend, walk};
-use crate::index::topk::TopK;
+use crate::index::topk::Candidate;
 use crate::kernel::Isa;
 use crate::types::Row;
 
-/// Offers `top` the nearest rows that a walk with `ef` candidates (at least the k of `top`) finds.
-///
-/// Rows in `dead` are walked through and not offered. The limit of `top` ends the walk early: once
-/// a quarter of `ef` is expanded, nodes farther than it are not. Nothing is offered when the graph
-/// has more rows than `rows`.
-pub(crate) fn search<G: Guard, H: Guard>(
+/// What a walk is to find.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Want<'a> {
+    /// Candidates that are kept; at least 1.
+    pub(crate) ef: usize,
+    /// Once a quarter of `ef` is expanded, nodes farther than this are not.
+    pub(crate) limit: f32,
+    /// Rows that are walked through and not found.
+    pub(crate) dead: &'a RowSet,
+}
+
+/// The at most `ef` nearest rows that a walk finds, nearest first, into `found`. None when the graph
+/// has more rows than the source.
+pub(crate) fn search<S: QuerySource, H: Guard>(
     isa: Isa,
-    query: &Query,
-    rows: Rows<'_, G>,
+    source: &S,
     view: &View<'_, H>,
-    ef: usize,
-    dead: &RowSet,
-    top: &mut TopK<'_>,
+    want: Want<'_>,
+    found: &mut Vec<Candidate>,
 ) {
-    if view.len() == 0 || top.k() == 0 {
+    found.clear();
+    if view.len() == 0 {
         return;
     }
-    let ef = ef.max(top.k()).min(view.len());
     let mut scratch = Scratch::take();
-    with_scorer(isa, query, rows, Search { view, ef, dead, top, scratch: &mut scratch });
+    source.run(isa, Search { view, want, found, scratch: &mut scratch });
     scratch.put_back();
 }
 
-struct Search<'a, 'b, 'g, H> {
+struct Search<'a, 'g, H> {
     view: &'a View<'g, H>,
-    ef: usize,
-    dead: &'a RowSet,
-    top: &'a mut TopK<'b>,
+    want: Want<'a>,
+    found: &'a mut Vec<Candidate>,
     scratch: &'a mut Scratch,
 }
 
-impl<H: Guard> ScorerOp for Search<'_, '_, '_, H> {
+impl<H: Guard> ScorerOp for Search<'_, '_, H> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Scorer>(self, scorer: S) {
-        let Self { view, ef, dead, top, scratch } = self;
+        let Self { view, want: Want { ef, limit, dead }, found, scratch } = self;
+        let ef = ef.clamp(1, view.len());
         if view.len() > scorer.rows() {
             return;
         }
@@ -69,11 +74,10 @@ impl<H: Guard> ScorerOp for Search<'_, '_, '_, H> {
         scratch.start(distance, node, dead.contains(node));
         // From the entry every row can be reached, from elsewhere perhaps not.
         scratch.start(entry_distance, entry, dead.contains(entry));
-        let stop = Stop { limit: top.bound(), at_least: ef / 4 };
+        let stop = Stop { limit, at_least: ef / 4 };
         walk(&scorer, &Base { view }, dead, stop, scratch);
-        for (distance, row) in scratch.pool.visible() {
-            top.offer(distance, row);
-        }
+        let visible = scratch.pool.visible();
+        found.extend(visible.map(|(distance, row)| Candidate { distance, row }));
     }
 }
 

@@ -4,11 +4,13 @@ use proptest::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::graph::Graph;
-use super::{Params, View, build, search, verify};
+use super::{Params, View, build, verify};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
-use crate::codec::full::{Query, Rows, Space, encode_rows};
+use crate::codec::full::{FullPairs, Query, Rows, Space, encode_rows};
+use crate::codec::lift::Lift;
 use crate::filter::rowset::RowSet;
 use crate::index::flat;
+use crate::index::nearest::{Indexed, nearest as search};
 use crate::index::topk::TopK;
 use crate::kernel::Isa;
 use crate::types::{Metric, Row, VectorType, Vectors};
@@ -37,11 +39,26 @@ impl Stored {
         }
     }
 
+    fn indexed<'a>(&'a self, graph: View<'a, Trusted>) -> Indexed<'a, Trusted> {
+        Indexed { rows: self.rows(), codes: None, graph }
+    }
+
     fn build(&self, threads: usize) -> Graph {
         let params = Params { ef_construction: 100, ..Params::default() };
-        let pool = pool(threads);
-        build(Isa::detect(), self.space, self.rows(), self.count, &params, &pool, &|| true)
-            .expect("not stopped")
+        self.build_with(Isa::detect(), &params, threads, &|| true).expect("not stopped")
+    }
+
+    fn build_with(
+        &self,
+        isa: Isa,
+        params: &Params,
+        threads: usize,
+        keep_going: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Graph> {
+        let (space, rows) = (self.space, self.rows());
+        let lift = Lift::new(space, rows, self.count);
+        let source = FullPairs { space, rows, lift: &lift };
+        build(isa, &source, self.count, params, &pool(threads), keep_going)
     }
 
     fn exact(&self, query: &Query, k: usize, dead: &RowSet) -> Vec<(f32, Row)> {
@@ -54,7 +71,7 @@ impl Stored {
     fn walk(&self, graph: &[u8], query: &Query, k: usize, ef: usize, dead: &RowSet) -> Found {
         let view = View::parse(Guarded::trusted(graph), self.count).expect("a graph");
         let mut top = TopK::new(k, f32::INFINITY, self.count, &|a, b| a < b);
-        search(Isa::detect(), query, self.rows(), &view, ef, dead, &mut top);
+        search(Isa::detect(), query, self.indexed(view), ef, dead, &mut top);
         top.into_sorted().iter().map(|c| (c.distance, c.row)).collect()
     }
 
@@ -167,7 +184,7 @@ fn text_embeddings_are_found_on_every_tier() {
     for isa in Isa::available() {
         let mut top = TopK::new(1, f32::INFINITY, stored.count, &|a, b| a < b);
         let none = RowSet::default();
-        search(isa, &query, stored.rows(), &view, 100, &none, &mut top);
+        search(isa, &query, stored.indexed(view), 100, &none, &mut top);
         assert_eq!(top.into_sorted()[0].row, nearest, "{}", isa.name());
     }
 }
@@ -179,7 +196,7 @@ fn every_tier_builds_a_graph_that_finds() {
     let stored = Stored::new(Metric::Cosine, VectorType::F32, 17, &values);
     let params = Params { m: 12, ef_construction: 80, seed: 7 };
     for isa in Isa::available() {
-        let graph = build(isa, stored.space, stored.rows(), 1200, &params, &pool(2), &|| true);
+        let graph = stored.build_with(isa, &params, 2, &|| true);
         let graph = check(&graph.expect("not stopped"));
         let recall = stored.recall(graph.as_slice(), &queries, 64, &RowSet::default());
         assert!(recall >= 0.98, "{}: {recall}", isa.name());
@@ -277,7 +294,7 @@ fn a_limit_keeps_what_lies_within_it() {
         let exact = stored.exact(&query, 5, &none);
         let limit = exact[4].0;
         let mut top = TopK::new(100, limit, 3000, &|a, b| a < b);
-        search(Isa::detect(), &query, stored.rows(), &view, 100, &none, &mut top);
+        search(Isa::detect(), &query, stored.indexed(view), 100, &none, &mut top);
         let within = top.into_sorted();
         assert!(within.iter().all(|candidate| candidate.distance <= limit));
         found += within.len();
@@ -291,8 +308,7 @@ fn a_build_stops_when_told() {
     let values = clustered(1, 500, 8, 1.0, 0.0);
     let stored = Stored::new(Metric::L2, VectorType::F32, 8, &values);
     let params = Params::default();
-    let graph =
-        build(Isa::detect(), stored.space, stored.rows(), 500, &params, &pool(1), &|| false);
+    let graph = stored.build_with(Isa::detect(), &params, 1, &|| false);
     assert!(graph.is_none());
 }
 
@@ -317,7 +333,7 @@ fn walk_damaged(stored: &Stored, bytes: &[u8]) {
     let mut top = TopK::new(10, f32::INFINITY, stored.count, &|a, b| a < b);
     let query = Query::new(stored.space, &[0.3; 8]);
     let none = RowSet::default();
-    search(Isa::detect(), &query, stored.rows(), &view, 40, &none, &mut top);
+    search(Isa::detect(), &query, stored.indexed(view), 40, &none, &mut top);
     assert!(top.into_sorted().iter().all(|c| (c.row as usize) < stored.count));
 }
 

@@ -32,7 +32,7 @@ mod tests;
 mod writer;
 
 pub(crate) use self::section::Section;
-pub(crate) use self::writer::ContainerWriter;
+pub(crate) use self::writer::{ContainerWriter, WrittenSection};
 
 /// Four-letter name of a section's content.
 pub(crate) type Tag = [u8; 4];

@@ -1,0 +1,304 @@
+//! Distances of code rows from a query or from each other.
+
+use super::encode::{half_constant, half_product};
+use super::{CodeKind, Codec, CodedQuery, FACTORS};
+use crate::bytes::{Guard, Guarded, view};
+use crate::codec::lift::Lift;
+use crate::codec::{PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
+use crate::kernel::{self, Isa, Kernel};
+use crate::types::{Metric, Row};
+
+/// What is asked of code rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    /// ‖q − x‖².
+    Square,
+    /// −⟨q, x⟩.
+    Product,
+    /// Half the squared distance on the sphere that inner products are lifted to.
+    Lifted,
+}
+
+/// Code rows and how to read them.
+#[derive(Debug)]
+pub(crate) struct CodeRows<'a, G> {
+    pub(crate) codec: &'a Codec,
+    pub(crate) codes: Guarded<'a, G>,
+}
+
+impl<G> Clone for CodeRows<'_, G> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<G> Copy for CodeRows<'_, G> {}
+
+/// A query over code rows.
+#[derive(Debug)]
+pub(crate) struct CodedSource<'a, G> {
+    pub(crate) rows: CodeRows<'a, G>,
+    pub(crate) query: &'a CodedQuery,
+}
+
+impl<G: Guard> QuerySource for CodedSource<'_, G> {
+    fn run<O: ScorerOp>(&self, isa: Isa, op: O) -> O::Output {
+        match self.rows.codec.kind {
+            CodeKind::Byte => kernel::run(isa, Scan::<G, O, BYTES> { source: self, op }),
+            CodeKind::Half => kernel::run(isa, Scan::<G, O, HALVES> { source: self, op }),
+        }
+    }
+}
+
+/// Pairs of code rows.
+#[derive(Debug)]
+pub(crate) struct CodedPairs<'a, G> {
+    pub(crate) rows: CodeRows<'a, G>,
+    /// Of the full rows.
+    pub(crate) lift: &'a Lift,
+}
+
+impl<G: Guard> PairSource for CodedPairs<'_, G> {
+    fn run<O: PairsOp>(&self, isa: Isa, op: O) -> O::Output {
+        match self.rows.codec.kind {
+            CodeKind::Byte => kernel::run(isa, Compare::<G, O, BYTE_PAIRS> { source: self, op }),
+            CodeKind::Half => kernel::run(isa, Compare::<G, O, HALF_PAIRS> { source: self, op }),
+        }
+    }
+}
+
+// Which kernel compares.
+const BYTES: u8 = 0;
+const HALVES: u8 = 1;
+const BYTE_PAIRS: u8 = 2;
+const HALF_PAIRS: u8 = 3;
+
+struct Scan<'a, 'b, G, O, const FORM: u8> {
+    source: &'a CodedSource<'b, G>,
+    op: O,
+}
+
+impl<G: Guard, O: ScorerOp, const FORM: u8> kernel::Op for Scan<'_, '_, G, O, FORM> {
+    type Output = O::Output;
+
+    #[inline(always)]
+    #[expect(clippy::cast_precision_loss, reason = "rounds sums above 2^24")]
+    fn run<K: Kernel>(self, kernel: K) -> O::Output {
+        let CodedSource { rows, query } = self.source;
+        let dot = rows.codec.space.metric == Metric::Dot;
+        let table = Table::<K, G, FORM>::new(kernel, *rows, &[], 0.0);
+        self.op.run(CodeScorer {
+            table,
+            query: query.bytes.as_slice(),
+            ask: if dot { Ask::Product } else { Ask::Square },
+            scale: if dot { query.scale } else { 2.0 * query.scale },
+            square: query.square,
+            shift: 128 * query.sum,
+            sum: 7.5 * query.sum as f32,
+            height: 0.0,
+        })
+    }
+}
+
+struct Compare<'a, 'b, G, O, const FORM: u8> {
+    source: &'a CodedPairs<'b, G>,
+    op: O,
+}
+
+impl<G: Guard, O: PairsOp, const FORM: u8> kernel::Op for Compare<'_, '_, G, O, FORM> {
+    type Output = O::Output;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> O::Output {
+        let CodedPairs { rows, lift } = self.source;
+        let (heights, inverse_longest) = lift.parts();
+        self.op.run(Table::<K, G, FORM>::new(kernel, *rows, heights, inverse_longest))
+    }
+}
+
+/// Code rows as one kernel sees them.
+struct Table<'a, K, G, const FORM: u8> {
+    kernel: K,
+    codes: Guarded<'a, G>,
+    stride: usize,
+    code_bytes: usize,
+    constant: f32,
+    heights: &'a [f32],
+    inverse_longest: f32,
+}
+
+impl<K: Copy, G, const FORM: u8> Clone for Table<'_, K, G, FORM> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: Copy, G, const FORM: u8> Copy for Table<'_, K, G, FORM> {}
+
+impl<'a, K: Kernel, G: Guard, const FORM: u8> Table<'a, K, G, FORM> {
+    #[inline(always)]
+    fn new(kernel: K, rows: CodeRows<'a, G>, heights: &'a [f32], inverse_longest: f32) -> Self {
+        let codec = rows.codec;
+        Self {
+            kernel,
+            codes: rows.codes,
+            stride: codec.stride(),
+            code_bytes: codec.code_bytes,
+            constant: half_constant(codec.length),
+            heights,
+            inverse_longest,
+        }
+    }
+
+    /// Levels and factors of a row.
+    #[inline(always)]
+    fn row(&self, row: Row) -> (&'a [u8], [f32; 4]) {
+        let bytes = self.codes.get(row as usize * self.stride, self.code_bytes + FACTORS);
+        let (levels, factors) = bytes.split_at(self.code_bytes);
+        let factors: &[f32] = view(factors);
+        (levels, factors.try_into().unwrap_or([0.0; 4]))
+    }
+}
+
+impl<'a, K: Kernel, G: Guard, const FORM: u8> Pairs for Table<'a, K, G, FORM> {
+    type Scorer = CodeScorer<'a, K, G, FORM>;
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a sum of bytes")]
+    fn scorer(self, row: Row) -> Self::Scorer {
+        let (query, [factor, _, norm, sum]) = self.row(row);
+        let lifted = !self.heights.is_empty();
+        CodeScorer {
+            table: self,
+            query,
+            ask: if lifted { Ask::Lifted } else { Ask::Square },
+            scale: if lifted { factor } else { 2.0 * factor },
+            square: norm,
+            shift: 128_i32.wrapping_mul(sum as i32),
+            sum,
+            height: self.heights.get(row as usize).copied().unwrap_or(0.0),
+        }
+    }
+}
+
+/// The scorer of a query, or of a code row, over code rows.
+struct CodeScorer<'a, K, G, const FORM: u8> {
+    table: Table<'a, K, G, FORM>,
+    query: &'a [u8],
+    ask: Ask,
+    /// What a product of levels is multiplied with, beside the row's factor.
+    scale: f32,
+    square: f32,
+    /// Bytes: what the offset adds to a product.
+    shift: i32,
+    /// Halves: the same, or the sum of the levels.
+    sum: f32,
+    height: f32,
+}
+
+/// Rows scored at once.
+const BATCH: usize = 4;
+
+impl<K: Kernel, G: Guard, const FORM: u8> CodeScorer<'_, K, G, FORM> {
+    #[inline(always)]
+    fn score_rows<const R: usize>(&self, rows: [Row; R]) -> [f32; R] {
+        let mut levels: [&[u8]; R] = [&[]; R];
+        let mut factors = [[0.0; 4]; R];
+        for r in 0..R {
+            (levels[r], factors[r]) = self.table.row(rows[r]);
+        }
+        let kernel = self.table.kernel;
+        let products = match FORM {
+            BYTES => kernel.dot_signed(self.query, levels),
+            HALVES => kernel.dot_halves(self.query, levels),
+            BYTE_PAIRS => kernel.dot_offset(self.query, levels),
+            _ => kernel.dot_both_halves(self.query, levels),
+        };
+        let mut out = [0.0; R];
+        for r in 0..R {
+            out[r] = self.finish(products[r], factors[r], rows[r]);
+        }
+        out
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_precision_loss, reason = "rounds products above 2^24")]
+    fn finish(&self, product: i32, [factor, square, norm, sum]: [f32; 4], row: Row) -> f32 {
+        let product = match FORM {
+            BYTES | BYTE_PAIRS => product.wrapping_sub(self.shift) as f32,
+            HALVES => product as f32 - self.sum,
+            _ => half_product(product, self.sum, sum, self.table.constant),
+        };
+        let dot = (self.scale * product) * factor;
+        match self.ask {
+            Ask::Square => {
+                let square = if FORM == BYTES || FORM == HALVES { square } else { norm };
+                (self.square + square - dot).max(0.0)
+            }
+            Ask::Product => (0.0 - dot).min(f32::INFINITY),
+            Ask::Lifted => {
+                let table = &self.table;
+                let height = table.heights.get(row as usize).copied().unwrap_or(0.0);
+                let scaled = dot * table.inverse_longest * table.inverse_longest;
+                (1.0 - scaled - self.height * height).max(0.0)
+            }
+        }
+    }
+}
+
+impl<K: Kernel, G: Guard, const FORM: u8> Scorer for CodeScorer<'_, K, G, FORM> {
+    #[inline(always)]
+    fn rows(&self) -> usize {
+        self.table.codes.len() / self.table.stride
+    }
+
+    #[inline(always)]
+    fn stride(&self) -> usize {
+        self.table.stride
+    }
+
+    #[inline(always)]
+    fn score(&self, row: Row) -> f32 {
+        let [distance] = self.score_rows([row]);
+        distance
+    }
+
+    #[inline(always)]
+    fn score_batch(&self, rows: &[Row], out: &mut [f32]) {
+        let (batches, rest) = rows.as_chunks::<BATCH>();
+        let (out_batches, out_rest) = out[..rows.len()].as_chunks_mut::<BATCH>();
+        for (rows, out) in batches.iter().zip(out_batches) {
+            *out = self.score_rows(*rows);
+        }
+        for (row, out) in rest.iter().zip(out_rest) {
+            *out = self.score(*row);
+        }
+    }
+
+    #[inline(always)]
+    fn score_run(&self, first: Row, out: &mut [f32]) {
+        let (batches, rest) = out.as_chunks_mut::<BATCH>();
+        let mut row = first;
+        for out in batches {
+            *out = self.score_rows([row, row + 1, row + 2, row + 3]);
+            row += 4;
+        }
+        for out in rest {
+            *out = self.score(row);
+            row += 1;
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, row: Row) {
+        let table = &self.table;
+        let bytes = table.code_bytes + FACTORS;
+        table.kernel.prefetch(table.codes.hint(row as usize * table.stride, bytes));
+    }
+
+    #[inline(always)]
+    fn prefetch_bytes(&self, bytes: &[u8]) {
+        self.table.kernel.prefetch(bytes);
+    }
+}

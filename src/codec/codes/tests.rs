@@ -1,0 +1,191 @@
+//! Codes against the full vectors: near on ordinary data, never wrong on any.
+
+use super::*;
+use crate::bytes::{Guarded, Trusted};
+use crate::codec::full::{FullSource, Query, encode_rows};
+use crate::codec::lift::Lift;
+use crate::codec::{PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
+use crate::types::{Row, VectorType, Vectors};
+
+struct Stored {
+    space: Space,
+    count: usize,
+    vectors: AlignedBytes,
+    norms: Vec<f32>,
+}
+
+impl Stored {
+    fn new(metric: Metric, dimension: usize, values: &[f32]) -> Self {
+        let space = Space { dimension, vector_type: VectorType::F32, metric };
+        let count = values.len() / dimension;
+        let (vectors, norms) = encode_rows(space, &Vectors::from(values), count).expect("finite");
+        Self { space, count, vectors, norms }
+    }
+
+    fn rows(&self) -> Rows<'_, Trusted> {
+        Rows {
+            vectors: Guarded::trusted(self.vectors.as_slice()),
+            inverse_norms: Guarded::trusted(self.norms.as_bytes()),
+        }
+    }
+
+    fn code(&self, kind: CodeKind, isa: Isa) -> (Codec, AlignedBytes) {
+        let codec = Codec::train(kind, self.space, self.rows(), self.count);
+        let mut codes = AlignedBytes::zeroed(codec.stride() * self.count);
+        codec.encode(isa, self.rows(), 0..self.count, codes.as_mut_slice());
+        (codec, codes)
+    }
+}
+
+/// All distances of a query, in each way there is.
+struct Each(usize);
+
+impl ScorerOp for Each {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn run<S: Scorer>(self, scorer: S) -> Vec<f32> {
+        let rows: Vec<Row> = (0..self.0 as Row).collect();
+        let (mut batch, mut run) = (vec![0.0; self.0], vec![0.0; self.0]);
+        scorer.score_batch(&rows, &mut batch);
+        scorer.score_run(0, &mut run);
+        let single: Vec<f32> = rows.iter().map(|row| scorer.score(*row)).collect();
+        assert!(batch == run && run == single);
+        single
+    }
+}
+
+/// The distances of some row from all.
+struct From(Row, usize);
+
+impl PairsOp for From {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn run<P: Pairs>(self, pairs: P) -> Vec<f32> {
+        Each(self.1).run(pairs.scorer(self.0))
+    }
+}
+
+fn noise(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next() + next() + next()).collect()
+}
+
+#[test]
+fn distances_are_near_the_exact_ones_on_every_tier() {
+    for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
+        for dimension in [3, 50, 128, 384, 784] {
+            let stored = Stored::new(metric, dimension, &noise(1, 60 * dimension));
+            let query = Query::new(stored.space, &noise(2, dimension));
+            let source = FullSource { query: &query, rows: stored.rows() };
+            let exact = source.run(Isa::detect(), Each(60));
+            let mean = exact.iter().map(|x| x.abs()).sum::<f32>() / 60.0;
+            for (kind, tolerance) in [(CodeKind::Byte, 0.03), (CodeKind::Half, 0.5)] {
+                let scale = if metric == Metric::Cosine { 0.5 } else { 1.0 };
+                // Products of noise are small beside the lengths that the error depends on.
+                let tolerance = if metric == Metric::Dot { 2.0 * tolerance } else { tolerance };
+                let mut before = None;
+                for isa in Isa::available() {
+                    let (codec, codes) = stored.code(kind, isa);
+                    let rows =
+                        CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
+                    let coded = codec.query(isa, &query);
+                    let found = CodedSource { rows, query: &coded }.run(isa, Each(60));
+                    for (found, exact) in found.iter().zip(&exact) {
+                        let error = (found * scale - exact).abs() / mean;
+                        assert!(error < tolerance, "{metric} {dimension} {kind:?} {error}");
+                    }
+                    let lift = Lift::new(stored.space, stored.rows(), stored.count);
+                    let pairs = CodedPairs { rows, lift: &lift }.run(isa, From(7, 60));
+                    let all = (codes.as_slice().to_vec(), found, pairs);
+                    let before = before.get_or_insert_with(|| all.clone());
+                    assert!(*before == all, "{metric} {dimension} {kind:?} {}", isa.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn copies_are_at_distance_zero_of_each_other() {
+    for dimension in [7, 200, 384] {
+        let mut values = noise(3, 40 * dimension);
+        let copy = values[..dimension].to_vec();
+        values[20 * dimension..21 * dimension].copy_from_slice(&copy);
+        let stored = Stored::new(Metric::L2, dimension, &values);
+        for kind in [CodeKind::Byte, CodeKind::Half] {
+            let (codec, codes) = stored.code(kind, Isa::detect());
+            let rows = CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
+            let lift = Lift::default();
+            let found = CodedPairs { rows, lift: &lift }.run(Isa::detect(), From(0, 40));
+            assert_eq!((found[0], found[20]), (0.0, 0.0), "{kind:?} {dimension}");
+            assert!(found[1] > 0.0);
+        }
+    }
+}
+
+#[test]
+fn no_distance_is_not_a_number() {
+    let dimension = 5;
+    let huge = 1e30;
+    let rows: Vec<Vec<f32>> = vec![
+        vec![0.0; dimension],
+        vec![1.0; dimension],
+        vec![huge; dimension],
+        vec![-huge; dimension],
+        vec![1e-40; dimension],
+        vec![f32::MAX, f32::MIN, 0.0, 1.0, -1.0],
+    ];
+    for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
+        for chosen in [&rows[..1], &rows[..2], &rows[4..5], &rows[..]] {
+            let stored = Stored::new(metric, dimension, &chosen.concat());
+            for kind in [CodeKind::Byte, CodeKind::Half] {
+                let (codec, codes) = stored.code(kind, Isa::detect());
+                let code_rows =
+                    CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
+                for query in &rows {
+                    let query = Query::new(stored.space, query);
+                    let coded = codec.query(Isa::detect(), &query);
+                    let source = CodedSource { rows: code_rows, query: &coded };
+                    let found = source.run(Isa::detect(), Each(stored.count));
+                    assert!(found.iter().all(|distance| !distance.is_nan()), "{metric} {kind:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn parameters_are_read_back_and_hostile_ones_refused() {
+    let stored = Stored::new(Metric::L2, 9, &noise(5, 90));
+    for kind in [CodeKind::Byte, CodeKind::Half] {
+        let (codec, codes) = stored.code(kind, Isa::detect());
+        let bytes = codec.to_bytes();
+        let back = Codec::parse(&bytes, stored.space).expect("just written");
+        let mut again = AlignedBytes::zeroed(codes.len());
+        back.encode(Isa::detect(), stored.rows(), 0..stored.count, again.as_mut_slice());
+        assert_eq!((again.as_slice(), back.kind()), (codes.as_slice(), kind));
+        for len in 0..bytes.len() {
+            assert!(Codec::parse(&bytes[..len], stored.space).is_none());
+        }
+        let other = Space { dimension: 8, ..stored.space };
+        assert!(Codec::parse(&bytes, other).is_none());
+        let mut nan = bytes.clone();
+        nan[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+        assert!(Codec::parse(&nan, stored.space).is_none());
+        // Damaged codes give some distance or other.
+        let mut damaged = codes.clone();
+        damaged.as_mut_slice().iter_mut().for_each(|byte| *byte = 0xFF);
+        let rows = CodeRows { codec: &codec, codes: Guarded::trusted(damaged.as_slice()) };
+        let query = codec.query(Isa::detect(), &Query::new(stored.space, &[1.0; 9]));
+        let found = CodedSource { rows, query: &query }.run(Isa::detect(), Each(stored.count));
+        assert!(found.iter().all(|distance| !distance.is_nan()));
+    }
+}
