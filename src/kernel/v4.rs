@@ -98,7 +98,6 @@ fn dot_codes<const QUERY: u8, const R: usize>(query: &[u8], rows: [&[u8]; R]) ->
     }
     let (low_half, sign) = (_mm512_set1_epi8(15), _mm512_set1_epi8(i8::MIN));
     let (query, _) = query.as_chunks::<CODE_BYTES>();
-    let rows = rows.map(|row| row.as_chunks::<CODE_BYTES>().0);
     let mut sums = [_mm512_setzero_si512(); R];
     for block in 0..query.len() / ratio {
         let first = load(&query[block * ratio]);
@@ -109,7 +108,9 @@ fn dot_codes<const QUERY: u8, const R: usize>(query: &[u8], rows: [&[u8]; R]) ->
             _ => halves(first, low_half),
         };
         for r in 0..R {
-            let row = load(&rows[r][block]);
+            // A closure over the rows would not be inlined with the tier's instructions.
+            let (row, _) = rows[r].as_chunks::<CODE_BYTES>();
+            let row = load(&row[block]);
             if QUERY == SIGNED || QUERY == OFFSET {
                 sums[r] = _mm512_dpbusd_epi32(sums[r], row, low);
             } else {
