@@ -15,6 +15,7 @@
 mod bad_input;
 #[cfg(feature = "cli")]
 mod cli;
+mod codes;
 mod common;
 mod crash;
 mod damage;

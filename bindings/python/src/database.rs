@@ -25,7 +25,9 @@ use crate::settings;
 ///
 /// For tuning: `memtable_bytes` (fresh rows held in memory, 64 MiB), `memory_budget` (of imports
 /// and builds, 1 GiB), `graph_bytes` (vectors from which a segment gets a graph, 16 MiB), `m` (16),
-/// `ef_construction` (200), `ef_search` (100), `compaction` (in the background, True).
+/// `ef_construction` (200), `ef_search` (100), `code` ("auto"; "full", "byte" or "half": what leads
+/// graph searches to candidates, which are then compared exactly), `compaction` (in the background,
+/// True).
 ///
 /// >>> import nearfield as nf
 /// >>> with nf.open(tmp / "new.nf") as db:
@@ -36,7 +38,7 @@ use crate::settings;
 #[pyo3(
     text_signature = "(path, mode='w', *, durability='sync', threads=0, memtable_bytes=67108864, \
                          memory_budget=1073741824, graph_bytes=16777216, m=16, \
-                         ef_construction=200, ef_search=100, compaction=True)"
+                         ef_construction=200, ef_search=100, code='auto', compaction=True)"
 )]
 pub(crate) fn open(
     py: Python<'_>,

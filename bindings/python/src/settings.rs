@@ -1,6 +1,6 @@
 //! How a database is run: the keyword arguments of `open`.
 
-use nearfield::{Durability, OpenOptions, Settings};
+use nearfield::{CodeChoice, Durability, OpenOptions, Settings};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -11,6 +11,12 @@ use crate::schema::named;
 const MODES: [(&str, bool); 2] = [("w", false), ("r", true)];
 const DURABILITIES: [(&str, Durability); 3] =
     [("sync", Durability::Sync), ("buffered", Durability::Buffered), ("none", Durability::None)];
+const CODES: [(&str, CodeChoice); 4] = [
+    ("auto", CodeChoice::Auto),
+    ("full", CodeChoice::Full),
+    ("byte", CodeChoice::Byte),
+    ("half", CodeChoice::Half),
+];
 
 /// The options of an `open` call; `rest` are the settings for tuning, by the engine's names.
 pub(crate) fn options(
@@ -41,11 +47,12 @@ fn apply(settings: &mut Settings, name: &str, value: &Bound<'_, PyAny>) -> PyRes
         "m" => settings.m = count(name, value)?,
         "ef_construction" => settings.ef_construction = count(name, value)?,
         "ef_search" => settings.ef_search = count(name, value)?,
+        "code" => settings.code = named("code", &CODES, value)?,
         "compaction" => settings.compaction = flag(name, value)?,
         _ => {
             return Err(PyTypeError::new_err(format!(
                 "open() has no argument {name:?}; settings are memtable_bytes, memory_budget, \
-                 graph_bytes, m, ef_construction, ef_search and compaction"
+                 graph_bytes, m, ef_construction, ef_search, code and compaction"
             )));
         }
     }

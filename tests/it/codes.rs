@@ -1,0 +1,122 @@
+//! Graphs walked by codes over data that codes represent badly: the answers stay right, because a
+//! wider code or the vectors themselves lead instead.
+
+use nearfield::{CodeChoice, Collection, Metric, OpenOptions, Schema, Settings};
+use tempfile::TempDir;
+
+const ROWS: usize = 900;
+
+fn noise(seed: u64) -> impl FnMut() -> f32 {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+/// A compacted collection with a graph at any size; the database's directory goes with it.
+fn indexed(
+    metric: Metric,
+    dimension: usize,
+    values: &[f32],
+    code: CodeChoice,
+) -> (TempDir, Collection) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default();
+    settings.graph_bytes = 0;
+    settings.background = false;
+    settings.code = code;
+    let options = OpenOptions::new().settings(settings);
+    let db = options.open(dir.path().join("db")).unwrap();
+    let rows = db.collection("rows", Schema::new(dimension, metric)).unwrap();
+    let ids: Vec<u64> = (0..(values.len() / dimension) as u64).collect();
+    rows.upsert(&ids, values, ()).unwrap();
+    rows.compact().unwrap();
+    assert!(rows.stats().unwrap().segments.iter().all(|segment| segment.graph));
+    (dir, rows)
+}
+
+/// Share of the exact ten that walks find; a row as near as the tenth counts.
+fn recall(rows: &Collection, dimension: usize, queries: &[f32]) -> f64 {
+    let (mut found, mut wanted) = (0, 0);
+    for query in queries.chunks(dimension) {
+        let exact = rows.search(query).exact(true).run().unwrap().hits;
+        let walked = rows.search(query).ef(24).run().unwrap().hits;
+        let worst = exact.last().unwrap().distance;
+        wanted += exact.len();
+        found += walked.iter().filter(|hit| hit.distance <= worst).count();
+        for hit in walked.iter().filter(|hit| hit.distance <= worst) {
+            let same = exact.iter().find(|other| other.id == hit.id);
+            assert!(same.is_none_or(|same| same.distance == hit.distance));
+        }
+    }
+    found as f64 / wanted as f64
+}
+
+#[test]
+fn data_that_codes_represent_badly_is_found_all_the_same() {
+    for dimension in [1, 3, 200, 4_096] {
+        let mut next = noise(dimension as u64);
+        let plain: Vec<f32> = (0..ROWS * dimension).map(|_| next() + next()).collect();
+        let scaled = |factor: f32| plain.iter().map(|x| x * factor).collect::<Vec<f32>>();
+        let outlier: Vec<f32> = plain
+            .iter()
+            .enumerate()
+            .map(|(at, x)| if at % dimension == 0 { x * 1e4 } else { *x })
+            .collect();
+        let mixed: Vec<f32> = plain
+            .iter()
+            .enumerate()
+            .map(|(at, x)| if at / dimension % 50 == 0 { x * 1e6 } else { *x })
+            .collect();
+        let cases = [
+            ("plain", plain.clone()),
+            ("constant", vec![0.25; ROWS * dimension]),
+            ("zeros", vec![0.0; ROWS * dimension]),
+            ("huge", scaled(1e30)),
+            ("short", scaled(1e-22)),
+            ("denormal", scaled(1e-41)),
+            ("one long element", outlier),
+            ("some long rows", mixed),
+            ("one row", plain[..dimension].to_vec()),
+        ];
+        // Long rows take long to be linked; one kind of them is enough.
+        let cases = if dimension > 1_000 { &cases[..1] } else { &cases[..] };
+        for (name, values) in cases {
+            for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
+                let queries = &values[..values.len().min(8 * dimension)];
+                let recall_of = |code| {
+                    let (_dir, rows) = indexed(metric, dimension, values, code);
+                    let leads = rows.stats().unwrap().segments[0].code;
+                    (recall(&rows, dimension, queries), leads)
+                };
+                let (full, _) = recall_of(CodeChoice::Full);
+                let (found, leads) = recall_of(CodeChoice::Auto);
+                assert!(
+                    found >= full - 0.1,
+                    "{name} × {dimension} {metric} by {leads}: {found}, by full vectors {full}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_code_can_be_forced_and_stats_says_which_leads_and_how_well() {
+    let dimension = 256;
+    let mut next = noise(9);
+    let values: Vec<f32> = (0..ROWS * dimension).map(|_| next() + next()).collect();
+    let of = |code| {
+        let (_dir, rows) = indexed(Metric::Cosine, dimension, &values, code);
+        let segment = rows.stats().unwrap().segments.remove(0);
+        assert!(recall(&rows, dimension, &values[..20 * dimension]) >= 0.5);
+        (segment.code, segment.code_agreement)
+    };
+    assert_eq!(of(CodeChoice::Full), ("full", None));
+    let (code, agreement) = of(CodeChoice::Byte);
+    assert!(code == "byte" && agreement.unwrap() >= 990);
+    let (code, agreement) = of(CodeChoice::Half);
+    assert!(code == "half" && agreement.unwrap() >= 900);
+}
