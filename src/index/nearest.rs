@@ -11,6 +11,8 @@ use crate::types::Row;
 
 /// Rows compared exactly at least, where codes led the walk.
 const LEAST_RERANKED: usize = 24;
+/// Of `ef` candidates, one in so many is, so that a larger `ef` also corrects the codes.
+const RERANKED_SHARE: usize = 4;
 
 /// Rows with a graph over them.
 #[derive(Debug)]
@@ -31,7 +33,8 @@ impl<G> Copy for Indexed<'_, G> {}
 
 /// Offers `top` the nearest rows that a walk with `ef` candidates (at least the k of `top`) finds.
 ///
-/// Rows in `dead` are walked through and not offered. The limit of `top` ends the walk early.
+/// Rows in `dead` are walked through and not offered. The limit of `top` ends a walk by full vectors
+/// early.
 pub(crate) fn nearest<G: Guard>(
     isa: Isa,
     query: &Query,
@@ -43,24 +46,23 @@ pub(crate) fn nearest<G: Guard>(
     if top.k() == 0 {
         return;
     }
-    let (ef, limit) = (ef.max(top.k()), top.bound());
+    let ef = ef.max(top.k());
     let mut found = Vec::new();
     let Some(codes) = codes else {
-        let want = Want { ef, limit, dead };
+        let want = Want { ef, limit: top.bound(), dead };
         hnsw::search(isa, &FullSource { query, rows }, &graph, want, &mut found);
         for candidate in found {
             top.offer(candidate.distance, candidate.row);
         }
         return;
     };
+    // Those by codes are off by what the limit cannot know: it is left to the exact distances.
+    let reranked = codes.codec.reranked(top.k()).max(LEAST_RERANKED).max(ef / RERANKED_SHARE);
+    let want = Want { ef: ef.max(reranked), limit: f32::INFINITY, dead };
     let coded = codes.codec.query(isa, query);
     let source = CodedSource { rows: codes, query: &coded };
-    let want = Want { ef, limit: codes.codec.limit(limit), dead };
     hnsw::search(isa, &source, &graph, want, &mut found);
-    if limit == f32::INFINITY {
-        found.truncate(codes.codec.reranked(top.k()).max(LEAST_RERANKED));
-    }
-    let wanted: Vec<Row> = found.iter().map(|candidate| candidate.row).collect();
+    let wanted: Vec<Row> = found.iter().take(reranked).map(|candidate| candidate.row).collect();
     let mut distances = vec![0.0; wanted.len()];
     score_rows(isa, query, rows, &wanted, &mut distances);
     for (row, distance) in wanted.into_iter().zip(distances) {

@@ -5,16 +5,22 @@ use crate::bytes::{AlignedBytes, Guard, Guarded};
 use crate::codec::codes::{CodeKind, CodeRows, Codec, CodedSource};
 use crate::codec::full::{self, Query, Rows, Space};
 use crate::codec::{QuerySource, Scorer, ScorerOp};
+use crate::filter::rowset::RowSet;
+use crate::index::flat;
+use crate::index::topk::TopK;
 use crate::kernel::Isa;
 use crate::types::{CodeChoice, Metric, Row, VectorType};
 
 /// From this dimension on, four bits an element are tried first: below, rows are so short that
 /// their bytes no longer matter.
 const HALF_DIMENSION: usize = 200;
-/// Rows and queries of the measurement.
-const SAMPLE: usize = 8_192;
-const QUERIES: usize = 24;
+/// Queries of the measurement, and the rows that each is judged on.
+const QUERIES: usize = 16;
+const NEAR: usize = 400;
+const SAMPLE: usize = 2_048;
 const K: usize = 10;
+/// Bytes of codes made for it at a time.
+const MEASURED_BYTES: usize = 16 << 20;
 /// Of a thousand near rows, how many must be among those that a search compares exactly.
 const LEAST_AGREEMENT: u32 = 970;
 /// Squared lengths beyond these do not fit the sums of a code.
@@ -78,8 +84,8 @@ fn fits<G: Guard>(space: Space, rows: Rows<'_, G>, count: usize) -> bool {
     (SHORTEST..=LONGEST).contains(&longest.fold(0.0, f64::max))
 }
 
-/// Of the [`K`] rows nearest to a row among a sample, how many in a thousand are among those that
-/// a search would compare exactly.
+/// Of the [`K`] rows nearest to a row of the segment, how many in a thousand are among those that a
+/// search would compare exactly: judged among the nearest few hundred of all rows and a sample.
 fn agreement<G: Guard>(
     isa: Isa,
     codec: &Codec,
@@ -87,37 +93,49 @@ fn agreement<G: Guard>(
     rows: Rows<'_, G>,
     count: usize,
 ) -> u32 {
-    let sample: Vec<Row> = (0..count)
-        .step_by(count.div_ceil(SAMPLE).max(1))
-        .filter_map(|row| Row::try_from(row).ok())
-        .collect();
     let stride = codec.stride();
-    let mut codes = AlignedBytes::zeroed(sample.len() * stride);
-    for (row, out) in sample.iter().zip(codes.as_mut_slice().chunks_exact_mut(stride)) {
-        codec.encode(isa, rows, *row as usize..*row as usize + 1, out);
-    }
-    let code_rows = CodeRows { codec, codes: Guarded::trusted(codes.as_slice()) };
+    let room = MEASURED_BYTES / stride;
+    let (near, sample) = (NEAR.min(room / 2).max(2 * K), SAMPLE.min(room / 2).max(1));
+    let all = Row::try_from(count).unwrap_or(Row::MAX);
+    let sample: Vec<Row> = (0..all).step_by(count.div_ceil(sample).max(1)).collect();
     let mut floats = vec![0.0; space.dimension];
-    let mut exact = vec![0.0; sample.len()];
-    let mut coded = vec![0.0; sample.len()];
     let (mut wanted, mut found) = (0_usize, 0_usize);
-    for at in (0..sample.len()).step_by(sample.len().div_ceil(QUERIES).max(1)) {
-        full::read_row(space, rows, sample[at] as usize, &mut floats);
+    for asker in (0..all).step_by(count.div_ceil(QUERIES).max(1)) {
+        full::read_row(space, rows, asker as usize, &mut floats);
         let query = Query::new(space, &floats);
-        full::score_rows(isa, &query, rows, &sample, &mut exact);
-        let source = CodedSource { rows: code_rows, query: &codec.query(isa, &query) };
+        let mut top = TopK::new(near, f32::INFINITY, count, &|a, b| a < b);
+        flat::scan(isa, &query, rows, 0..all, &RowSet::default(), &mut top);
+        let mut judged: Vec<Row> = top.into_sorted().iter().map(|near| near.row).collect();
+        judged.extend(&sample);
+        judged.sort_unstable();
+        judged.dedup();
+        // A row is always nearest to itself.
+        judged.retain(|row| *row != asker);
+        let mut exact = vec![0.0; judged.len()];
+        full::score_rows(isa, &query, rows, &judged, &mut exact);
+        let mut codes = AlignedBytes::zeroed(judged.len() * stride);
+        for (row, out) in judged.iter().zip(codes.as_mut_slice().chunks_exact_mut(stride)) {
+            codec.encode(isa, rows, *row as usize..*row as usize + 1, out);
+        }
+        let mut coded = vec![0.0; judged.len()];
+        let source = CodedSource {
+            rows: CodeRows { codec, codes: Guarded::trusted(codes.as_slice()) },
+            query: &codec.query(isa, &query),
+        };
         source.run(isa, All(&mut coded));
-        let mut order: Vec<usize> = (0..sample.len()).collect();
+        let mut order: Vec<usize> = (0..judged.len()).collect();
         order.sort_by(|a, b| coded[*a].total_cmp(&coded[*b]));
         let mut sorted = exact.clone();
         sorted.sort_by(f32::total_cmp);
-        let k = K.min(sample.len());
-        let Some(worst) = k.checked_sub(1).map(|last| sorted[last]) else { break };
+        let k = K.min(judged.len());
+        let Some(worst) = k.checked_sub(1).map(|last| sorted[last]) else { continue };
         let compared = order.iter().take(codec.reranked(K));
         wanted += k;
         found += compared.filter(|row| exact[**row] <= worst).count().min(k);
     }
-    u32::try_from(found * 1000 / wanted.max(1)).unwrap_or(0)
+    // A single row has no others to be mistaken for.
+    let agreement = (found * 1000).checked_div(wanted).unwrap_or(1000);
+    u32::try_from(agreement).unwrap_or(0)
 }
 
 /// Scores every row.

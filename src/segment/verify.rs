@@ -3,11 +3,12 @@
 use std::cmp::Ordering;
 
 use super::{Segment, id_table};
-use crate::bytes::view;
+use crate::bytes::{AlignedBytes, view};
 use crate::codec::full::inverse_norm;
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw;
+use crate::kernel::Isa;
 use crate::types::Row;
 
 impl Segment {
@@ -37,6 +38,7 @@ impl Segment {
         self.core.container.verify()?;
         self.verify_ids(dead)?;
         self.verify_norms()?;
+        self.verify_codes()?;
         if let (Some(section), Some(view)) = (&self.core.graph, self.core.graph_view()?) {
             hnsw::verify(&view).map_err(|reason| section.corrupt(reason))?;
         }
@@ -75,6 +77,27 @@ impl Segment {
                 return Err(core.table.corrupt(&format!("id {id} is not found at its row")));
             }
             before = Some(row);
+        }
+        Ok(())
+    }
+
+    /// Codes are the same bits wherever they are made.
+    fn verify_codes(&self) -> Result<()> {
+        const ROWS: usize = 64;
+        let Some((codec, section)) = &self.core.codes else {
+            return Ok(());
+        };
+        let stride = codec.stride();
+        let mut expected = AlignedBytes::zeroed(ROWS * stride);
+        for first in (0..self.core.rows).step_by(ROWS) {
+            let rows = first..self.core.rows.min(first + ROWS);
+            let expected = &mut expected.as_mut_slice()[..rows.len() * stride];
+            codec.encode(Isa::detect(), self.core.rows_view(), rows, expected);
+            if section.read(first * stride, expected.len())? != expected {
+                return Err(
+                    section.corrupt(&format!("a code from row {first} on is another row's"))
+                );
+            }
         }
         Ok(())
     }

@@ -30,9 +30,9 @@ pub(crate) use crate::index::hnsw::Params as GraphParams;
 
 /// Bytes of vectors copied at once out of a part.
 const COPY_BYTES: usize = 1 << 20;
-/// Rows coded between two writes, and by one thread at a time.
-const CODED_ROWS: usize = 1 << 14;
-const CODED_PIECE: usize = 1 << 9;
+/// Bytes of codes made between two writes, and by one thread at a time.
+const CODED_BYTES: usize = 4 << 20;
+const CODED_PIECE_BYTES: usize = 128 << 10;
 
 /// A graph to build when the rows are complete.
 pub(crate) struct GraphPlan<'a> {
@@ -218,16 +218,17 @@ impl SegmentWriter {
         self.container.section(layout::QPAR, FIELD, &codec.to_bytes())?;
         self.container.begin(layout::CODE, FIELD, 4096)?;
         let (count, stride) = (self.ids.len(), codec.stride());
-        let mut codes = AlignedBytes::zeroed(stride * CODED_ROWS.min(count));
-        for first in (0..count).step_by(CODED_ROWS) {
+        let (most, piece) = ((CODED_BYTES / stride).max(1), (CODED_PIECE_BYTES / stride).max(1));
+        let mut codes = AlignedBytes::zeroed(stride * most.min(count));
+        for first in (0..count).step_by(most) {
             if !(plan.keep_going)() {
                 return Err(Error::Cancelled);
             }
-            let many = CODED_ROWS.min(count - first);
+            let many = most.min(count - first);
             let codes = &mut codes.as_mut_slice()[..many * stride];
             plan.pool.scope(|scope| {
-                for (index, codes) in codes.chunks_mut(stride * CODED_PIECE).enumerate() {
-                    let from = first + index * CODED_PIECE;
+                for (index, codes) in codes.chunks_mut(stride * piece).enumerate() {
+                    let from = first + index * piece;
                     let range = from..from + codes.len() / stride;
                     scope.spawn(move |_| codec.encode(plan.isa, rows, range, codes));
                 }

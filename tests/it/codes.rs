@@ -120,3 +120,38 @@ fn a_code_can_be_forced_and_stats_says_which_leads_and_how_well() {
     let (code, agreement) = of(CodeChoice::Half);
     assert!(code == "half" && agreement.unwrap() >= 900);
 }
+
+#[test]
+fn zero_vectors_do_not_push_out_rows_that_are_nearer() {
+    for (code, dimension) in [(CodeChoice::Byte, 64), (CodeChoice::Half, 256)] {
+        let mut next = noise(5);
+        let mut values: Vec<f32> = (0..ROWS * dimension).map(|_| next() + next()).collect();
+        values[..60 * dimension].fill(0.0);
+        let queries: Vec<f32> = (0..10 * dimension).map(|_| next() + next()).collect();
+        let (_dir, rows) = indexed(Metric::Cosine, dimension, &values, code);
+        for query in queries.chunks(dimension) {
+            let exact = rows.search(query).exact(true).run().unwrap().hits;
+            assert!(exact[9].distance < 1.0);
+            let walked = rows.search(query).ef(24).run().unwrap().hits;
+            let zeros = walked.iter().filter(|hit| hit.distance == 1.0).count();
+            assert_eq!(zeros, 0, "{code:?}");
+        }
+    }
+}
+
+#[test]
+fn a_large_k_is_compared_exactly_too() {
+    let (dimension, k) = (200, 100);
+    let mut next = noise(6);
+    let values: Vec<f32> = (0..20_000 * dimension).map(|_| next() * next()).collect();
+    let (_dir, rows) = indexed(Metric::L2, dimension, &values, CodeChoice::Half);
+    let (mut found, mut wanted) = (0, 0);
+    for query in values[..10 * dimension].chunks(dimension) {
+        let exact = rows.search(query).k(k).exact(true).run().unwrap().hits;
+        let walked = rows.search(query).k(k).run().unwrap().hits;
+        let worst = exact.last().unwrap().distance;
+        wanted += exact.len();
+        found += walked.iter().filter(|hit| hit.distance <= worst).count();
+    }
+    assert!(found * 10 >= wanted * 5, "{found} of {wanted}");
+}

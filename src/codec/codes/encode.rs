@@ -8,6 +8,7 @@ use super::{CodeKind, Codec, FACTORS};
 use crate::bytes::Guard;
 use crate::codec::full::{self, Rows};
 use crate::kernel::{self, CODE_BYTES, Kernel};
+use crate::types::Metric;
 
 /// Codes rows, inside a kernel root.
 pub(super) struct Encode<'a, 'r, G> {
@@ -29,10 +30,15 @@ impl<G: Guard> kernel::Op for Encode<'_, '_, G> {
         for (row, out) in range.zip(out.chunks_exact_mut(codec.stride())) {
             full::read_row(codec.space, rows, row, &mut floats);
             codec.transform(&floats, &mut x);
-            let factors = match codec.kind {
+            let mut factors = match codec.kind {
                 CodeKind::Byte => encode_bytes(&x, &mut levels),
                 CodeKind::Half => encode_halves(&x, &mut levels),
             };
+            if codec.space.metric == Metric::Cosine && floats.iter().all(|x| *x == 0.0) {
+                // A zero vector is at cosine distance 1 of all, which is 2 here, not 1.
+                factors.square += 1.0;
+                factors.norm += 1.0;
+            }
             let (codes, rest) = out.split_at_mut(codec.code_bytes);
             match codec.kind {
                 CodeKind::Byte => {

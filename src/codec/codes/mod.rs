@@ -126,12 +126,6 @@ impl Codec {
         if self.kind == CodeKind::Byte { bytes.next_multiple_of(64) } else { bytes }
     }
 
-    /// A limit of the metric's distances as one of the codes', with room for what they are off by.
-    pub(crate) fn limit(&self, limit: f32) -> f32 {
-        let scaled = if self.space.metric == Metric::Cosine { 2.0 * limit } else { limit };
-        scaled + 0.1 * scaled.abs()
-    }
-
     /// How many of the nearest by code the `k` nearest are among.
     pub(crate) fn reranked(&self, k: usize) -> usize {
         match self.kind {
