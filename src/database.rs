@@ -316,8 +316,7 @@ impl Database {
         for name in source.collections()? {
             let report = source.open_collection(&name)?.verify()?;
             if let Some(problem) = report.problems.into_iter().next() {
-                let path = source.path().join(&name);
-                return Err(Error::corrupt(&path, "backup", problem));
+                return Err(Error::corrupt(&source.path().join(&name), "backup", problem));
             }
         }
         source.backup(to)
@@ -331,6 +330,11 @@ impl Database {
     /// The first failure of writing what was in memory; it is safe in the log all the same under
     /// [`Durability::Sync`].
     pub fn close(&self) -> Result<()> {
+        if !self.host.is_own_process() {
+            // The lock, and perhaps mutexes in the middle of something, are the parent's.
+            self.host.mark_closed();
+            return Ok(());
+        }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut result = Ok(());
         for (_, collection) in open.drain() {

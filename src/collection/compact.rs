@@ -81,9 +81,11 @@ pub(crate) fn plan(shapes: &[Shape], settings: &Settings, idle: bool) -> Option<
     for wanted in 0..tiers {
         let inputs: Vec<usize> =
             (0..shapes.len()).filter(|index| tier(&shapes[*index]) == wanted).collect();
-        let rows: u64 = inputs.iter().map(|index| shapes[*index].live).sum();
-        if inputs.len() >= TIER_WIDTH && rows <= max_rows(settings) {
-            return Some(Plan::of(shapes, inputs, settings));
+        if inputs.len() >= TIER_WIDTH {
+            let inputs = that_fit(shapes, inputs, settings);
+            if inputs.len() > 1 {
+                return Some(Plan::of(shapes, inputs, settings));
+            }
         }
     }
     if !idle {
@@ -91,8 +93,20 @@ pub(crate) fn plan(shapes: &[Shape], settings: &Settings, idle: bool) -> Option<
     }
     let flat =
         |index: &usize| !shapes[*index].graph && shapes[*index].bytes >= settings.graph_bytes;
-    let inputs: Vec<usize> = (0..shapes.len()).filter(flat).collect();
+    let inputs = that_fit(shapes, (0..shapes.len()).filter(flat).collect(), settings);
     (!inputs.is_empty()).then(|| Plan::of(shapes, inputs, settings))
+}
+
+/// The first of `inputs` that one segment can hold; at least one of them.
+fn that_fit(shapes: &[Shape], mut inputs: Vec<usize>, settings: &Settings) -> Vec<usize> {
+    let (mut rows, most) = (0, max_rows(settings));
+    let fit = inputs.iter().take_while(|index| {
+        rows += shapes[**index].live;
+        rows <= most
+    });
+    let fit = fit.count().max(1);
+    inputs.truncate(fit);
+    inputs
 }
 
 /// Most rows of one segment: what a graph build may hold within the memory budget.
@@ -119,6 +133,9 @@ pub(crate) fn is_due(view: &View, settings: &Settings) -> bool {
 
 /// Runs one merge if one is due; returns whether it did.
 pub(crate) fn step(core: &Core, idle: bool) -> Result<bool> {
+    // What was replayed and perhaps never synced must be in a segment before a manifest says that
+    // it was on disk.
+    flush::secure(core)?;
     let _compacting = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(plan) = plan(&shapes(&core.slot.load()), &core.host.settings, idle) else {
         return Ok(false);
@@ -131,6 +148,7 @@ pub(crate) fn step(core: &Core, idle: bool) -> Result<bool> {
 /// Merges everything into as few segments as the memory budget allows.
 pub(crate) fn compact(core: &Core) -> Result<CompactReport> {
     let bytes_before = super::stats::directory_bytes(core)?;
+    flush::secure(core)?;
     flush::flush_all(core)?;
     let _compacting = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);
     let before = core.slot.load_full();
@@ -278,6 +296,23 @@ mod tests {
         shapes.push(shape(64, 0, false));
         let due = plan(&shapes, &settings, false);
         assert_eq!(due, Some(Plan { inputs: vec![0, 1, 2, 3], graph: true }));
+    }
+
+    #[test]
+    fn more_segments_than_one_can_hold_are_merged_as_many_as_fit() {
+        let settings = Settings::default();
+        let shape = Shape { rows: 125_000, live: 125_000, bytes: 64 << 20, graph: false };
+        for count in [14, 100] {
+            let shapes = vec![shape; count];
+            for idle in [false, true] {
+                let due = plan(&shapes, &settings, idle).expect("far too many");
+                let rows = due.inputs.len() as u64 * shape.live;
+                assert!(due.inputs.len() > 4 && rows <= max_rows(&settings), "{due:?}");
+            }
+        }
+        let large = vec![Shape { rows: 1_600_000, live: 1_600_000, ..shape }; 6];
+        assert_eq!(plan(&large, &settings, false), None);
+        assert_eq!(plan(&large, &settings, true).map(|due| due.inputs), Some(vec![0]));
     }
 
     #[test]

@@ -64,7 +64,8 @@ pub(crate) fn on_close(core: &Core) -> Result<()> {
 }
 
 fn freeze(core: &Core, writer: &mut Writer, mut view: View) -> Result<()> {
-    if view.active.is_empty() && view.seq == writer.manifest.seq {
+    let last = view.frozen.last().map_or(writer.manifest.seq, |frozen| frozen.seq);
+    if view.active.is_empty() && view.seq == last {
         return Ok(());
     }
     write::freeze(core, writer, &mut view)?;
@@ -99,10 +100,11 @@ pub(crate) fn flush_frozen(core: &Core) -> Result<()> {
     if before.frozen.is_empty() {
         return Ok(());
     }
-    let mut files = Files::write(core, &before)?;
-    let committed = files.commit(core, &mut core.writer(), &before);
+    let flushed = Files::write(core, &before)
+        .and_then(|mut files| files.commit(core, &mut core.writer(), &before));
+    // Also after a failure: the flushing thread tries again.
     core.signals.rebuilt();
-    committed
+    flushed
 }
 
 /// Freezes and flushes what there is while nobody can write. The caller holds `flushing`.

@@ -12,6 +12,7 @@ pub(crate) mod backup;
 mod build;
 mod compact;
 mod flush;
+mod follow;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
 mod hints;
@@ -177,6 +178,11 @@ impl Collection {
         if core.is_shut() {
             return Ok(());
         }
+        if !core.host.is_own_process() {
+            // Threads, locks and files are the parent's, who goes on with them.
+            core.state.store(SHUT, Ordering::Release);
+            return Ok(());
+        }
         let stopped = self.keeper.stop(keep);
         // Merges that other threads have asked for end soon, since they are told to; they must not
         // leave files where the collection is open again.
@@ -280,7 +286,9 @@ impl Collection {
     /// `Forked`.
     pub fn delete<'a>(&self, ids: impl Into<Ids<'a>>) -> Result<u64> {
         let core = self.writable()?;
-        write::submit(core, Work::Delete(owned(&ids.into())))
+        let ids = ids.into();
+        check_ids(&ids)?;
+        write::submit(core, Work::Delete(owned(&ids)))
     }
 
     /// Adds columns, null in every row there is; a column that exists with the same type is
@@ -354,7 +362,7 @@ impl Collection {
         if !core.host.read_only {
             return Ok(false);
         }
-        recover::refresh(core)
+        follow::refresh(core)
     }
 
     /// Writes what is in memory and closes the collection for all its handles.

@@ -86,19 +86,20 @@ impl Op {
         }
         match kind {
             UPSERT => {
-                let ids = input.ids()?;
+                let ids = input.ids(MAX_ID_BYTES)?;
                 let (vectors, inverse_norms) = input.vectors(space, ids.len())?;
                 let attributes = input.attributes(ids.len())?;
                 let (ids, vectors) = (IdColumn::from_ids(&ids), Arc::new(vectors));
                 Ok(Self::Upsert(Batch { ids, vectors, inverse_norms, attributes }))
             }
             UPDATE => {
-                let ids = input.ids()?;
+                let ids = input.ids(MAX_ID_BYTES)?;
                 let attributes = input.attributes(ids.len())?;
                 Ok(Self::Update { ids, attributes })
             }
             DELETE => {
-                let ids = input.ids()?;
+                // An id that no row can have was logged once all the same, and removes nothing.
+                let ids = input.ids(usize::MAX)?;
                 input.end()?;
                 Ok(Self::Delete(ids))
             }
@@ -185,7 +186,7 @@ impl<'a> Input<'a> {
         Ok(u32::from_le_bytes(self.array()?) as usize)
     }
 
-    fn ids(&mut self) -> Result<Ids<'static>, String> {
+    fn ids(&mut self, longest: usize) -> Result<Ids<'static>, String> {
         let count = self.count()?;
         match self.array()? {
             [0, 0, 0, 0] => {
@@ -199,7 +200,7 @@ impl<'a> Input<'a> {
                 let mut ids = Vec::with_capacity(count);
                 for length in lengths {
                     let length = u32::from_le_bytes(*length) as usize;
-                    if length > MAX_ID_BYTES {
+                    if length > longest {
                         return Err(format!("id of {length} bytes"));
                     }
                     let id = std::str::from_utf8(self.take(length)?)

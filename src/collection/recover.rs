@@ -9,7 +9,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
@@ -28,7 +28,7 @@ use crate::storage::disk::{DirEntry, Disk};
 use crate::storage::wal::{Frame, WalIdentity, WalReader};
 
 /// How often a reader starts over when the writer removes files under it.
-const ATTEMPTS: usize = 20;
+pub(super) const ATTEMPTS: usize = 20;
 
 /// Writes the first manifest of a new collection into the empty directory `dir`.
 pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, schema: Schema) -> Result<()> {
@@ -49,7 +49,7 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, schema: Schema) -> Result
 /// A reader's place in the logs of one manifest.
 #[derive(Debug)]
 pub(crate) struct Follower {
-    generation: u64,
+    pub(super) generation: u64,
     logs: Vec<(PathBuf, WalReader)>,
     /// Highest log number opened.
     newest_log: u64,
@@ -96,7 +96,7 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
 /// Whether a reader may have listed the directory while the writer changed it: a file is gone that
 /// a manifest names, a log is missing that was created before it, or every manifest listed was
 /// removed while the list was made, which need not show those that took their place.
-fn is_outrun(error: &Error) -> bool {
+pub(super) fn is_outrun(error: &Error) -> bool {
     match error {
         Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
         Error::Corrupt { section, .. } => section == LOG,
@@ -105,19 +105,19 @@ fn is_outrun(error: &Error) -> bool {
     }
 }
 
-fn list(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<DirEntry>> {
+pub(super) fn list(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<DirEntry>> {
     disk.list(dir).map_err(|error| Error::io("list", dir, error))
 }
 
 /// A collection as its files say.
-struct State {
-    view: View,
-    writer: Writer,
-    follower: Follower,
+pub(super) struct State {
+    pub(super) view: View,
+    pub(super) writer: Writer,
+    pub(super) follower: Follower,
     next_file: u64,
 }
 
-fn state(
+pub(super) fn state(
     host: &Arc<Host>,
     disk: &Arc<dyn Disk>,
     dir: &Path,
@@ -282,7 +282,7 @@ impl Follower {
     }
 
     /// Opens the logs that have appeared since the last call.
-    fn open_logs(
+    pub(super) fn open_logs(
         &mut self,
         disk: &Arc<dyn Disk>,
         dir: &Path,
@@ -309,7 +309,7 @@ impl Follower {
 
     /// Applies what the logs hold: every whole frame with `all`, else only what is on disk.
     /// Returns whether the view changed.
-    fn read(&mut self, view: &mut View, all: bool) -> Result<bool> {
+    pub(super) fn read(&mut self, view: &mut View, all: bool) -> Result<bool> {
         let before = view.seq;
         for (index, (_, reader)) in self.logs.iter_mut().enumerate() {
             while let Some(frame) = reader.next()? {
@@ -359,53 +359,6 @@ fn apply_frame(view: &mut View, path: &Path, frame: &Frame) -> Result<()> {
     let op = Op::decode(&frame.payload, view.schema.space())
         .map_err(|reason| Error::corrupt(path, format!("log operation {}", frame.seq), reason))?;
     apply::replay(view, op)
-}
-
-/// Moves a reader to the newest durable state; returns whether anything changed.
-pub(crate) fn refresh(core: &Core) -> Result<bool> {
-    let mut guard = core.follower.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = core.slot.load_full();
-    let mut failure = None;
-    for _ in 0..ATTEMPTS {
-        match advance(core, &mut guard, &before) {
-            Err(error) if is_outrun(&error) => {
-                *guard = None;
-                failure = Some(error);
-            }
-            other => return other,
-        }
-    }
-    let failure = failure.filter(|error| matches!(error, Error::Corrupt { .. }));
-    Err(failure.unwrap_or_else(|| {
-        Error::Closed(format!("collection {:?} (dropped or renamed by its writer)", core.name))
-    }))
-}
-
-fn advance(core: &Core, follower: &mut Option<Follower>, before: &Arc<View>) -> Result<bool> {
-    let entries = list(&core.disk, &core.dir)?;
-    let newest = entries.iter().filter_map(|entry| manifest::generation(&entry.name)).max();
-    if let Some(follower) = follower
-        && newest == Some(follower.generation)
-    {
-        let mut view = View::clone(before);
-        follower.open_logs(&core.disk, &core.dir, core.store, &entries)?;
-        let changed = follower.read(&mut view, false)?;
-        if changed {
-            core.publish(view);
-        }
-        return Ok(changed);
-    }
-    let State { view, writer, follower: renewed, .. } =
-        state(&core.host, &core.disk, &core.dir, Some(before))?;
-    *follower = Some(renewed);
-    *core.writer() = writer;
-    if view.seq < before.seq {
-        // A damaged newest manifest was passed over: never move backwards.
-        return Ok(false);
-    }
-    let changed = view.seq > before.seq;
-    core.publish(view);
-    Ok(changed)
 }
 
 /// Reads the manifest, the tombstones and every log file again.

@@ -32,7 +32,7 @@ impl Spare {
         }
         let mut state = self.lock();
         state.wanted = Some(len);
-        let ready = state.ready.take_if(|ready| ready.len() >= len);
+        let ready = state.ready.take_if(|ready| (len..=len + len / 4).contains(&ready.len()));
         drop(state);
         let bytes = ready.map_or_else(|| AlignedBytes::zeroed(len), |ready| ready.truncated(len));
         (bytes, true)
@@ -47,7 +47,7 @@ impl Spare {
     pub(crate) fn refill(&self) {
         let mut state = self.lock();
         let Some(wanted) = state.wanted.take() else { return };
-        if state.ready.as_ref().is_some_and(|ready| ready.len() >= wanted) {
+        if state.ready.as_ref().is_some_and(|ready| ready.len() == wanted) {
             return;
         }
         drop(state);

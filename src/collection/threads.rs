@@ -127,6 +127,8 @@ impl Core {
                 flush::flush_frozen(self)?;
                 self.signals.lock().flush_failure = None;
             } else {
+                // A flush that failed elsewhere has left its memtable to the thread.
+                self.signals.nudge();
                 self.signals.pause();
             }
         }
@@ -196,8 +198,11 @@ fn flush_loop(core: &Core) {
     loop {
         core.spare.refill();
         if core.slot.load().frozen.is_empty() {
-            let due =
-                |state: &mut State| std::mem::take(&mut state.flush_due) | core.spare.is_wanted();
+            let due = |state: &mut State| {
+                std::mem::take(&mut state.flush_due)
+                    | core.spare.is_wanted()
+                    | !core.slot.load().frozen.is_empty()
+            };
             if !core.signals.wait(NAP, due) {
                 return;
             }

@@ -254,7 +254,14 @@ fn write_pieces(file: &mut File, pieces: &[&[u8]]) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = filled.map(|piece| IoSlice::new(piece)).collect();
     let mut left = slices.as_mut_slice();
     while !left.is_empty() {
-        match file.write_vectored(left) {
+        // Some systems take no more than 2 GiB at once.
+        let mut bytes = 0;
+        let many = left.iter().take_while(|slice| {
+            bytes += slice.len();
+            bytes <= 1 << 30
+        });
+        let many = many.count().max(1);
+        match file.write_vectored(&left[..many]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => IoSlice::advance_slices(&mut left, written),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -121,3 +121,40 @@ fn a_second_writer_is_refused_at_once_and_a_reader_follows() {
     assert!(!reader.refresh().unwrap());
     assert!(matches!(reader.upsert(3, &[1.0_f32], ()), Err(Error::ReadOnly(_))));
 }
+
+#[test]
+fn an_id_too_long_for_any_row_is_refused_by_a_delete_and_leaves_the_log_readable() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let long = "x".repeat(70_000);
+    {
+        let db = nearfield::Database::open(&path).unwrap();
+        let rows = db.collection("docs", Schema::new(2, Metric::L2)).unwrap();
+        rows.upsert(&["a", "b"], &[1.0_f32, 0.0, 0.0, 1.0], ()).unwrap();
+        let error = rows.delete(&["a", long.as_str()]).unwrap_err();
+        assert!(matches!(error, nearfield::Error::InvalidArgument(_)), "{error}");
+        assert_eq!(rows.len().unwrap(), 2);
+        assert_eq!(rows.delete(&["a"]).unwrap(), 1);
+        db.close().unwrap();
+    }
+    let db = nearfield::Database::open(&path).unwrap();
+    assert_eq!(db.open_collection("docs").unwrap().len().unwrap(), 1);
+}
+
+#[test]
+fn a_reader_is_told_when_its_collection_was_dropped_and_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let db = nearfield::Database::open(&path).unwrap();
+    let rows = db.collection("docs", Schema::new(2, Metric::L2)).unwrap();
+    rows.upsert(&[1_u64], &[1.0_f32, 0.0], ()).unwrap();
+    let readers = nearfield::OpenOptions::new().read_only(true).open(&path).unwrap();
+    let reader = readers.open_collection("docs").unwrap();
+    assert_eq!(reader.len().unwrap(), 1);
+    db.drop_collection("docs").unwrap();
+    let rows = db.collection("docs", Schema::new(3, Metric::L2)).unwrap();
+    rows.upsert(&[7_u64, 8], &[0.0_f32; 6], ()).unwrap();
+    rows.flush().unwrap();
+    assert!(matches!(reader.refresh(), Err(nearfield::Error::Closed(_))));
+    assert_eq!(reader.len().unwrap(), 1, "what it had seen stays what it is");
+}
