@@ -323,7 +323,7 @@ impl Database {
     }
 
     /// Closes the database and every collection opened through it: what is in memory is made
-    /// durable, background work ends, the lock is released once the last handle is dropped.
+    /// durable, background work ends, the lock is released. In a forked child nothing is touched.
     /// Closing twice is allowed.
     ///
     /// # Errors

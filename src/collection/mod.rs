@@ -4,8 +4,8 @@
 //! what is written goes through [`write`]; memtables become segments in [`flush`], segments are
 //! merged in [`compact`], and every durable change of state is one manifest [`switch`](switch).
 //!
-//! > Locks, in the order they may be taken: `compacting`, `flushing`, `writer`, `queue`. A search
-//! > takes none.
+//! > Locks, in the order they may be taken: `compacting`, `flushing`, `writer`, `queue`, then those of
+//! > signals, hints and spare memory. A search takes none.
 
 mod apply;
 pub(crate) mod backup;

@@ -143,3 +143,33 @@ print(*{name.partition(".")[0] for name in set(sys.modules) - before})
     loaded = set(python(code).stdout.split())
     assert "nearfield" in loaded
     assert not loaded & {"pyarrow", "pandas", "polars", "torch"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_that_closes_what_it_inherited_takes_nothing_from_its_parent(tmp_path: Path):
+    code = """
+import os, sys, threading, numpy as np, nearfield as nf
+db = nf.open(sys.argv[1], durability="none", graph_bytes=0)
+docs = db.collection("docs", dim=64)
+docs.upsert(np.arange(5000), np.random.default_rng(0).normal(size=(5000, 64)))
+docs.flush()
+docs.upsert(np.arange(5000, 5020), np.ones((20, 64)))
+merge = threading.Thread(target=docs.compact)
+merge.start()
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        docs.close()
+        db.close()
+        os._exit(7)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 7, status
+merge.join()
+docs.upsert([9000], np.ones((1, 64)))
+docs.flush()
+db.close()
+with nf.open(sys.argv[1]) as db:
+    assert db["docs"].count() == 5021
+"""
+    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.nf")], timeout=120)
+    assert ran.returncode == 0
