@@ -15,11 +15,8 @@ const FINITE: &str = "only finite numbers can be stored and compared";
 const FITS_F16: &str = "vectors stored as f16 take numbers between -65504 and 65504";
 const FITS_U8: &str = "vectors stored as u8 take whole numbers from 0 to 255";
 
-/// Converts the row-major `vectors` of `rows` rows to stored bytes: strided, padded with zeros;
-/// and 1/‖x‖ of each stored row for cosine (empty for other metrics).
-///
-/// f32 becomes f16 by rounding to nearest; what overflows is refused, as is anything but a whole
-/// number from 0 to 255 for u8. The other conversions are exact.
+/// [`encode_rows_into`] memory of its own.
+#[cfg(any(test, feature = "testing"))]
 pub(crate) fn encode_rows(
     space: Space,
     vectors: &Vectors<'_>,
@@ -28,7 +25,12 @@ pub(crate) fn encode_rows(
     encode_rows_into(space, vectors, rows, AlignedBytes::zeroed)
 }
 
-/// As [`encode_rows`], into memory of any content that `allocate` gives for its length.
+/// Converts the row-major `vectors` of `rows` rows to stored bytes: strided, padded with zeros;
+/// and 1/‖x‖ of each stored row for cosine (empty for other metrics).
+///
+/// f32 becomes f16 by rounding to nearest; what overflows is refused, as is anything but a whole
+/// number from 0 to 255 for u8. The other conversions are exact. Written into
+/// memory of any content that `allocate` gives for its length.
 pub(crate) fn encode_rows_into(
     space: Space,
     vectors: &Vectors<'_>,
@@ -63,7 +65,7 @@ pub(crate) fn encode_rows_into(
 }
 
 /// Stored rows from unpadded elements, as a log keeps them; `None` when one of them is not finite.
-/// Also their inverse norms, as [`encode_rows`].
+/// Also their inverse norms, as [`encode_rows_into`].
 pub(crate) fn pack_rows(space: Space, elements: &[u8]) -> Option<(AlignedBytes, Vec<f32>)> {
     let (stride, row_bytes) = (space.stride(), space.vector_type.row_bytes(space.dimension));
     let rows = elements.len() / row_bytes;

@@ -17,7 +17,7 @@
 
 use zerocopy::IntoBytes;
 
-use crate::bytes::{AlignedBytes, Guard, Guarded, view};
+use crate::bytes::{Guard, Guarded, view};
 use crate::error::Result;
 use crate::types::Row;
 
@@ -76,6 +76,7 @@ impl Graph {
     }
 
     /// How many bytes `write` gives out.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn size_bytes(&self) -> usize {
         let upper =
             |level: &Level| 2 * (level.rows.len() * 4).next_multiple_of(64) + level.links.len() * 4;
@@ -100,8 +101,9 @@ impl Graph {
     }
 
     /// The graph's bytes in one piece.
-    pub(crate) fn to_bytes(&self) -> AlignedBytes {
-        let mut bytes = AlignedBytes::zeroed(self.size_bytes());
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn to_bytes(&self) -> crate::bytes::AlignedBytes {
+        let mut bytes = crate::bytes::AlignedBytes::zeroed(self.size_bytes());
         let mut at = 0;
         let written = self.write(&mut |part| {
             bytes.as_mut_slice()[at..at + part.len()].copy_from_slice(part);
