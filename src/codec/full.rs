@@ -17,7 +17,7 @@ use zerocopy::IntoBytes;
 use crate::bytes::{AlignedBytes, Guard, Guarded, view};
 use crate::codec::convert::{inverse, narrow, to_byte};
 use crate::codec::lift::Lift;
-use crate::codec::{PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
+use crate::codec::{BATCH, PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
 use crate::kernel::{self, Element, Isa, Kernel};
 use crate::types::{Metric, Row, VectorType};
 
@@ -394,9 +394,6 @@ struct FullScorer<'a, K, F: Form, G> {
     height: f32,
 }
 
-/// Rows scored at once, so that the query's lanes are loaded once for all of them.
-const BATCH: usize = 4;
-
 impl<K: Kernel, F: Form, G: Guard> FullScorer<'_, K, F, G> {
     #[inline(always)]
     fn score_rows<const R: usize>(&self, rows: [Row; R]) -> [f32; R] {
@@ -463,15 +460,8 @@ impl<K: Kernel, F: Form, G: Guard> Scorer for FullScorer<'_, K, F, G> {
     }
 
     #[inline(always)]
-    fn score_batch(&self, rows: &[Row], out: &mut [f32]) {
-        let (batches, rest) = rows.as_chunks::<BATCH>();
-        let (out_batches, out_rest) = out[..rows.len()].as_chunks_mut::<BATCH>();
-        for (rows, out) in batches.iter().zip(out_batches) {
-            *out = self.score_rows(*rows);
-        }
-        for (row, out) in rest.iter().zip(out_rest) {
-            *out = self.score(*row);
-        }
+    fn score_four(&self, rows: [Row; BATCH]) -> [f32; BATCH] {
+        self.score_rows(rows)
     }
 
     #[inline(always)]

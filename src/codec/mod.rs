@@ -17,6 +17,9 @@ mod tests;
 use crate::kernel::Isa;
 use crate::types::Row;
 
+/// Rows scored at once, so that the query's lanes are loaded once for all of them.
+pub(crate) const BATCH: usize = 4;
+
 /// Distance from one prepared query to rows. Infallible; smaller is closer, never NaN.
 ///
 /// Everything is inlined into the loop that calls it.
@@ -30,8 +33,21 @@ pub(crate) trait Scorer {
     /// Distance to `row`.
     fn score(&self, row: Row) -> f32;
 
+    /// Distances to a few rows at once.
+    fn score_four(&self, rows: [Row; BATCH]) -> [f32; BATCH];
+
     /// Distances to `rows`, into the front of `out`.
-    fn score_batch(&self, rows: &[Row], out: &mut [f32]);
+    #[inline(always)]
+    fn score_batch(&self, rows: &[Row], out: &mut [f32]) {
+        let (batches, rest) = rows.as_chunks::<BATCH>();
+        let (out_batches, out_rest) = out[..rows.len()].as_chunks_mut::<BATCH>();
+        for (rows, out) in batches.iter().zip(out_batches) {
+            *out = self.score_four(*rows);
+        }
+        for (row, out) in rest.iter().zip(out_rest) {
+            *out = self.score(*row);
+        }
+    }
 
     /// Distances to the rows from `first` on, as many as `out` holds.
     fn score_run(&self, first: Row, out: &mut [f32]);

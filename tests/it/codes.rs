@@ -4,16 +4,14 @@
 use nearfield::{CodeChoice, Collection, Metric, OpenOptions, Schema, Settings};
 use tempfile::TempDir;
 
+use crate::common::Random;
+
 const ROWS: usize = 900;
 
+/// Reproducible numbers from -1 to 1.
 fn noise(seed: u64) -> impl FnMut() -> f32 {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
+    let mut random = Random::new(seed);
+    move || random.unit() * 2.0 - 1.0
 }
 
 /// A compacted collection with a graph at any size; the database's directory goes with it.

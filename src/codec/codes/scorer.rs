@@ -4,7 +4,7 @@ use super::encode::{half_constant, half_product};
 use super::{CodeKind, Codec, CodedQuery, FACTORS};
 use crate::bytes::{Guard, Guarded, view};
 use crate::codec::lift::Lift;
-use crate::codec::{PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
+use crate::codec::{BATCH, PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
 use crate::kernel::{self, Isa, Kernel};
 use crate::types::{Metric, Row};
 
@@ -197,9 +197,6 @@ struct CodeScorer<'a, K, G, const FORM: u8> {
     height: f32,
 }
 
-/// Rows scored at once.
-const BATCH: usize = 4;
-
 impl<K: Kernel, G: Guard, const FORM: u8> CodeScorer<'_, K, G, FORM> {
     #[inline(always)]
     fn score_rows<const R: usize>(&self, rows: [Row; R]) -> [f32; R] {
@@ -265,15 +262,8 @@ impl<K: Kernel, G: Guard, const FORM: u8> Scorer for CodeScorer<'_, K, G, FORM> 
     }
 
     #[inline(always)]
-    fn score_batch(&self, rows: &[Row], out: &mut [f32]) {
-        let (batches, rest) = rows.as_chunks::<BATCH>();
-        let (out_batches, out_rest) = out[..rows.len()].as_chunks_mut::<BATCH>();
-        for (rows, out) in batches.iter().zip(out_batches) {
-            *out = self.score_rows(*rows);
-        }
-        for (row, out) in rest.iter().zip(out_rest) {
-            *out = self.score(*row);
-        }
+    fn score_four(&self, rows: [Row; BATCH]) -> [f32; BATCH] {
+        self.score_rows(rows)
     }
 
     #[inline(always)]
