@@ -75,6 +75,34 @@ fn measure(
         start.elapsed().as_secs_f64(),
         process_seconds() - busy - coded,
     );
+    let rebuilt = process_seconds() - busy - coded;
+    walks(stored, queries, dimension, (efs, rounds))?;
+    for share in [5, 2] {
+        let first = stored.count() / share * (share - 1);
+        let mut parts = [stored.part(0, first)?, stored.part(first, stored.count())?];
+        for part in &mut parts {
+            part.code(bits);
+            part.build(16, 200, threads)?;
+        }
+        let busy = process_seconds();
+        stored.build_from(&parts, 16, 200, threads)?;
+        let merged = process_seconds() - busy;
+        println!(
+            "merged a part of 1/{share} into the rest: {merged:.2} s of processor, {:.2} of a rebuild",
+            merged / rebuilt
+        );
+        walks(stored, queries, dimension, (efs, rounds))?;
+    }
+    Ok(())
+}
+
+/// Recall and speed of walks.
+fn walks(
+    stored: &Stored,
+    queries: &[f32],
+    dimension: usize,
+    (efs, rounds): (&[usize], usize),
+) -> Result<()> {
     let queries: Vec<&[f32]> = queries.chunks(dimension).collect();
     let mut exact = Vec::new();
     for query in &queries {

@@ -10,7 +10,7 @@ use crate::codec::full::{FullPairs, Rows, Space, encode_rows, prepare_query};
 use crate::codec::lift::Lift;
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
-use crate::index::hnsw::{self, View};
+use crate::index::hnsw::{self, Seed, View};
 use crate::index::{
     flat,
     nearest::{Indexed, nearest},
@@ -70,6 +70,31 @@ impl Stored {
         })
     }
 
+    /// The rows from `first` to before `end`, without codes and graph.
+    ///
+    /// # Errors
+    /// When they are not all there.
+    pub fn part(&self, first: usize, end: usize) -> Result<Self> {
+        let stride = self.space.stride();
+        let (vectors, norms) = (self.vectors.as_slice(), self.inverse_norms.as_slice());
+        let vectors = vectors.get(first * stride..end * stride);
+        let Some(vectors) = vectors else { return Err(Error::invalid("rows that are not there")) };
+        Ok(Self {
+            space: self.space,
+            count: end - first,
+            vectors: AlignedBytes::from_slice(vectors),
+            inverse_norms: AlignedBytes::from_slice(norms.get(first * 4..end * 4).unwrap_or(&[])),
+            graph: AlignedBytes::default(),
+            codes: None,
+        })
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Name of the tier in use.
     #[must_use]
     pub fn tier(&self) -> &'static str {
@@ -126,19 +151,43 @@ impl Stored {
     /// # Errors
     /// When threads cannot be started.
     pub fn build(&mut self, m: usize, ef_construction: usize, threads: usize) -> Result<usize> {
+        self.build_from(&[], m, ef_construction, threads)
+    }
+
+    /// Builds the graph from those of `parts`, whose rows are these, one part after the other.
+    ///
+    /// # Errors
+    /// When threads cannot be started.
+    pub fn build_from(
+        &mut self,
+        parts: &[Self],
+        m: usize,
+        ef_construction: usize,
+        threads: usize,
+    ) -> Result<usize> {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|error| Error::invalid(error.to_string()))?;
         let params = hnsw::Params { m, ef_construction, ..hnsw::Params::default() };
         let (isa, space, rows) = (Isa::detect(), self.space, self.rows());
         let lift = &Lift::new(space, rows, self.count);
+        let mut to: Vec<Row> = (0..self.rows_in_all()).collect();
+        let mut seeds = Vec::new();
+        let mut rest = to.as_mut_slice();
+        for part in parts {
+            let (own, later) = rest.split_at_mut(part.count.min(rest.len()));
+            rest = later;
+            if let Some(view) = View::parse(Guarded::trusted(part.graph.as_slice()), part.count) {
+                seeds.push(Seed { view, to: own });
+            }
+        }
         let graph = match self.code_rows() {
             Some(rows) => {
                 let source = CodedPairs { rows, lift };
-                hnsw::build(isa, &source, self.count, &params, &pool, &|| true)
+                hnsw::merge(isa, &source, self.count, &params, &seeds, &pool, &|| true)
             }
             None => {
                 let source = FullPairs { space, rows, lift };
-                hnsw::build(isa, &source, self.count, &params, &pool, &|| true)
+                hnsw::merge(isa, &source, self.count, &params, &seeds, &pool, &|| true)
             }
         };
         self.graph = graph.map(|graph| graph.to_bytes()).unwrap_or_default();

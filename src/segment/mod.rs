@@ -197,6 +197,12 @@ impl Segment {
         self.core.graph.is_some()
     }
 
+    /// The graph, all of its bytes checked; `None` when there is none or they are damaged.
+    pub(crate) fn whole_graph(&self) -> Option<View<'_, Section>> {
+        self.core.graph.as_ref()?.read_all().ok()?;
+        self.core.graph_view().ok()?
+    }
+
     pub(crate) fn overlaps(&self, least: IdRef<'_>, most: IdRef<'_>) -> Result<bool> {
         let ends = self.core.ends()?;
         Ok(ends.as_ref().is_some_and(|ends| least <= ends.1.as_ref() && most >= ends.0.as_ref()))

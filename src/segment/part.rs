@@ -15,6 +15,7 @@ use super::search::{SearchOptions, SearchStats};
 use crate::codec::full::{Query, Space};
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
+use crate::index::hnsw::GONE;
 use crate::index::topk::Candidate;
 use crate::types::{Id, IdRef, Row};
 
@@ -145,9 +146,6 @@ pub(crate) struct RowMap {
     to: Vec<Row>,
 }
 
-/// A row that was not copied.
-const GONE: Row = Row::MAX;
-
 impl RowMap {
     /// The rows of a part of `len` rows, of which those in `dead` stay behind, from `first` on.
     pub(crate) fn new(len: usize, dead: &RowSet, first: Row) -> Self {
@@ -156,6 +154,11 @@ impl RowMap {
             to[row as usize] = target;
         }
         Self { to }
+    }
+
+    /// The new row of each old one, [`GONE`] for those that stayed behind.
+    pub(crate) fn as_slice(&self) -> &[Row] {
+        &self.to
     }
 
     /// Where `row` is now.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use zerocopy::IntoBytes;
 
+use super::Segment;
 use super::coding::{self, Coding};
 use super::id_table::IdTable;
 use super::ids::IdColumn;
@@ -19,7 +20,7 @@ use crate::codec::full::{FullPairs, Rows, Space};
 use crate::codec::lift::Lift;
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
-use crate::index::hnsw;
+use crate::index::hnsw::{self, Seed};
 use crate::kernel::Isa;
 use crate::storage::container::{ContainerWriter, Seal, WrittenSection};
 use crate::storage::disk::Disk;
@@ -66,6 +67,8 @@ pub(crate) struct SegmentWriter {
     space: Space,
     ids: IdColumn,
     inverse_norms: Vec<f32>,
+    /// Segments with a graph whose rows were copied, and where they went.
+    seeds: Vec<(Arc<Segment>, RowMap)>,
     // After the container, which has the file open.
     file: OwnedFile,
 }
@@ -87,7 +90,8 @@ impl SegmentWriter {
         file.set_obsolete(true);
         container.begin(layout::RAWV, FIELD, 4096)?;
         let ids = IdColumn::new(id_type);
-        Ok(Self { container, space, ids, inverse_norms: Vec::new(), file })
+        let (inverse_norms, seeds) = (Vec::new(), Vec::new());
+        Ok(Self { container, space, ids, inverse_norms, seeds, file })
     }
 
     /// Appends rows: ids, vectors at `Space::stride` bytes each, and for cosine their inverse
@@ -130,7 +134,13 @@ impl SegmentWriter {
                 self.ids.push(part.id_ref(row)?)?;
             }
         }
-        Ok(RowMap::new(part.len(), dead, first))
+        let map = RowMap::new(part.len(), dead, first);
+        if let Part::Segment(segment) = part
+            && segment.has_graph()
+        {
+            self.seeds.push((segment.clone(), map.clone()));
+        }
+        Ok(map)
     }
 
     /// Rows appended so far.
@@ -188,16 +198,23 @@ impl SegmentWriter {
         let space = self.space;
         let lift = Lift::new(space, rows, count);
         let coding = coding::choose(*isa, space, rows, count, *code);
+        let sources = std::mem::take(&mut self.seeds);
+        // A graph of other bounds, or a damaged one, is no help.
+        let seeds = sources.iter().filter_map(|(segment, map)| {
+            let view = segment.whole_graph().filter(|view| view.fits(params))?;
+            Some(Seed { view, to: map.as_slice() })
+        });
+        let seeds: Vec<_> = seeds.collect();
         let graph = match &coding {
             Some(Coding { codec, .. }) => {
                 let codes = self.write_codes(plan, codec, rows)?;
                 let codes = Guarded::trusted(codes.as_slice());
                 let source = CodedPairs { rows: CodeRows { codec, codes }, lift: &lift };
-                hnsw::build(*isa, &source, count, params, pool, keep_going)
+                hnsw::merge(*isa, &source, count, params, &seeds, pool, keep_going)
             }
             None => {
                 let source = FullPairs { space, rows, lift: &lift };
-                hnsw::build(*isa, &source, count, params, pool, keep_going)
+                hnsw::merge(*isa, &source, count, params, &seeds, pool, keep_going)
             }
         };
         let graph = graph.ok_or(Error::Cancelled)?;

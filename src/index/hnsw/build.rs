@@ -27,7 +27,11 @@ use crate::types::Row;
 /// Rows inserted by one thread before the others join, so that they find a graph to search.
 const FIRST_ROWS: usize = 1024;
 /// Rows a thread takes at a time.
-const CHUNK_ROWS: usize = 16;
+pub(super) const CHUNK_ROWS: usize = 16;
+/// Candidates kept by a walk from near rows: this part of those of an insertion, and at least so
+/// many.
+const NEAR_SHARE: usize = 2;
+const NEAR_LEAST: usize = 32;
 /// A node is on the next level with probability 2⁻⁵.
 const LEVEL_BITS: u32 = 5;
 /// Most locks of a level; nodes share them.
@@ -47,20 +51,9 @@ pub(crate) fn build<S: PairSource>(
     keep_going: &(dyn Fn() -> bool + Sync),
 ) -> Option<Graph> {
     assert!(count < MAX_ROWS);
-    let plan = Plan::new(count, params);
-    let next = AtomicUsize::new(0);
-    let stopped = AtomicBool::new(false);
-    let insert = |end| {
-        let insert = Insert { plan: &plan, next: &next, end, keep_going, stopped: &stopped };
-        source.run(isa, insert);
-    };
-    let first = count.min(FIRST_ROWS);
-    insert(first);
-    if first < count {
-        next.store(first, Relaxed);
-        pool.broadcast(|_| insert(count));
-    }
-    if stopped.into_inner() {
+    let plan = Plan::new(count, params, 0..);
+    let rows = Rows { plan: &plan, count, keep_going };
+    if !insert_all(isa, source, &plan, &rows, pool) {
         return None;
     }
     let mut graph = plan.finish(params);
@@ -69,16 +62,16 @@ pub(crate) fn build<S: PairSource>(
 }
 
 /// The graph while it grows.
-struct Plan {
+pub(super) struct Plan {
     /// Level 0 first.
-    layers: Vec<Layer>,
+    pub(super) layers: Vec<Layer>,
     /// Topmost level of each row.
-    tops: Vec<u8>,
-    entry: Row,
-    ef: usize,
+    pub(super) tops: Vec<u8>,
+    pub(super) entry: Row,
+    pub(super) ef: usize,
 }
 
-struct Layer {
+pub(super) struct Layer {
     /// Row of each node; empty for level 0, where they are the same.
     rows: Vec<Row>,
     /// Position of each node in the level below; empty for level 0.
@@ -86,7 +79,7 @@ struct Layer {
     count: usize,
     /// Slots of a list, and how many of them are used.
     width: usize,
-    max: usize,
+    pub(super) max: usize,
     links: Vec<AtomicU32>,
     /// Bits of each link's distance from its owner, so that a full list is pruned without scoring
     /// it again.
@@ -95,12 +88,19 @@ struct Layer {
 }
 
 impl Plan {
-    fn new(count: usize, params: &Params) -> Self {
+    /// The graph of `count` rows without links. The entry is of `entries`, those below `count`.
+    pub(super) fn new(count: usize, params: &Params, entries: impl Iterator<Item = Row>) -> Self {
         let m = params.m.clamp(2, MAX_CAP / 2);
         #[expect(clippy::cast_possible_truncation, reason = "checked to be below 2³⁰")]
         let rows = count as Row;
-        let tops: Vec<u8> = (0..rows).map(|row| draw_level(params.seed, row)).collect();
+        let mut tops: Vec<u8> = (0..rows).map(|row| draw_level(params.seed, row)).collect();
         let top = tops.iter().copied().max().unwrap_or(0);
+        // The first of the highest.
+        let entries = entries.take_while(|row| *row < rows);
+        let entry = entries.min_by_key(|row| top - tops[*row as usize]).unwrap_or(0);
+        if let Some(level) = tops.get_mut(entry as usize) {
+            *level = top;
+        }
         let mut layers = vec![Layer::new(Vec::new(), Vec::new(), count, cap(m), 2 * m)];
         for level in 1..=top {
             let nodes: Vec<Row> = (0..rows).filter(|row| tops[*row as usize] >= level).collect();
@@ -109,11 +109,10 @@ impl Plan {
             let count = nodes.len();
             layers.push(Layer::new(nodes, below, count, width(m), m));
         }
-        let entry = (0..rows).find(|row| tops[*row as usize] == top).unwrap_or(0);
         Self { layers, tops, entry, ef: params.ef_construction.max(1) }
     }
 
-    fn finish(self, params: &Params) -> Graph {
+    pub(super) fn finish(self, params: &Params) -> Graph {
         let entry = self.layers.last().map_or(0, |layer| layer.node(self.entry));
         let mut layers = self.layers.into_iter();
         let (cap, base) = layers
@@ -184,7 +183,7 @@ impl Layer {
 
     /// Writes a list; the node is locked, or not reachable yet.
     #[inline(always)]
-    fn write(&self, node: u32, list: &[Link]) {
+    pub(super) fn write(&self, node: u32, list: &[Link]) {
         let range = self.range(node);
         for (slot, link) in self.lengths[range.clone()].iter().zip(list) {
             slot.store(link.distance.to_bits(), Relaxed);
@@ -200,7 +199,7 @@ impl Layer {
 
     /// Adds a link to a node's list, pruning the list if it is full.
     #[inline(always)]
-    fn add<P: Pairs>(&self, pairs: P, node: u32, link: Link, work: &mut Work) {
+    pub(super) fn add<P: Pairs>(&self, pairs: P, node: u32, link: Link, work: &mut Work) {
         let _locked = self.lock(node);
         let range = self.range(node);
         let links = &self.links[range.clone()];
@@ -254,21 +253,91 @@ impl Links for Layer {
 
 /// Memory of a thread that inserts.
 #[derive(Default)]
-struct Work {
-    scratch: Scratch,
-    candidates: Vec<Link>,
+pub(super) struct Work {
+    pub(super) scratch: Scratch,
+    pub(super) candidates: Vec<Link>,
     /// What a full list keeps.
-    kept: Vec<Link>,
+    pub(super) kept: Vec<Link>,
     /// Links of the new node, a level each.
-    chosen: Vec<Vec<Link>>,
+    pub(super) chosen: Vec<Vec<Link>>,
+    /// Rows and their distances.
+    pub(super) rows: Vec<Row>,
+    pub(super) distances: Vec<f32>,
 }
 
-/// Inserts rows up to `end` until none is left.
+impl Work {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self { chosen: vec![Vec::new(); plan.layers.len()], ..Self::default() }
+    }
+}
+
+/// What is to be inserted, in order.
+pub(super) trait Jobs: Sync {
+    fn len(&self) -> usize;
+
+    /// A row and the lowest level on which it is linked; into the empty `near` go inserted rows near
+    /// it, to start from. `None` when nothing is to be done.
+    fn job(&self, index: usize, near: &mut Vec<Row>) -> Option<(Row, usize)>;
+
+    /// Is told that a row is inserted.
+    fn done(&self, row: Row);
+
+    /// Asked now and then; "no" ends it all.
+    fn keep_going(&self) -> bool;
+}
+
+/// All rows but the entry, each from the entry.
+struct Rows<'a> {
+    plan: &'a Plan,
+    count: usize,
+    keep_going: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Jobs for Rows<'_> {
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn job(&self, index: usize, _near: &mut Vec<Row>) -> Option<(Row, usize)> {
+        let row = Row::try_from(index).ok()?;
+        (row != self.plan.entry).then_some((row, 0))
+    }
+
+    fn done(&self, _row: Row) {}
+
+    fn keep_going(&self) -> bool {
+        (self.keep_going)()
+    }
+}
+
+/// Inserts on all threads of `pool`; false when stopped.
+pub(super) fn insert_all<S: PairSource>(
+    isa: Isa,
+    source: &S,
+    plan: &Plan,
+    jobs: &dyn Jobs,
+    pool: &ThreadPool,
+) -> bool {
+    let next = AtomicUsize::new(0);
+    let stopped = AtomicBool::new(false);
+    let insert = |end| {
+        source.run(isa, Insert { plan, jobs, next: &next, end, stopped: &stopped });
+    };
+    let first = jobs.len().min(FIRST_ROWS);
+    insert(first);
+    if first < jobs.len() {
+        next.store(first, Relaxed);
+        pool.broadcast(|_| insert(jobs.len()));
+    }
+    !stopped.into_inner()
+}
+
+/// Does jobs up to `end` until none is left.
 struct Insert<'a> {
     plan: &'a Plan,
+    jobs: &'a dyn Jobs,
     next: &'a AtomicUsize,
     end: usize,
-    keep_going: &'a (dyn Fn() -> bool + Sync),
     stopped: &'a AtomicBool,
 }
 
@@ -277,35 +346,40 @@ impl PairsOp for Insert<'_> {
 
     #[inline(always)]
     fn run<P: Pairs>(self, pairs: P) {
-        let mut work = Work::default();
-        work.chosen.resize_with(self.plan.layers.len(), Vec::new);
+        let mut work = Work::new(self.plan);
         loop {
             let start = self.next.fetch_add(CHUNK_ROWS, Relaxed);
             if start >= self.end || self.stopped.load(Relaxed) {
                 return;
             }
-            if !(self.keep_going)() {
+            if !self.jobs.keep_going() {
                 self.stopped.store(true, Relaxed);
                 return;
             }
-            for row in start..self.end.min(start + CHUNK_ROWS) {
-                #[expect(clippy::cast_possible_truncation, reason = "below 2³⁰")]
-                let row = row as Row;
-                if row != self.plan.entry {
-                    insert(self.plan, pairs, row, &mut work);
+            for index in start..self.end.min(start + CHUNK_ROWS) {
+                work.rows.clear();
+                if let Some((row, lowest)) = self.jobs.job(index, &mut work.rows) {
+                    insert(self.plan, pairs, row, lowest, &mut work);
+                    self.jobs.done(row);
                 }
             }
         }
     }
 }
 
+/// Links a row on its levels from `lowest` on, of which there is one at least. On level 0 it starts
+/// from `work.rows` where there are any.
 #[inline(always)]
-fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, work: &mut Work) {
+fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, lowest: usize, work: &mut Work) {
     let scorer = pairs.scorer(row);
     let own_top = usize::from(plan.tops[row as usize]);
+    let near = !work.rows.is_empty();
     let mut level = plan.layers.len() - 1;
     let mut node = plan.layers[level].node(plan.entry);
     let mut distance = scorer.score(plan.entry);
+    if near && own_top == 0 {
+        level = 0;
+    }
     while level > own_top {
         let layer = &plan.layers[level];
         (node, distance) = descend(&scorer, layer, node, distance);
@@ -316,14 +390,29 @@ fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, work: &mut Work) {
     loop {
         let layer = &plan.layers[level];
         let scratch = &mut work.scratch;
-        scratch.reset(layer.count, plan.ef, Ties::mixed(row));
-        scratch.start(distance, node, false);
+        let near = near && level == 0;
+        let ef = if near { (plan.ef / NEAR_SHARE).max(NEAR_LEAST) } else { plan.ef };
+        scratch.reset(layer.count, ef, Ties::mixed(row));
+        if level == 0 {
+            // In a merge, links may lead to a row before it is inserted.
+            scratch.pass(row);
+        }
+        if near {
+            work.distances.clear();
+            work.distances.resize(work.rows.len(), 0.0);
+            scorer.score_batch(&work.rows, &mut work.distances);
+            for (node, distance) in work.rows.iter().zip(&work.distances) {
+                scratch.start(*distance, *node, false);
+            }
+        } else {
+            scratch.start(distance, node, false);
+        }
         walk(&scorer, layer, &none, Stop::NEVER, scratch);
         work.candidates.clear();
         let found = scratch.pool.visible();
         work.candidates.extend(found.map(|(distance, node)| Link { distance, node }));
         select(pairs, layer, &work.candidates, layer.max, &mut work.chosen[level]);
-        if level == 0 {
+        if level == lowest {
             break;
         }
         if let Some(nearest) = work.candidates.first() {
@@ -332,7 +421,7 @@ fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, work: &mut Work) {
         node = layer.below[node as usize];
         level -= 1;
     }
-    for level in 0..=own_top {
+    for level in lowest..=own_top {
         let layer = &plan.layers[level];
         let node = layer.node(row);
         let chosen = std::mem::take(&mut work.chosen[level]);

@@ -19,6 +19,7 @@ use zerocopy::IntoBytes;
 
 use crate::bytes::{Guard, Guarded, view};
 use crate::error::Result;
+use crate::index::hnsw::Params;
 use crate::types::Row;
 
 /// Ends a list that is not full.
@@ -213,6 +214,11 @@ impl<'a, G: Guard> View<'a, G> {
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Whether a graph built with `params` has room for as many links of a row.
+    pub(crate) fn fits(&self, params: &Params) -> bool {
+        self.cap == cap(params.m.clamp(2, MAX_CAP / 2))
     }
 
     #[inline(always)]

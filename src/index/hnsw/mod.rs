@@ -16,11 +16,13 @@
 //! | `walk` | the loop shared by search and build |
 //! | `search` | the walk over a [`View`] |
 //! | `build` | parallel insertion |
+//! | `merge` | a graph from the graphs of parts |
 //! | `prune` | which candidates become links |
 //! | `repair` | links to rows that nothing leads to; [`verify`] |
 
 mod build;
 mod graph;
+mod merge;
 mod pool;
 mod prune;
 mod repair;
@@ -32,6 +34,7 @@ mod tests;
 
 pub(crate) use build::build;
 pub(crate) use graph::View;
+pub(crate) use merge::{GONE, Seed, merge};
 pub(crate) use repair::verify;
 pub(crate) use search::{Want, search};
 pub(crate) use walk::Counts;

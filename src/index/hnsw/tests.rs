@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::graph::Graph;
-use super::{Params, View, build, verify};
+use super::{GONE, Params, Seed, View, build, merge, verify};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::codec::full::{FullPairs, Query, Rows, Space, encode_rows};
 use crate::codec::lift::Lift;
@@ -279,6 +279,48 @@ fn dead_rows_are_walked_through_and_never_returned() {
         all
     });
     assert_eq!(stored.walk(graph.as_slice(), &query, 10, 64, &all), []);
+}
+
+#[test]
+fn a_merge_finds_what_a_build_finds() {
+    let dimension = 24;
+    let values = clustered(1, 6000, dimension, 1.0, -0.5);
+    let queries = clustered(2, 50, dimension, 1.0, -0.5);
+    let vectors: Vec<&[f32]> = values.chunks(dimension).collect();
+    for (metric, cuts) in [(Metric::L2, [4000, 6000]), (Metric::Cosine, [1000, 5900])] {
+        let part = |rows: std::ops::Range<usize>| {
+            Stored::new(metric, VectorType::F32, dimension, &vectors[rows].concat())
+        };
+        let parts = [part(0..cuts[0]), part(cuts[0]..cuts[1])];
+        let graphs = parts.each_ref().map(|part| check(&part.build(2)));
+        // One row in seven is left out; behind the parts come rows of no graph.
+        let mut kept: Vec<&[f32]> = Vec::new();
+        let mut to = Vec::new();
+        for (row, vector) in vectors.iter().enumerate() {
+            to.push(if row % 7 == 0 { GONE } else { kept.len() as Row });
+            if row % 7 != 0 {
+                kept.push(vector);
+            }
+        }
+        let whole = Stored::new(metric, VectorType::F32, dimension, &kept.concat());
+        let seeds = [(0, 0..cuts[0]), (1, cuts[0]..cuts[1])].map(|(part, rows)| Seed {
+            view: View::parse(Guarded::trusted(graphs[part].as_slice()), parts[part].count)
+                .expect("a graph"),
+            to: &to[rows],
+        });
+        let (space, rows) = (whole.space, whole.rows());
+        let source = FullPairs { space, rows, lift: &Lift::default() };
+        let params = Params { ef_construction: 100, ..Params::default() };
+        let (isa, count) = (Isa::detect(), whole.count);
+        for seeds in [&seeds[..], &seeds[..1], &[]] {
+            let merged = merge(isa, &source, count, &params, seeds, &pool(2), &|| true);
+            let graph = check(&merged.expect("not stopped"));
+            let recall = whole.recall(graph.as_slice(), &queries, 48, &RowSet::default());
+            assert!(recall >= 0.98, "{metric:?}, {} seeds: {recall}", seeds.len());
+        }
+        let stopped = merge(isa, &source, count, &params, &seeds, &pool(2), &|| false);
+        assert!(stopped.is_none());
+    }
 }
 
 #[test]

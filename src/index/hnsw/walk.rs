@@ -65,6 +65,12 @@ impl Scratch {
         self.counts = Counts::default();
     }
 
+    /// Makes a walk pass over a node.
+    #[inline(always)]
+    pub(super) fn pass(&mut self, node: u32) {
+        self.visited.insert(node);
+    }
+
     /// Adds a node to start from, unless it was added.
     #[inline(always)]
     pub(super) fn start(&mut self, distance: f32, node: u32, hidden: bool) {
