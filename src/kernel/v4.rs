@@ -1,18 +1,19 @@
-//! Tier v4: AVX-512 F, BW, DQ, VL and VNNI. Sixteen f32 lanes, four accumulators a row.
+//! Tier v4: AVX-512 F, BW, DQ, VL, VNNI, VBMI, BITALG and VPOPCNTDQ. Sixteen f32 lanes, four accumulators a row.
 
 use core::arch::x86_64::*;
 
 use half::f16;
 
-use super::{CODE_BYTES, Kernel, Op};
+use super::{CODE_BYTES, Kernel, Op, bits, signed};
 
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 const ACCUMULATORS: usize = 4;
 const BLOCK: usize = LANES * ACCUMULATORS;
 
 /// Runs `op` with the tier's instructions.
 #[target_feature(
-    enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
+    enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
+    enable = "avx512vbmi,avx512bitalg,avx512vpopcntdq"
 )]
 pub(super) fn root<O: Op>(op: O) -> O::Output {
     op.run(V4(()))
@@ -53,6 +54,36 @@ impl Kernel for V4 {
     fn dot_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
         // SAFETY: `self` proves the tier.
         rows.map(|row| unsafe { byte_distance::<false>(query, row) })
+    }
+
+    #[inline(always)]
+    fn l2_signed_bytes<const R: usize>(self, query: &[i8], rows: [&[i8]; R]) -> [u32; R] {
+        // SAFETY: `self` proves the tier.
+        let sums = unsafe { signed::v4::l2(query, rows) };
+        let mut out = [0; R];
+        for r in 0..R {
+            out[r] = sums[r].cast_unsigned();
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn dot_signed_bytes<const R: usize>(self, query: &[i8], rows: [&[i8]; R]) -> [i32; R] {
+        // SAFETY: `self` proves the tier.
+        unsafe { signed::v4::dot(query, rows) }
+    }
+
+    #[inline(always)]
+    fn hamming<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
+        // SAFETY: `self` proves the tier.
+        let [differing, _] = unsafe { bits::v4::count::<{ bits::DIFFERING }, R>(query, rows) };
+        differing
+    }
+
+    #[inline(always)]
+    fn overlap<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [[u32; R]; 2] {
+        // SAFETY: `self` proves the tier.
+        unsafe { bits::v4::count::<{ bits::OVERLAP }, R>(query, rows) }
     }
 
     #[inline(always)]
@@ -125,9 +156,19 @@ fn dot_codes<const QUERY: u8, const R: usize>(query: &[u8], rows: [&[u8]; R]) ->
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load(from: &[u8; CODE_BYTES]) -> __m512i {
+pub(super) fn load(from: &[u8; CODE_BYTES]) -> __m512i {
     // SAFETY: reads the 64 bytes of the array, unaligned.
     unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+}
+
+/// Less than 64 bytes, zero behind them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn load_first(from: &[u8]) -> __m512i {
+    debug_assert!(from.len() < CODE_BYTES);
+    let mask = !(u64::MAX << (from.len() % CODE_BYTES));
+    // SAFETY: the mask keeps the load inside the slice.
+    unsafe { _mm512_maskz_loadu_epi8(mask, from.as_ptr().cast()) }
 }
 
 #[inline]
@@ -140,7 +181,7 @@ fn halves(bytes: __m512i, low_half: __m512i) -> (__m512i, __m512i) {
 /// The sum of the lanes of each; four at once take half the steps of four alone.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn sum_each<const R: usize>(sums: [__m512i; R]) -> [i32; R] {
+pub(super) fn sum_each<const R: usize>(sums: [__m512i; R]) -> [i32; R] {
     let mut out = [0; R];
     if let ([a, b, c, d], 4) = (&sums[..], R) {
         let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(*a, *b), _mm512_unpackhi_epi32(*a, *b));
@@ -177,7 +218,7 @@ pub(crate) trait Load: Copy {
 
 /// A mask of the first `len` lanes, where `len` is below 16.
 #[inline(always)]
-fn first(len: usize) -> u16 {
+pub(super) fn first(len: usize) -> u16 {
     debug_assert!(len < LANES);
     !(u16::MAX << (len & (LANES - 1)))
 }
