@@ -19,11 +19,11 @@ mod isa;
 #[cfg(target_arch = "x86_64")]
 mod loads;
 mod scalar;
-mod signed;
 #[cfg(target_arch = "x86_64")]
 mod v3;
 #[cfg(target_arch = "x86_64")]
 mod v4;
+mod whole;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The scalar tier: plain loops over sixteen lanes, for machines without another tier and as the
 //! form the compiler vectorises by itself (SSE2, NEON).
 
-use super::{CODE_BYTES, Element, Kernel, bits, signed};
+use super::{CODE_BYTES, Element, Kernel, bits, whole};
 
 const LANES: usize = 16;
 
@@ -42,12 +42,12 @@ impl Kernel for Scalar {
 
     #[inline(always)]
     fn l2_signed_bytes<const R: usize>(self, query: &[i8], rows: [&[i8]; R]) -> [u32; R] {
-        rows.map(|row| signed::distance::<true>(query, row).cast_unsigned())
+        rows.map(|row| whole::distance::<true>(query, row).cast_unsigned())
     }
 
     #[inline(always)]
     fn dot_signed_bytes<const R: usize>(self, query: &[i8], rows: [&[i8]; R]) -> [i32; R] {
-        rows.map(|row| signed::distance::<false>(query, row))
+        rows.map(|row| whole::distance::<false>(query, row))
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@ use core::arch::x86_64::*;
 
 use half::f16;
 
-use super::{Kernel, Op, Plain, bits, signed};
+use super::{Kernel, Op, Plain, bits, whole};
 
 pub(super) const LANES: usize = 8;
 const ACCUMULATORS: usize = 4;
@@ -58,7 +58,7 @@ impl Kernel for V3 {
         let mut out = [0; R];
         for r in 0..R {
             // SAFETY: `self` proves the tier.
-            out[r] = unsafe { signed::v3::distance::<true>(query, rows[r]) }.cast_unsigned();
+            out[r] = unsafe { whole::v3::distance::<true>(query, rows[r]) }.cast_unsigned();
         }
         out
     }
@@ -68,7 +68,7 @@ impl Kernel for V3 {
         let mut out = [0; R];
         for r in 0..R {
             // SAFETY: `self` proves the tier.
-            out[r] = unsafe { signed::v3::distance::<false>(query, rows[r]) };
+            out[r] = unsafe { whole::v3::distance::<false>(query, rows[r]) };
         }
         out
     }

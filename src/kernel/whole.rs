@@ -1,6 +1,7 @@
-//! Signed bytes on every tier, summed in integers: exact for up to 65,536 elements.
+//! Bytes as whole numbers, summed in integers: exact for up to 65,536 elements. Signed ones on every
+//! tier, and unsigned ones on v4, where both take the same steps.
 
-/// One pair: `Σ (queryᵢ − rowᵢ)²`, or `Σ queryᵢ · rowᵢ`. Sums of squares may need the 32nd bit.
+/// One pair of signed bytes: `Σ (queryᵢ − rowᵢ)²`, or `Σ queryᵢ · rowᵢ`. Sums of squares may need the 32nd bit.
 pub(super) fn distance<const L2: bool>(query: &[i8], row: &[i8]) -> i32 {
     assert_eq!(query.len(), row.len());
     let mut sum = 0_i32;
@@ -59,68 +60,95 @@ pub(super) mod v3 {
 pub(super) mod v4 {
     use core::arch::x86_64::*;
 
-    use zerocopy::IntoBytes;
-
     use crate::kernel::v4::{load, load_first, sum_each};
 
-    /// Sums `(x + 128) · q`, which is unsigned by signed as the instruction wants it, and takes
-    /// `128 Σ q` off at the end.
+    /// The instruction multiplies unsigned by signed bytes. Of two signed ones the row is taken as
+    /// `x + 128`, of two unsigned ones as `x − 128`; `128 Σ q` makes up for it at the end.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    pub(in crate::kernel) fn dot<const R: usize>(query: &[i8], rows: [&[i8]; R]) -> [i32; R] {
+    pub(in crate::kernel) fn dot<const SIGNED: bool, const R: usize>(
+        query: &[u8],
+        rows: [&[u8]; R],
+    ) -> [i32; R] {
         for row in rows {
             assert_eq!(query.len(), row.len());
         }
-        let (sign, one) = (_mm512_set1_epi8(i8::MIN), _mm512_set1_epi8(1));
         let mut sums = [_mm512_setzero_si512(); R];
-        let mut offset = _mm512_setzero_si512();
-        let (blocks, tail) = query.as_bytes().as_chunks::<64>();
+        let mut all = _mm512_setzero_si512();
+        let (blocks, tail) = query.as_chunks::<64>();
         for (index, block) in blocks.iter().enumerate() {
             let query = load(block);
-            offset = _mm512_dpbusd_epi32(offset, one, query);
+            all = sum_query::<SIGNED>(query, all);
             for r in 0..R {
-                let (row, _) = rows[r].as_bytes().as_chunks::<64>();
-                let row = _mm512_xor_si512(load(&row[index]), sign);
-                sums[r] = _mm512_dpbusd_epi32(sums[r], row, query);
+                let (row, _) = rows[r].as_chunks::<64>();
+                sums[r] = products::<SIGNED>(query, load(&row[index]), sums[r]);
             }
         }
         if !tail.is_empty() {
             let query = load_first(tail);
-            offset = _mm512_dpbusd_epi32(offset, one, query);
+            all = sum_query::<SIGNED>(query, all);
             for r in 0..R {
-                let (_, row) = rows[r].as_bytes().as_chunks::<64>();
-                let row = _mm512_xor_si512(load_first(row), sign);
-                sums[r] = _mm512_dpbusd_epi32(sums[r], row, query);
+                let (_, row) = rows[r].as_chunks::<64>();
+                sums[r] = products::<SIGNED>(query, load_first(row), sums[r]);
             }
         }
-        let offset = _mm512_slli_epi32::<7>(offset);
+        let offset = _mm512_slli_epi32::<7>(all);
         for r in 0..R {
-            sums[r] = _mm512_sub_epi32(sums[r], offset);
+            sums[r] = if SIGNED {
+                _mm512_sub_epi32(sums[r], offset)
+            } else {
+                _mm512_add_epi32(sums[r], offset)
+            };
         }
         sum_each(sums)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn sum_query<const SIGNED: bool>(query: __m512i, sum: __m512i) -> __m512i {
+        let one = _mm512_set1_epi8(1);
+        if SIGNED {
+            _mm512_dpbusd_epi32(sum, one, query)
+        } else {
+            _mm512_dpbusd_epi32(sum, query, one)
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn products<const SIGNED: bool>(query: __m512i, row: __m512i, sum: __m512i) -> __m512i {
+        let row = _mm512_xor_si512(row, _mm512_set1_epi8(i8::MIN));
+        if SIGNED {
+            _mm512_dpbusd_epi32(sum, row, query)
+        } else {
+            _mm512_dpbusd_epi32(sum, query, row)
+        }
     }
 
     /// Squares of differences, as sixteen bits each.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    pub(in crate::kernel) fn l2<const R: usize>(query: &[i8], rows: [&[i8]; R]) -> [i32; R] {
+    pub(in crate::kernel) fn l2<const SIGNED: bool, const R: usize>(
+        query: &[u8],
+        rows: [&[u8]; R],
+    ) -> [i32; R] {
         for row in rows {
             assert_eq!(query.len(), row.len());
         }
         let mut sums = [[_mm512_setzero_si512(); 2]; R];
-        let (blocks, tail) = query.as_bytes().as_chunks::<64>();
+        let (blocks, tail) = query.as_chunks::<64>();
         for (index, block) in blocks.iter().enumerate() {
-            let query = widen(load(block));
+            let query = widen::<SIGNED>(load(block));
             for r in 0..R {
-                let (row, _) = rows[r].as_bytes().as_chunks::<64>();
-                sums[r] = squares(query, widen(load(&row[index])), sums[r]);
+                let (row, _) = rows[r].as_chunks::<64>();
+                sums[r] = squares(query, widen::<SIGNED>(load(&row[index])), sums[r]);
             }
         }
         if !tail.is_empty() {
-            let query = widen(load_first(tail));
+            let query = widen::<SIGNED>(load_first(tail));
             for r in 0..R {
-                let (_, row) = rows[r].as_bytes().as_chunks::<64>();
-                sums[r] = squares(query, widen(load_first(row)), sums[r]);
+                let (_, row) = rows[r].as_chunks::<64>();
+                sums[r] = squares(query, widen::<SIGNED>(load_first(row)), sums[r]);
             }
         }
         let mut whole = [_mm512_setzero_si512(); R];
@@ -132,11 +160,13 @@ pub(super) mod v4 {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
-    fn widen(bytes: __m512i) -> [__m512i; 2] {
-        [
-            _mm512_cvtepi8_epi16(_mm512_castsi512_si256(bytes)),
-            _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64::<1>(bytes)),
-        ]
+    fn widen<const SIGNED: bool>(bytes: __m512i) -> [__m512i; 2] {
+        let (low, high) = (_mm512_castsi512_si256(bytes), _mm512_extracti64x4_epi64::<1>(bytes));
+        if SIGNED {
+            [_mm512_cvtepi8_epi16(low), _mm512_cvtepi8_epi16(high)]
+        } else {
+            [_mm512_cvtepu8_epi16(low), _mm512_cvtepu8_epi16(high)]
+        }
     }
 
     #[inline]
@@ -149,48 +179,73 @@ pub(super) mod v4 {
 
 #[cfg(test)]
 mod tests {
+    use zerocopy::IntoBytes;
+
     use crate::kernel::{Isa, Kernel, Op, run};
+
+    /// Squares and products of four rows, signed and unsigned, modulo 2³².
+    type Sums = [[u32; 4]; 4];
 
     /// Four rows at once and one by one.
     struct All<'a>(&'a [i8], [&'a [i8]; 4]);
 
     impl Op for All<'_> {
-        type Output = [([u32; 4], [i32; 4]); 2];
+        type Output = [Sums; 2];
 
         #[inline(always)]
         fn run<K: Kernel>(self, kernel: K) -> Self::Output {
             let Self(query, rows) = self;
+            let (bytes, byte_rows) = (query.as_bytes(), rows.map(|row| row.as_bytes()));
             [
-                (kernel.l2_signed_bytes(query, rows), kernel.dot_signed_bytes(query, rows)),
-                (
+                [
+                    kernel.l2_signed_bytes(query, rows),
+                    kernel.dot_signed_bytes(query, rows).map(i32::cast_unsigned),
+                    kernel.l2_bytes(bytes, byte_rows),
+                    kernel.dot_bytes(bytes, byte_rows),
+                ],
+                [
                     rows.map(|row| kernel.l2_signed_bytes(query, [row])[0]),
-                    rows.map(|row| kernel.dot_signed_bytes(query, [row])[0]),
-                ),
+                    rows.map(|row| kernel.dot_signed_bytes(query, [row])[0].cast_unsigned()),
+                    byte_rows.map(|row| kernel.l2_bytes(bytes, [row])[0]),
+                    byte_rows.map(|row| kernel.dot_bytes(bytes, [row])[0]),
+                ],
             ]
         }
     }
 
+    fn expected(query: &[i8], rows: [&[i8]; 4]) -> Sums {
+        let sum = |of: &dyn Fn(i8, i8) -> i64| {
+            rows.map(|row| query.iter().zip(row).map(|(a, b)| of(*a, *b)).sum::<i64>() as u32)
+        };
+        let signed = |a: i8, b: i8| (i64::from(a), i64::from(b));
+        let unsigned = |a: i8, b: i8| (i64::from(a.cast_unsigned()), i64::from(b.cast_unsigned()));
+        let square = |(a, b): (i64, i64)| (a - b) * (a - b);
+        let product = |(a, b): (i64, i64)| a * b;
+        [
+            sum(&|a, b| square(signed(a, b))),
+            sum(&|a, b| product(signed(a, b))),
+            sum(&|a, b| square(unsigned(a, b))),
+            sum(&|a, b| product(unsigned(a, b))),
+        ]
+    }
+
     #[test]
-    fn sums_of_signed_bytes_are_exact_on_every_tier() {
+    fn sums_of_bytes_are_exact_on_every_tier() {
         const LONGEST: usize = 65_536;
         let noise = |seed: usize| -> Vec<i8> {
             let byte = |at: usize| ((at + 1) * (2 * seed + 1) * 0x9E37_79B9 >> 16) as i8;
             (0..LONGEST + 8).map(byte).collect()
         };
         let all = |value| vec![value; LONGEST + 8];
-        let rows = [noise(4), all(-128), all(127), all(0)];
+        let rows = [noise(4), all(-128), all(127), all(-1)];
         for isa in Isa::available() {
             for len in (0..=257).chain([384, 768, 1000, 1536, LONGEST]) {
-                for (query, offset) in [(noise(3), 1), (all(-128), 0), (all(127), 3)] {
+                for (query, offset) in [(noise(3), 1), (all(-128), 0), (all(127), 3), (all(-1), 2)]
+                {
                     let query = &query[offset..offset + len];
                     let rows: [&[i8]; 4] = std::array::from_fn(|r| &rows[r][2 * offset..][..len]);
-                    let sum = |row: &[i8], of: &dyn Fn(i64, i64) -> i64| -> i64 {
-                        query.iter().zip(row).map(|(a, b)| of((*a).into(), (*b).into())).sum()
-                    };
-                    let l2 = rows.map(|row| sum(row, &|a, b| (a - b) * (a - b)) as u32);
-                    let dot = rows.map(|row| sum(row, &|a, b| a * b) as i32);
                     let found = run(isa, All(query, rows));
-                    assert_eq!(found, [(l2, dot); 2], "{} {len}", isa.name());
+                    assert_eq!(found, [expected(query, rows); 2], "{} {len}", isa.name());
                 }
             }
         }
