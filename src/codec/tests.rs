@@ -273,7 +273,7 @@ fn bits_are_compared_by_counting() {
         let mask = (0xFF_u32 << (dimension.next_multiple_of(8) - dimension)) as u8;
         let row = |row: usize| -> Vec<u8> {
             let mut bits: Vec<u8> =
-                (0..bytes).map(|at| ((at + 3) * (row + 1) * 7919 >> 3) as u8).collect();
+                (0..bytes).map(|at| (((at + 3) * (row + 1) * 7919) >> 3) as u8).collect();
             bits[bytes - 1] &= mask;
             bits
         };

@@ -114,15 +114,15 @@ pub(super) mod v4 {
         let (blocks, tail) = query.as_chunks::<64>();
         for (index, block) in blocks.iter().enumerate() {
             let query = load(block);
-            for r in 0..R {
-                let (row, _) = rows[r].as_chunks::<64>();
+            for (r, row) in rows.iter().enumerate() {
+                let (row, _) = row.as_chunks::<64>();
                 step::<WHAT, R>(query, load(&row[index]), &mut sums, r);
             }
         }
         if !tail.is_empty() {
             let query = load_first(tail);
-            for r in 0..R {
-                let (_, row) = rows[r].as_chunks::<64>();
+            for (r, row) in rows.iter().enumerate() {
+                let (_, row) = row.as_chunks::<64>();
                 step::<WHAT, R>(query, load_first(row), &mut sums, r);
             }
         }
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn bits_are_counted_exactly_on_every_tier() {
         let noise = |seed: u64| -> Vec<u8> {
-            let byte = |at: u64| ((at + 1) * (2 * seed + 1) * 0x9E37_79B9 >> 16) as u8;
+            let byte = |at: u64| (((at + 1) * (2 * seed + 1) * 0x9E37_79B9) >> 16) as u8;
             (0..8200).map(byte).collect()
         };
         let (query, zeros, ones) = (noise(3), vec![0; 8200], vec![255; 8200]);

@@ -93,11 +93,11 @@ pub(super) mod v4 {
             }
         }
         let offset = _mm512_slli_epi32::<7>(all);
-        for r in 0..R {
-            sums[r] = if SIGNED {
-                _mm512_sub_epi32(sums[r], offset)
+        for sum in &mut sums {
+            *sum = if SIGNED {
+                _mm512_sub_epi32(*sum, offset)
             } else {
-                _mm512_add_epi32(sums[r], offset)
+                _mm512_add_epi32(*sum, offset)
             };
         }
         sum_each(sums)
@@ -233,7 +233,7 @@ mod tests {
     fn sums_of_bytes_are_exact_on_every_tier() {
         const LONGEST: usize = 65_536;
         let noise = |seed: usize| -> Vec<i8> {
-            let byte = |at: usize| ((at + 1) * (2 * seed + 1) * 0x9E37_79B9 >> 16) as i8;
+            let byte = |at: usize| (((at + 1) * (2 * seed + 1) * 0x9E37_79B9) >> 16) as i8;
             (0..LONGEST + 8).map(byte).collect()
         };
         let all = |value| vec![value; LONGEST + 8];
