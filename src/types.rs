@@ -72,7 +72,7 @@ impl fmt::Display for Metric {
 }
 
 /// What leads a graph search to its candidates, which are then compared exactly. Stored vectors
-/// stay what they are.
+/// stay what they are. Vectors of bits have no code: they always lead themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CodeChoice {

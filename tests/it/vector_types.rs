@@ -3,13 +3,15 @@
 use half::bf16;
 use nearfield::interop::{ExportBatch, ExportSchema, Format, ReadOptions, read, write};
 use nearfield::{
-    Collection, Database, Fields, Hits, Id, ImportOptions, Metric, OpenOptions, ScanOptions,
-    Schema, Settings, VectorType, Vectors,
+    CodeChoice, Collection, Database, Fields, Hits, Id, ImportOptions, Metric, OpenOptions,
+    ScanOptions, Schema, Settings, VectorType, Vectors,
 };
 
 use crate::common::{Random, Scratch, notes, notes_schema};
 
 const ROWS: u64 = 600;
+/// Candidates with which so few rows are still walked and not scanned.
+const WALKED: usize = 16;
 
 /// A type and metric, and vectors in it as a user gives them.
 struct Case {
@@ -116,7 +118,14 @@ fn holds(case: &Case, docs: &Collection) {
 }
 
 fn open(scratch: &Scratch) -> Database {
+    open_with(scratch, CodeChoice::Auto)
+}
+
+fn open_with(scratch: &Scratch, code: CodeChoice) -> Database {
     let mut settings = Settings::default();
+    settings.code = code;
+    // The same graph each time.
+    settings.threads = 1;
     settings.graph_bytes = 0;
     settings.background = false;
     OpenOptions::new().settings(settings).open(scratch.path()).unwrap()
@@ -132,7 +141,7 @@ fn every_type_lives_through_writes_graphs_and_reopening() {
         assert_eq!(docs.upsert(&ids, case.vectors.clone(), ()).unwrap(), ROWS);
         let all = expected(&case, |_| false);
         let search = |docs: &Collection, exact: bool| {
-            docs.search(case.query.clone()).k(10).ef(80).exact(exact).run().unwrap()
+            docs.search(case.query.clone()).k(10).ef(WALKED).exact(exact).run().unwrap()
         };
         agrees(&case, &search(&docs, true), &all[..10], "in memory");
         db.close().unwrap();
@@ -210,6 +219,30 @@ fn what_is_exported_can_be_imported_again() {
             assert_eq!(reader.dimension(), Some(case.schema.row_elements()));
             assert_eq!(copy.import(reader, ImportOptions::new()).unwrap().rows, ROWS);
             holds(&case, &copy);
+        }
+    }
+}
+
+#[test]
+fn codes_lead_walks_over_numbers_and_never_over_bits() {
+    for case in cases() {
+        for (choice, name) in [(CodeChoice::Half, "half"), (CodeChoice::Byte, "byte")] {
+            let scratch = Scratch::new();
+            let db = open_with(&scratch, choice);
+            let docs = db.create_collection("docs", case.schema.clone()).unwrap();
+            let ids: Vec<u64> = (0..ROWS).collect();
+            docs.upsert(&ids, case.vectors.clone(), ()).unwrap();
+            docs.compact().unwrap();
+            let bits = case.schema.vector_type() == VectorType::B1;
+            let stats = docs.stats().unwrap();
+            let code = if bits { "full" } else { name };
+            assert!(stats.segments.iter().all(|segment| segment.code == code), "{stats:?}");
+            let hits = docs.search(case.query.clone()).k(10).ef(WALKED).run().unwrap();
+            let expected = expected(&case, |_| false);
+            let worst = expected[9].0 + 1e-3;
+            let near = hits.iter().filter(|hit| f64::from(hit.distance) <= worst).count();
+            assert!(near >= 8, "{} {name} {near}", case.schema.metric());
+            assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new());
         }
     }
 }
