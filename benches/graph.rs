@@ -1,6 +1,6 @@
 //! Build time, and recall against queries a second, of the graph on real vectors.
-//! `cargo bench --features testing --bench graph -- [folder] [rows] [threads] [bits]`: the folder
-//! holds `train.*.npy` and `queries.*.npy` and its name ends in the dimension.
+//! `cargo bench --features testing --bench graph -- [folder] [rows] [threads] [bits] [ef] [rounds]`:
+//! the folder holds `train.*.npy` and `queries.*.npy`; one `ef` and many rounds are for a profiler.
 
 #![allow(clippy::print_stdout, reason = "a bench prints what it measures")]
 
@@ -8,10 +8,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use half::f16;
-use nearfield::testing::bench::Stored;
+use nearfield::testing::bench::{Stored, Work};
 use nearfield::{Metric, Result, VectorType};
 
 const K: usize = 10;
+/// The clock of a thread moves in steps of some milliseconds: each figure takes many.
+const LEAST_SECONDS: f64 = 0.2;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
@@ -22,6 +24,11 @@ fn main() -> Result<()> {
         Some(bits) => vec![bits],
         None => vec![0, 8, 4],
     };
+    let efs: Vec<usize> = match arguments.next().and_then(|ef| ef.parse().ok()) {
+        Some(ef) => vec![ef],
+        None => vec![10, 16, 24, 32, 48, 64, 100, 200],
+    };
+    let rounds = arguments.next().and_then(|rounds| rounds.parse().ok()).unwrap_or(5);
     let folder = Path::new(&folder);
     let (Some((dimension, train)), Some((_, queries))) =
         (read(folder, "train"), read(folder, "queries"))
@@ -43,6 +50,7 @@ fn main() -> Result<()> {
                 &queries[..1000.min(queries.len() / dimension) * dimension],
                 dimension,
                 threads,
+                (&efs, rounds),
             )?;
         }
     }
@@ -55,6 +63,7 @@ fn measure(
     queries: &[f32],
     dimension: usize,
     threads: usize,
+    (efs, rounds): (&[usize], usize),
 ) -> Result<()> {
     let (start, busy) = (Instant::now(), process_seconds());
     let codes = stored.code(bits);
@@ -71,26 +80,37 @@ fn measure(
     for query in &queries {
         exact.push(stored.scan(query, K)?);
     }
-    for ef in [10, 16, 24, 32, 48, 64, 100, 200] {
-        let mut best = f64::INFINITY;
-        let mut found = 0;
-        for _ in 0..5 {
-            found = 0;
-            let mut walked = Vec::with_capacity(queries.len());
-            let start = thread_seconds();
-            for query in &queries {
-                walked.push(stored.walk(query, K, ef)?);
+    for &ef in efs {
+        let mut seconds = Vec::new();
+        let mut walked = Vec::with_capacity(queries.len());
+        for _ in 0..rounds {
+            let (start, mut passes) = (thread_seconds(), 0.0);
+            while thread_seconds() - start < LEAST_SECONDS {
+                walked.clear();
+                for query in &queries {
+                    walked.push(stored.walk(query, K, ef)?);
+                }
+                passes += queries.len() as f64;
             }
-            best = best.min(thread_seconds() - start);
-            for (walked, exact) in walked.iter().zip(&exact) {
-                let worst = exact[K - 1].0;
-                found += walked.iter().filter(|(distance, _)| *distance <= worst).count();
-            }
+            seconds.push((thread_seconds() - start) / passes);
+        }
+        seconds.sort_by(f64::total_cmp);
+        let (mut found, mut work) = (0, Work::default());
+        for ((walked, counts), exact) in walked.iter().zip(&exact) {
+            work.expanded += counts.expanded;
+            work.scored += counts.scored;
+            work.compared += counts.compared;
+            let worst = exact[K - 1].0;
+            found += walked.iter().filter(|(distance, _)| *distance <= worst).count();
         }
         let recall = found as f64 / (queries.len() * K) as f64;
         println!(
-            "  ef {ef:4}  recall@10 {recall:.4}  {:8.0} queries/s",
-            queries.len() as f64 / best
+            "  ef {ef:4}  recall@10 {recall:.4}  {:8.0} queries/s, {:8.0} at best; a query expands {}, scores {}, compares {}",
+            1.0 / seconds[seconds.len() / 2],
+            1.0 / seconds[0],
+            work.expanded / queries.len() as u64,
+            work.scored / queries.len() as u64,
+            work.compared / queries.len() as u64,
         );
     }
     Ok(())

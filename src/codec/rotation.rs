@@ -65,6 +65,14 @@ impl Rotation {
 #[inline(always)]
 fn transform(x: &mut [f32]) {
     let mut half = 1;
+    if x.len() >= LANES {
+        // The short distances inside of registers.
+        let (groups, _) = x.as_chunks_mut::<LANES>();
+        for group in groups {
+            *group = within::<8>(within::<4>(within::<2>(within::<1>(*group))));
+        }
+        half = LANES;
+    }
     while half < x.len() {
         for pair in x.chunks_exact_mut(2 * half) {
             let (left, right) = pair.split_at_mut(half);
@@ -74,6 +82,19 @@ fn transform(x: &mut [f32]) {
         }
         half *= 2;
     }
+}
+
+const LANES: usize = 16;
+
+/// The step of the transform that pairs elements `HALF` apart.
+#[inline(always)]
+fn within<const HALF: usize>(x: [f32; LANES]) -> [f32; LANES] {
+    let mut out = [0.0; LANES];
+    for index in 0..LANES {
+        let other = x[index ^ HALF];
+        out[index] = if index & HALF == 0 { other + x[index] } else { other - x[index] };
+    }
+    out
 }
 
 #[cfg(test)]

@@ -31,6 +31,17 @@ pub struct Stored {
     codes: Option<(Codec, AlignedBytes)>,
 }
 
+/// What walks have done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Work {
+    /// Nodes whose links were followed.
+    pub expanded: u64,
+    /// Rows scored on the way, by codes where there are any.
+    pub scored: u64,
+    /// Rows compared exactly after walks by codes.
+    pub compared: u64,
+}
+
 /// Distances and rows, nearest first.
 pub type Found = Vec<(f32, u32)>;
 
@@ -158,17 +169,21 @@ impl Stored {
     ///
     /// # Errors
     /// When the query is not of the vectors' dimension, or not finite.
-    pub fn walk(&self, query: &[f32], k: usize, ef: usize) -> Result<Found> {
+    pub fn walk(&self, query: &[f32], k: usize, ef: usize) -> Result<(Found, Work)> {
+        let mut work = Work::default();
         let queries = prepare_query(self.space, &query.into())?;
         let mut top = TopK::new(k, f32::INFINITY, self.count, &|a, b| a < b);
         if let Some(view) = View::parse(Guarded::trusted(self.graph.as_slice()), self.count) {
             for query in &queries {
                 let none = RowSet::default();
                 let indexed = Indexed { rows: self.rows(), codes: self.code_rows(), graph: view };
-                nearest(Isa::detect(), query, indexed, ef, &none, &mut top);
+                let counts = nearest(Isa::detect(), query, indexed, ef, &none, &mut top);
+                work.expanded += counts.walk.expanded;
+                work.scored += counts.walk.scored;
+                work.compared += counts.compared;
             }
         }
-        Ok(found(top))
+        Ok((found(top), work))
     }
 
     fn rows(&self) -> Rows<'_, Trusted> {

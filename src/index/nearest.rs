@@ -1,18 +1,29 @@
 //! A walk over a graph, by codes where there are any, and the exact distances of what it found.
 
+use std::cell::RefCell;
+
 use crate::bytes::Guard;
 use crate::codec::codes::{CodeRows, CodedSource};
 use crate::codec::full::{FullSource, Query, Rows, score_rows};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::{self, View, Want};
-use crate::index::topk::TopK;
+use crate::index::topk::{Candidate, TopK};
 use crate::kernel::Isa;
 use crate::types::Row;
 
 /// Rows compared exactly at least, where codes led the walk.
-const LEAST_RERANKED: usize = 24;
+const LEAST_COMPARED: usize = 16;
 /// Of `ef` candidates, one in so many is, so that a larger `ef` also corrects the codes.
-const RERANKED_SHARE: usize = 4;
+const COMPARED_SHARE: usize = 16;
+
+/// What a search by graph has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// By codes, where there are any.
+    pub(crate) walk: hnsw::Counts,
+    /// Rows compared exactly that the walk found by codes.
+    pub(crate) compared: u64,
+}
 
 /// Rows with a graph over them.
 #[derive(Debug)]
@@ -42,30 +53,49 @@ pub(crate) fn nearest<G: Guard>(
     ef: usize,
     dead: &RowSet,
     top: &mut TopK<'_>,
-) {
+) -> Counts {
     if top.k() == 0 {
-        return;
+        return Counts::default();
     }
     let ef = ef.max(top.k());
-    let mut found = Vec::new();
-    let Some(codes) = codes else {
+    let mut buffers = BUFFERS.take();
+    let Buffers { found, wanted, distances } = &mut buffers;
+    let mut counts = Counts::default();
+    if let Some(codes) = codes {
+        // Those by codes are off by what the limit cannot know: it is left to the exact distances.
+        let compared = codes.codec.compared(top.k()).max(LEAST_COMPARED).max(ef / COMPARED_SHARE);
+        let want = Want { ef: ef.max(compared), limit: f32::INFINITY, dead };
+        let coded = codes.codec.query(isa, query);
+        let source = CodedSource { rows: codes, query: &coded };
+        counts.walk = hnsw::search(isa, &source, &graph, want, found);
+        wanted.clear();
+        wanted.extend(found.iter().take(compared).map(|candidate| candidate.row));
+        distances.clear();
+        distances.resize(wanted.len(), 0.0);
+        score_rows(isa, query, rows, wanted, distances);
+        counts.compared = wanted.len() as u64;
+        for (row, distance) in wanted.iter().zip(distances) {
+            top.offer(*distance, *row);
+        }
+    } else {
         let want = Want { ef, limit: top.bound(), dead };
-        hnsw::search(isa, &FullSource { query, rows }, &graph, want, &mut found);
+        counts.walk = hnsw::search(isa, &FullSource { query, rows }, &graph, want, found);
         for candidate in found {
             top.offer(candidate.distance, candidate.row);
         }
-        return;
-    };
-    // Those by codes are off by what the limit cannot know: it is left to the exact distances.
-    let reranked = codes.codec.reranked(top.k()).max(LEAST_RERANKED).max(ef / RERANKED_SHARE);
-    let want = Want { ef: ef.max(reranked), limit: f32::INFINITY, dead };
-    let coded = codes.codec.query(isa, query);
-    let source = CodedSource { rows: codes, query: &coded };
-    hnsw::search(isa, &source, &graph, want, &mut found);
-    let wanted: Vec<Row> = found.iter().take(reranked).map(|candidate| candidate.row).collect();
-    let mut distances = vec![0.0; wanted.len()];
-    score_rows(isa, query, rows, &wanted, &mut distances);
-    for (row, distance) in wanted.into_iter().zip(distances) {
-        top.offer(distance, row);
     }
+    BUFFERS.set(buffers);
+    counts
+}
+
+/// Memory of a search, kept for the thread's next.
+#[derive(Default)]
+struct Buffers {
+    found: Vec<Candidate>,
+    wanted: Vec<Row>,
+    distances: Vec<f32>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
 }

@@ -133,39 +133,49 @@ const BOTH_HALVES: u8 = 3;
 
 /// Integer products of codes: 64 bytes of a row a step, unsigned, with signed bytes of the query,
 /// which is loaded once for all rows. Four products fit a lane without saturation.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn dot_codes<const QUERY: u8, const R: usize>(query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
+///
+/// Forced into its caller, which the compiler would not do by itself: a call for four rows costs as
+/// much as their products.
+///
+/// # Safety
+/// The CPU has tier v4.
+#[inline(always)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "instructions of one tier")]
+unsafe fn dot_codes<const QUERY: u8, const R: usize>(query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
     let ratio = if QUERY == HALVES { 2 } else { 1 };
-    for row in rows {
-        assert_eq!(query.len(), ratio * row.len());
-        assert_eq!(row.len() % CODE_BYTES, 0);
-    }
-    let (low_half, sign) = (_mm512_set1_epi8(15), _mm512_set1_epi8(i8::MIN));
+    let mut blocks: [&[[u8; CODE_BYTES]]; R] = [&[]; R];
     let (query, _) = query.as_chunks::<CODE_BYTES>();
-    let mut sums = [_mm512_setzero_si512(); R];
-    for block in 0..query.len() / ratio {
-        let first = load(&query[block * ratio]);
-        let (low, high) = match QUERY {
-            SIGNED => (first, first),
-            OFFSET => (_mm512_xor_si512(first, sign), first),
-            HALVES => (first, load(&query[block * 2 + 1])),
-            _ => halves(first, low_half),
-        };
-        for r in 0..R {
-            // A closure over the rows would not be inlined with the tier's instructions.
-            let (row, _) = rows[r].as_chunks::<CODE_BYTES>();
-            let row = load(&row[block]);
-            if QUERY == SIGNED || QUERY == OFFSET {
-                sums[r] = _mm512_dpbusd_epi32(sums[r], row, low);
-            } else {
-                let (row_low, row_high) = halves(row, low_half);
-                sums[r] = _mm512_dpbusd_epi32(sums[r], row_low, low);
-                sums[r] = _mm512_dpbusd_epi32(sums[r], row_high, high);
+    let count = query.len() / ratio;
+    for r in 0..R {
+        (blocks[r], _) = rows[r].as_chunks();
+        assert_eq!(blocks[r].len(), count);
+    }
+    // SAFETY: the caller has the tier.
+    unsafe {
+        let (low_half, sign) = (_mm512_set1_epi8(15), _mm512_set1_epi8(i8::MIN));
+        let mut sums = [_mm512_setzero_si512(); R];
+        for block in 0..count {
+            let first = load(&query[block * ratio]);
+            let (low, high) = match QUERY {
+                SIGNED => (first, first),
+                OFFSET => (_mm512_xor_si512(first, sign), first),
+                HALVES => (first, load(&query[block * 2 + 1])),
+                _ => halves(first, low_half),
+            };
+            for r in 0..R {
+                // A closure over the rows would not be inlined with the tier's instructions.
+                let row = load(&blocks[r][block]);
+                if QUERY == SIGNED || QUERY == OFFSET {
+                    sums[r] = _mm512_dpbusd_epi32(sums[r], row, low);
+                } else {
+                    let (row_low, row_high) = halves(row, low_half);
+                    sums[r] = _mm512_dpbusd_epi32(sums[r], row_low, low);
+                    sums[r] = _mm512_dpbusd_epi32(sums[r], row_high, high);
+                }
             }
         }
+        sum_each(sums)
     }
-    sum_each(sums)
 }
 
 #[inline]

@@ -2,7 +2,7 @@
 //! own rows.
 
 use crate::bytes::{AlignedBytes, Guard, Guarded};
-use crate::codec::codes::{CodeKind, CodeRows, Codec, CodedSource};
+use crate::codec::codes::{COMPARED, CodeKind, CodeRows, Codec, CodedSource, compared};
 use crate::codec::full::{self, Query, Rows, Space};
 use crate::codec::{QuerySource, Scorer, ScorerOp};
 use crate::filter::rowset::RowSet;
@@ -15,7 +15,10 @@ use crate::types::{CodeChoice, Metric, Row, VectorType};
 /// their bytes no longer matter.
 const HALF_DIMENSION: usize = 200;
 /// Queries of the measurement, and the rows that each is judged on.
-const QUERIES: usize = 16;
+const QUERIES: usize = 32;
+/// Fewer where each of them reads more than this.
+const FEW_QUERIES: usize = 16;
+const FEW_QUERIES_BYTES: usize = 512 << 20;
 const NEAR: usize = 400;
 const SAMPLE: usize = 2_048;
 const K: usize = 10;
@@ -23,6 +26,8 @@ const K: usize = 10;
 const MEASURED_BYTES: usize = 16 << 20;
 /// Of a thousand near rows, how many must be among those that a search compares exactly.
 const LEAST_AGREEMENT: u32 = 970;
+/// From this agreement on, no more rows are compared for a better one.
+const GOOD_AGREEMENT: u32 = 995;
 /// Squared lengths beyond these do not fit the sums of a code.
 const LONGEST: f64 = 1e30;
 const SHORTEST: f64 = 1e-20;
@@ -61,12 +66,16 @@ pub(super) fn choose<G: Guard>(
     let mut best: Option<Coding> = None;
     for kind in tried {
         let codec = Codec::train(*kind, space, rows, count);
-        let agreement = agreement(isa, &codec, space, rows, count);
-        if agreement >= LEAST_AGREEMENT {
-            return Some(Coding { codec, agreement });
+        let agreements = agreements(isa, &codec, space, rows, count);
+        let good = agreements.iter().position(|agreement| *agreement >= GOOD_AGREEMENT);
+        let taken = good.unwrap_or(COMPARED.len() - 1);
+        let coding =
+            Coding { codec: codec.comparing(COMPARED[taken]), agreement: agreements[taken] };
+        if coding.agreement >= LEAST_AGREEMENT {
+            return Some(coding);
         }
-        if best.as_ref().is_none_or(|best| best.agreement < agreement) {
-            best = Some(Coding { codec, agreement });
+        if best.as_ref().is_none_or(|best| best.agreement < coding.agreement) {
+            best = Some(coding);
         }
     }
     // A code that was asked for by name is taken, unless it tells nothing.
@@ -87,22 +96,24 @@ fn fits<G: Guard>(space: Space, rows: Rows<'_, G>, count: usize) -> bool {
 }
 
 /// Of the [`K`] rows nearest to a row of the segment, how many in a thousand are among those that a
-/// search would compare exactly: judged among the nearest few hundred of all rows and a sample.
-fn agreement<G: Guard>(
+/// search would compare exactly, for each of [`COMPARED`]: judged among the nearest few hundred of
+/// all rows and a sample.
+fn agreements<G: Guard>(
     isa: Isa,
     codec: &Codec,
     space: Space,
     rows: Rows<'_, G>,
     count: usize,
-) -> u32 {
+) -> [u32; COMPARED.len()] {
     let stride = codec.stride();
     let room = MEASURED_BYTES / stride;
     let (near, sample) = (NEAR.min(room / 2).max(2 * K), SAMPLE.min(room / 2).max(1));
     let all = Row::try_from(count).unwrap_or(Row::MAX);
     let sample: Vec<Row> = (0..all).step_by(count.div_ceil(sample).max(1)).collect();
     let mut floats = vec![0.0; space.dimension];
-    let (mut wanted, mut found) = (0_usize, 0_usize);
-    for asker in (0..all).step_by(count.div_ceil(QUERIES).max(1)) {
+    let queries = if count * space.stride() > FEW_QUERIES_BYTES { FEW_QUERIES } else { QUERIES };
+    let (mut wanted, mut found) = (0_usize, [0_usize; COMPARED.len()]);
+    for asker in (0..all).step_by(count.div_ceil(queries).max(1)) {
         full::read_row(space, rows, asker as usize, &mut floats);
         let query = Query::new(space, &floats);
         let mut top = TopK::new(near, f32::INFINITY, count, &|a, b| a < b);
@@ -131,13 +142,17 @@ fn agreement<G: Guard>(
         sorted.sort_by(f32::total_cmp);
         let k = K.min(judged.len());
         let Some(worst) = k.checked_sub(1).map(|last| sorted[last]) else { continue };
-        let compared = order.iter().take(codec.reranked(K));
         wanted += k;
-        found += compared.filter(|row| exact[**row] <= worst).count().min(k);
+        for (found, for_hits) in found.iter_mut().zip(COMPARED) {
+            let compared = order.iter().take(compared(for_hits, K));
+            *found += compared.filter(|row| exact[**row] <= worst).count().min(k);
+        }
     }
-    // A single row has no others to be mistaken for.
-    let agreement = (found * 1000).checked_div(wanted).unwrap_or(1000);
-    u32::try_from(agreement).unwrap_or(0)
+    found.map(|found| {
+        // A single row has no others to be mistaken for.
+        let agreement = (found * 1000).checked_div(wanted).unwrap_or(1000);
+        u32::try_from(agreement).unwrap_or(0)
+    })
 }
 
 /// Scores every row.

@@ -55,6 +55,10 @@ const FACTORS: usize = 16;
 const SEED: u64 = 0x726f_7461_7465;
 /// Rows looked at for the mean.
 const MEAN_ROWS: usize = 1 << 16;
+/// Rows wanted that [`COMPARED`] speaks of.
+const HITS: usize = 16;
+/// How many rows may be compared exactly for each [`HITS`] that are wanted.
+pub(crate) const COMPARED: [u8; 4] = [26, 38, 52, 80];
 const MAGIC: [u8; 8] = *b"NFCODE\0\0";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 64;
@@ -70,6 +74,13 @@ pub(crate) struct Codec {
     code_bytes: usize,
     mean: Vec<f32>,
     rotation: Option<Rotation>,
+    /// For every [`HITS`] rows wanted, how many of the nearest by code they are among.
+    compared: u8,
+}
+
+/// How many rows are compared exactly for `k` wanted ones, with one of [`COMPARED`].
+pub(crate) fn compared(for_hits: u8, k: usize) -> usize {
+    (k.saturating_mul(usize::from(for_hits)) / HITS).max(k)
 }
 
 impl Codec {
@@ -99,10 +110,10 @@ impl Codec {
                 *mean = value;
             }
         }
-        Self::new(kind, space, mean)
+        Self::new(kind, space, mean, COMPARED[0])
     }
 
-    fn new(kind: CodeKind, space: Space, mean: Vec<f32>) -> Self {
+    fn new(kind: CodeKind, space: Space, mean: Vec<f32>, compared: u8) -> Self {
         let (length, code_bytes, rotation) = match kind {
             CodeKind::Byte => (space.dimension, space.dimension.next_multiple_of(CODE_BYTES), None),
             CodeKind::Half => {
@@ -111,7 +122,7 @@ impl Codec {
                 (length, bytes, Some(Rotation::new(length, SEED)))
             }
         };
-        Self { kind, space, length, code_bytes, mean, rotation }
+        Self { kind, space, length, code_bytes, mean, rotation, compared }
     }
 
     /// What is kept of an element.
@@ -127,11 +138,13 @@ impl Codec {
     }
 
     /// How many of the nearest by code the `k` nearest are among.
-    pub(crate) fn reranked(&self, k: usize) -> usize {
-        match self.kind {
-            CodeKind::Byte => k.saturating_mul(3) / 2,
-            CodeKind::Half => k.saturating_mul(3),
-        }
+    pub(crate) fn compared(&self, k: usize) -> usize {
+        compared(self.compared, k)
+    }
+
+    /// The same codec with one of [`COMPARED`] for how many are compared.
+    pub(crate) fn comparing(self, compared: u8) -> Self {
+        Self { compared, ..self }
     }
 
     /// Its parameters: a header and the mean.
@@ -143,6 +156,7 @@ impl Codec {
             CodeKind::Byte => 8,
             CodeKind::Half => 4,
         };
+        bytes[13] = self.compared;
         let dimension = u32::try_from(self.space.dimension).unwrap_or(u32::MAX);
         bytes[16..20].copy_from_slice(&dimension.to_le_bytes());
         bytes.extend_from_slice(self.mean.as_bytes());
@@ -171,7 +185,7 @@ impl Codec {
         let mean: Vec<f32> = mean
             .map(|value| f32::from_le_bytes([value[0], value[1], value[2], value[3]]))
             .collect();
-        mean.iter().all(|value| value.is_finite()).then(|| Self::new(kind, space, mean))
+        mean.iter().all(|value| value.is_finite()).then(|| Self::new(kind, space, mean, header[13]))
     }
 
     /// Codes `range` of `rows` into `out`, [`stride`](Self::stride) bytes each.

@@ -2,7 +2,7 @@
 
 use super::encode::{half_constant, half_product};
 use super::{CodeKind, Codec, CodedQuery, FACTORS};
-use crate::bytes::{Guard, Guarded, view};
+use crate::bytes::{Guard, Guarded};
 use crate::codec::lift::Lift;
 use crate::codec::{BATCH, PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
 use crate::kernel::{self, Isa, Kernel};
@@ -156,8 +156,12 @@ impl<'a, K: Kernel, G: Guard, const FORM: u8> Table<'a, K, G, FORM> {
     fn row(&self, row: Row) -> (&'a [u8], [f32; 4]) {
         let bytes = self.codes.get(row as usize * self.stride, self.code_bytes + FACTORS);
         let (levels, factors) = bytes.split_at(self.code_bytes);
-        let factors: &[f32] = view(factors);
-        (levels, factors.try_into().unwrap_or([0.0; 4]))
+        let (words, _) = factors.as_chunks::<4>();
+        let mut factors = [0.0; 4];
+        for (factor, word) in factors.iter_mut().zip(words) {
+            *factor = f32::from_le_bytes(*word);
+        }
+        (levels, factors)
     }
 }
 

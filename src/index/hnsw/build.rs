@@ -243,17 +243,9 @@ impl Links for Layer {
     }
 
     #[inline(always)]
-    fn copy(&self, node: u32, out: &mut [u32; MAX_CAP]) -> usize {
-        let mut len = 0;
-        for (slot, out) in self.links[self.range(node)].iter().zip(out) {
-            let link = slot.load(Relaxed);
-            if link == END {
-                break;
-            }
-            *out = link;
-            len += 1;
-        }
-        len
+    fn list(&self, node: u32) -> impl Iterator<Item = u32> {
+        // What ends a list is not below the count.
+        self.links[self.range(node)].iter().map(|slot| slot.load(Relaxed))
     }
 
     #[inline(always)]

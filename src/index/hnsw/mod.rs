@@ -34,6 +34,7 @@ pub(crate) use build::build;
 pub(crate) use graph::View;
 pub(crate) use repair::verify;
 pub(crate) use search::{Want, search};
+pub(crate) use walk::Counts;
 
 /// How a graph is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

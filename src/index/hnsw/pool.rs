@@ -102,15 +102,25 @@ impl Pool {
         distance <= self.bound
     }
 
-    /// Adds a node that was not added before.
+    /// Adds a node that was not added before. True when it is the nearest unexpanded one now.
     #[inline(always)]
-    pub(super) fn insert(&mut self, distance: f32, node: u32, hidden: bool) {
+    pub(super) fn insert(&mut self, distance: f32, node: u32, hidden: bool) -> bool {
         let low = u64::from(self.ties.rank(node)) << 2 | if hidden { HIDDEN } else { 0 };
         let key = u64::from(ordered(distance)) << 32 | low;
         let at = self.keys.partition_point(|other| *other < key);
+        if self.keys.len() == self.ef && self.visible == self.ef && !hidden {
+            // Full and nothing hidden: the last makes room.
+            if let Some(behind) = self.keys.get_mut(at..).filter(|behind| !behind.is_empty()) {
+                shift(behind);
+                behind[0] = key;
+                self.cursor = self.cursor.min(at);
+                self.bound = self.keys.last().map_or(f32::INFINITY, |last| distance_of(*last));
+            }
+            return at <= self.cursor;
+        }
         let full = self.is_full();
         if full && at == self.keys.len() {
-            return;
+            return false;
         }
         self.keys.insert(at, key);
         self.visible += usize::from(!hidden);
@@ -118,6 +128,7 @@ impl Pool {
         if full || self.is_full() {
             self.trim();
         }
+        at <= self.cursor
     }
 
     #[inline(always)]
@@ -172,6 +183,22 @@ impl Pool {
     #[expect(clippy::cast_possible_truncation, reason = "takes the low half")]
     fn node_of(&self, key: u64) -> u32 {
         self.ties.node(key as u32 >> 2)
+    }
+}
+
+/// Moves all one place to the back, the last out.
+#[inline(always)]
+fn shift(keys: &mut [u64]) {
+    const AT_ONCE: usize = 8;
+    let mut end = keys.len();
+    while end > AT_ONCE {
+        let mut part = [0; AT_ONCE];
+        part.copy_from_slice(&keys[end - AT_ONCE - 1..end - 1]);
+        keys[end - AT_ONCE..end].copy_from_slice(&part);
+        end -= AT_ONCE;
+    }
+    for index in (1..end).rev() {
+        keys[index] = keys[index - 1];
     }
 }
 

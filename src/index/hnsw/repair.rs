@@ -8,9 +8,9 @@
 use crate::bytes::Guard;
 use crate::codec::{PairSource, Pairs, PairsOp, Scorer};
 use crate::filter::rowset::RowSet;
-use crate::index::hnsw::graph::{END, Graph, MAX_CAP, View};
+use crate::index::hnsw::graph::{END, Graph, View};
 use crate::index::hnsw::pool::Ties;
-use crate::index::hnsw::walk::{Links, Scratch, Stop, copy_list, walk};
+use crate::index::hnsw::walk::{Links, Scratch, Stop, walk};
 use crate::kernel::Isa;
 use crate::types::Row;
 
@@ -143,8 +143,8 @@ impl Links for Base<'_> {
     }
 
     #[inline(always)]
-    fn copy(&self, node: u32, out: &mut [u32; MAX_CAP]) -> usize {
-        copy_list(list(self.graph, node), self.graph.len(), out)
+    fn list(&self, node: u32) -> impl Iterator<Item = u32> {
+        list(self.graph, node).iter().copied()
     }
 
     #[inline(always)]

@@ -3,9 +3,9 @@
 use crate::bytes::Guard;
 use crate::codec::{QuerySource, Scorer, ScorerOp};
 use crate::filter::rowset::RowSet;
-use crate::index::hnsw::graph::{MAX_CAP, View};
+use crate::index::hnsw::graph::View;
 use crate::index::hnsw::pool::Ties;
-use crate::index::hnsw::walk::{Links, Scratch, Stop, copy_list, descend, walk};
+use crate::index::hnsw::walk::{Counts, Links, Scratch, Stop, descend, walk};
 use crate::index::topk::Candidate;
 use crate::kernel::Isa;
 use crate::types::Row;
@@ -21,22 +21,24 @@ pub(crate) struct Want<'a> {
     pub(crate) dead: &'a RowSet,
 }
 
-/// The at most `ef` nearest rows that a walk finds, nearest first, into `found`. None when the graph
-/// has more rows than the source.
+/// The at most `ef` nearest rows that a walk finds, nearest first, into `found`; none when the graph
+/// has more rows than the source. What the walk has done.
 pub(crate) fn search<S: QuerySource, H: Guard>(
     isa: Isa,
     source: &S,
     view: &View<'_, H>,
     want: Want<'_>,
     found: &mut Vec<Candidate>,
-) {
+) -> Counts {
     found.clear();
     if view.len() == 0 {
-        return;
+        return Counts::default();
     }
     let mut scratch = Scratch::take();
     source.run(isa, Search { view, want, found, scratch: &mut scratch });
+    let counts = scratch.counts;
     scratch.put_back();
+    counts
 }
 
 struct Search<'a, 'g, H> {
@@ -97,8 +99,8 @@ impl<H: Guard> Links for Base<'_, '_, H> {
     }
 
     #[inline(always)]
-    fn copy(&self, node: u32, out: &mut [u32; MAX_CAP]) -> usize {
-        copy_list(self.view.links(node), self.view.len(), out)
+    fn list(&self, node: u32) -> impl Iterator<Item = u32> {
+        self.view.links(node).iter().copied()
     }
 
     #[inline(always)]
@@ -124,8 +126,8 @@ impl<H: Guard> Links for Upper<'_, '_, H> {
     }
 
     #[inline(always)]
-    fn copy(&self, node: u32, out: &mut [u32; MAX_CAP]) -> usize {
-        copy_list(self.view.upper_links(self.level, node), self.count(), out)
+    fn list(&self, node: u32) -> impl Iterator<Item = u32> {
+        self.view.upper_links(self.level, node).iter().copied()
     }
 
     #[inline(always)]

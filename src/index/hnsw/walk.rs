@@ -18,25 +18,11 @@ pub(super) trait Links {
     /// The row of a node, below the scorer's number of rows.
     fn row(&self, node: u32) -> Row;
 
-    /// Copies the links of `node`, all below [`count`](Self::count); how many.
-    fn copy(&self, node: u32, out: &mut [u32; MAX_CAP]) -> usize;
+    /// The links of `node`, up to the first that is not below [`count`](Self::count).
+    fn list(&self, node: u32) -> impl Iterator<Item = u32>;
 
     /// Asks for the links of `node` ahead of time.
     fn prefetch<S: Scorer>(&self, scorer: &S, node: u32);
-}
-
-/// Copies a list up to the first link that is not below `bound`.
-#[inline(always)]
-pub(super) fn copy_list(list: &[u32], bound: usize, out: &mut [u32; MAX_CAP]) -> usize {
-    let mut len = 0;
-    for (&link, out) in list.iter().zip(out) {
-        if link as usize >= bound {
-            break;
-        }
-        *out = link;
-        len += 1;
-    }
-    len
 }
 
 /// Memory of a walk, reused from walk to walk.
@@ -44,6 +30,16 @@ pub(super) fn copy_list(list: &[u32], bound: usize, out: &mut [u32; MAX_CAP]) ->
 pub(super) struct Scratch {
     pub(super) pool: Pool,
     visited: Visited,
+    pub(super) counts: Counts,
+}
+
+/// What a walk has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Nodes whose links were followed.
+    pub(crate) expanded: u64,
+    /// Rows whose distance was computed.
+    pub(crate) scored: u64,
 }
 
 thread_local! {
@@ -66,6 +62,7 @@ impl Scratch {
     pub(super) fn reset(&mut self, count: usize, ef: usize, ties: Ties) {
         self.visited.reset(count);
         self.pool.reset(ef, ties);
+        self.counts = Counts::default();
     }
 
     /// Adds a node to start from, unless it was added.
@@ -108,11 +105,12 @@ pub(super) fn walk<S: Scorer, L: Links>(
     stop: Stop,
     scratch: &mut Scratch,
 ) {
-    let Scratch { pool, visited } = scratch;
+    let Scratch { pool, visited, counts } = scratch;
     let ahead = rows_ahead(scorer.stride());
     let mut nodes = [0; MAX_CAP];
     let mut rows = [0; MAX_CAP];
     let mut distances = [0.0; MAX_CAP];
+    let mut near = [0; MAX_CAP];
     let any_dead = !dead.is_empty();
     while let Some((distance, node)) = pool.pop() {
         if distance > stop.limit && pool.cursor() > stop.at_least {
@@ -121,25 +119,28 @@ pub(super) fn walk<S: Scorer, L: Links>(
         if let Some(next) = pool.peek() {
             links.prefetch(scorer, next);
         }
-        let found = links.copy(node, &mut nodes);
-        let mut fresh = 0;
-        for index in 0..found {
-            let node = nodes[index];
-            if visited.insert(node) {
-                nodes[fresh] = node;
-                let row = links.row(node);
-                rows[fresh] = row;
-                if fresh < ahead {
-                    scorer.prefetch(row);
-                }
-                fresh += 1;
-            }
+        let fresh = visited.insert_list(links.list(node), links.count(), &mut nodes);
+        for index in 0..fresh {
+            rows[index] = links.row(nodes[index]);
+        }
+        for &row in &rows[..fresh.min(ahead)] {
+            scorer.prefetch(row);
         }
         score_ahead(scorer, &rows[..fresh], ahead, &mut distances);
-        for index in 0..fresh {
+        counts.expanded += 1;
+        counts.scored += fresh as u64;
+        // First those that may enter, without a branch that cannot be foretold.
+        let mut count = 0;
+        for (index, distance) in distances[..fresh].iter().enumerate() {
+            near[count] = index;
+            count += usize::from(pool.admits(*distance));
+        }
+        for &index in &near[..count] {
             if pool.admits(distances[index]) {
                 let hidden = any_dead && dead.contains(rows[index]);
-                pool.insert(distances[index], nodes[index], hidden);
+                if pool.insert(distances[index], nodes[index], hidden) {
+                    links.prefetch(scorer, nodes[index]);
+                }
             }
         }
     }
@@ -172,10 +173,15 @@ pub(super) fn descend<S: Scorer, L: Links>(
     let mut rows = [0; MAX_CAP];
     let mut distances = [0.0; MAX_CAP];
     loop {
-        let found = links.copy(node, &mut nodes);
-        for index in 0..found {
-            rows[index] = links.row(nodes[index]);
-            scorer.prefetch(rows[index]);
+        let mut found = 0;
+        for link in links.list(node).take(MAX_CAP) {
+            if link as usize >= links.count() {
+                break;
+            }
+            nodes[found] = link;
+            rows[found] = links.row(link);
+            scorer.prefetch(rows[found]);
+            found += 1;
         }
         scorer.score_batch(&rows[..found], &mut distances);
         let before = distance;

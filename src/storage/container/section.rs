@@ -1,8 +1,8 @@
 //! A section of an opened container, whose blocks are checked when they are first touched.
 //!
 //! Per block two bits: `good` once its checksum has matched, `bad` once it has not. A good block
-//! costs one relaxed load afterwards: the bytes never change, so nothing needs ordering. A bad
-//! block stays on the slow path, so that every touch of it is counted in the thread that made it.
+//! costs one relaxed load afterwards: the bytes never change, so nothing needs ordering. Once all
+//! blocks are good, one flag says so for all. A bad block stays on the slow path, so that every touch of it is counted in the thread that made it.
 //! A search takes [`Section::failures`] at its start and asks [`Section::status_since`] at its
 //! end; one that stays clear of a damaged block still answers. Two searches at the same time may
 //! blame each other's block: an error too many, never one too few.
@@ -41,6 +41,8 @@ struct Shared {
     file: Arc<MappedFile>,
     place: Place,
     failures: AtomicU64,
+    /// Blocks not known to be good.
+    unchecked: AtomicUsize,
     /// The block that failed last.
     failed_block: AtomicUsize,
 }
@@ -82,6 +84,7 @@ impl Section {
                 file,
                 place,
                 failures: AtomicU64::new(0),
+                unchecked: AtomicUsize::new(place.blocks()),
                 failed_block: AtomicUsize::new(0),
             }),
         }
@@ -172,7 +175,11 @@ impl Section {
         let crc = crc32c::crc32c(&bytes[start..bytes.len().min(start + BLOCK_BYTES)]);
         let crcs = self.shared.place.crcs(self.shared.file.map.as_slice());
         let good = crcs.get(block).is_some_and(|stored| stored.get() == crc);
-        self.checked[word + usize::from(!good)].fetch_or(bit, Relaxed);
+        let before = self.checked[word + usize::from(!good)].fetch_or(bit, Relaxed);
+        if good && before & bit == 0 {
+            // Only by the thread that set the bit, so that each block is counted once.
+            self.shared.unchecked.fetch_sub(1, Relaxed);
+        }
         good
     }
 
@@ -193,6 +200,9 @@ impl Section {
 impl Guard for Section {
     #[inline(always)]
     fn touch(&self, offset: usize, len: usize) {
+        if self.shared.unchecked.load(Relaxed) == 0 {
+            return;
+        }
         // Nearly every range lies in one block, or straddles two that are known to be good.
         // Wrapping: an absurd range fails the comparison or the lookup and takes the slow path.
         let first = offset / BLOCK_BYTES;
