@@ -48,6 +48,11 @@ impl Space {
         self.vector_type.row_elements(self.dimension)
     }
 
+    /// Whether rows can be coded: bits are the smallest code there is.
+    pub(crate) fn takes_codes(self) -> bool {
+        self.vector_type != VectorType::B1
+    }
+
     /// Elements of a row with its padding.
     fn lanes(self) -> usize {
         self.stride() / self.vector_type.row_bytes(1)

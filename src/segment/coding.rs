@@ -48,8 +48,7 @@ pub(super) fn choose<G: Guard>(
     choice: CodeChoice,
 ) -> Option<Coding> {
     let tried: &[CodeKind] = match choice {
-        // Bits are the smallest code there is.
-        _ if space.vector_type == VectorType::B1 => &[],
+        _ if !space.takes_codes() => &[],
         CodeChoice::Full => &[],
         CodeChoice::Byte => &[CodeKind::Byte],
         CodeChoice::Half => &[CodeKind::Half],

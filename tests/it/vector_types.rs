@@ -21,13 +21,17 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
+    cases_of(ROWS as usize, [19, 70, 301])
+}
+
+/// Cases of brain floats, signed bytes and bits, of these dimensions.
+fn cases_of(rows: usize, [brain, signed, bits]: [usize; 3]) -> Vec<Case> {
     let mut random = Random::new(5);
     let mut cases = Vec::new();
-    let rows = ROWS as usize;
     for (vector_type, dimension, metrics) in [
-        (VectorType::Bf16, 19, [Metric::L2, Metric::Cosine, Metric::Dot].as_slice()),
-        (VectorType::I8, 70, &[Metric::L2, Metric::Cosine, Metric::Dot]),
-        (VectorType::B1, 301, &[Metric::Hamming, Metric::Jaccard]),
+        (VectorType::Bf16, brain, [Metric::L2, Metric::Cosine, Metric::Dot].as_slice()),
+        (VectorType::I8, signed, &[Metric::L2, Metric::Cosine, Metric::Dot]),
+        (VectorType::B1, bits, &[Metric::Hamming, Metric::Jaccard]),
     ] {
         let width = vector_type.row_elements(dimension);
         for metric in metrics {
@@ -76,7 +80,8 @@ fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
 fn expected(case: &Case, left_out: impl Fn(u64) -> bool) -> Vec<(f64, u64)> {
     let width = case.schema.row_elements();
     let query = case.query.to_f32(0..width);
-    let mut all: Vec<(f64, u64)> = (0..ROWS)
+    let rows = (case.vectors.len() / width) as u64;
+    let mut all: Vec<(f64, u64)> = (0..rows)
         .filter(|id| !left_out(*id))
         .map(|id| {
             let row = case.vectors.to_f32(id as usize * width..(id as usize + 1) * width);
@@ -244,5 +249,24 @@ fn codes_lead_walks_over_numbers_and_never_over_bits() {
             assert!(near >= 8, "{} {name} {near}", case.schema.metric());
             assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new());
         }
+    }
+}
+
+#[test]
+fn many_rows_without_a_graph_are_scanned_to_the_same_answer() {
+    let rows = 5_000;
+    for case in cases_of(rows, [160, 160, 1024]) {
+        let scratch = Scratch::new();
+        let db = scratch.open();
+        let docs = db.create_collection("docs", case.schema.clone()).unwrap();
+        let ids: Vec<u64> = (0..rows as u64).collect();
+        docs.upsert(&ids, case.vectors.clone(), ()).unwrap();
+        let expected = expected(&case, |_| false);
+        for what in ["in memory", "in a segment"] {
+            let hits = docs.search(case.query.clone()).run().unwrap();
+            agrees(&case, &hits, &expected[..10], what);
+            docs.compact().unwrap();
+        }
+        assert!(docs.stats().unwrap().segments.iter().all(|segment| !segment.graph));
     }
 }

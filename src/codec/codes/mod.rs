@@ -30,7 +30,7 @@ use crate::bytes::{AlignedBytes, Guard};
 use crate::codec::full::{self, Rows, Space};
 use crate::codec::rotation::Rotation;
 use crate::kernel::{self, CODE_BYTES, Isa, Kernel};
-use crate::types::{Metric, VectorType};
+use crate::types::Metric;
 
 mod encode;
 mod scorer;
@@ -174,7 +174,7 @@ impl Codec {
         };
         let mean = bytes.get(HEADER_BYTES..)?.chunks_exact(4);
         let fits = header.starts_with(&MAGIC)
-            && space.vector_type != VectorType::B1
+            && space.takes_codes()
             && word(8)? == VERSION
             && word(16)? as usize == space.dimension
             && mean.remainder().is_empty()
