@@ -9,8 +9,11 @@ use std::fmt;
 
 use arrow_array::{Array, LargeStringArray, StringArray, UInt64Array};
 use arrow_schema::{DataType as ArrowType, Field, TimeUnit};
-use half::f16;
 use serde::{Deserialize, Serialize};
+
+mod vectors;
+
+pub use vectors::Vectors;
 
 /// Position of a row inside one segment or memtable chunk.
 pub(crate) type Row = u32;
@@ -31,17 +34,28 @@ pub enum Metric {
     Cosine,
     /// `−⟨a, b⟩`.
     Dot,
+    /// Bits that differ (only [`VectorType::B1`]).
+    Hamming,
+    /// `1 − |a ∧ b| / |a ∨ b|` of the bits set; 0 when neither vector has any (only
+    /// [`VectorType::B1`]).
+    Jaccard,
 }
 
 impl Metric {
-    /// Turns a distance of this metric into a score, where bigger is better: `1 − d` for cosine,
-    /// `−d` for the others.
+    /// Turns a distance of this metric into a score, where bigger is better: `1 − d` for cosine and
+    /// jaccard, `−d` for the others.
     #[must_use]
     pub fn score(self, distance: f32) -> f32 {
         match self {
-            Self::Cosine => 1.0 - distance,
-            Self::L2 | Self::Dot => -distance,
+            Self::Cosine | Self::Jaccard => 1.0 - distance,
+            Self::L2 | Self::Dot | Self::Hamming => -distance,
         }
+    }
+
+    /// Whether this metric compares bits, and so only [`VectorType::B1`].
+    #[must_use]
+    pub fn is_binary(self) -> bool {
+        matches!(self, Self::Hamming | Self::Jaccard)
     }
 }
 
@@ -51,12 +65,14 @@ impl fmt::Display for Metric {
             Self::L2 => "l2",
             Self::Cosine => "cosine",
             Self::Dot => "dot",
+            Self::Hamming => "hamming",
+            Self::Jaccard => "jaccard",
         })
     }
 }
 
 /// What leads a graph search to its candidates, which are then compared exactly. Stored vectors
-/// stay what they are.
+/// stay what they are. Vectors of bits have no code: they always lead themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CodeChoice {
@@ -73,9 +89,6 @@ pub enum CodeChoice {
 }
 
 /// Element type in which vectors are stored.
-///
-/// The file format names all six; this version stores [`F32`](Self::F32), [`F16`](Self::F16) and
-/// [`U8`](Self::U8) and answers `InvalidArgument` for the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -84,18 +97,27 @@ pub enum VectorType {
     F32,
     /// 16-bit IEEE float.
     F16,
-    /// 16-bit brain float (reserved).
+    /// 16-bit brain float: the range of f32 with eight bits of precision.
     Bf16,
-    /// Signed byte (reserved).
+    /// Signed byte.
     I8,
     /// Unsigned byte.
     U8,
-    /// One bit a dimension (reserved).
+    /// One bit a dimension, eight to a byte, the first in the highest place (as `numpy.packbits`
+    /// makes them). Bits beyond the dimension are zero. Compared by [`Metric::Hamming`] and
+    /// [`Metric::Jaccard`] only.
     B1,
 }
 
 impl VectorType {
-    /// Bytes that `dimension` elements take, without padding.
+    /// Elements in which a vector of `dimension` dimensions is given and returned: `dimension`, but
+    /// a byte for eight of them in [`B1`](Self::B1).
+    #[must_use]
+    pub fn row_elements(self, dimension: usize) -> usize {
+        if self == Self::B1 { dimension.div_ceil(8) } else { dimension }
+    }
+
+    /// Bytes that a vector of `dimension` dimensions takes, without padding.
     #[must_use]
     pub fn row_bytes(self, dimension: usize) -> usize {
         match self {
@@ -307,56 +329,6 @@ impl<'a, const N: usize> From<&'a [&'a str; N]> for Ids<'a> {
         ids.as_slice().into()
     }
 }
-
-/// Row-major vectors of a batch, borrowed from the caller where possible.
-///
-/// They are converted to the collection's [`VectorType`] when written: to f16 by rounding to
-/// nearest (overflow is an error), to u8 only from whole numbers in 0..=255.
-#[derive(Clone, Debug)]
-pub enum Vectors<'a> {
-    /// 32-bit floats.
-    F32(Cow<'a, [f32]>),
-    /// 16-bit floats.
-    F16(Cow<'a, [f16]>),
-    /// Unsigned bytes.
-    U8(Cow<'a, [u8]>),
-}
-
-impl Vectors<'_> {
-    /// Elements in all (rows × dimension).
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::F32(values) => values.len(),
-            Self::F16(values) => values.len(),
-            Self::U8(values) => values.len(),
-        }
-    }
-
-    /// Whether there is no element.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-macro_rules! vectors_from {
-    ($($variant:ident($element:ty)),*) => {$(
-        impl<'a> From<&'a [$element]> for Vectors<'a> {
-            fn from(values: &'a [$element]) -> Self { Self::$variant(Cow::Borrowed(values)) }
-        }
-        impl<'a> From<&'a Vec<$element>> for Vectors<'a> {
-            fn from(values: &'a Vec<$element>) -> Self { Self::$variant(Cow::Borrowed(values)) }
-        }
-        impl From<Vec<$element>> for Vectors<'_> {
-            fn from(values: Vec<$element>) -> Self { Self::$variant(Cow::Owned(values)) }
-        }
-        impl<'a, const N: usize> From<&'a [$element; N]> for Vectors<'a> {
-            fn from(values: &'a [$element; N]) -> Self { Self::$variant(Cow::Borrowed(values)) }
-        }
-    )*};
-}
-vectors_from!(F32(f32), F16(f16), U8(u8));
 
 /// Type of an attribute column. Every column is nullable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

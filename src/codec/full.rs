@@ -1,21 +1,23 @@
-//! Full-precision vectors: rows of f32, f16 or u8 at a fixed stride, compared exactly as stored.
+//! Full-precision vectors: rows of any [`VectorType`] at a fixed stride, compared as stored.
 //!
 //! ```text
-//! vectors        row i at i × stride: dimension elements, then zero bytes up to the stride
+//! vectors        row i at i × stride: its elements (b1: bytes of eight bits), then zero bytes up to the stride
 //! inverse norms  row i at i × 4: 1/‖x‖ as f32, 0 for a zero vector (cosine only, else empty)
 //! ```
 //! Distances: L2 `Σ (qᵢ − xᵢ)²`; dot `−Σ qᵢ xᵢ`; cosine `1 − Σ qᵢ xᵢ · 1/‖q‖ · 1/‖x‖`, at least 0,
-//! and 1 when either vector is zero. A distance that overflows is infinite, and one that cannot be
+//! and 1 when either vector is zero; hamming, the bits that differ; jaccard `1 − |q ∧ x| / |q ∨ x|`,
+//! and 0 when neither has a bit set. A distance that overflows is infinite, and one that cannot be
 //! told (∞ − ∞, or damaged bytes) is +∞, so that distances always order. Padding takes part in the
 //! sums, where zeros change nothing, which spares the kernels their tails.
 
 use std::marker::PhantomData;
 
-use half::f16;
+use half::{bf16, f16};
 use zerocopy::IntoBytes;
 
 use crate::bytes::{AlignedBytes, Guard, Guarded, view};
-use crate::codec::convert::{inverse, narrow, to_byte};
+use crate::codec::convert::{inverse, narrow, to_byte, to_signed_byte};
+use crate::codec::forms::{Bits, Bytes, Floats, Form, SignedBytes};
 use crate::codec::lift::Lift;
 use crate::codec::{BATCH, PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
 use crate::kernel::{self, Element, Isa, Kernel};
@@ -24,7 +26,7 @@ use crate::types::{Metric, Row, VectorType};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use crate::codec::convert::encode_rows;
 pub(crate) use crate::codec::convert::{
-    encode_rows_into, inverse_norm, pack_rows, prepare_query, read_row, unpack_rows,
+    encode_rows_into, inverse_norm, pack_rows, prepare_query, read_row, unpack_rows, wrong_length,
 };
 
 /// How the vectors of a collection are laid out and compared.
@@ -41,6 +43,16 @@ impl Space {
         self.vector_type.stride(self.dimension)
     }
 
+    /// Elements of a row as it is given: numbers, or bytes of eight bits.
+    pub(crate) fn elements(self) -> usize {
+        self.vector_type.row_elements(self.dimension)
+    }
+
+    /// Whether rows can be coded: bits are the smallest code there is.
+    pub(crate) fn takes_codes(self) -> bool {
+        self.vector_type != VectorType::B1
+    }
+
     /// Elements of a row with its padding.
     fn lanes(self) -> usize {
         self.stride() / self.vector_type.row_bytes(1)
@@ -51,9 +63,10 @@ impl Space {
 #[derive(Clone, Debug)]
 pub(crate) struct Query {
     space: Space,
-    /// f32 elements, zero-padded like a row; of length 1 (or 0) for cosine.
+    /// f32 elements, zero-padded like a row; of length 1 (or 0) for cosine. None of bits.
     floats: AlignedBytes,
-    /// The elements as bytes, padded like a row, where rows are bytes too and it is exact.
+    /// The elements as bytes, padded like a row, where rows are bytes too and it is exact; bits
+    /// always are.
     whole: Option<AlignedBytes>,
     /// 1/‖query‖, what `whole` lacks to be of length 1 for cosine.
     inverse_norm: f32,
@@ -65,9 +78,24 @@ impl Query {
         view(self.floats.as_slice())
     }
 
-    /// Takes `dimension` finite numbers (checked by [`prepare_query`] for those of a user).
+    /// Takes the elements of one vector: finite numbers, for bits whole bytes (checked by
+    /// [`prepare_query`] for those of a user).
     pub(crate) fn new(space: Space, values: &[f32]) -> Self {
-        assert_eq!(values.len(), space.dimension, "a query has the dimension of its space");
+        assert_eq!(values.len(), space.elements(), "a query has the shape of its space");
+        let whole = match space.vector_type {
+            VectorType::U8 => whole_bytes(values, space, to_byte),
+            VectorType::I8 => whole_bytes(values, space, to_signed_byte),
+            VectorType::B1 => {
+                let bits = whole_bytes(values, space, |value| Some(to_byte(value).unwrap_or(0)));
+                return Self {
+                    space,
+                    floats: AlignedBytes::default(),
+                    whole: bits,
+                    inverse_norm: 1.0,
+                };
+            }
+            VectorType::F32 | VectorType::F16 | VectorType::Bf16 => None,
+        };
         let norm = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
         let cosine = space.metric == Metric::Cosine;
         let mut padded = vec![0.0_f32; space.lanes()];
@@ -75,18 +103,17 @@ impl Query {
             *lane =
                 if cosine { narrow(f64::from(value) / norm.max(f64::MIN_POSITIVE)) } else { value };
         }
-        let whole = (space.vector_type == VectorType::U8).then(|| whole_bytes(values, space));
-        Self {
-            space,
-            floats: AlignedBytes::from_slice(padded.as_bytes()),
-            whole: whole.flatten(),
-            inverse_norm: inverse(norm),
-        }
+        let floats = AlignedBytes::from_slice(padded.as_bytes());
+        Self { space, floats, whole, inverse_norm: inverse(norm) }
     }
 }
 
 /// The query as bytes like those of a row, when it holds nothing else.
-fn whole_bytes(values: &[f32], space: Space) -> Option<AlignedBytes> {
+fn whole_bytes(
+    values: &[f32],
+    space: Space,
+    to_byte: impl Fn(f32) -> Option<u8>,
+) -> Option<AlignedBytes> {
     let mut bytes = AlignedBytes::zeroed(space.stride());
     for (byte, &value) in bytes.as_mut_slice().iter_mut().zip(values) {
         *byte = to_byte(value)?;
@@ -122,20 +149,47 @@ impl<G: Guard> QuerySource for FullSource<'_, G> {
     fn run<O: ScorerOp>(&self, isa: Isa, op: O) -> O::Output {
         let (query, rows, space) = (self.query, self.rows, self.query.space);
         if let Some(whole) = &query.whole {
-            let (query, scale) = (whole.as_slice(), query.inverse_norm);
-            return match space.metric {
-                Metric::L2 => {
-                    enter(isa, Scan::<Bytes<true>, G, O>::new(space, query, scale, rows, op))
-                }
-                _ => enter(isa, Scan::<Bytes<false>, G, O>::new(space, query, scale, rows, op)),
-            };
+            return scan_whole(isa, space, whole.as_slice(), query.inverse_norm, rows, op);
         }
         let floats = view::<f32>(query.floats.as_slice());
         match space.vector_type {
             VectorType::F16 => scan_floats::<f16, G, O>(isa, space, floats, rows, op),
+            VectorType::Bf16 => scan_floats::<bf16, G, O>(isa, space, floats, rows, op),
+            VectorType::I8 => scan_floats::<i8, G, O>(isa, space, floats, rows, op),
             VectorType::U8 => scan_floats::<u8, G, O>(isa, space, floats, rows, op),
-            _ => scan_floats::<f32, G, O>(isa, space, floats, rows, op),
+            // A query over bits is always whole.
+            VectorType::F32 | VectorType::B1 => {
+                scan_floats::<f32, G, O>(isa, space, floats, rows, op)
+            }
         }
+    }
+}
+
+fn scan_whole<G: Guard, O: ScorerOp>(
+    isa: Isa,
+    space: Space,
+    query: &[u8],
+    scale: f32,
+    rows: Rows<'_, G>,
+    op: O,
+) -> O::Output {
+    match (space.vector_type, space.metric) {
+        (VectorType::B1, Metric::Jaccard) => {
+            enter(isa, Scan::<Bits<true>, G, O>::new(space, query, scale, rows, op))
+        }
+        (VectorType::B1, _) => {
+            enter(isa, Scan::<Bits<false>, G, O>::new(space, query, scale, rows, op))
+        }
+        (VectorType::I8, Metric::L2) => {
+            enter(isa, Scan::<SignedBytes<true>, G, O>::new(space, view(query), scale, rows, op))
+        }
+        (VectorType::I8, _) => {
+            enter(isa, Scan::<SignedBytes<false>, G, O>::new(space, view(query), scale, rows, op))
+        }
+        (_, Metric::L2) => {
+            enter(isa, Scan::<Bytes<true>, G, O>::new(space, query, scale, rows, op))
+        }
+        (_, _) => enter(isa, Scan::<Bytes<false>, G, O>::new(space, query, scale, rows, op)),
     }
 }
 
@@ -169,31 +223,26 @@ pub(crate) struct FullPairs<'a, G> {
 
 impl<G: Guard> PairSource for FullPairs<'_, G> {
     fn run<O: PairsOp>(&self, isa: Isa, op: O) -> O::Output {
-        let Self { space, rows, lift } = *self;
-        match (space.vector_type, space.metric) {
-            (VectorType::F16, Metric::L2) => kernel::run(
-                isa,
-                Compare::<Floats<true, f16, f16>, G, O>::new(space, rows, lift, op),
-            ),
-            (VectorType::F16, _) => kernel::run(
-                isa,
-                Compare::<Floats<false, f16, f16>, G, O>::new(space, rows, lift, op),
-            ),
-            (VectorType::U8, Metric::L2) => {
-                kernel::run(isa, Compare::<Bytes<true>, G, O>::new(space, rows, lift, op))
-            }
-            (VectorType::U8, _) => {
-                kernel::run(isa, Compare::<Bytes<false>, G, O>::new(space, rows, lift, op))
-            }
-            (_, Metric::L2) => kernel::run(
-                isa,
-                Compare::<Floats<true, f32, f32>, G, O>::new(space, rows, lift, op),
-            ),
-            (_, _) => kernel::run(
-                isa,
-                Compare::<Floats<false, f32, f32>, G, O>::new(space, rows, lift, op),
-            ),
+        match (self.space.vector_type, self.space.metric) {
+            (VectorType::F32, Metric::L2) => self.compare::<Floats<true, f32, f32>, O>(isa, op),
+            (VectorType::F32, _) => self.compare::<Floats<false, f32, f32>, O>(isa, op),
+            (VectorType::F16, Metric::L2) => self.compare::<Floats<true, f16, f16>, O>(isa, op),
+            (VectorType::F16, _) => self.compare::<Floats<false, f16, f16>, O>(isa, op),
+            (VectorType::Bf16, Metric::L2) => self.compare::<Floats<true, bf16, bf16>, O>(isa, op),
+            (VectorType::Bf16, _) => self.compare::<Floats<false, bf16, bf16>, O>(isa, op),
+            (VectorType::I8, Metric::L2) => self.compare::<SignedBytes<true>, O>(isa, op),
+            (VectorType::I8, _) => self.compare::<SignedBytes<false>, O>(isa, op),
+            (VectorType::U8, Metric::L2) => self.compare::<Bytes<true>, O>(isa, op),
+            (VectorType::U8, _) => self.compare::<Bytes<false>, O>(isa, op),
+            (VectorType::B1, Metric::Jaccard) => self.compare::<Bits<true>, O>(isa, op),
+            (VectorType::B1, _) => self.compare::<Bits<false>, O>(isa, op),
         }
+    }
+}
+
+impl<G: Guard> FullPairs<'_, G> {
+    fn compare<F: Form<Query = <F as Form>::Row>, O: PairsOp>(&self, isa: Isa, op: O) -> O::Output {
+        kernel::run(isa, Compare::<F, G, O>::new(self.space, self.rows, self.lift, op))
     }
 }
 
@@ -227,53 +276,6 @@ impl ScorerOp for ScoreRows<'_> {
             }
             *out = scorer.score(*row);
         }
-    }
-}
-
-/// Which kernel compares a query of one element type with rows of another.
-trait Form: Copy + Send + Sync {
-    type Query: Element;
-    type Row: Element;
-    const L2: bool;
-
-    fn raw<K: Kernel, const R: usize>(
-        kernel: K,
-        query: &[Self::Query],
-        rows: [&[Self::Row]; R],
-    ) -> [f32; R];
-}
-
-#[derive(Clone, Copy)]
-struct Floats<const L2: bool, Q, E>(PhantomData<(Q, E)>);
-
-impl<const L2: bool, Q: Element, E: Element> Form for Floats<L2, Q, E> {
-    type Query = Q;
-    type Row = E;
-    const L2: bool = L2;
-
-    #[inline(always)]
-    fn raw<K: Kernel, const R: usize>(kernel: K, query: &[Q], rows: [&[E]; R]) -> [f32; R] {
-        if L2 { kernel.l2(query, rows) } else { kernel.dot(query, rows) }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Bytes<const L2: bool>;
-
-impl<const L2: bool> Form for Bytes<L2> {
-    type Query = u8;
-    type Row = u8;
-    const L2: bool = L2;
-
-    #[inline(always)]
-    fn raw<K: Kernel, const R: usize>(kernel: K, query: &[u8], rows: [&[u8]; R]) -> [f32; R] {
-        let exact = if L2 { kernel.l2_bytes(query, rows) } else { kernel.dot_bytes(query, rows) };
-        let mut out = [0.0; R];
-        for r in 0..R {
-            // Rounds above 2²⁴, the same on every path.
-            out[r] = exact[r] as f32;
-        }
-        out
     }
 }
 
@@ -413,7 +415,7 @@ impl<K: Kernel, F: Form, G: Guard> FullScorer<'_, K, F, G> {
     /// zero turns −0 into 0.
     #[inline(always)]
     fn finish(&self, raw: f32, row: Row, elements: &[F::Row]) -> f32 {
-        if F::L2 {
+        if F::IS_DISTANCE {
             return raw.min(f32::INFINITY);
         }
         let table = &self.table;

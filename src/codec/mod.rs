@@ -7,6 +7,7 @@
 
 pub(crate) mod codes;
 mod convert;
+mod forms;
 pub(crate) mod full;
 pub(crate) mod lift;
 mod rotation;

@@ -1,6 +1,6 @@
 //! Conversions and their refusals, and every scorer against plain f64 arithmetic.
 
-use half::f16;
+use half::{bf16, f16};
 
 use super::full::{
     FullSource, Query, Rows, Space, encode_rows, inverse_norm, pack_rows, prepare_query,
@@ -12,7 +12,8 @@ use crate::error::Error;
 use crate::kernel::Isa;
 use crate::types::{Metric, Row, VectorType, Vectors};
 
-const TYPES: [VectorType; 3] = [VectorType::F32, VectorType::F16, VectorType::U8];
+const TYPES: [VectorType; 5] =
+    [VectorType::F32, VectorType::F16, VectorType::Bf16, VectorType::I8, VectorType::U8];
 const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::Dot];
 
 fn space(dimension: usize, vector_type: VectorType, metric: Metric) -> Space {
@@ -61,19 +62,22 @@ fn reference(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
         Metric::Dot => -dot,
         Metric::Cosine if norm(a) * norm(b) == 0.0 => 1.0,
         Metric::Cosine => 1.0 - dot / (norm(a) * norm(b)),
+        Metric::Hamming | Metric::Jaccard => unreachable!("of bits"),
     }
 }
 
 #[test]
 fn every_scorer_agrees_with_plain_arithmetic() {
     for dimension in [1, 2, 3, 7, 16, 31, 50, 64, 100, 131] {
-        let values: Vec<f32> =
+        let unsigned: Vec<f32> =
             (0..9 * dimension).map(|at| ((at * 7919 + at / 5) % 256) as f32).collect();
-        let whole: Vec<f32> = (0..dimension).map(|at| ((at * 31) % 200) as f32).collect();
+        let signed: Vec<f32> = unsigned.iter().map(|x| x - 128.0).collect();
+        let whole: Vec<f32> = (0..dimension).map(|at| ((at * 31) % 128) as f32).collect();
         let broken: Vec<f32> = whole.iter().map(|x| x - 99.5).collect();
         for (vector_type, metric) in TYPES.iter().flat_map(|t| METRICS.map(|m| (*t, m))) {
             let space = space(dimension, vector_type, metric);
-            let stored = encode_rows(space, &(&values).into(), 9).expect("valid");
+            let values = if vector_type == VectorType::I8 { &signed } else { &unsigned };
+            let stored = encode_rows(space, &values.into(), 9).expect("valid");
             for values_of_query in [&whole, &broken] {
                 let query = Query::new(space, values_of_query);
                 for isa in Isa::available() {
@@ -147,10 +151,18 @@ fn a_distance_is_never_nan_nor_minus_zero() {
 
 #[test]
 fn what_is_stored_is_what_was_given() {
-    let numbers: Vec<f32> = vec![0.0, 1.0, 255.0, 7.0, 128.0, 3.0];
+    let numbers: Vec<f32> = vec![0.0, 1.0, 127.0, 7.0, 64.0, 3.0];
     let halves: Vec<f16> = numbers.iter().map(|x| f16::from_f32(*x)).collect();
+    let brains: Vec<bf16> = numbers.iter().map(|x| bf16::from_f32(*x)).collect();
+    let signed: Vec<i8> = numbers.iter().map(|x| *x as i8).collect();
     let bytes: Vec<u8> = numbers.iter().map(|x| *x as u8).collect();
-    for given in [Vectors::from(&numbers), Vectors::from(&halves), Vectors::from(&bytes)] {
+    for given in [
+        Vectors::from(&numbers),
+        Vectors::from(&halves),
+        Vectors::from(&brains),
+        Vectors::from(&signed),
+        Vectors::from(&bytes),
+    ] {
         for vector_type in TYPES {
             let space = space(3, vector_type, Metric::Cosine);
             let (stored, norms) = encode_rows(space, &given, 2).expect("valid");
@@ -159,12 +171,9 @@ fn what_is_stored_is_what_was_given() {
                 assert_eq!(*norm, inverse_norm(space, stored));
                 assert!(stored[vector_type.row_bytes(3)..].iter().all(|byte| *byte == 0));
             }
-            let back: Vec<f32> = match unpack_rows(space, &rows) {
-                Vectors::F32(values) => values.into_owned(),
-                Vectors::F16(values) => values.iter().map(|x| x.to_f32()).collect(),
-                Vectors::U8(values) => values.iter().map(|x| f32::from(*x)).collect(),
-            };
-            assert_eq!(back, numbers);
+            let back = unpack_rows(space, &rows);
+            assert_eq!(back.element_type(), vector_type);
+            assert_eq!(back.to_f32(0..6), numbers);
             let packed: Vec<u8> =
                 rows.iter().flat_map(|row| &row[..vector_type.row_bytes(3)]).copied().collect();
             let (repacked, norms_again) = pack_rows(space, &packed).expect("finite");
@@ -175,9 +184,11 @@ fn what_is_stored_is_what_was_given() {
 
 #[test]
 fn elements_that_are_not_finite_are_not_packed() {
-    let space = space(2, VectorType::F32, Metric::L2);
+    let space = |vector_type| space(2, vector_type, Metric::L2);
     let elements: Vec<u8> = [1.0_f32, f32::NAN].iter().flat_map(|x| x.to_le_bytes()).collect();
-    assert!(pack_rows(space, &elements).is_none());
+    assert!(pack_rows(space(VectorType::F32), &elements).is_none());
+    let elements = [bf16::ONE, bf16::INFINITY].map(bf16::to_le_bytes).concat();
+    assert!(pack_rows(space(VectorType::Bf16), &elements).is_none());
 }
 
 #[test]
@@ -191,6 +202,13 @@ fn what_cannot_be_stored_is_named() {
         (VectorType::F32, f32::INFINITY),
         (VectorType::F16, 65_520.0),
         (VectorType::F16, f32::NAN),
+        (VectorType::Bf16, 3.4e38),
+        (VectorType::Bf16, f32::NEG_INFINITY),
+        (VectorType::I8, 0.5),
+        (VectorType::I8, 1e-20),
+        (VectorType::I8, 128.0),
+        (VectorType::I8, -129.0),
+        (VectorType::I8, f32::NAN),
         (VectorType::U8, 0.5),
         (VectorType::U8, -1.0),
         (VectorType::U8, 256.0),
@@ -225,4 +243,88 @@ fn a_wrong_dimension_is_named() {
     assert!(prepare_query(space, &vec![1.0; 8].into()).is_ok_and(|queries| queries.len() == 2));
     assert!(prepare_query(space, &vec![1.0; 6].into()).is_err());
     assert!(prepare_query(space, &vec![f32::NAN; 4].into()).is_err());
+}
+
+#[test]
+fn what_a_type_can_hold_at_its_ends_is_kept() {
+    let back = |vector_type, values: &[f32]| {
+        let space = space(2, vector_type, Metric::L2);
+        let (stored, _) = encode_rows(space, &values.into(), 1).expect("in range");
+        unpack_rows(space, &[stored.as_slice()]).to_f32(0..2)
+    };
+    assert_eq!(back(VectorType::I8, &[-128.0, 127.0]), [-128.0, 127.0]);
+    assert_eq!(back(VectorType::U8, &[0.0, 255.0]), [0.0, 255.0]);
+    let largest = bf16::MAX.to_f32();
+    assert_eq!(back(VectorType::Bf16, &[largest, -largest]), [largest, -largest]);
+    // Ties go to the even neighbour.
+    assert_eq!(back(VectorType::Bf16, &[1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0]), [1.0, 1.015_625]);
+}
+
+/// Plain counts of the bits of two rows: differing, in both, in either.
+fn counted(a: &[u8], b: &[u8]) -> (u32, u32, u32) {
+    let count = |of: fn(u8, u8) -> u8| a.iter().zip(b).map(|(a, b)| of(*a, *b).count_ones()).sum();
+    (count(|a, b| a ^ b), count(|a, b| a & b), count(|a, b| a | b))
+}
+
+#[test]
+fn bits_are_compared_by_counting() {
+    for dimension in [1, 8, 9, 31, 64, 100, 512, 1000] {
+        let bytes = VectorType::B1.row_elements(dimension);
+        let mask = (0xFF_u32 << (dimension.next_multiple_of(8) - dimension)) as u8;
+        let row = |row: usize| -> Vec<u8> {
+            let mut bits: Vec<u8> =
+                (0..bytes).map(|at| (((at + 3) * (row + 1) * 7919) >> 3) as u8).collect();
+            bits[bytes - 1] &= mask;
+            bits
+        };
+        let mut rows: Vec<Vec<u8>> = (0..9).map(row).collect();
+        rows[4].fill(0);
+        for metric in [Metric::Hamming, Metric::Jaccard] {
+            let space = space(dimension, VectorType::B1, metric);
+            let stored = encode_rows(space, &rows.concat().into(), 9).expect("bits");
+            for query in [&rows[0], &rows[4]] {
+                let queries = prepare_query(space, &query.into()).expect("bits");
+                for isa in Isa::available() {
+                    let got = distances(isa, &queries[0], &stored);
+                    for (got, row) in got.iter().zip(&rows) {
+                        let (differing, both, either) = counted(query, row);
+                        let jaccard = if either == 0 {
+                            0.0
+                        } else {
+                            1.0 - f64::from(both) / f64::from(either)
+                        };
+                        let wanted =
+                            if metric == Metric::Hamming { f64::from(differing) } else { jaccard };
+                        let name = isa.name();
+                        assert!((f64::from(*got) - wanted).abs() < 1e-6, "{name} {metric} {got}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bits_beyond_the_dimension_and_unpacked_bits_are_refused() {
+    let space = space(12, VectorType::B1, Metric::Hamming);
+    let stored = encode_rows(space, &(&[0xFF_u8, 0xF0, 1, 0x10]).into(), 2).expect("twelve bits");
+    assert_eq!(unpack_rows(space, &[&stored.0.as_slice()[..4]]).to_f32(0..2), [255.0, 240.0]);
+    for given in [Vectors::from(&[0, 0, 0xFF_u8, 0xF8]), Vectors::from(&[0.0, 0.0, 255.0, 248.0])] {
+        match encode_rows(space, &given, 2) {
+            Err(Error::InvalidVector { row: 1, column: 8, value: 248.0, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(prepare_query(space, &given).is_err());
+    }
+    assert!(pack_rows(space, &[0xFF, 0xF8]).is_none());
+    assert!(pack_rows(space, &[0xFF, 0xF0]).is_some());
+    assert!(encode_rows(space, &(&[0.5, 0.0]).into(), 1).is_err());
+    for given in [Vectors::from(vec![1_u8; 12]), Vectors::from(vec![1.0; 12])] {
+        let error = encode_rows(space, &given, 1).expect_err("not packed").to_string();
+        assert!(error.contains("packbits") && error.contains("2 bytes"), "{error}");
+    }
+    match encode_rows(space, &vec![0_u8; 3].into(), 1) {
+        Err(Error::DimensionMismatch { expected: 12, given: 24, row: 0 }) => {}
+        other => panic!("{other:?}"),
+    }
 }

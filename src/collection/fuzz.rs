@@ -9,8 +9,16 @@ use crate::types::{Metric, VectorType};
 /// Decodes `bytes` as everything they could be; what comes of it does not matter.
 #[doc(hidden)]
 pub fn decode(bytes: &[u8]) {
-    for vector_type in [VectorType::F32, VectorType::F16, VectorType::U8] {
-        let space = Space { dimension: 3, vector_type, metric: Metric::Cosine };
+    for vector_type in [
+        VectorType::F32,
+        VectorType::F16,
+        VectorType::Bf16,
+        VectorType::I8,
+        VectorType::U8,
+        VectorType::B1,
+    ] {
+        let metric = if vector_type == VectorType::B1 { Metric::Hamming } else { Metric::Cosine };
+        let space = Space { dimension: 3, vector_type, metric };
         drop(Op::decode(bytes, space));
     }
     drop(columns::decode(bytes));

@@ -16,6 +16,7 @@ use super::switch::{settle, switch};
 use super::write::Writer;
 use super::{Collection, Core, compact, flush, prepare_rows};
 use crate::bytes::AlignedBytes;
+use crate::codec::full;
 use crate::error::{Error, Result};
 use crate::segment::columns;
 use crate::segment::memtable::Batch;
@@ -27,7 +28,7 @@ const LISTED: usize = 1_000;
 /// Some rows of a source, ready to be stored.
 ///
 /// `ids`, `vectors` and `attributes` hold the good rows only, in source order: row `i` has id
-/// `ids.at(i)`, the `i`-th stretch of `dimension` elements of `vectors`, row `i` of `attributes`
+/// `ids.at(i)`, the `i`-th vector of `vectors`, row `i` of `attributes`
 /// and stood at `source_rows[i]` in the source. Rows that cannot be stored are in `rejected`.
 #[derive(Clone, Debug)]
 pub struct ImportBatch {
@@ -270,16 +271,14 @@ impl<'a> Import<'a> {
     }
 
     fn prepare_singly(&mut self, batch: &ImportBatch) -> Result<Batch> {
-        let dimension = self.schema.dimension();
+        let space = self.schema.space();
+        let width = space.elements();
         let mut good: Vec<Row> = Vec::new();
         for row in 0..batch.len() {
             let ids = one_id(&batch.ids, row);
-            let Some(vector) = one_vector(&batch.vectors, row, dimension) else {
-                return Err(Error::DimensionMismatch {
-                    expected: dimension * batch.len(),
-                    given: batch.vectors.len(),
-                    row: 0,
-                });
+            let Some(vector) = batch.vectors.get(row * width..(row + 1) * width) else {
+                let given = batch.vectors.len().saturating_sub(row * width);
+                return Err(full::wrong_length(space, batch.vectors.element_type(), row, given));
             };
             match prepare_rows(&self.schema, &ids, &vector, None, AlignedBytes::zeroed) {
                 Ok(_) => good.push(row_number(row)?),
@@ -290,7 +289,7 @@ impl<'a> Import<'a> {
             }
         }
         let ids = pick_ids(&batch.ids, &good);
-        let vectors = pick_vectors(&batch.vectors, &good, dimension);
+        let vectors = batch.vectors.gather(good.iter().map(|row| *row as usize), width);
         let attributes =
             batch.attributes.as_ref().map(|batch| columns::take(batch, &good)).transpose()?;
         prepare_rows(&self.schema, &ids, &vectors, attributes.as_ref(), AlignedBytes::zeroed)
@@ -425,30 +424,5 @@ fn pick_ids(ids: &Ids<'static>, rows: &[Row]) -> Ids<'static> {
     match ids {
         Ids::U64(ids) => Ids::U64(rows.iter().map(|row| ids[*row as usize]).collect()),
         Ids::Utf8(ids) => Ids::Utf8(rows.iter().map(|row| ids[*row as usize].clone()).collect()),
-    }
-}
-
-fn one_vector(
-    vectors: &Vectors<'static>,
-    row: usize,
-    dimension: usize,
-) -> Option<Vectors<'static>> {
-    let range = row.checked_mul(dimension)?..row.checked_add(1)?.checked_mul(dimension)?;
-    Some(match vectors {
-        Vectors::F32(values) => Vectors::from(values.get(range)?.to_vec()),
-        Vectors::F16(values) => Vectors::from(values.get(range)?.to_vec()),
-        Vectors::U8(values) => Vectors::from(values.get(range)?.to_vec()),
-    })
-}
-
-fn pick_vectors(vectors: &Vectors<'static>, rows: &[Row], dimension: usize) -> Vectors<'static> {
-    fn pick<T: Copy>(values: &[T], rows: &[Row], dimension: usize) -> Vec<T> {
-        let row = |row: &Row| &values[*row as usize * dimension..(*row as usize + 1) * dimension];
-        rows.iter().flat_map(row).copied().collect()
-    }
-    match vectors {
-        Vectors::F32(values) => pick(values, rows, dimension).into(),
-        Vectors::F16(values) => pick(values, rows, dimension).into(),
-        Vectors::U8(values) => pick(values, rows, dimension).into(),
     }
 }

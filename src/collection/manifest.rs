@@ -27,6 +27,8 @@ use crate::storage::disk::{DirEntry, Disk};
 const MAGIC: &str = "nearfield-manifest";
 const VERSION: u32 = 1;
 const PREFIX: &str = "MANIFEST-";
+/// The features that this version knows: types of vectors that the first one had not.
+const FEATURES: [&str; 3] = ["vectors-bf16", "vectors-i8", "vectors-b1"];
 
 /// The durable state of a collection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,7 +38,7 @@ pub(crate) struct Manifest {
     pub(crate) store: u128,
     /// Number of this manifest.
     pub(crate) generation: u64,
-    /// Features a reader must know to read the collection; none in this version.
+    /// Features a reader must know to read the collection; see [`FEATURES`].
     pub(crate) required_features: Vec<String>,
     pub(crate) schema: Schema,
     /// Last operation contained in the segments; the log holds those after it.
@@ -51,6 +53,12 @@ pub(crate) struct Manifest {
     /// Every file number used so far is below this.
     pub(crate) next_file: u64,
     pub(crate) segments: Vec<SegmentEntry>,
+}
+
+/// What of a document is understood by every version.
+#[derive(Deserialize)]
+struct Needs {
+    required_features: Vec<String>,
 }
 
 /// A segment and its files.
@@ -152,14 +160,17 @@ impl Manifest {
         if words.collect::<Vec<_>>().join(" ") != expected {
             return Err(corrupt("length or checksum does not match"));
         }
-        let manifest: Self = serde_json::from_slice(document)
-            .map_err(|error| corrupt(&format!("document does not parse: {error}")))?;
-        if let Some(feature) = manifest.required_features.first() {
+        let unparsed = |error| corrupt(&format!("document does not parse: {error}"));
+        // Before the rest, which may say what this version does not understand.
+        let needs: Needs = serde_json::from_slice(document).map_err(unparsed)?;
+        let unknown = |feature: &&String| !FEATURES.contains(&feature.as_str());
+        if let Some(feature) = needs.required_features.iter().find(unknown) {
             return Err(Error::Incompatible {
                 file: path.into(),
                 reason: format!("it requires feature {feature:?}; use a newer nearfield"),
             });
         }
+        let manifest: Self = serde_json::from_slice(document).map_err(unparsed)?;
         manifest.schema.validate()?;
         Ok(manifest)
     }
@@ -302,6 +313,27 @@ mod tests {
             log_start: 2,
             next_file: 5,
             segments: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_feature_that_is_not_known_is_refused_before_the_rest_is_read() {
+        let path = Path::new("MANIFEST-000003");
+        let decode = |document: &str| {
+            let hash = xxh3_128(document.as_bytes());
+            let head = format!("{MAGIC} {VERSION} {hash:032x} {}\n", document.len());
+            Manifest::decode(path, (head + document).as_bytes())
+        };
+        let schema = Schema::new(12, Metric::Hamming);
+        let bits = Manifest { required_features: schema.required_features(), schema, ..example() };
+        assert_eq!(bits.required_features, ["vectors-b1"]);
+        let document = serde_json::to_string(&bits).expect("JSON");
+        assert_eq!(decode(&document).expect("known"), bits);
+        // As a later version could write it: a metric and a type without a name here.
+        let later = document.replace("vectors-b1", "vectors-b2").replace("hamming", "tanimoto");
+        match decode(&later) {
+            Err(Error::Incompatible { reason, .. }) => assert!(reason.contains("vectors-b2")),
+            other => panic!("{other:?}"),
         }
     }
 

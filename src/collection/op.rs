@@ -225,7 +225,8 @@ impl<'a> Input<'a> {
         }
         let row_bytes = space.vector_type.row_bytes(dimension);
         let bytes = self.take(rows.checked_mul(row_bytes).ok_or("too many rows")?)?;
-        full::pack_rows(space, bytes).ok_or_else(|| "a vector holds NaN or infinity".to_owned())
+        full::pack_rows(space, bytes)
+            .ok_or_else(|| "a vector holds NaN, infinity or bits beyond its dimension".to_owned())
     }
 
     fn attributes(&mut self, rows: usize) -> Result<RecordBatch, String> {

@@ -46,12 +46,13 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Vectors of `dimension` elements (1 to 65,536) under `metric`, stored as f32. The kind of id
-    /// is that of the first batch, unless [`with_id_type`](Self::with_id_type) fixes it.
+    /// Vectors of `dimension` elements (1 to 65,536) under `metric`, stored as f32, or as bits where
+    /// the metric compares bits. The kind of id is that of the first batch, unless
+    /// [`with_id_type`](Self::with_id_type) fixes it.
     #[must_use]
     pub fn new(dimension: usize, metric: Metric) -> Self {
-        let field =
-            VectorField { name: "vector".into(), dimension, vector_type: VectorType::F32, metric };
+        let vector_type = if metric.is_binary() { VectorType::B1 } else { VectorType::F32 };
+        let field = VectorField { name: "vector".into(), dimension, vector_type, metric };
         Self { id_type: None, fields: vec![field], columns: Vec::new() }
     }
 
@@ -83,10 +84,16 @@ impl Schema {
         self
     }
 
-    /// Elements of a vector.
+    /// Dimensions of a vector.
     #[must_use]
     pub fn dimension(&self) -> usize {
         self.fields[0].dimension
+    }
+
+    /// Elements in which a vector is given and returned; see [`VectorType::row_elements`].
+    #[must_use]
+    pub fn row_elements(&self) -> usize {
+        self.vector_type().row_elements(self.dimension())
     }
 
     /// How vectors are compared.
@@ -142,6 +149,17 @@ impl Schema {
         Ok(columns::arrow_schema(found.iter().map(|c| (c.name.as_str(), c.data_type))))
     }
 
+    /// What a reader of the collection must know beyond the first version.
+    pub(crate) fn required_features(&self) -> Vec<String> {
+        let feature = match self.vector_type() {
+            VectorType::F32 | VectorType::F16 | VectorType::U8 => return Vec::new(),
+            VectorType::Bf16 => "vectors-bf16",
+            VectorType::I8 => "vectors-i8",
+            VectorType::B1 => "vectors-b1",
+        };
+        vec![feature.to_owned()]
+    }
+
     pub(crate) fn push_column(&mut self, column: Column) {
         self.columns.push(column);
     }
@@ -163,10 +181,11 @@ impl Schema {
                 field.dimension
             )));
         }
-        if !matches!(field.vector_type, VectorType::F32 | VectorType::F16 | VectorType::U8) {
+        if field.metric.is_binary() != (field.vector_type == VectorType::B1) {
             return Err(Error::invalid(format!(
-                "vector type {} is reserved; this version stores f32, f16 and u8",
-                field.vector_type
+                "vectors stored as {} cannot be compared by {}: bits (b1) go with hamming or \
+                 jaccard, other types with l2, cosine or dot",
+                field.vector_type, field.metric
             )));
         }
         if self.columns.len() > MAX_COLUMNS {
@@ -371,6 +390,8 @@ mod tests {
             Schema::new(0, Metric::L2),
             Schema::new(70_000, Metric::L2),
             Schema::new(3, Metric::L2).with_vector_type(VectorType::B1),
+            Schema::new(3, Metric::Hamming).with_vector_type(VectorType::U8),
+            Schema::new(3, Metric::Jaccard).with_vector_type(VectorType::F32),
             Schema::new(3, Metric::L2).column("id", DataType::Int64),
             Schema::new(3, Metric::L2).column("", DataType::Int64),
             Schema::new(3, Metric::L2).column("a", DataType::Int64).text("a"),

@@ -225,12 +225,8 @@ impl<'a> Query<'a> {
         let Self { snapshot, vectors, request } = self;
         let snapshot = snapshot?;
         let space = snapshot.view.schema.space();
-        if vectors.len() != space.dimension {
-            return Err(Error::DimensionMismatch {
-                expected: space.dimension,
-                given: vectors.len(),
-                row: 0,
-            });
+        if vectors.len() != space.elements() {
+            return Err(full::wrong_length(space, vectors.element_type(), 0, vectors.len()));
         }
         let queries = full::prepare_query(space, &vectors)?;
         let wanted = request.wanted(&snapshot)?;

@@ -35,7 +35,7 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, schema: Schema) -> Result
     let manifest = Manifest {
         store: fresh_store_id(),
         generation: 1,
-        required_features: Vec::new(),
+        required_features: schema.required_features(),
         schema,
         seq: 0,
         logged: 0,

@@ -6,8 +6,9 @@ use rayon::ThreadPoolBuilder;
 
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::codec::codes::{CodeKind, CodeRows, Codec, CodedPairs};
-use crate::codec::full::{FullPairs, Rows, Space, encode_rows, prepare_query};
+use crate::codec::full::{FullPairs, FullSource, Rows, Space, encode_rows, prepare_query};
 use crate::codec::lift::Lift;
+use crate::codec::{QuerySource, Scorer, ScorerOp};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::{self, Seed, View};
@@ -56,7 +57,7 @@ impl Stored {
         vectors: &Vectors<'_>,
     ) -> Result<Self> {
         let space = Space { dimension, vector_type, metric };
-        let count = vectors.len() / dimension;
+        let count = vectors.len() / space.elements();
         let (vectors, norms) = encode_rows(space, vectors, count)?;
         let norms: Vec<u8> = norms.iter().flat_map(|norm| norm.to_le_bytes()).collect();
         let inverse_norms = AlignedBytes::from_slice(&norms);
@@ -126,6 +127,20 @@ impl Stored {
             );
         }
         Ok(found(top))
+    }
+
+    /// Distances from `query` to all rows, over and over as many times as `rounds` says: row by row,
+    /// as they lie, or by fours. Only the last ones are kept.
+    ///
+    /// # Errors
+    /// When the query is not one vector of the vectors' shape.
+    pub fn distances(&self, query: &Vectors<'_>, fours: bool, rounds: usize) -> Result<Vec<f32>> {
+        let mut out = vec![0.0; self.count];
+        let queries = prepare_query(self.space, query)?;
+        let Some(query) = queries.first() else { return Err(Error::invalid("no query")) };
+        let source = FullSource { query, rows: self.rows() };
+        source.run(Isa::detect(), Distances { fours, rounds, out: &mut out });
+        Ok(out)
     }
 
     /// Codes the rows in 8 or 4 bits an element; other numbers drop the codes. Bytes of them.
@@ -229,6 +244,29 @@ impl Stored {
 
     fn rows_in_all(&self) -> Row {
         Row::try_from(self.count).unwrap_or(Row::MAX)
+    }
+}
+
+struct Distances<'a> {
+    fours: bool,
+    rounds: usize,
+    out: &'a mut [f32],
+}
+
+impl ScorerOp for Distances<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Scorer>(self, scorer: S) {
+        let rows: Vec<Row> = (0..).take(self.out.len()).collect();
+        for _ in 0..self.rounds {
+            if self.fours {
+                scorer.score_batch(&rows, self.out);
+            } else {
+                scorer.score_run(0, self.out);
+            }
+            std::hint::black_box(&mut *self.out);
+        }
     }
 }
 

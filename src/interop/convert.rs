@@ -211,6 +211,7 @@ fn vector_type(arrow: &ArrowType) -> Option<VectorType> {
     };
     Some(match item.data_type() {
         ArrowType::Float16 => VectorType::F16,
+        ArrowType::Int8 => VectorType::I8,
         ArrowType::UInt8 => VectorType::U8,
         ArrowType::Float32 | ArrowType::Float64 => VectorType::F32,
         integer if integer.is_integer() => VectorType::F32,
@@ -264,6 +265,7 @@ fn gather(
         ($($arrow:ident => $type:ty),*) => {
             match child.data_type() {
                 ArrowType::Float16 => rows::<types::Float16Type, _>(child, ranges, size, |v| v).into(),
+                ArrowType::Int8 => rows::<types::Int8Type, _>(child, ranges, size, |v| v).into(),
                 ArrowType::UInt8 => rows::<types::UInt8Type, _>(child, ranges, size, |v| v).into(),
                 $(ArrowType::$arrow => rows::<$type, _>(child, ranges, size, |v| v as f32).into(),)*
                 _ => Vec::<f32>::new().into(),
@@ -277,7 +279,7 @@ fn gather(
     {
         to_f32!(
             Float32 => types::Float32Type, Float64 => types::Float64Type,
-            Int8 => types::Int8Type, Int16 => types::Int16Type,
+            Int16 => types::Int16Type,
             Int32 => types::Int32Type, Int64 => types::Int64Type,
             UInt16 => types::UInt16Type, UInt32 => types::UInt32Type, UInt64 => types::UInt64Type
         )

@@ -24,9 +24,10 @@ pub(super) const ITEM_NAME: &str = "element";
 /// Shape of the rows to be written.
 #[derive(Clone, Debug)]
 pub struct ExportSchema {
-    /// Elements of each vector.
+    /// Dimensions of each vector.
     pub dimension: usize,
-    /// Element type in which vectors are written: f32, f16 or u8.
+    /// Element type of the vectors. They are written as they are, bf16 as f32 (which holds it
+    /// exactly) and b1 as bytes of eight bits.
     pub vector_type: VectorType,
     /// Kind of the ids.
     pub id_type: IdType,
@@ -59,13 +60,12 @@ impl ExportSchema {
         self
     }
 
+    /// Elements of a vector in a batch and in the file.
+    pub(super) fn row_elements(&self) -> usize {
+        self.vector_type.row_elements(self.dimension)
+    }
+
     fn check(&self) -> Result<()> {
-        if !matches!(self.vector_type, VectorType::F32 | VectorType::F16 | VectorType::U8) {
-            return Err(Error::invalid(format!(
-                "vectors of type {} cannot be exported, f32, f16 and u8 can",
-                self.vector_type
-            )));
-        }
         let names = self.columns.iter().map(|(name, _)| name).chain([&self.vector_name]);
         match names.clone().find(|name| **name == self.id_name).or_else(|| {
             self.columns.iter().map(|(name, _)| name).find(|name| **name == self.vector_name)
@@ -170,16 +170,15 @@ fn check_batch(schema: &ExportSchema, batch: &ExportBatch) -> Result<()> {
         Err(Error::SchemaMismatch { what, expected, given })
     };
     let rows = batch.ids.len();
-    let vector_type = match &batch.vectors {
-        Vectors::F32(_) => VectorType::F32,
-        Vectors::F16(_) => VectorType::F16,
-        Vectors::U8(_) => VectorType::U8,
+    let element = match schema.vector_type {
+        VectorType::B1 => VectorType::U8,
+        other => other,
     };
     differs("id type", schema.id_type.to_string(), batch.ids.id_type().to_string())?;
-    differs("vector type", schema.vector_type.to_string(), vector_type.to_string())?;
+    differs("vector type", element.to_string(), batch.vectors.element_type().to_string())?;
     differs(
         "vectors",
-        format!("{} elements", rows * schema.dimension),
+        format!("{} elements", rows * schema.row_elements()),
         format!("{} elements", batch.vectors.len()),
     )?;
     let columns: Vec<String> = schema
@@ -247,8 +246,8 @@ mod columnar {
     use std::sync::Arc;
 
     use arrow_array::{
-        ArrayRef, FixedSizeListArray, Float16Array, Float32Array, LargeStringArray, RecordBatch,
-        UInt8Array, UInt64Array,
+        ArrayRef, FixedSizeListArray, Float16Array, Float32Array, Int8Array, LargeStringArray,
+        RecordBatch, UInt8Array, UInt64Array,
     };
     use arrow_schema::{DataType as ArrowType, Field, FieldRef, Schema, SchemaRef};
 
@@ -263,10 +262,11 @@ mod columnar {
         };
         let element = match schema.vector_type {
             VectorType::F16 => ArrowType::Float16,
-            VectorType::U8 => ArrowType::UInt8,
-            _ => ArrowType::Float32,
+            VectorType::I8 => ArrowType::Int8,
+            VectorType::U8 | VectorType::B1 => ArrowType::UInt8,
+            VectorType::F32 | VectorType::Bf16 => ArrowType::Float32,
         };
-        let dimension = i32::try_from(schema.dimension).unwrap_or(i32::MAX);
+        let dimension = i32::try_from(schema.row_elements()).unwrap_or(i32::MAX);
         let item = Arc::new(Field::new(ITEM_NAME, element, false));
         let mut fields = vec![
             Field::new(&schema.id_name, id, false),
@@ -294,6 +294,10 @@ mod columnar {
         let values: ArrayRef = match batch.vectors {
             Vectors::F32(values) => Arc::new(Float32Array::from(values.into_owned())),
             Vectors::F16(values) => Arc::new(Float16Array::from(values.into_owned())),
+            Vectors::Bf16(values) => {
+                Arc::new(Float32Array::from_iter_values(values.iter().map(|value| value.to_f32())))
+            }
+            Vectors::I8(values) => Arc::new(Int8Array::from(values.into_owned())),
             Vectors::U8(values) => Arc::new(UInt8Array::from(values.into_owned())),
         };
         let (item, dimension): (FieldRef, i32) = match schema.field(1).data_type() {

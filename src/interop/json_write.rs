@@ -56,7 +56,8 @@ impl Serialize for Row<'_> {
             IdRef::U64(id) => map.serialize_entry(&schema.id_name, &id)?,
             IdRef::Utf8(id) => map.serialize_entry(&schema.id_name, id)?,
         }
-        let range = row * schema.dimension..(row + 1) * schema.dimension;
+        let width = schema.row_elements();
+        let range = row * width..(row + 1) * width;
         map.serialize_entry(&schema.vector_name, &Elements { vectors: &batch.vectors, range })?;
         for ((name, data_type), column) in schema.columns.iter().zip(batch.attributes.columns()) {
             map.serialize_entry(name, &Cell { column, row, data_type: *data_type })?;
@@ -78,6 +79,10 @@ impl Serialize for Elements<'_> {
             Vectors::F16(values) => {
                 serializer.collect_seq(values[range].iter().map(|value| value.to_f32()))
             }
+            Vectors::Bf16(values) => {
+                serializer.collect_seq(values[range].iter().map(|value| value.to_f32()))
+            }
+            Vectors::I8(values) => serializer.collect_seq(&values[range]),
             Vectors::U8(values) => serializer.collect_seq(&values[range]),
         }
     }

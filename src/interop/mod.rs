@@ -156,7 +156,7 @@ impl Reader {
         &self.info.skipped
     }
 
-    /// Elements of each vector; none before the first good vector was seen.
+    /// Elements of each vector (of packed bits their bytes); none before the first good vector was seen.
     #[must_use]
     pub fn dimension(&self) -> Option<usize> {
         self.info.dimension

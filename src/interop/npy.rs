@@ -102,6 +102,7 @@ impl Npy {
     pub(super) fn vector_type(&self) -> VectorType {
         match self.element {
             Element::F2 => VectorType::F16,
+            Element::I1 => VectorType::I8,
             Element::U1 => VectorType::U8,
             _ => VectorType::F32,
         }
@@ -123,7 +124,7 @@ impl Npy {
             Element::F2 => numbers(&bytes, f16::from_le_bytes).into(),
             Element::F4 => numbers(&bytes, f32::from_le_bytes).into(),
             Element::F8 => numbers(&bytes, double).into(),
-            Element::I1 => numbers(&bytes, |[byte]| f32::from(byte.cast_signed())).into(),
+            Element::I1 => numbers(&bytes, i8::from_le_bytes).into(),
             Element::U2 => numbers(&bytes, |bytes| f32::from(u16::from_le_bytes(bytes))).into(),
             Element::I2 => numbers(&bytes, |bytes| f32::from(i16::from_le_bytes(bytes))).into(),
             Element::U4 => numbers(&bytes, |bytes| u32::from_le_bytes(bytes) as f32).into(),

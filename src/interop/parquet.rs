@@ -122,7 +122,7 @@ impl<'a, W: Write + Send> Writer<'a, W> {
         let row_bytes = schema.vector_type.row_bytes(schema.dimension).max(1);
         // Floats have nothing to gain from a dictionary or a codec; bytes are stored as 32-bit
         // integers, which the dictionary takes down to about a byte again.
-        let bytes = schema.vector_type == VectorType::U8;
+        let bytes = matches!(schema.vector_type, VectorType::I8 | VectorType::U8 | VectorType::B1);
         let vector = ColumnPath::new(vec![
             schema.vector_name.clone(),
             "list".to_owned(),

@@ -60,16 +60,8 @@ pub(super) fn take_vectors(
     dimension: usize,
     good: &[usize],
 ) -> Vectors<'static> {
-    fn gather<T: Copy>(values: &[T], dimension: usize, good: &[usize]) -> Vec<T> {
-        let row = |row: &usize| values.get(row * dimension..(row + 1) * dimension).unwrap_or(&[]);
-        good.iter().flat_map(row).copied().collect()
-    }
     if good.len() * dimension == vectors.len() {
         return vectors;
     }
-    match vectors {
-        Vectors::F32(values) => gather(&values, dimension, good).into(),
-        Vectors::F16(values) => gather(&values, dimension, good).into(),
-        Vectors::U8(values) => gather(&values, dimension, good).into(),
-    }
+    vectors.gather(good.iter().copied(), dimension)
 }

@@ -14,17 +14,21 @@
 
 #![expect(unsafe_code, reason = "the room of core::arch; each block says why it is sound")]
 
+mod bits;
 mod isa;
+#[cfg(target_arch = "x86_64")]
+mod loads;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod v3;
 #[cfg(target_arch = "x86_64")]
 mod v4;
+mod whole;
 
 #[cfg(test)]
 mod tests;
 
-use half::f16;
+use half::{bf16, f16};
 use zerocopy::{FromBytes, Immutable};
 
 pub(crate) use isa::Isa;
@@ -69,6 +73,18 @@ pub(crate) trait Kernel: Copy + Send + Sync {
 
     /// `Σ queryᵢ · rowᵢ`, exact for up to 65,536 elements.
     fn dot_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R];
+
+    /// `Σ (queryᵢ − rowᵢ)²`, exact for up to 65,536 elements.
+    fn l2_signed_bytes<const R: usize>(self, query: &[i8], rows: [&[i8]; R]) -> [u32; R];
+
+    /// `Σ queryᵢ · rowᵢ`, exact for up to 65,536 elements.
+    fn dot_signed_bytes<const R: usize>(self, query: &[i8], rows: [&[i8]; R]) -> [i32; R];
+
+    /// How many bits of query and row differ.
+    fn hamming<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R];
+
+    /// How many bits are set in both query and row, and how many in either.
+    fn overlap<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [[u32; R]; 2];
 
     /// `Σ rowᵢ · queryᵢ` with signed bytes in the query, exact for up to 65,536 elements. The length
     /// is a multiple of [`CODE_BYTES`].
@@ -124,6 +140,20 @@ impl Plain for f16 {
 }
 
 impl Plain for u8 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        f32::from(self)
+    }
+}
+
+impl Plain for bf16 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        Self::to_f32(self)
+    }
+}
+
+impl Plain for i8 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         f32::from(self)

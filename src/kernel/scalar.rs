@@ -1,7 +1,7 @@
 //! The scalar tier: plain loops over sixteen lanes, for machines without another tier and as the
 //! form the compiler vectorises by itself (SSE2, NEON).
 
-use super::{CODE_BYTES, Element, Kernel};
+use super::{CODE_BYTES, Element, Kernel, bits, whole};
 
 const LANES: usize = 16;
 
@@ -38,6 +38,27 @@ impl Kernel for Scalar {
             assert_eq!(query.len(), row.len());
             query.iter().zip(row).map(|(&a, &b)| u32::from(a) * u32::from(b)).sum()
         })
+    }
+
+    #[inline(always)]
+    fn l2_signed_bytes<const R: usize>(self, query: &[i8], rows: [&[i8]; R]) -> [u32; R] {
+        rows.map(|row| whole::distance::<true>(query, row).cast_unsigned())
+    }
+
+    #[inline(always)]
+    fn dot_signed_bytes<const R: usize>(self, query: &[i8], rows: [&[i8]; R]) -> [i32; R] {
+        rows.map(|row| whole::distance::<false>(query, row))
+    }
+
+    #[inline(always)]
+    fn hamming<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
+        rows.map(|row| bits::count::<{ bits::DIFFERING }>(query, row)[0])
+    }
+
+    #[inline(always)]
+    fn overlap<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [[u32; R]; 2] {
+        let counts = rows.map(|row| bits::count::<{ bits::OVERLAP }>(query, row));
+        [counts.map(|[both, _]| both), counts.map(|[_, either]| either)]
     }
 
     #[inline(always)]

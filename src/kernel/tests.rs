@@ -1,6 +1,6 @@
 //! Every tier against an f64 reference: all short lengths, a few long ones, unaligned starts.
 
-use half::f16;
+use half::{bf16, f16};
 
 use super::{Element, Isa, Kernel, Op, run};
 
@@ -106,6 +106,9 @@ fn every_tier_agrees_with_f64_sums() {
     check("f32 f16", |x| x, f16::from_f32);
     check("f32 u8", |x| x * 255.0, byte);
     check("f16 f16", f16::from_f32, f16::from_f32);
+    check("f32 bf16", |x| x, bf16::from_f32);
+    check("bf16 bf16", bf16::from_f32, bf16::from_f32);
+    check("f32 i8", |x| x * 127.0, |x| (x * 128.0) as i8);
 }
 
 #[test]

@@ -4,9 +4,9 @@ use core::arch::x86_64::*;
 
 use half::f16;
 
-use super::{Kernel, Op, Plain};
+use super::{Kernel, Op, Plain, bits, whole};
 
-const LANES: usize = 8;
+pub(super) const LANES: usize = 8;
 const ACCUMULATORS: usize = 4;
 const BLOCK: usize = LANES * ACCUMULATORS;
 
@@ -51,6 +51,47 @@ impl Kernel for V3 {
     fn dot_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
         // SAFETY: `self` proves the tier.
         rows.map(|row| unsafe { byte_distance::<false>(query, row) })
+    }
+
+    #[inline(always)]
+    fn l2_signed_bytes<const R: usize>(self, query: &[i8], rows: [&[i8]; R]) -> [u32; R] {
+        let mut out = [0; R];
+        for r in 0..R {
+            // SAFETY: `self` proves the tier.
+            out[r] = unsafe { whole::v3::distance::<true>(query, rows[r]) }.cast_unsigned();
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn dot_signed_bytes<const R: usize>(self, query: &[i8], rows: [&[i8]; R]) -> [i32; R] {
+        let mut out = [0; R];
+        for r in 0..R {
+            // SAFETY: `self` proves the tier.
+            out[r] = unsafe { whole::v3::distance::<false>(query, rows[r]) };
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn hamming<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
+        let mut out = [0; R];
+        for r in 0..R {
+            // SAFETY: `self` proves the tier.
+            [out[r], _] = unsafe { bits::v3::count::<{ bits::DIFFERING }>(query, rows[r]) };
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn overlap<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [[u32; R]; 2] {
+        let mut out = [[0; R]; 2];
+        for r in 0..R {
+            // SAFETY: `self` proves the tier.
+            [out[0][r], out[1][r]] =
+                unsafe { bits::v3::count::<{ bits::OVERLAP }>(query, rows[r]) };
+        }
+        out
     }
 
     #[inline(always)]
@@ -127,14 +168,14 @@ fn dot_halves<const BOTH: bool>(query: &[u8], row: &[u8]) -> i32 {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load(from: &[u8; 32]) -> __m256i {
+pub(super) fn load(from: &[u8; 32]) -> __m256i {
     // SAFETY: reads the 32 bytes of the array, unaligned.
     unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn halves(bytes: __m256i, low_half: __m256i) -> (__m256i, __m256i) {
+pub(super) fn halves(bytes: __m256i, low_half: __m256i) -> (__m256i, __m256i) {
     let high = _mm256_srli_epi16::<4>(bytes);
     (_mm256_and_si256(bytes, low_half), _mm256_and_si256(high, low_half))
 }
@@ -265,7 +306,7 @@ fn byte_distance<const L2: bool>(query: &[u8], row: &[u8]) -> u32 {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn sum_whole(sum: __m256i) -> i32 {
+pub(super) fn sum_whole(sum: __m256i) -> i32 {
     let four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
     let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b00_00_11_10>(four));
     let one = _mm_add_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two));

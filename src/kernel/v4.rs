@@ -1,18 +1,20 @@
-//! Tier v4: AVX-512 F, BW, DQ, VL and VNNI. Sixteen f32 lanes, four accumulators a row.
+//! Tier v4: AVX-512 F, BW, DQ, VL, VNNI, VBMI, BITALG and VPOPCNTDQ. Sixteen f32 lanes, four accumulators a row.
 
 use core::arch::x86_64::*;
 
 use half::f16;
+use zerocopy::IntoBytes;
 
-use super::{CODE_BYTES, Kernel, Op};
+use super::{CODE_BYTES, Kernel, Op, bits, whole};
 
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 const ACCUMULATORS: usize = 4;
 const BLOCK: usize = LANES * ACCUMULATORS;
 
 /// Runs `op` with the tier's instructions.
 #[target_feature(
-    enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
+    enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
+    enable = "avx512vbmi,avx512bitalg,avx512vpopcntdq"
 )]
 pub(super) fn root<O: Op>(op: O) -> O::Output {
     op.run(V4(()))
@@ -46,13 +48,38 @@ impl Kernel for V4 {
     #[inline(always)]
     fn l2_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
         // SAFETY: `self` proves the tier.
-        rows.map(|row| unsafe { byte_distance::<true>(query, row) })
+        unsigned(unsafe { whole::v4::l2::<false, R>(query, rows) })
     }
 
     #[inline(always)]
     fn dot_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
         // SAFETY: `self` proves the tier.
-        rows.map(|row| unsafe { byte_distance::<false>(query, row) })
+        unsigned(unsafe { whole::v4::dot::<false, R>(query, rows) })
+    }
+
+    #[inline(always)]
+    fn l2_signed_bytes<const R: usize>(self, query: &[i8], rows: [&[i8]; R]) -> [u32; R] {
+        // SAFETY: `self` proves the tier.
+        unsigned(unsafe { whole::v4::l2::<true, R>(query.as_bytes(), bytes(rows)) })
+    }
+
+    #[inline(always)]
+    fn dot_signed_bytes<const R: usize>(self, query: &[i8], rows: [&[i8]; R]) -> [i32; R] {
+        // SAFETY: `self` proves the tier.
+        unsafe { whole::v4::dot::<true, R>(query.as_bytes(), bytes(rows)) }
+    }
+
+    #[inline(always)]
+    fn hamming<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
+        // SAFETY: `self` proves the tier.
+        let [differing, _] = unsafe { bits::v4::count::<{ bits::DIFFERING }, R>(query, rows) };
+        differing
+    }
+
+    #[inline(always)]
+    fn overlap<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [[u32; R]; 2] {
+        // SAFETY: `self` proves the tier.
+        unsafe { bits::v4::count::<{ bits::OVERLAP }, R>(query, rows) }
     }
 
     #[inline(always)]
@@ -78,6 +105,24 @@ impl Kernel for V4 {
         // SAFETY: `self` proves the tier.
         unsafe { dot_codes::<BOTH_HALVES, R>(query, rows) }
     }
+}
+
+#[inline(always)]
+fn unsigned<const R: usize>(sums: [i32; R]) -> [u32; R] {
+    let mut out = [0; R];
+    for r in 0..R {
+        out[r] = sums[r].cast_unsigned();
+    }
+    out
+}
+
+#[inline(always)]
+fn bytes<const R: usize>(rows: [&[i8]; R]) -> [&[u8]; R] {
+    let mut out: [&[u8]; R] = [&[]; R];
+    for r in 0..R {
+        out[r] = rows[r].as_bytes();
+    }
+    out
 }
 
 // What the query of `dot_codes` holds.
@@ -135,9 +180,19 @@ unsafe fn dot_codes<const QUERY: u8, const R: usize>(query: &[u8], rows: [&[u8];
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load(from: &[u8; CODE_BYTES]) -> __m512i {
+pub(super) fn load(from: &[u8; CODE_BYTES]) -> __m512i {
     // SAFETY: reads the 64 bytes of the array, unaligned.
     unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+}
+
+/// Less than 64 bytes, zero behind them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn load_first(from: &[u8]) -> __m512i {
+    debug_assert!(from.len() < CODE_BYTES);
+    let mask = !(u64::MAX << (from.len() % CODE_BYTES));
+    // SAFETY: the mask keeps the load inside the slice.
+    unsafe { _mm512_maskz_loadu_epi8(mask, from.as_ptr().cast()) }
 }
 
 #[inline]
@@ -150,7 +205,7 @@ fn halves(bytes: __m512i, low_half: __m512i) -> (__m512i, __m512i) {
 /// The sum of the lanes of each; four at once take half the steps of four alone.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn sum_each<const R: usize>(sums: [__m512i; R]) -> [i32; R] {
+pub(super) fn sum_each<const R: usize>(sums: [__m512i; R]) -> [i32; R] {
     let mut out = [0; R];
     if let ([a, b, c, d], 4) = (&sums[..], R) {
         let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(*a, *b), _mm512_unpackhi_epi32(*a, *b));
@@ -187,7 +242,7 @@ pub(crate) trait Load: Copy {
 
 /// A mask of the first `len` lanes, where `len` is below 16.
 #[inline(always)]
-fn first(len: usize) -> u16 {
+pub(super) fn first(len: usize) -> u16 {
     debug_assert!(len < LANES);
     !(u16::MAX << (len & (LANES - 1)))
 }
@@ -308,44 +363,5 @@ fn step<const L2: bool>(q: __m512, x: __m512, sum: __m512) -> __m512 {
         _mm512_fmadd_ps(difference, difference, sum)
     } else {
         _mm512_fmadd_ps(q, x, sum)
-    }
-}
-
-/// Integer distance of two byte vectors, 32 elements a step. Each 32-bit lane takes at most
-/// 65,536 / 16 squares, and the whole is below 2³².
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn byte_distance<const L2: bool>(query: &[u8], row: &[u8]) -> u32 {
-    assert_eq!(query.len(), row.len());
-    let (query_blocks, query_tail) = query.as_chunks::<32>();
-    let (row_blocks, row_tail) = row.as_chunks::<32>();
-    let mut sums = [_mm512_setzero_si512(); 2];
-    for (index, (a, b)) in query_blocks.iter().zip(row_blocks).enumerate() {
-        // SAFETY: reads the 32 bytes of the array, unaligned.
-        let a = unsafe { _mm256_loadu_si256(a.as_ptr().cast()) };
-        // SAFETY: as above.
-        let b = unsafe { _mm256_loadu_si256(b.as_ptr().cast()) };
-        sums[index % 2] = byte_step::<L2>(a, b, sums[index % 2]);
-    }
-    if !query_tail.is_empty() {
-        let mask = !(u32::MAX << (query_tail.len() % 32));
-        // SAFETY: the mask keeps the load inside the slice.
-        let a = unsafe { _mm256_maskz_loadu_epi8(mask, query_tail.as_ptr().cast()) };
-        // SAFETY: as above; both tails are of one length.
-        let b = unsafe { _mm256_maskz_loadu_epi8(mask, row_tail.as_ptr().cast()) };
-        sums[0] = byte_step::<L2>(a, b, sums[0]);
-    }
-    _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1])).cast_unsigned()
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn byte_step<const L2: bool>(a: __m256i, b: __m256i, sum: __m512i) -> __m512i {
-    let (a, b) = (_mm512_cvtepu8_epi16(a), _mm512_cvtepu8_epi16(b));
-    if L2 {
-        let difference = _mm512_sub_epi16(a, b);
-        _mm512_dpwssd_epi32(sum, difference, difference)
-    } else {
-        _mm512_dpwssd_epi32(sum, a, b)
     }
 }

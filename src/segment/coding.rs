@@ -48,11 +48,12 @@ pub(super) fn choose<G: Guard>(
     choice: CodeChoice,
 ) -> Option<Coding> {
     let tried: &[CodeKind] = match choice {
+        _ if !space.takes_codes() => &[],
         CodeChoice::Full => &[],
         CodeChoice::Byte => &[CodeKind::Byte],
         CodeChoice::Half => &[CodeKind::Half],
         // Bytes are as small as the code would be, and exact.
-        CodeChoice::Auto if space.vector_type == VectorType::U8 => {
+        CodeChoice::Auto if matches!(space.vector_type, VectorType::I8 | VectorType::U8) => {
             if space.dimension < HALF_DIMENSION { &[] } else { &[CodeKind::Half] }
         }
         CodeChoice::Auto if space.dimension < HALF_DIMENSION => &[CodeKind::Byte],

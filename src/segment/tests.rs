@@ -28,16 +28,21 @@ fn disk() -> Arc<dyn Disk> {
 }
 
 fn space(metric: Metric, vector_type: VectorType) -> Space {
-    Space { dimension: 5, vector_type, metric }
+    // Five elements, of bits too.
+    let dimension = if vector_type == VectorType::B1 { 40 } else { 5 };
+    Space { dimension, vector_type, metric }
 }
 
 fn spaces() -> Vec<Space> {
     let mut spaces = Vec::new();
     for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
-        for vector_type in [VectorType::F32, VectorType::F16, VectorType::U8] {
+        for vector_type in
+            [VectorType::F32, VectorType::F16, VectorType::Bf16, VectorType::I8, VectorType::U8]
+        {
             spaces.push(space(metric, vector_type));
         }
     }
+    spaces.extend([Metric::Hamming, Metric::Jaccard].map(|metric| space(metric, VectorType::B1)));
     spaces
 }
 

@@ -155,8 +155,61 @@ fn values_that_the_stored_type_cannot_hold_are_refused() {
     // A query may be any finite vector whatever is stored.
     assert_eq!(bytes.search(&[-0.5_f32, 255.0]).run().unwrap()[0].distance, 0.25);
     assert_eq!(half.search(&[1e6_f32, 0.0]).run().unwrap().len(), 1);
-    let schema = schema(VectorType::I8);
-    assert!(invalid(&db.create_collection("reserved", schema).unwrap_err()));
+    let signed = db.collection("signed", schema(VectorType::I8)).unwrap();
+    signed.upsert(1, &[-128.0_f32, 127.0], ()).unwrap();
+    let brain = db.collection("brain", schema(VectorType::Bf16)).unwrap();
+    brain.upsert(1, &[3e38_f32, -3e38], ()).unwrap();
+    check(
+        &signed,
+        vec![
+            case("fraction", |d| d.upsert(2, &[0.5_f32, 1.0], ()), invalid_vector),
+            case("above", |d| d.upsert(2, &[0.0_f32, 128.0], ()), invalid_vector),
+            case("below", |d| d.upsert(2, &[-129.0_f32, 0.0], ()), invalid_vector),
+            case("too large a byte", |d| d.upsert(2, &[0, 128_u8], ()), invalid_vector),
+        ],
+    );
+    check(
+        &brain,
+        vec![
+            case("overflow", |d| d.upsert(2, &[0.0, f32::MAX], ()), invalid_vector),
+            case("infinite", |d| d.upsert(2, &[f32::INFINITY, 0.0], ()), invalid_vector),
+        ],
+    );
+    assert_eq!(signed.search(&[-127.5_f32, 127.0]).run().unwrap()[0].distance, 0.25);
+}
+
+#[test]
+fn bits_come_packed_and_are_compared_as_bits_alone() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let bits = db.collection("bits", Schema::new(12, Metric::Jaccard)).unwrap();
+    assert_eq!(bits.schema().unwrap().vector_type(), VectorType::B1);
+    bits.upsert(1, &[0xAB_u8, 0xC0], ()).unwrap();
+    let mismatch = |error: &Error| matches!(error, Error::DimensionMismatch { expected: 12, .. });
+    check(
+        &bits,
+        vec![
+            case("a bit too many", |d| d.upsert(2, &[0_u8, 0x08], ()), invalid_vector),
+            case("unpacked", |d| d.upsert(2, &[1_u8; 12], ()), invalid),
+            case("numbers", |d| d.upsert(2, &[0.5_f32; 12], ()), invalid),
+            case("no bytes", |d| d.upsert(2, &[0.5_f32; 2], ()), invalid_vector),
+            case("signed", |d| d.upsert(2, &[-1_i8, 0], ()), invalid_vector),
+            case("a byte too many", |d| d.upsert(2, &[1_u8; 3], ()), mismatch),
+        ],
+    );
+    assert!(mismatch(&bits.search(&[1_u8]).run().unwrap_err()));
+    assert!(invalid_vector(&bits.search(&[1_u8, 1]).run().unwrap_err()));
+    assert!(invalid(&bits.search(&[1.0_f32; 12]).run().unwrap_err()));
+    for (metric, vector_type) in [
+        (Metric::Hamming, VectorType::F32),
+        (Metric::Jaccard, VectorType::U8),
+        (Metric::L2, VectorType::B1),
+        (Metric::Cosine, VectorType::B1),
+    ] {
+        let schema = Schema::new(8, metric).with_vector_type(vector_type);
+        let error = db.create_collection("wrong", schema).unwrap_err();
+        assert!(invalid(&error) && error.to_string().contains("b1"), "{error}");
+    }
 }
 
 #[test]

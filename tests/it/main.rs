@@ -24,3 +24,4 @@ mod model;
 mod oracle;
 mod processes;
 mod tidy;
+mod vector_types;

@@ -26,6 +26,29 @@ const DATA_TYPES: [DataType; 6] = [
     DataType::ListUtf8,
 ];
 
+const SPACES: [(VectorType, Metric); 17] = {
+    use {Metric::*, VectorType::*};
+    [
+        (F32, L2),
+        (F32, Cosine),
+        (F32, Dot),
+        (B1, Hamming),
+        (F16, L2),
+        (F16, Cosine),
+        (F16, Dot),
+        (Bf16, L2),
+        (Bf16, Cosine),
+        (Bf16, Dot),
+        (B1, Jaccard),
+        (I8, L2),
+        (I8, Cosine),
+        (I8, Dot),
+        (U8, L2),
+        (U8, Cosine),
+        (U8, Dot),
+    ]
+};
+
 /// What the sequences together have gone through, so that a sweep that tests nothing is noticed.
 #[derive(Debug, Default)]
 struct Seen {
@@ -77,7 +100,11 @@ fn maker(random: &mut Random, vector_type: VectorType) -> Maker {
     Maker {
         id_type: if random.below(2) == 0 { IdType::U64 } else { IdType::Utf8 },
         dimension: [1, 2, 3, 8, 33, 64][random.below(6) as usize],
-        elements: if vector_type == VectorType::U8 { 0..=3 } else { -2..=2 },
+        elements: match vector_type {
+            VectorType::U8 => 0..=3,
+            VectorType::B1 => 0..=63,
+            _ => -2..=2,
+        },
         ids: [20, 300, 3_000][random.below(3) as usize],
         long_texts: random.below(2) == 0,
     }
@@ -89,10 +116,14 @@ impl Run {
         for _ in 0..8 {
             random.next();
         }
-        let metric = [Metric::L2, Metric::Cosine, Metric::Dot][seed as usize % 3];
-        let vector_type = [VectorType::F32, VectorType::F16, VectorType::U8][seed as usize / 3 % 3];
+        let (vector_type, metric) = SPACES[seed as usize % SPACES.len()];
         let maker = maker(&mut random, vector_type);
-        let mut schema = Schema::new(maker.dimension, metric).with_vector_type(vector_type);
+        let dimension = match vector_type {
+            // Whole bytes: what of the last one is no dimension must be zero.
+            VectorType::B1 => 8 * maker.dimension,
+            _ => maker.dimension,
+        };
+        let mut schema = Schema::new(dimension, metric).with_vector_type(vector_type);
         if random.below(2) == 0 {
             schema = schema.with_id_type(maker.id_type);
         }
@@ -306,7 +337,8 @@ impl Run {
         for hit in &all {
             let row = self.state.rows.get(&hit.id).expect("a live row");
             let truth = distance(self.metric, &query, &row.vector);
-            let near = if self.metric == Metric::Cosine { 2e-6 } else { 0.0 };
+            let rounded = matches!(self.metric, Metric::Cosine | Metric::Jaccard);
+            let near = if rounded { 2e-6 } else { 0.0 };
             assert!((f64::from(hit.distance) - truth).abs() <= near, "{hit:?}, not {truth}");
             assert_eq!(hit.score, self.metric.score(hit.distance));
             expected.push((hit.distance, hit.id.clone()));
@@ -380,11 +412,20 @@ fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     match metric {
         Metric::L2 => sum(&|a, b| (a - b) * (a - b)),
         Metric::Dot => -sum(&|a, b| a * b),
+        Metric::Hamming => sum(&|a, b| ones(a as u8 ^ b as u8)),
+        Metric::Jaccard => {
+            let either = sum(&|a, b| ones(a as u8 | b as u8));
+            if either == 0.0 { 0.0 } else { 1.0 - sum(&|a, b| ones(a as u8 & b as u8)) / either }
+        }
         _ => {
             let norms = sum(&|a, _| a * a) * sum(&|_, b| b * b);
             if norms == 0.0 { 1.0 } else { 1.0 - sum(&|a, b| a * b) / norms.sqrt() }
         }
     }
+}
+
+fn ones(byte: u8) -> f64 {
+    f64::from(byte.count_ones())
 }
 
 fn sweep(default: u64, real_disk: bool) -> Seen {

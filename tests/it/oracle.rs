@@ -83,7 +83,7 @@ pub enum Answer {
 impl State {
     pub fn new(schema: &Schema) -> Self {
         Self {
-            dimension: schema.dimension(),
+            dimension: schema.row_elements(),
             columns: schema.columns().to_vec(),
             rows: BTreeMap::new(),
         }
@@ -253,11 +253,7 @@ fn value_at(array: &ArrayRef, row: usize) -> Option<Value> {
 
 /// The elements as f32, in which every stored type is exact.
 pub fn floats(vectors: &Vectors<'_>) -> Vec<f32> {
-    match vectors {
-        Vectors::F32(values) => values.to_vec(),
-        Vectors::F16(values) => values.iter().map(|value| value.to_f32()).collect(),
-        Vectors::U8(values) => values.iter().map(|value| f32::from(*value)).collect(),
-    }
+    vectors.to_f32(0..vectors.len())
 }
 
 /// The rows of `records`, which hold vectors.
@@ -320,7 +316,7 @@ pub fn assert_rows(found: &BTreeMap<Id, Row>, wanted: &BTreeMap<Id, Row>, what: 
 /// What `collection` holds now.
 pub fn state_of(collection: &Collection) -> Result<State> {
     let schema = collection.schema()?;
-    let dimension = schema.dimension();
+    let dimension = schema.row_elements();
     let rows = dump(&collection.snapshot()?, dimension)?;
     Ok(State { dimension, columns: schema.columns().to_vec(), rows })
 }
@@ -386,6 +382,7 @@ fn import_batch(batch: &Batch) -> ImportBatch {
 #[derive(Debug)]
 pub struct Maker {
     pub id_type: IdType,
+    /// Elements of a vector.
     pub dimension: usize,
     /// Elements are whole numbers in this range.
     pub elements: std::ops::RangeInclusive<i64>,

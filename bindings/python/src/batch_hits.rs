@@ -32,13 +32,8 @@ pub(crate) struct BatchHits {
 }
 
 impl BatchHits {
-    pub(crate) fn new(
-        hits: Vec<nearfield::Hits>,
-        k: usize,
-        id_type: IdType,
-        dimension: usize,
-    ) -> Self {
-        let found = hits.into_iter().map(|hits| Found::new(hits, id_type, dimension)).collect();
+    pub(crate) fn new(hits: Vec<nearfield::Hits>, k: usize, id_type: IdType, width: usize) -> Self {
+        let found = hits.into_iter().map(|hits| Found::new(hits, id_type, width)).collect();
         Self { found, k, id_type }
     }
 

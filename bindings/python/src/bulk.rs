@@ -30,12 +30,12 @@ pub(crate) fn upsert(
     }
     let rows = ids.len();
     let step = (CHUNK_BYTES / row_bytes.max(1)).max(1);
-    let dimension = vectors.len() / rows.max(1);
+    let width = vectors.len() / rows.max(1);
     let chunks = (0..rows).step_by(step).map(|start| {
         let end = rows.min(start + step);
         Ok(ImportBatch {
             ids: some_ids(ids, start, end),
-            vectors: some_vectors(vectors, start * dimension, end * dimension),
+            vectors: vectors.gather(start..end, width),
             attributes: data.map(|data| data.slice(start, end - start)),
             source_rows: (start as u64..end as u64).collect(),
             rejected: Vec::new(),
@@ -50,13 +50,5 @@ fn some_ids(ids: &Ids<'_>, start: usize, end: usize) -> Ids<'static> {
         Ids::Utf8(ids) => {
             Ids::Utf8(ids[start..end].iter().map(|id| Cow::Owned(id.to_string())).collect())
         }
-    }
-}
-
-fn some_vectors(vectors: &Vectors<'_>, start: usize, end: usize) -> Vectors<'static> {
-    match vectors {
-        Vectors::F32(values) => Vectors::F32(Cow::Owned(values[start..end].to_vec())),
-        Vectors::F16(values) => Vectors::F16(Cow::Owned(values[start..end].to_vec())),
-        Vectors::U8(values) => Vectors::U8(Cow::Owned(values[start..end].to_vec())),
     }
 }

@@ -2,8 +2,8 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Float16Type, Float32Type, Float64Type, Int64Type, TimestampMicrosecondType, UInt8Type,
-    UInt64Type,
+    Float16Type, Float32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType,
+    UInt8Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
@@ -59,6 +59,9 @@ fn vector<'py>(py: Python<'py>, values: &ArrayRef) -> PyResult<Bound<'py, PyAny>
         }
         DataType::Float32 => {
             PyArray1::from_slice(py, values.as_primitive::<Float32Type>().values()).into_any()
+        }
+        DataType::Int8 => {
+            PyArray1::from_slice(py, values.as_primitive::<Int8Type>().values()).into_any()
         }
         DataType::UInt8 => {
             PyArray1::from_slice(py, values.as_primitive::<UInt8Type>().values()).into_any()

@@ -15,7 +15,7 @@ use crate::request::{
     Request, batch_size_count, distance, ef_count, exact_flag, fields, k_count, kind, limit_count,
     names, vectors_flag,
 };
-use crate::vectors::VectorsArg;
+use crate::vectors::{Shape, VectorsArg};
 use crate::{bulk, columns, schema};
 
 /// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
@@ -23,10 +23,11 @@ use crate::{bulk, columns, schema};
 ///
 /// Ids are integers from 0 or strings, all of one kind: an array or list of them, or one alone.
 ///
-/// Vectors are an array of shape (rows, dim), or (dim,) for one row. float32, float16 and uint8
-/// arrays that are C-contiguous are read where they are; everything else that is numbers (float64,
-/// integers, strided views, lists, tensors that NumPy understands, Arrow list arrays) becomes
-/// float32 first. They are stored in the collection's dtype.
+/// Vectors are an array of shape (rows, dim), or (dim,) for one row. float32, float16, int8 and
+/// uint8 arrays that are C-contiguous are read where they are, and bfloat16 ones of ml_dtypes;
+/// everything else that is numbers (float64, integers, strided views, lists, tensors that NumPy
+/// understands, Arrow list arrays) becomes float32 first. They are stored in the collection's
+/// dtype. Vectors of bits (dtype "b1") are uint8, eight bits to a byte: `numpy.packbits(x, axis=1)`.
 ///
 /// Data are the other columns: a dict of lists or arrays, a list of dicts, or a pyarrow, polars or
 /// pandas table. Columns that are new are added, with the type of their values: bool, int, float,
@@ -40,6 +41,7 @@ use crate::{bulk, columns, schema};
 pub(crate) struct Collection {
     inner: nearfield::Collection,
     dimension: usize,
+    shape: Shape,
     /// Bytes that one vector takes.
     row_bytes: usize,
 }
@@ -49,7 +51,7 @@ impl Collection {
         let schema = call(py, || inner.schema())?;
         let dimension = schema.dimension();
         let row_bytes = schema.vector_type().row_bytes(dimension);
-        Ok(Self { inner, dimension, row_bytes })
+        Ok(Self { inner, dimension, shape: Shape::of(&schema), row_bytes })
     }
 
     /// Runs a write with `data` as a record batch. Columns that the collection lacks are added,
@@ -80,7 +82,7 @@ impl Collection {
         vectors: &Bound<'py, PyAny>,
     ) -> PyResult<(IdsArg<'py>, VectorsArg<'py>)> {
         let ids = IdsArg::from_python(ids)?;
-        let rows = VectorsArg::from_python(vectors, self.dimension)?;
+        let rows = VectorsArg::from_python(vectors, self.shape)?;
         if ids.len() == rows.rows {
             return Ok((ids, rows));
         }
@@ -97,7 +99,7 @@ impl Collection {
         self.inner.name()
     }
 
-    /// Elements of a vector.
+    /// Dimensions of a vector.
     #[getter]
     fn dim(&self) -> usize {
         self.dimension
@@ -206,7 +208,7 @@ impl Collection {
         let (schema, records) =
             call(py, || Ok((self.inner.schema()?, self.inner.get(ids, &fields)?)))?;
         let id_type = kind(records.ids.first(), &schema);
-        Ok(Records::new(records, id_type, self.dimension))
+        Ok(Records::new(records, id_type, self.shape.width))
     }
 
     /// Whether there is a row of this id; also `id in docs`.
@@ -260,7 +262,7 @@ impl Collection {
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
     ) -> PyResult<Hits> {
-        let query = VectorsArg::from_python(q, self.dimension)?;
+        let query = VectorsArg::from_python(q, self.shape)?;
         if query.rows != 1 {
             let given = query.rows;
             return Err(invalid(
@@ -276,7 +278,7 @@ impl Collection {
             Ok((schema, hits))
         })?;
         let id_type = kind(hits.hits.first().map(|hit| &hit.id), &schema);
-        Ok(Hits { found: Found::new(hits, id_type, self.dimension) })
+        Ok(Hits { found: Found::new(hits, id_type, self.shape.width) })
     }
 
     /// Many searches at once, on all threads of the database: `queries` has shape (n, dim). What
@@ -304,7 +306,7 @@ impl Collection {
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
     ) -> PyResult<BatchHits> {
-        let queries = VectorsArg::from_python(queries, self.dimension)?;
+        let queries = VectorsArg::from_python(queries, self.shape)?;
         let (rows, queries) = (queries.rows, queries.vectors()?);
         let request = Request { k, ef, exact, max_distance, select, vectors };
         let (schema, hits) = call(py, || {
@@ -317,7 +319,7 @@ impl Collection {
         })?;
         let first = hits.iter().find_map(|hits| hits.hits.first()).map(|hit| &hit.id);
         let id_type = kind(first, &schema);
-        Ok(BatchHits::new(hits, k, id_type, self.dimension))
+        Ok(BatchHits::new(hits, k, id_type, self.shape.width))
     }
 
     /// Walks through all rows in ascending order of id: an iterator of `Records` of at most
@@ -345,7 +347,7 @@ impl Collection {
             options = options.limit(limit);
         }
         let (schema, scan) = call(py, || Ok((self.inner.schema()?, self.inner.scan(options)?)))?;
-        Ok(Scan::new(scan, kind(None, &schema), self.dimension))
+        Ok(Scan::new(scan, kind(None, &schema), self.shape.width))
     }
 
     /// Makes everything written so far durable and visible to readers in other processes.

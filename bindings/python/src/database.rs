@@ -94,8 +94,9 @@ impl Database {
     /// Opens the collection `name`, or creates it.
     ///
     /// `dim` may be left out when it exists. `metric` is "l2" (squared Euclidean distance),
-    /// "cosine" or "dot"; `dtype` is "f32", "f16" or "u8"; left out, they are as stored, and
-    /// cosine and f32 in a new collection. `text` names columns of text to be searched by words.
+    /// "cosine" or "dot", for bits "hamming" or "jaccard"; `dtype` is "f32", "f16", "bf16", "i8",
+    /// "u8", or "b1" for bits; left out, they are as stored, and cosine and f32 in a new
+    /// collection, hamming and b1 in one of bits. `text` names columns of text to be searched by words.
     /// `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp" or "list_utf8" (or
     /// bool, int, float, str, datetime, list[str]); it need not be complete, columns of later
     /// batches are added by themselves. `id_type` is "u64" or "utf8", otherwise that of the first
@@ -130,6 +131,12 @@ impl Database {
     ///
     /// >>> db.create("images", dim=512, metric="l2", dtype="u8")
     /// Collection('images', 0 rows, dim=512, metric='l2', dtype='u8')
+    /// >>> import numpy as np
+    /// >>> bits = db.create("bits", dim=12, metric="hamming")
+    /// >>> bits.upsert([1, 2], np.packbits([[1] * 12, [0] * 12], axis=1))
+    /// 2
+    /// >>> bits.search(np.packbits([1, 0] * 6)).distances.tolist()
+    /// [6.0, 6.0]
     #[pyo3(signature = (
         name, dim, metric=None, *, dtype=None, text=None, columns=None, id_type=None
     ))]

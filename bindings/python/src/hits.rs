@@ -17,14 +17,14 @@ use crate::{arrow_ffi, cells, rows};
 pub(crate) struct Found {
     pub(crate) hits: nearfield::Hits,
     id_type: IdType,
-    dimension: usize,
+    width: usize,
     /// Everything as one record batch, made when first asked for.
     batch: OnceLock<RecordBatch>,
 }
 
 impl Found {
-    pub(crate) fn new(hits: nearfield::Hits, id_type: IdType, dimension: usize) -> Arc<Self> {
-        Arc::new(Self { hits, id_type, dimension, batch: OnceLock::new() })
+    pub(crate) fn new(hits: nearfield::Hits, id_type: IdType, width: usize) -> Arc<Self> {
+        Arc::new(Self { hits, id_type, width, batch: OnceLock::new() })
     }
 
     fn batch(&self, py: Python<'_>) -> PyResult<&RecordBatch> {
@@ -36,7 +36,7 @@ impl Found {
             ("distance", hits.iter().map(|hit| hit.distance).collect()),
             ("score", hits.iter().map(|hit| hit.score).collect()),
         ];
-        let vectors = self.hits.vectors.as_ref().map(|vectors| (vectors, self.dimension));
+        let vectors = self.hits.vectors.as_ref().map(|vectors| (vectors, self.width));
         let ids = hits.iter().map(|hit| &hit.id);
         let attributes = self.hits.attributes.as_ref();
         let batch = rows::record_batch(ids, self.id_type, measures, attributes, vectors)
@@ -98,12 +98,12 @@ impl Hits {
         PyArray1::from_iter(py, self.found.hits.iter().map(|hit| hit.score))
     }
 
-    /// The vectors as they are stored, of shape (hits, dimension); `None` unless the search was
+    /// The vectors as they are stored, of shape (hits, elements); `None` unless the search was
     /// asked for them.
     #[getter]
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let vectors = self.found.hits.vectors.as_ref();
-        let array = |vectors| rows::vector_array(py, vectors, self.__len__(), self.found.dimension);
+        let array = |vectors| rows::vector_array(py, vectors, self.__len__(), self.found.width);
         vectors.map(array).transpose()
     }
 

@@ -24,21 +24,21 @@ use crate::{arrow_ffi, rows};
 pub(crate) struct Records {
     records: nearfield::Records,
     id_type: IdType,
-    dimension: usize,
+    width: usize,
     /// Everything as one record batch, made when first asked for.
     batch: OnceLock<RecordBatch>,
 }
 
 impl Records {
-    pub(crate) fn new(records: nearfield::Records, id_type: IdType, dimension: usize) -> Self {
-        Self { records, id_type, dimension, batch: OnceLock::new() }
+    pub(crate) fn new(records: nearfield::Records, id_type: IdType, width: usize) -> Self {
+        Self { records, id_type, width, batch: OnceLock::new() }
     }
 
     fn batch(&self, py: Python<'_>) -> PyResult<&RecordBatch> {
         if let Some(batch) = self.batch.get() {
             return Ok(batch);
         }
-        let vectors = self.records.vectors.as_ref().map(|vectors| (vectors, self.dimension));
+        let vectors = self.records.vectors.as_ref().map(|vectors| (vectors, self.width));
         let ids = self.records.ids.iter();
         let attributes = Some(&self.records.attributes);
         let batch = rows::record_batch(ids, self.id_type, Vec::new(), attributes, vectors)
@@ -73,11 +73,11 @@ impl Records {
         rows::id_array(py, self.id_type, &ids)
     }
 
-    /// The vectors as they are stored, of shape (rows, dimension); `None` unless asked for.
+    /// The vectors as they are stored, of shape (rows, elements); `None` unless asked for.
     #[getter]
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let vectors = self.records.vectors.as_ref();
-        let array = |vectors| rows::vector_array(py, vectors, self.__len__(), self.dimension);
+        let array = |vectors| rows::vector_array(py, vectors, self.__len__(), self.width);
         vectors.map(array).transpose()
     }
 
@@ -149,12 +149,12 @@ impl Records {
 pub(crate) struct Scan {
     scan: Mutex<nearfield::Scan>,
     id_type: IdType,
-    dimension: usize,
+    width: usize,
 }
 
 impl Scan {
-    pub(crate) fn new(scan: nearfield::Scan, id_type: IdType, dimension: usize) -> Self {
-        Self { scan: Mutex::new(scan), id_type, dimension }
+    pub(crate) fn new(scan: nearfield::Scan, id_type: IdType, width: usize) -> Self {
+        Self { scan: Mutex::new(scan), id_type, width }
     }
 }
 
@@ -170,7 +170,7 @@ impl Scan {
         })?;
         Ok(next.map(|records| {
             let id_type = id_type(records.ids.first()).unwrap_or(self.id_type);
-            Records::new(records, id_type, self.dimension)
+            Records::new(records, id_type, self.width)
         }))
     }
 }

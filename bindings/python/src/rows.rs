@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow_array::types::{Float16Type, Float32Type, UInt8Type};
+use arrow_array::types::{Float16Type, Float32Type, Int8Type, UInt8Type};
 use arrow_array::{
     Array, ArrayRef, FixedSizeListArray, LargeStringArray, PrimitiveArray, RecordBatch,
     RecordBatchOptions, UInt64Array,
@@ -55,12 +55,13 @@ pub(crate) fn id_array<'py>(
     })
 }
 
-/// Vectors as a NumPy array of shape (rows, dimension), in the type they are stored in.
+/// Vectors as a NumPy array of shape (rows, elements), in the type they are stored in; bfloat16,
+/// which NumPy has not, as float32.
 pub(crate) fn vector_array<'py>(
     py: Python<'py>,
     vectors: &Vectors<'_>,
     rows: usize,
-    dimension: usize,
+    width: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
     fn shaped<'py, T: Element>(
         py: Python<'py>,
@@ -70,9 +71,11 @@ pub(crate) fn vector_array<'py>(
         Ok(PyArray1::from_slice(py, values).reshape(shape)?.into_any())
     }
     match vectors {
-        Vectors::F32(values) => shaped(py, values, [rows, dimension]),
-        Vectors::F16(values) => shaped(py, values, [rows, dimension]),
-        Vectors::U8(values) => shaped(py, values, [rows, dimension]),
+        Vectors::F32(values) => shaped(py, values, [rows, width]),
+        Vectors::F16(values) => shaped(py, values, [rows, width]),
+        Vectors::Bf16(values) => shaped(py, &vectors.to_f32(0..values.len()), [rows, width]),
+        Vectors::I8(values) => shaped(py, values, [rows, width]),
+        Vectors::U8(values) => shaped(py, values, [rows, width]),
     }
 }
 
@@ -104,8 +107,8 @@ pub(crate) fn record_batch<'a>(
             push(field.name(), Arc::clone(array), true);
         }
     }
-    if let Some((vectors, dimension)) = vectors {
-        push("vector", vector_column(vectors, dimension)?, false);
+    if let Some((vectors, width)) = vectors {
+        push("vector", vector_column(vectors, width)?, false);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options)
@@ -130,7 +133,7 @@ fn id_column<'a>(ids: impl Iterator<Item = &'a Id>, id_type: IdType) -> ArrayRef
     }
 }
 
-fn vector_column(vectors: &Vectors<'_>, dimension: usize) -> Result<ArrayRef, ArrowError> {
+fn vector_column(vectors: &Vectors<'_>, width: usize) -> Result<ArrayRef, ArrowError> {
     let values: ArrayRef = match vectors {
         Vectors::F32(values) => {
             Arc::new(PrimitiveArray::<Float32Type>::from_iter_values(values.iter().copied()))
@@ -138,11 +141,18 @@ fn vector_column(vectors: &Vectors<'_>, dimension: usize) -> Result<ArrayRef, Ar
         Vectors::F16(values) => {
             Arc::new(PrimitiveArray::<Float16Type>::from_iter_values(values.iter().copied()))
         }
+        Vectors::Bf16(values) => {
+            let values = values.iter().map(|value| value.to_f32());
+            Arc::new(PrimitiveArray::<Float32Type>::from_iter_values(values))
+        }
+        Vectors::I8(values) => {
+            Arc::new(PrimitiveArray::<Int8Type>::from_iter_values(values.iter().copied()))
+        }
         Vectors::U8(values) => {
             Arc::new(PrimitiveArray::<UInt8Type>::from_iter_values(values.iter().copied()))
         }
     };
-    let length = i32::try_from(dimension)
+    let length = i32::try_from(width)
         .map_err(|_overflow| ArrowError::InvalidArgumentError("dimension beyond i32".into()))?;
     let item = Arc::new(Field::new("item", values.data_type().clone(), false));
     Ok(Arc::new(FixedSizeListArray::try_new(item, length, values, None)?))

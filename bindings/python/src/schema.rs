@@ -8,14 +8,24 @@ use crate::errors::{invalid, wrong_type};
 use crate::numbers::count;
 use crate::rows::escape;
 
-const METRICS: [(&str, Metric); 3] =
-    [("l2", Metric::L2), ("cosine", Metric::Cosine), ("dot", Metric::Dot)];
-const DTYPES: [(&str, VectorType); 6] = [
+const METRICS: [(&str, Metric); 5] = [
+    ("l2", Metric::L2),
+    ("cosine", Metric::Cosine),
+    ("dot", Metric::Dot),
+    ("hamming", Metric::Hamming),
+    ("jaccard", Metric::Jaccard),
+];
+const DTYPES: [(&str, VectorType); 11] = [
     ("f32", VectorType::F32),
     ("f16", VectorType::F16),
+    ("bf16", VectorType::Bf16),
+    ("i8", VectorType::I8),
     ("u8", VectorType::U8),
+    ("b1", VectorType::B1),
     ("float32", VectorType::F32),
     ("float16", VectorType::F16),
+    ("bfloat16", VectorType::Bf16),
+    ("int8", VectorType::I8),
     ("uint8", VectorType::U8),
 ];
 const ID_TYPES: [(&str, IdType); 2] = [("u64", IdType::U64), ("utf8", IdType::Utf8)];
@@ -64,12 +74,16 @@ impl Shape {
         })
     }
 
-    /// The schema to get or create; what was left out is as in `stored`, or else cosine and f32.
+    /// The schema to get or create; what was left out is as in `stored`, or else cosine and f32,
+    /// or hamming with b1 and b1 with hamming or jaccard.
     pub(crate) fn schema(&self, dimension: usize, stored: Option<&Schema>) -> Schema {
-        let metric = self.metric.or(stored.map(Schema::metric)).unwrap_or(Metric::Cosine);
-        let vector_type =
-            self.vector_type.or(stored.map(Schema::vector_type)).unwrap_or(VectorType::F32);
-        let mut schema = Schema::new(dimension, metric).with_vector_type(vector_type);
+        let bits = self.vector_type == Some(VectorType::B1);
+        let usual = if bits { Metric::Hamming } else { Metric::Cosine };
+        let metric = self.metric.or(stored.map(Schema::metric)).unwrap_or(usual);
+        let mut schema = Schema::new(dimension, metric);
+        if let Some(vector_type) = self.vector_type.or(stored.map(Schema::vector_type)) {
+            schema = schema.with_vector_type(vector_type);
+        }
         if let Some(id_type) = self.id_type {
             schema = schema.with_id_type(id_type);
         }

@@ -1,9 +1,10 @@
 //! Vectors: from whatever the caller has, without a copy where it can be.
 //!
-//! The rule: a NumPy array of float32, float16 or uint8, C-contiguous, aligned and in native byte
-//! order, is read where it is; an Arrow list array of those types likewise; every other array of
-//! numbers, and lists, become float32 first, as `numpy.require(x, numpy.float32, "CA")` does it.
-//! Two dimensions are rows of vectors, one dimension is one vector.
+//! The rule: a NumPy array of float32, float16, int8 or uint8, C-contiguous, aligned and in native
+//! byte order, is read where it is, as is one whose dtype calls itself bfloat16 (`ml_dtypes`, JAX);
+//! an Arrow list array of the types it has likewise; every other array of numbers, and lists,
+//! become float32 first, as `numpy.require(x, numpy.float32, "CA")` does it. Two dimensions are
+//! rows of vectors, one dimension is one vector. A vector of bits is bytes of eight bits.
 //!
 //! The read-only borrow of `rust-numpy` is held while the engine reads without the interpreter
 //! lock; a caller that writes to the array from another thread meanwhile gets old or new numbers.
@@ -11,11 +12,12 @@
 use std::borrow::Cow;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float16Type, Float32Type, Float64Type, UInt8Type};
+use arrow_array::types::{Float16Type, Float32Type, Float64Type, Int8Type, UInt8Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use half::f16;
-use nearfield::{Error, Vectors};
+use half::slice::HalfBitsSliceExt;
+use nearfield::{Error, Schema, VectorType, Vectors};
 use numpy::{
     PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray,
     PyUntypedArrayMethods,
@@ -30,6 +32,43 @@ use crate::ids::contiguous;
 
 const EXPECTED: &str = "numbers (an array, or a list of numbers for each vector)";
 
+/// What one vector is.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    dimension: usize,
+    /// Elements in which it is given and returned.
+    pub(crate) width: usize,
+    bits: bool,
+}
+
+impl Shape {
+    pub(crate) fn of(schema: &Schema) -> Self {
+        Self {
+            dimension: schema.dimension(),
+            width: schema.row_elements(),
+            bits: schema.vector_type() == VectorType::B1,
+        }
+    }
+
+    fn check(self, py: Python<'_>, row: usize, given: usize) -> PyResult<()> {
+        let Self { dimension, width, bits } = self;
+        if given == width {
+            return Ok(());
+        }
+        if bits && given == dimension {
+            return Err(invalid(
+                py,
+                format!(
+                    "vectors: row {row} has {given} elements; a vector of {dimension} bits (b1) is \
+                     {width} bytes of eight bits, as numpy.packbits packs them"
+                ),
+            ));
+        }
+        let given = if bits { given.saturating_mul(8) } else { given };
+        Err(raise(py, &Error::DimensionMismatch { expected: dimension, given, row }))
+    }
+}
+
 /// The vectors of one call, in a form that the engine can borrow.
 pub(crate) struct VectorsArg<'py> {
     elements: Elements<'py>,
@@ -40,16 +79,19 @@ pub(crate) struct VectorsArg<'py> {
 enum Elements<'py> {
     F32(PyReadonlyArrayDyn<'py, f32>),
     F16(PyReadonlyArrayDyn<'py, f16>),
+    /// The bits of bfloat16, which only other packages have a type for.
+    Bf16(PyReadonlyArrayDyn<'py, u16>),
+    I8(PyReadonlyArrayDyn<'py, i8>),
     U8(PyReadonlyArrayDyn<'py, u8>),
     Arrow(ArrayRef),
     Owned(Vec<f32>),
 }
 
 impl<'py> VectorsArg<'py> {
-    /// Reads `value` as vectors of `dimension` elements each.
-    pub(crate) fn from_python(value: &Bound<'py, PyAny>, dimension: usize) -> PyResult<Self> {
+    /// Reads `value` as vectors of `shape` each.
+    pub(crate) fn from_python(value: &Bound<'py, PyAny>, shape: Shape) -> PyResult<Self> {
         if let Ok(array) = value.cast::<PyUntypedArray>() {
-            return Self::from_ndarray(array, dimension);
+            return Self::from_ndarray(array, shape);
         }
         let refused = value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>();
         if refused || value.is_none() {
@@ -58,7 +100,7 @@ impl<'py> VectorsArg<'py> {
         if let Some(array) = arrow_ffi::import(value)?
             && !matches!(array.data_type(), DataType::Struct(_))
         {
-            return Self::from_arrow(value.py(), &array, dimension);
+            return Self::from_arrow(value.py(), &array, shape);
         }
         let numpy = value.py().import("numpy")?;
         let array = if value.hasattr("__array__")? {
@@ -70,17 +112,24 @@ impl<'py> VectorsArg<'py> {
         } else {
             numpy.call_method1("asarray", (value,)).map_err(|error| ragged(value, error))?
         };
-        Self::from_ndarray(array.cast::<PyUntypedArray>()?, dimension)
+        Self::from_ndarray(array.cast::<PyUntypedArray>()?, shape)
     }
 
     pub(crate) fn vectors(&self) -> PyResult<Vectors<'_>> {
         Ok(match &self.elements {
             Elements::F32(array) => Vectors::F32(Cow::Borrowed(array.as_slice()?)),
             Elements::F16(array) => Vectors::F16(Cow::Borrowed(array.as_slice()?)),
+            Elements::Bf16(array) => {
+                Vectors::Bf16(Cow::Borrowed(array.as_slice()?.reinterpret_cast()))
+            }
+            Elements::I8(array) => Vectors::I8(Cow::Borrowed(array.as_slice()?)),
             Elements::U8(array) => Vectors::U8(Cow::Borrowed(array.as_slice()?)),
             Elements::Arrow(array) => match array.data_type() {
                 DataType::Float16 => {
                     Vectors::F16(Cow::Borrowed(array.as_primitive::<Float16Type>().values()))
+                }
+                DataType::Int8 => {
+                    Vectors::I8(Cow::Borrowed(array.as_primitive::<Int8Type>().values()))
                 }
                 DataType::UInt8 => {
                     Vectors::U8(Cow::Borrowed(array.as_primitive::<UInt8Type>().values()))
@@ -91,18 +140,24 @@ impl<'py> VectorsArg<'py> {
         })
     }
 
-    fn from_ndarray(array: &Bound<'py, PyUntypedArray>, dimension: usize) -> PyResult<Self> {
+    fn from_ndarray(array: &Bound<'py, PyUntypedArray>, shape: Shape) -> PyResult<Self> {
         let py = array.py();
-        if !matches!(array.dtype().kind(), b'f' | b'i' | b'u') && !array.is_empty() {
+        let brain = array.dtype().getattr("name")?.eq("bfloat16")?;
+        if !brain && !matches!(array.dtype().kind(), b'f' | b'i' | b'u') && !array.is_empty() {
             return Err(PyTypeError::new_err(format!(
                 "vectors: expected {EXPECTED}, given an array of {}",
                 array.dtype()
             )));
         }
-        let rows = rows(py, array.shape(), dimension)?;
+        let rows = rows(py, array.shape(), shape)?;
         if rows == 0 {
             // An empty list becomes an array of whatever type NumPy likes.
             return Ok(Self { elements: Elements::Owned(Vec::new()), rows });
+        }
+        if brain {
+            let bits = contiguous(array, &array.dtype())?.call_method1("view", ("uint16",))?;
+            let bits = bits.cast::<PyArrayDyn<u16>>()?.try_readonly()?;
+            return Ok(Self { elements: Elements::Bf16(bits), rows });
         }
         let usable = array.is_c_contiguous() && array.is_aligned();
         if usable && let Some(elements) = borrow(array)? {
@@ -116,26 +171,30 @@ impl<'py> VectorsArg<'py> {
         }
     }
 
-    fn from_arrow(py: Python<'_>, array: &ArrayRef, dimension: usize) -> PyResult<Self> {
+    fn from_arrow(py: Python<'_>, array: &ArrayRef, shape: Shape) -> PyResult<Self> {
         let (rows, elements) = match array.data_type() {
             DataType::FixedSizeList(_, length) => {
                 let list = array.as_fixed_size_list();
                 check_nulls(list)?;
                 let length = usize::try_from(*length).unwrap_or_default();
-                check_row(py, 0, length, if list.is_empty() { length } else { dimension })?;
+                if !list.is_empty() {
+                    shape.check(py, 0, length)?;
+                }
                 let start = usize::try_from(list.value_offset(0)).unwrap_or_default();
                 (list.len(), list.values().slice(start, list.len() * length))
             }
-            DataType::List(_) => flatten(py, array.as_list::<i32>(), dimension)?,
-            DataType::LargeList(_) => flatten(py, array.as_list::<i64>(), dimension)?,
+            DataType::List(_) => flatten(py, array.as_list::<i32>(), shape)?,
+            DataType::LargeList(_) => flatten(py, array.as_list::<i64>(), shape)?,
             _ => (1, ArrayRef::clone(array)),
         };
         check_nulls(&elements)?;
         if rows == 1 {
-            check_row(py, 0, elements.len(), dimension)?;
+            shape.check(py, 0, elements.len())?;
         }
         let elements = match elements.data_type() {
-            DataType::Float16 | DataType::Float32 | DataType::UInt8 => Elements::Arrow(elements),
+            DataType::Float16 | DataType::Float32 | DataType::Int8 | DataType::UInt8 => {
+                Elements::Arrow(elements)
+            }
             DataType::Float64 => {
                 #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
                 let narrow = |value: &f64| *value as f32;
@@ -153,25 +212,18 @@ impl<'py> VectorsArg<'py> {
     }
 }
 
-/// The number of vectors in an array of this shape.
-fn rows(py: Python<'_>, shape: &[usize], dimension: usize) -> PyResult<usize> {
-    match *shape {
+/// The number of vectors in an array of this many elements each way.
+fn rows(py: Python<'_>, sizes: &[usize], shape: Shape) -> PyResult<usize> {
+    match *sizes {
         [] => Err(PyTypeError::new_err(format!("vectors: expected {EXPECTED}, given one number"))),
         [0] | [0, _] => Ok(0),
-        [length] => check_row(py, 0, length, dimension).map(|()| 1),
-        [rows, length] => check_row(py, 0, length, dimension).map(|()| rows),
+        [length] => shape.check(py, 0, length).map(|()| 1),
+        [rows, length] => shape.check(py, 0, length).map(|()| rows),
         _ => Err(invalid(
             py,
-            format!("vectors: expected one or two dimensions, given shape {shape:?}"),
+            format!("vectors: expected one or two dimensions, given shape {sizes:?}"),
         )),
     }
-}
-
-fn check_row(py: Python<'_>, row: usize, given: usize, expected: usize) -> PyResult<()> {
-    if given == expected {
-        return Ok(());
-    }
-    Err(raise(py, &Error::DimensionMismatch { expected, given, row }))
 }
 
 fn check_nulls(array: &dyn Array) -> PyResult<()> {
@@ -190,6 +242,9 @@ fn borrow<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Option<Elements<'
     if let Ok(array) = array.cast::<PyArrayDyn<f16>>() {
         return Ok(Some(Elements::F16(array.try_readonly()?)));
     }
+    if let Ok(array) = array.cast::<PyArrayDyn<i8>>() {
+        return Ok(Some(Elements::I8(array.try_readonly()?)));
+    }
     if let Ok(array) = array.cast::<PyArrayDyn<u8>>() {
         return Ok(Some(Elements::U8(array.try_readonly()?)));
     }
@@ -200,14 +255,14 @@ fn borrow<'py>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Option<Elements<'
 fn flatten<O: arrow_array::OffsetSizeTrait>(
     py: Python<'_>,
     list: &arrow_array::GenericListArray<O>,
-    dimension: usize,
+    shape: Shape,
 ) -> PyResult<(usize, ArrayRef)> {
     check_nulls(list)?;
     for row in 0..list.len() {
-        check_row(py, row, list.value_length(row).as_usize(), dimension)?;
+        shape.check(py, row, list.value_length(row).as_usize())?;
     }
     let start = list.value_offsets().first().map_or(0, |offset| offset.as_usize());
-    Ok((list.len(), list.values().slice(start, list.len() * dimension)))
+    Ok((list.len(), list.values().slice(start, list.len() * shape.width)))
 }
 
 /// What to say of a list that NumPy makes no array of: rows of different lengths, mostly.

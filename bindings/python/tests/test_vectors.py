@@ -79,7 +79,7 @@ def test_dlpack_and_array_interfaces_are_taken(points: nf.Collection):
 
 def test_arrow_lists_are_taken(points: nf.Collection):
     pa = pytest.importorskip("pyarrow")
-    for numbers in [pa.float16(), pa.float32(), pa.float64(), pa.uint8()]:
+    for numbers in [pa.float16(), pa.float32(), pa.float64(), pa.int8(), pa.uint8()]:
         for of in [pa.list_(numbers, 3), pa.list_(numbers), pa.large_list(numbers)]:
             array = pa.array([[9, 9, 9], *EXPECTED], type=of)
             for vectors in [array[1:], pa.chunked_array([array[1:2], array[2:]])]:
@@ -150,6 +150,8 @@ def test_a_number_that_cannot_be_compared_is_named(points: nf.Collection, value)
 def test_what_does_not_fit_the_stored_type_is_refused(db: nf.Database):
     halves = db.create("halves", dim=1, dtype="f16")
     bytes_ = db.create("bytes", dim=1, dtype="u8", metric="l2")
+    signed = db.create("signed", dim=1, dtype="i8", metric="l2")
+    brain = db.create("brain", dim=1, dtype="bf16")
     assert halves.upsert(1, [65504]) == 1
     assert bytes_.upsert(1, [255]) == 1
     with pytest.raises(nf.InvalidVector, match="f16"):
@@ -158,6 +160,114 @@ def test_what_does_not_fit_the_stored_type_is_refused(db: nf.Database):
         with pytest.raises(nf.InvalidVector, match="whole numbers from 0 to 255"):
             bytes_.upsert(1, [value])
     assert bytes_.search([0.5]).distances.tolist() == [254.5**2]
+    assert signed.upsert([1, 2], [[-128], [127]]) == 2
+    for value in [128, -129, 0.5]:
+        with pytest.raises(nf.InvalidVector, match="whole numbers from -128 to 127"):
+            signed.upsert(1, [value])
+    assert brain.upsert(1, [3e38]) == 1
+    with pytest.raises(nf.InvalidVector, match="bf16"):
+        brain.upsert(1, [3.4e38])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "given", "returned"),
+    [
+        ("f32", np.float32, np.float32),
+        ("f16", np.float16, np.float16),
+        ("bf16", np.float32, np.float32),
+        ("i8", np.int8, np.int8),
+        (np.int8, np.int64, np.int8),
+        ("u8", np.uint8, np.uint8),
+    ],
+)
+@pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
+def test_vectors_come_back_in_the_type_they_are_stored_in(
+    db: nf.Database, dtype, given, returned, metric
+):
+    numbers = db.create("numbers", dim=3, dtype=dtype, metric=metric)
+    vectors = np.array([[1, 2, 3], [0, 5, 100]], given)
+    numbers.upsert([1, 2], vectors)
+    for found in [
+        numbers.get([1, 2], vectors=True).vectors,
+        numbers.search(vectors[0], k=2, vectors=True).vectors,
+        np.concatenate([records.vectors for records in numbers.scan(vectors=True)]),
+    ]:
+        assert found.dtype == returned
+        assert sorted(map(tuple, found.tolist())) == [(0, 5, 100), (1, 2, 3)]
+    assert numbers.get(2)[0].get("vector") is None
+    record = numbers.get(2, vectors=True)[0]
+    assert record["vector"].dtype == returned
+    assert db.collection("numbers").schema["dtype"] in ["f32", "f16", "bf16", "i8", "u8"]
+
+
+def test_brain_floats_of_other_packages_are_taken(db: nf.Database):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    numbers = db.create("numbers", dim=3, dtype=ml_dtypes.bfloat16, metric="l2")
+    assert numbers.schema["dtype"] == "bf16"
+    vectors = np.array([[1, 2.5, -3], [0, 5, 1e38]], ml_dtypes.bfloat16)
+    for given in [vectors, np.repeat(vectors, 2, axis=1)[:, ::2]]:
+        numbers.upsert([1, 2], given)
+        assert np.array_equal(
+            numbers.get([1, 2], vectors=True).vectors, vectors.astype(np.float32)
+        )
+        assert numbers.search(given[0], k=1).distances.tolist() == [0]
+
+
+BITS = np.random.default_rng(5).integers(0, 2, (300, 77)).astype(bool)
+PACKED = np.packbits(BITS, axis=1)
+
+
+def test_packed_bits_are_compared_by_hamming_and_jaccard(tmp_path):
+    query = BITS[7] ^ (np.arange(77) % 9 == 0)
+    differing = (BITS ^ query).sum(axis=1)
+    overlap = 1 - (BITS & query).sum(axis=1) / (BITS | query).sum(axis=1)
+    with nf.open(tmp_path / "bits.nf") as db:
+        for metric, expected in [("hamming", differing), ("jaccard", overlap)]:
+            bits = db.create(metric, dim=77, metric=metric)
+            assert (bits.dim, bits.schema["dtype"]) == (77, "b1")
+            assert bits.upsert(np.arange(300), PACKED) == 300
+            for _ in range(2):
+                hits = bits.search(np.packbits(query), k=10, vectors=True)
+                assert hits.ids[0] == 7
+                assert np.allclose(hits.distances, np.sort(expected)[:10], atol=1e-6)
+                assert hits.vectors.dtype == np.uint8
+                unpacked = np.unpackbits(hits.vectors, axis=1, count=77).astype(bool)
+                assert np.array_equal(unpacked, BITS[hits.ids])
+                lists = bits.search_batch(PACKED[:3].tolist(), k=1)
+                assert lists.ids.tolist() == [[0], [1], [2]]
+                bits.compact()
+            assert bits.search(PACKED[0], k=1)[0].score == (0 if metric == "hamming" else 1)
+            same = db.create(metric + "-again", **bits.schema)
+            assert same.schema == bits.schema
+
+
+def test_arrow_holds_bits_as_bytes(db: nf.Database):
+    pa = pytest.importorskip("pyarrow")
+    bits = db.create("bits", dim=77, dtype="b1")
+    assert bits.schema["metric"] == "hamming"
+    bits.upsert([1, 2], pa.array(PACKED[:2].tolist(), pa.list_(pa.uint8(), 10)))
+    table = pa.table(bits.get([1, 2], vectors=True))
+    assert table.schema.field("vector").type.value_type == pa.uint8()
+    assert table["vector"].to_pylist() == PACKED[:2].tolist()
+
+
+def test_what_is_no_packed_bits_is_refused(db: nf.Database):
+    bits = db.create("bits", dim=12, metric="jaccard")
+    with pytest.raises(nf.InvalidArgument, match="2 bytes of eight bits.*packbits"):
+        bits.upsert(1, np.ones(12, np.uint8))
+    with pytest.raises(nf.InvalidArgument, match="packbits"):
+        bits.search(np.ones(12, np.float32))
+    with pytest.raises(nf.DimensionMismatch) as caught:
+        bits.upsert(1, np.ones(3, np.uint8))
+    assert (caught.value.expected, caught.value.given) == (12, 24)
+    with pytest.raises(nf.InvalidVector, match="beyond the dimension"):
+        bits.upsert(1, np.array([0, 1], np.uint8))
+    with pytest.raises(nf.InvalidVector, match="eight bits"):
+        bits.upsert(1, [0.5, 0])
+    assert bits.count() == 0
+    for metric, dtype in [("hamming", "f32"), ("l2", "b1"), ("cosine", "b1"), ("jaccard", "u8")]:
+        with pytest.raises(nf.InvalidArgument, match="hamming or jaccard"):
+            db.create("wrong", dim=8, metric=metric, dtype=dtype)
 
 
 @pytest.mark.parametrize(

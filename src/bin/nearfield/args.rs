@@ -12,6 +12,10 @@ pub(crate) enum MetricArg {
     Cosine,
     /// The negated inner product
     Dot,
+    /// The number of bits that differ; stored as b1
+    Hamming,
+    /// The part of the bits set in either that is not set in both; stored as b1
+    Jaccard,
 }
 
 impl From<MetricArg> for Metric {
@@ -20,6 +24,8 @@ impl From<MetricArg> for Metric {
             MetricArg::L2 => Self::L2,
             MetricArg::Cosine => Self::Cosine,
             MetricArg::Dot => Self::Dot,
+            MetricArg::Hamming => Self::Hamming,
+            MetricArg::Jaccard => Self::Jaccard,
         }
     }
 }
@@ -31,8 +37,14 @@ pub(crate) enum TypeArg {
     F32,
     /// 16-bit floats
     F16,
+    /// 16-bit floats with the range of 32-bit ones
+    Bf16,
+    /// Whole numbers from -128 to 127
+    I8,
     /// Whole numbers from 0 to 255
     U8,
+    /// Bits, eight to a byte, the first in the highest place (numpy.packbits)
+    B1,
 }
 
 impl From<TypeArg> for VectorType {
@@ -40,7 +52,10 @@ impl From<TypeArg> for VectorType {
         match vector_type {
             TypeArg::F32 => Self::F32,
             TypeArg::F16 => Self::F16,
+            TypeArg::Bf16 => Self::Bf16,
+            TypeArg::I8 => Self::I8,
             TypeArg::U8 => Self::U8,
+            TypeArg::B1 => Self::B1,
         }
     }
 }

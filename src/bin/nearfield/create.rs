@@ -16,15 +16,15 @@ pub(crate) struct Args {
     db: PathBuf,
     /// Name of the new collection
     name: String,
-    /// Elements of a vector
+    /// Dimensions of a vector
     #[arg(long, value_name = "N")]
     dim: usize,
     /// How vectors are compared
     #[arg(long)]
     metric: MetricArg,
-    /// How elements are stored
-    #[arg(long = "type", value_name = "TYPE", default_value = "f32")]
-    vector_type: TypeArg,
+    /// How elements are stored [default: f32; b1 for hamming and jaccard]
+    #[arg(long = "type", value_name = "TYPE")]
+    vector_type: Option<TypeArg>,
     /// Kind of id; that of the first rows unless given
     #[arg(long)]
     ids: Option<IdArg>,
@@ -38,7 +38,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let mut schema = Schema::new(args.dim, args.metric.into());
-    schema = schema.with_vector_type(args.vector_type.into());
+    if let Some(vector_type) = args.vector_type {
+        schema = schema.with_vector_type(vector_type.into());
+    }
     if let Some(id_type) = args.ids {
         schema = schema.with_id_type(id_type.into());
     }

@@ -16,7 +16,7 @@ use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::recall::{self, Measured};
 use crate::scratch::Scratch;
-use crate::{queries, show};
+use crate::show;
 
 const ROWS: &[u8] = include_bytes!("../../../examples/data/packages.parquet");
 const QUERIES: &[u8] = include_bytes!("../../../examples/data/queries.parquet");
@@ -212,7 +212,7 @@ impl Asked {
         for query in SHOWN_QUERIES {
             let Some(text) = self.texts.get(query) else { continue };
             let range = query * dimension..(query + 1) * dimension;
-            let vector = queries::slice(&self.vectors, range);
+            let Some(vector) = self.vectors.get(range) else { continue };
             let search = collection.search(vector).k(SHOWN_HITS).select(["name", "summary"]);
             let start = Instant::now();
             let hits = search.run()?;

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     if !missing.is_empty() {
         note(format_args!("note: no row has the {}", named(&missing)));
     }
-    let rows = Rows { records: &records, dimension: schema.dimension() };
+    let rows = Rows { records: &records, width: schema.row_elements() };
     let answer = Answer { rows, missing: missing.into_iter().map(JsonId).collect() };
     output.answer(&answer, |out| answer.rows.write_table(out))
 }

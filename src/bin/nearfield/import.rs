@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nearfield::interop::{self, ReadOptions, Reader};
 use nearfield::{
     Collection, Column, Database, Error, ImportOptions, ImportReport, Metric, OnBad, OpenOptions,
-    Phase, Schema,
+    Phase, Schema, VectorType,
 };
 use serde::Serialize;
 
@@ -44,12 +44,16 @@ pub(crate) struct Args {
     /// Attribute columns, separated by commas [default: all]
     #[arg(long, value_name = "A,B", value_parser = args::names)]
     columns: Option<Names>,
-    /// How vectors are compared, for a new collection [default: cosine]
+    /// How vectors are compared, for a new collection [default: cosine; hamming for bits]
     #[arg(long)]
     metric: Option<MetricArg>,
-    /// How elements are stored, for a new collection [default: as in the file]
+    /// How elements are stored, for a new collection [default: as in the file; b1 for hamming and
+    /// jaccard]
     #[arg(long = "type", value_name = "TYPE")]
     vector_type: Option<TypeArg>,
+    /// Dimensions of a vector, for a new collection of bits [default: all bits of the bytes]
+    #[arg(long, value_name = "N")]
+    dim: Option<usize>,
     /// What to do with rows that cannot be stored
     #[arg(long, value_name = "HOW", default_value = "raise")]
     on_bad: OnBadArg,
@@ -166,13 +170,20 @@ fn prepare(args: &Args, collection: &Collection, reader: &Reader) -> Result<(), 
         Err(Error::SchemaMismatch { what, expected, given })
     };
     if let Some(given) = reader.dimension() {
+        let what = match schema.vector_type() {
+            VectorType::B1 => "bytes of a vector of bits",
+            _ => "dimension",
+        };
+        differs(what, schema.row_elements().to_string(), given.to_string())?;
+    }
+    if let Some(given) = args.dim {
         differs("dimension", schema.dimension().to_string(), given.to_string())?;
     }
     if let Some(metric) = args.metric {
         differs("metric", schema.metric().to_string(), Metric::from(metric).to_string())?;
     }
     if let Some(given) = args.vector_type {
-        let given = nearfield::VectorType::from(given).to_string();
+        let given = VectorType::from(given).to_string();
         differs("vector type", schema.vector_type().to_string(), given)?;
     }
     if let Some(expected) = schema.id_type() {
@@ -193,15 +204,30 @@ fn prepare(args: &Args, collection: &Collection, reader: &Reader) -> Result<(), 
 
 /// Creates the collection in the shape of the file.
 fn create(args: &Args, reader: &Reader) -> Result<(Database, Collection), Failure> {
-    let Some(dimension) = reader.dimension() else {
+    let Some(elements) = reader.dimension() else {
         return Err(Failure::refused(format!(
             "{} has no row with a vector, so its dimension is not known; create the collection \
              first, or import another file",
             args.file.display()
         )));
     };
-    let metric = args.metric.map_or(Metric::Cosine, Metric::from);
-    let vector_type = args.vector_type.map_or_else(|| reader.vector_type(), Into::into);
+    let asked = args.metric.map(Metric::from);
+    let vector_type = match args.vector_type {
+        Some(vector_type) => vector_type.into(),
+        None if asked.is_some_and(Metric::is_binary) => VectorType::B1,
+        None => reader.vector_type(),
+    };
+    let bits = vector_type == VectorType::B1;
+    let metric = asked.unwrap_or(if bits { Metric::Hamming } else { Metric::Cosine });
+    let dimension = args.dim.unwrap_or(if bits { elements.saturating_mul(8) } else { elements });
+    if vector_type.row_elements(dimension) != elements {
+        return Err(Failure::refused(format!(
+            "a vector of {dimension} dimensions ({vector_type}) has {} elements, those of {} have \
+             {elements}; give another --dim, or none",
+            vector_type.row_elements(dimension),
+            args.file.display()
+        )));
+    }
     let mut schema =
         Schema::new(dimension, metric).with_vector_type(vector_type).with_id_type(reader.id_type());
     for (name, data_type) in reader.columns() {

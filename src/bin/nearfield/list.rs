@@ -97,7 +97,7 @@ fn collections(path: &Path, output: &Output) -> Result<(), Failure> {
 /// The rows of a scan, read while they are written, so that any number of them fits.
 struct Page<'a> {
     scan: RefCell<Scan>,
-    dimension: usize,
+    width: usize,
     limit: usize,
     interrupt: &'a Interrupt,
     /// Rows read and the last id among them.
@@ -139,8 +139,7 @@ impl Serialize for Page<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let mut list = serializer.serialize_seq(None)?;
                 while let Some(records) = self.0.next() {
-                    Rows { records: &records, dimension: self.0.dimension }
-                        .write_json(&mut list)?;
+                    Rows { records: &records, width: self.0.width }.write_json(&mut list)?;
                 }
                 list.end()
             }
@@ -168,7 +167,7 @@ fn rows(args: &Args, name: &str, output: &Output) -> Result<(), Failure> {
     let interrupt = Interrupt::catch();
     let page = Page {
         scan: RefCell::new(collection.scan(options)?),
-        dimension: schema.dimension(),
+        width: schema.row_elements(),
         limit: args.limit,
         interrupt: &interrupt,
         read: RefCell::new((0, None)),
@@ -176,7 +175,7 @@ fn rows(args: &Args, name: &str, output: &Output) -> Result<(), Failure> {
     };
     output.answer(&page, |out| {
         while let Some(records) = page.next() {
-            Rows { records: &records, dimension: page.dimension }.write_table(out)?;
+            Rows { records: &records, width: page.width }.write_table(out)?;
         }
         match page.next_after() {
             Some(id) => writeln!(out, "more: --after {}", show::id(&id)),

@@ -1,10 +1,9 @@
 //! Query vectors: out of a file piece by piece, so that any number of them fits.
 
-use std::ops::Range;
 use std::path::Path;
 
 use nearfield::interop::{self, Format, ReadOptions};
-use nearfield::{Error, Ids, Vectors};
+use nearfield::{Error, Ids, Schema, VectorType, Vectors};
 
 use crate::failure::Failure;
 
@@ -14,10 +13,10 @@ pub(crate) struct Piece {
     pub(crate) vectors: Vectors<'static>,
 }
 
-/// The vectors of `path`, all of `dimension` elements, or only the one in row `only`.
+/// The vectors of `path`, all for a collection of `schema`, or only the one in row `only`.
 pub(crate) fn read(
     path: &Path,
-    dimension: usize,
+    schema: &Schema,
     only: Option<u64>,
 ) -> Result<impl Iterator<Item = Result<Piece, Failure>>, Failure> {
     let format = Format::detect(path)?;
@@ -26,10 +25,14 @@ pub(crate) fn read(
         options = options.columns(Vec::<String>::new());
     }
     let reader = interop::read(path, &options)?;
+    let (expected, width) = (schema.dimension(), schema.row_elements());
+    let dimensions = if schema.vector_type() == VectorType::B1 { 8 } else { 1 };
+    let mismatch = move |given: usize| {
+        let given = given.saturating_mul(dimensions);
+        Failure::from(Error::DimensionMismatch { expected, given, row: 0 })
+    };
     match reader.dimension() {
-        Some(given) if given != dimension => {
-            return Err(Error::DimensionMismatch { expected: dimension, given, row: 0 }.into());
-        }
+        Some(given) if given != width => return Err(mismatch(given)),
         _ => {}
     }
     let shown = path.display().to_string();
@@ -46,35 +49,14 @@ pub(crate) fn read(
             return Err(Failure::refused(format!("the rows of {shown} cannot be numbered")));
         };
         let (rows, vectors) = (rows.into_owned(), batch.vectors);
-        if vectors.len() != rows.len() * dimension {
-            let given = vectors.len() / rows.len().max(1);
-            return Err(Error::DimensionMismatch { expected: dimension, given, row: 0 }.into());
+        if vectors.len() != rows.len() * width {
+            return Err(mismatch(vectors.len() / rows.len().max(1)));
         }
         Ok(match only.map(|only| rows.iter().position(|row| *row == only)) {
             None => Piece { rows, vectors },
             Some(None) => Piece { rows: Vec::new(), vectors: Vec::<f32>::new().into() },
-            Some(Some(at)) => Piece {
-                rows: vec![rows[at]],
-                vectors: owned(slice(&vectors, at * dimension..(at + 1) * dimension)),
-            },
+            Some(Some(at)) => Piece { rows: vec![rows[at]], vectors: vectors.gather([at], width) },
         })
     });
     Ok(pieces)
-}
-
-/// Some elements of `vectors`; the range must lie within them.
-pub(crate) fn slice<'a>(vectors: &'a Vectors<'_>, range: Range<usize>) -> Vectors<'a> {
-    match vectors {
-        Vectors::F32(values) => (&values[range]).into(),
-        Vectors::F16(values) => (&values[range]).into(),
-        Vectors::U8(values) => (&values[range]).into(),
-    }
-}
-
-fn owned(vectors: Vectors<'_>) -> Vectors<'static> {
-    match vectors {
-        Vectors::F32(values) => values.into_owned().into(),
-        Vectors::F16(values) => values.into_owned().into(),
-        Vectors::U8(values) => values.into_owned().into(),
-    }
 }

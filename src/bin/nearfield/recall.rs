@@ -7,7 +7,6 @@ use nearfield::interop::{self, ReadOptions};
 use nearfield::{Collection, Hits, Id, Vectors};
 
 use crate::failure::Failure;
-use crate::queries;
 
 /// The true nearest rows of each query, of a file with a column `ids` of lists.
 pub(crate) fn truth(path: &Path) -> Result<Vec<Vec<Id>>, Failure> {
@@ -48,11 +47,11 @@ pub(crate) fn measure(
     truth: &[Vec<Id>],
     exact: bool,
 ) -> Result<Measured, Failure> {
-    let dimension = collection.schema()?.dimension();
+    let width = collection.schema()?.row_elements();
     let mut recall = 0.0;
     let start = Instant::now();
     for (query, nearest) in truth.iter().enumerate() {
-        let vector = queries::slice(vectors, query * dimension..(query + 1) * dimension);
+        let Some(vector) = vectors.get(query * width..(query + 1) * width) else { break };
         let hits = collection.search(vector).k(nearest.len()).exact(exact).run()?;
         recall += share(&hits, nearest);
     }

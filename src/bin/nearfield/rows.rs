@@ -13,7 +13,8 @@ use crate::show;
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub(crate) records: &'a Records,
-    pub(crate) dimension: usize,
+    /// Elements of a vector.
+    pub(crate) width: usize,
 }
 
 #[derive(Serialize)]
@@ -30,7 +31,7 @@ impl Rows<'_> {
     pub(crate) fn write_json<S: SerializeSeq>(&self, list: &mut S) -> Result<(), S::Error> {
         let Records { ids, vectors, attributes, .. } = self.records;
         for (row, id) in ids.iter().enumerate() {
-            let vector = vectors.as_ref().map(|all| show::elements(all, self.dimension, row));
+            let vector = vectors.as_ref().map(|all| show::elements(all, self.width, row));
             let attributes = Cells { batch: attributes, row };
             list.serialize_element(&Row { id, vector, attributes })?;
         }
@@ -52,7 +53,7 @@ impl Rows<'_> {
             let values = Cells { batch: attributes, row }.values();
             cells.extend(values.map(|value| show::plain(&value.to_string())));
             if let Some(vectors) = vectors {
-                cells.push(show::vector(vectors, self.dimension, row));
+                cells.push(show::vector(vectors, self.width, row));
             }
             table.add_row(cells);
         }

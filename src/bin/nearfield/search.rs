@@ -115,15 +115,16 @@ fn single(
 
 fn file_queries(args: &Args, collection: &Collection, file: &Path) -> Result<Answers, Failure> {
     let interrupt = Interrupt::catch();
-    let dimension = collection.schema()?.dimension();
+    let schema = collection.schema()?;
+    let width = schema.row_elements();
     let mut all = Answers::default();
-    for piece in queries::read(file, dimension, args.row)? {
+    for piece in queries::read(file, &schema, args.row)? {
         let piece = piece?;
         for (chunk, rows) in piece.rows.chunks(CHUNK).enumerate() {
             interrupt.check()?;
             let first = chunk * CHUNK;
-            let range = first * dimension..(first + rows.len()) * dimension;
-            let vectors = queries::slice(&piece.vectors, range);
+            let range = first * width..(first + rows.len()) * width;
+            let Some(vectors) = piece.vectors.get(range) else { break };
             let start = Instant::now();
             let found = query(args, collection, vectors).k(args.k).run_batch()?;
             all.elapsed += start.elapsed();

@@ -55,26 +55,21 @@ pub(crate) fn id(id: &Id) -> String {
 }
 
 /// The first elements of the vector in `row`.
-pub(crate) fn vector(vectors: &Vectors<'_>, dimension: usize, row: usize) -> String {
-    let elements = elements(vectors, dimension, row);
+pub(crate) fn vector(vectors: &Vectors<'_>, width: usize, row: usize) -> String {
+    let elements = elements(vectors, width, row);
+    let places = match vectors {
+        Vectors::I8(_) | Vectors::U8(_) => 0,
+        _ => 4,
+    };
     let shown: Vec<String> =
-        elements.iter().take(SHOWN_ELEMENTS).map(|element| format!("{element:.4}")).collect();
+        elements.iter().take(SHOWN_ELEMENTS).map(|element| format!("{element:.places$}")).collect();
     let more = if elements.len() > SHOWN_ELEMENTS { ", …" } else { "" };
     format!("{}{more}", shown.join(", "))
 }
 
 /// The elements of the vector in `row`.
-pub(crate) fn elements(vectors: &Vectors<'_>, dimension: usize, row: usize) -> Vec<f32> {
-    let range = row * dimension..(row + 1) * dimension;
-    match vectors {
-        Vectors::F32(values) => values.get(range).unwrap_or(&[]).to_vec(),
-        Vectors::F16(values) => {
-            values.get(range).unwrap_or(&[]).iter().map(|value| value.to_f32()).collect()
-        }
-        Vectors::U8(values) => {
-            values.get(range).unwrap_or(&[]).iter().map(|value| f32::from(*value)).collect()
-        }
-    }
+pub(crate) fn elements(vectors: &Vectors<'_>, width: usize, row: usize) -> Vec<f32> {
+    vectors.to_f32(row * width..(row + 1) * width)
 }
 
 /// A number with thousands set apart: `1,234,567`.

@@ -174,6 +174,7 @@ impl Codec {
         };
         let mean = bytes.get(HEADER_BYTES..)?.chunks_exact(4);
         let fits = header.starts_with(&MAGIC)
+            && space.takes_codes()
             && word(8)? == VERSION
             && word(16)? as usize == space.dimension
             && mean.remainder().is_empty()

@@ -26,7 +26,7 @@ struct Stored {
 impl Stored {
     fn new(metric: Metric, vector_type: VectorType, dimension: usize, values: &[f32]) -> Self {
         let space = Space { dimension, vector_type, metric };
-        let count = values.len() / dimension;
+        let count = values.len() / space.elements();
         let (vectors, norms) = encode_rows(space, &Vectors::from(values), count).expect("valid");
         let norms: Vec<u8> = norms.iter().flat_map(|norm| norm.to_le_bytes()).collect();
         Self { space, count, vectors, norms: AlignedBytes::from_slice(&norms) }
@@ -78,7 +78,7 @@ impl Stored {
     /// Share of the exact 10 nearest that a walk finds; a row as near as the tenth counts.
     fn recall(&self, graph: &[u8], queries: &[f32], ef: usize, dead: &RowSet) -> f64 {
         let (mut found, mut wanted) = (0, 0);
-        for query in queries.chunks(self.space.dimension) {
+        for query in queries.chunks(self.space.elements()) {
             let query = Query::new(self.space, query);
             let exact = self.exact(&query, 10, dead);
             let worst = exact.last().map_or(f32::INFINITY, |last| last.0);
@@ -135,9 +135,14 @@ fn a_walk_finds_the_nearest_rows_of_every_type_and_metric() {
     let (count, dimension) = (2000, 24);
     let none = RowSet::default();
     for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
-        for vector_type in [VectorType::F32, VectorType::F16, VectorType::U8] {
-            let (scale, shift) =
-                if vector_type == VectorType::U8 { (255.0, 0.0) } else { (1.0, -0.5) };
+        for vector_type in
+            [VectorType::F32, VectorType::F16, VectorType::Bf16, VectorType::I8, VectorType::U8]
+        {
+            let (scale, shift) = match vector_type {
+                VectorType::U8 => (255.0, 0.0),
+                VectorType::I8 => (255.0, -0.5),
+                _ => (1.0, -0.5),
+            };
             let round = |x: f32| if scale > 1.0 { x.round() } else { x };
             let values = clustered(1, count, dimension, scale, shift);
             let values: Vec<f32> = values.into_iter().map(round).collect();
@@ -147,6 +152,30 @@ fn a_walk_finds_the_nearest_rows_of_every_type_and_metric() {
             let recall = stored.recall(graph.as_slice(), &queries, 64, &none);
             assert!(recall >= 0.98, "{metric} {vector_type}: {recall}");
         }
+    }
+}
+
+#[test]
+fn a_walk_finds_the_nearest_bits() {
+    let (count, bytes) = (2000, 24);
+    let mut next = noise(5);
+    let mut byte = || (next() * 256.0) as u8;
+    let centres: Vec<u8> = (0..20 * bytes).map(|_| byte()).collect();
+    // A quarter of the bits of a centre is drawn anew.
+    let mut rows = |count: usize| -> Vec<f32> {
+        let near = |at: usize, byte: &mut dyn FnMut() -> u8| {
+            let drawn = byte() & byte();
+            centres[at % centres.len()] & !drawn | byte() & drawn
+        };
+        (0..count * bytes).map(|at| f32::from(near(at, &mut byte))).collect()
+    };
+    let (values, queries) = (rows(count), rows(40));
+    for metric in [Metric::Hamming, Metric::Jaccard] {
+        let stored = Stored::new(metric, VectorType::B1, 8 * bytes, &values);
+        assert_eq!(stored.count, count);
+        let graph = check(&stored.build(2));
+        let recall = stored.recall(graph.as_slice(), &queries, 64, &RowSet::default());
+        assert!(recall >= 0.97, "{metric}: {recall}");
     }
 }
 

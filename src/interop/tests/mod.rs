@@ -14,7 +14,7 @@ use arrow_array::{
     TimestampMicrosecondArray,
 };
 use arrow_schema::{Field, Schema};
-use half::f16;
+use half::{bf16, f16};
 
 use super::{ExportBatch, ExportSchema, Format, ReadOptions, Reader, read, write};
 use crate::collection::import::{ImportBatch, Rejected};
@@ -62,11 +62,7 @@ fn drain(reader: Reader) -> Result<Rows> {
 }
 
 fn floats(batch: &ImportBatch) -> Vec<f32> {
-    match &batch.vectors {
-        Vectors::F32(values) => values.to_vec(),
-        Vectors::F16(values) => values.iter().map(|value| value.to_f32()).collect(),
-        Vectors::U8(values) => values.iter().map(|value| f32::from(*value)).collect(),
-    }
+    batch.vectors.to_f32(0..batch.vectors.len())
 }
 
 fn reasons(rows: &Rows) -> Vec<(u64, &str)> {

@@ -295,3 +295,61 @@ fn help_and_version_are_answers() {
         assert!(shell.ok(&[command, "--help"]).stdout.contains("Usage:"));
     }
 }
+
+/// A numpy array of bytes, signed or not.
+fn npy_of_bytes(descr: &str, width: usize, bytes: &[u8]) -> Vec<u8> {
+    let header = npy_header(bytes.len() / width, width);
+    let mut file: Vec<u8> =
+        String::from_utf8_lossy(&header[10..]).replace("<f4", descr).bytes().collect();
+    file.splice(0..0, header[..10].iter().copied());
+    file.extend(bytes);
+    file
+}
+
+#[test]
+fn packed_bits_are_imported_by_their_metric_or_type() {
+    let shell = Shell::new();
+    let bits = [0xF0, 0, 0xFF, 0xFE, 0, 2, 0x0F, 0];
+    shell.write("bits.npy", npy_of_bytes("|u1", 2, &bits));
+    let imported = shell.json(&["import", "db", "bits", "bits.npy", "--metric", "jaccard"]);
+    assert_eq!((&imported["vector_type"], &imported["dimension"]), (&json!("b1"), &json!(16)));
+    let args = ["import", "db", "short", "bits.npy", "--type", "b1", "--dim", "15"];
+    let imported = shell.json(&args);
+    assert_eq!((&imported["metric"], &imported["dimension"]), (&json!("hamming"), &json!(15)));
+
+    let found = shell.json(&["search", "db", "short", "--values", "240,2", "-k", "2"]);
+    let hits = &found["queries"][0]["hits"];
+    assert_eq!(hit_ids(&found["queries"][0]), [0, 2]);
+    assert_eq!((&hits[0]["distance"], &hits[0]["score"]), (&json!(1.0), &json!(-1.0)));
+    let found = shell.json(&["search", "db", "bits", "--vector", "bits.npy", "--row", "0"]);
+    assert_eq!(hit_ids(&found["queries"][0])[..2], [0, 1]);
+    assert_eq!(found["queries"][0]["hits"][2]["distance"], 1.0);
+    let read = shell.json(&["get", "db", "bits", "1", "--vectors"]);
+    assert_eq!(read["rows"][0]["vector"], json!([255.0, 254.0]));
+
+    for name in ["bits.jsonl", "bits.parquet"] {
+        shell.ok(&["export", "db", "short", name]);
+        let copy = name.replace('.', "-");
+        shell.json(&["import", "db", &copy, name, "--type", "b1", "--dim", "15"]);
+        let found = shell.json(&["search", "db", &copy, "--like", "0", "-k", "1"]);
+        assert_eq!(hit_ids(&found["queries"][0]), [2], "{name}");
+    }
+}
+
+#[test]
+fn signed_bytes_are_kept_and_brain_floats_rounded() {
+    let shell = Shell::new();
+    shell.write("signed.npy", npy_of_bytes("|i1", 2, &[0x80, 0x7F, 1, 0xFF]));
+    let imported = shell.json(&["import", "db", "signed", "signed.npy", "--metric", "l2"]);
+    assert_eq!(imported["vector_type"], "i8");
+    let read = shell.json(&["get", "db", "signed", "0", "--vectors"]);
+    assert_eq!(read["rows"][0]["vector"], json!([-128.0, 127.0]));
+    let args = ["create", "db", "brain", "--dim", "2", "--metric", "l2", "--type", "bf16"];
+    assert_eq!(shell.json(&args)["vector_type"], "bf16");
+    shell.write("v.npy", npy(&[&[1.001, 3.0]]));
+    shell.json(&["import", "db", "brain", "v.npy"]);
+    let read = shell.json(&["get", "db", "brain", "0", "--vectors"]);
+    assert_eq!(read["rows"][0]["vector"], json!([1.0, 3.0]));
+    let created = shell.json(&["create", "db", "h", "--dim", "12", "--metric", "hamming"]);
+    assert_eq!(created["vector_type"], "b1");
+}

@@ -255,3 +255,28 @@ fn directories_that_are_no_databases_are_left_alone() {
     assert_eq!(fs::read_to_string(shell.path("other/file")).unwrap(), "mine");
     assert_eq!(fs::read_dir(shell.path("bare")).unwrap().count(), 0);
 }
+
+#[test]
+fn bits_that_do_not_fit_are_refused() {
+    let shell = Shell::new();
+    shell.write("two.jsonl", "{\"v\":[255,255]}\n");
+    shell.write("floats.npy", npy(&[&[0.5, 0.25]]));
+    let import = |rest: &[&str], word| {
+        shell.fails(&[&["import", "db", "bits"][..], rest].concat(), 1, word);
+    };
+    import(&["two.jsonl", "--type", "b1", "--dim", "17"], "another --dim");
+    import(&["two.jsonl", "--type", "b1", "--dim", "12"], "beyond the dimension");
+    import(&["two.jsonl", "--type", "b1", "--metric", "cosine"], "hamming or jaccard");
+    import(&["two.jsonl", "--type", "u8", "--metric", "hamming"], "hamming or jaccard");
+    import(&["two.jsonl", "--type", "u8", "--dim", "16"], "another --dim");
+    import(&["floats.npy", "--metric", "hamming"], "eight bits");
+    shell.ok(&["create", "db", "bits", "--dim", "16", "--metric", "hamming"]);
+    shell.write("three.jsonl", "{\"v\":[1,2,3]}\n");
+    import(&["three.jsonl"], "bytes of a vector of bits");
+    let search = |rest: &[&str], word| {
+        shell.fails(&[&["search", "db", "bits"][..], rest].concat(), 1, word);
+    };
+    search(&["--values", "1"], "2 bytes");
+    search(&["--values", "1,256"], "eight bits");
+    search(&["--vector", "three.jsonl"], "24 dimensions");
+}

@@ -26,17 +26,17 @@ class _HasArray(Protocol):
 class _Schema(TypedDict):
     dim: int
     metric: _Metric
-    dtype: Literal["f32", "f16", "u8"]
+    dtype: Literal["f32", "f16", "bf16", "i8", "u8", "b1"]
     id_type: Literal["u64", "utf8"] | None
     columns: dict[str, str]
     text: list[str]
 
 _Arrow: TypeAlias = _ArrowArray | _ArrowStream
-_Metric: TypeAlias = Literal["l2", "cosine", "dot"]
+_Metric: TypeAlias = Literal["l2", "cosine", "dot", "hamming", "jaccard"]
 _Dtype: TypeAlias = (
-    Literal["f32", "f16", "u8", "float32", "float16", "uint8"]
+    Literal["f32", "f16", "bf16", "i8", "u8", "b1", "float32", "float16", "bfloat16", "int8", "uint8"]
     | np.dtype[Any]
-    | type[np.float32 | np.float16 | np.uint8]
+    | type[np.float32 | np.float16 | np.int8 | np.uint8]
 )
 _IdType: TypeAlias = Literal["u64", "utf8"]
 _ColumnType: TypeAlias = (
