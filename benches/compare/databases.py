@@ -179,8 +179,8 @@ class LanceDb(Peer):
         super().__init__(dim, metric, threads)
         self.lancedb, self.index = self.load("lancedb"), index
         graph = index == "hnsw-sq"
-        # Cells probed, ef, refine factor.
-        self.parameters = tuple((20, ef, 2) for ef in FEW) if graph else tuple((n, 0, 10) for n in (5, 10, 20, 40, 80))
+        # Cells probed, ef (at least k × refine factor), refine factor.
+        self.parameters = tuple((20, ef, 2) for ef in FEW[1:]) if graph else tuple((n, 0, 10) for n in (5, 10, 20, 40, 80))
 
     def build(self, train: np.ndarray, folder: Path) -> None:
         arrow = self.load("pyarrow")

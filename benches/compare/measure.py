@@ -28,8 +28,9 @@ LITTLE = 0.80
 """Parameters with less recall are not measured again."""
 SECONDS = 1.0
 """A measurement of a slow peer takes as many queries as fit into this."""
+# Not LANCE_IO_THREADS: LanceDB waits for ever with one.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS",
-                    "TOKIO_WORKER_THREADS", "LANCE_CPU_THREADS", "LANCE_IO_THREADS")  # fmt: skip
+                    "TOKIO_WORKER_THREADS", "LANCE_CPU_THREADS")  # fmt: skip
 
 
 def say(text: str) -> None:
@@ -43,8 +44,8 @@ class PeerError(Exception):
 class Worker:
     """A process of worker.py."""
 
-    def __init__(self, name: str, set_: Set, options) -> None:
-        threads = str(options.threads)
+    def __init__(self, name: str, set_: Set, options, threads: int = 1) -> None:
+        threads = str(threads)
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, threads), "PYTHONDONTWRITEBYTECODE": "1"}
         interpreter = options.python.get(name.split(":")[0].split("-")[0], sys.executable)
         program = [interpreter, str(Path(__file__).with_name("worker.py")), name]
@@ -99,14 +100,14 @@ class Run:
 
     def __init__(self, name: str, set_: Set, options) -> None:
         self.name, self.set, self.options = name, set_, options
-        self.folder = options.cache / f"{set_.name}-{len(set_.stored)}" / name.replace(":", "_")
+        self.folder = options.cache / f"{set_.name}-{len(set_.stored)}" / peers.SAME_INDEX.get(name, name).replace(":", "_")
         self.worker: Worker | None = None
         self.queries = str(set_.file("queries", set_.asked))
         self.points: list[dict] = []
         self.result: dict = {"points": self.points}
 
     def build(self) -> None:
-        """Builds, unless the very same installation of the library already did."""
+        """Builds with one thread, unless the very same installation of the library already did."""
         worker = Worker(self.name, self.set, self.options)
         self.parameters = worker.about.pop("parameters")
         self.result.update(worker.about)
@@ -137,7 +138,7 @@ class Run:
                 self.worker.close()
             if attempt == 0:
                 forget(index)
-            self.worker = Worker(self.name, self.set, self.options)
+            self.worker = Worker(self.name, self.set, self.options, self.options.threads)
             opened = self.worker.ask("open", folder=str(index), queries=self.queries)[0]
             times["warm" if attempt else "cold"].append(opened)
         self.result["open"] = times
@@ -199,6 +200,7 @@ def run(set_: Set, options) -> dict:
             except (PeerError, OSError) as error:
                 say(f"{one.name}: left out: {error}")
                 skipped[one.name] = str(error)
+                one.worker = None
                 runs.remove(one)
 
     runs.extend(Run(name, set_, options) for name in peers.expand(options.peers))

@@ -46,6 +46,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "hnswlib-sweep": tuple(f"hnswlib:{m}:{ef}" for m in (12, 16, 24, 32) for ef in (100, 200, 400)),
 }
 
+SAME_INDEX = {"glass-sq8": "glass-sq4"}
+"""Peers that answer from the files of another one, which differ in nothing."""
+
 
 def expand(asked: str) -> list[str]:
     """The names in a comma-separated list of names and groups, each once."""

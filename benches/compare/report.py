@@ -77,7 +77,8 @@ def speed_table(result: dict) -> str:
             row.append(spread(found, ",.0f"))
             if BASE in result["peers"]:
                 base = [at_recall(rates(result, BASE, turn), recall) for turn in turns]
-                row.append(spread([rate / other for rate, other in zip(found, base)], ".2f"))
+                ratios = [rate / other for rate, other in zip(found, base)]
+                row.append(spread(ratios, ".2f" if ratios[0] > 0.1 else ".4f"))
         row.append(f"{max(point['recall'] for point in peer['points']):.4f}")
         calls = peer.get("latency", {}).get("rounds", [])
         row.append(" / ".join(f"{statistics.median(call[p] for call in calls) * 1e6:,.0f}" for p in ("p50", "p95", "p99"))

@@ -23,6 +23,8 @@ BLOCK = 65_536
 
 class Set:
     def __init__(self, folder: Path, cache: Path, queries: str | None, rows: int | None, count: int | None) -> None:
+        if not (folder / "meta.json").exists():
+            raise SystemExit(f"{folder} holds no meta.json: name a folder of vectors, or set NEARFIELD_DATA for --set")
         meta = json.loads((folder / "meta.json").read_text())
         self.name, self.metric, self.cache = meta.get("name", folder.name), meta["metric"], cache
         whole = rows_of(folder)
