@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -93,11 +92,15 @@ def measured(options: argparse.Namespace) -> dict:
         else:
             folder = options.folder or Path(os.environ.get("NEARFIELD_DATA", DATA)) / options.set
         chosen = Set(folder, options.cache, options.queries, options.rows, options.query_count)
-        result = measure.run(chosen, options)
+        return measure.run(chosen, options, lambda result: write(result, options))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    result["machine"] = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
-    return result
+
+
+def write(result: dict, options: argparse.Namespace) -> None:
+    """What there is so far, so that a run that is broken off leaves its rounds."""
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def main() -> None:
@@ -107,8 +110,7 @@ def main() -> None:
         print(report.text(result))
         if options.plot:
             print(f"plot: {report.plot(result, options.plot)}", file=sys.stderr)
-    if options.json:
-        options.json.write_text(json.dumps(results[0], indent=1) + "\n")
+    write(results[0], options)
     if options.smoke:
         check_smoke(results[0])
 

@@ -26,6 +26,8 @@ ENOUGH = 0.998
 """No larger parameter is tried once this recall is reached."""
 LITTLE = 0.80
 """Parameters with less recall are not measured again."""
+BEHIND = 0.7
+"""Nor those that reach less than this part of the speed that another one has at the same recall."""
 SECONDS = 1.0
 """A measurement of a slow peer takes as many queries as fit into this."""
 # Not LANCE_IO_THREADS: LanceDB waits for ever with one.
@@ -145,16 +147,22 @@ class Run:
 
     def calibrate(self) -> None:
         """Tries the parameters from the cheapest on, for their recall; these times do not count."""
+        rates: list[tuple[float, float]] = []
         for parameter in self.parameters:
             times, ids = self.search(parameter, len(self.set.asked))
             recall = self.set.recall(ids)
             cost = max(times["cpu"], times["wall"] if self.options.threads > 1 else 0) / len(ids)
             count = min(len(ids), max(50, int(SECONDS / max(cost, 1e-9))))
             self.points.append({"parameter": parameter, "recall": recall, "queries": count, "cpu": [], "wall": []})
+            rates.append((recall, 1 / max(cost, 1e-9)))
             if recall >= ENOUGH:
                 break
         best = max(point["recall"] for point in self.points)
-        self.points[:] = [point for point in self.points if point["recall"] >= min(LITTLE, best)]
+        self.points[:] = [
+            point
+            for point, (recall, rate) in zip(self.points, rates)
+            if recall >= min(LITTLE, best) and rate >= BEHIND * report.at_recall(rates, recall)
+        ]
         say(f"{self.name}: recall {self.points[0]['recall']:.4f} to {best:.4f} at {len(self.points)} parameters")
 
     def search(self, parameter, count: int) -> tuple[dict, np.ndarray]:
@@ -188,8 +196,8 @@ class Run:
             self.worker = None
 
 
-def run(set_: Set, options) -> dict:
-    """Measures all peers that are there, and says which are not."""
+def run(set_: Set, options, keep) -> dict:
+    """Measures all peers that are there, and says which are not; `keep` is given what there is after each round."""
     runs: list[Run] = []
     skipped: dict[str, str] = {}
 
@@ -203,6 +211,14 @@ def run(set_: Set, options) -> dict:
                 one.worker = None
                 runs.remove(one)
 
+    def measured(rounds: int) -> dict:
+        return {
+            "set": set_.name, "label": set_.label, "rows": len(set_.stored), "dim": set_.asked.shape[1],
+            "metric": set_.metric, "queries": set_.which, "query_count": len(set_.asked), "k": K,
+            "threads": options.threads, "single": options.single, "rounds": rounds,
+            "peers": {one.name: one.result for one in runs}, "skipped": skipped,
+        }  # fmt: skip
+
     runs.extend(Run(name, set_, options) for name in peers.expand(options.peers))
     everyone = list(runs)
     try:
@@ -214,12 +230,8 @@ def run(set_: Set, options) -> dict:
             if options.threads == 1:
                 each("latency")
             say(f"{set_.label}: round {turn + 1} of {options.rounds}")
+            keep(measured(turn + 1))
     finally:
         for one in everyone:
             one.finish()
-    return {
-        "set": set_.name, "label": set_.label, "rows": len(set_.stored), "dim": set_.asked.shape[1],
-        "metric": set_.metric, "queries": set_.which, "query_count": len(set_.asked), "k": K,
-        "threads": options.threads, "single": options.single, "rounds": options.rounds,
-        "peers": {one.name: one.result for one in runs}, "skipped": skipped,
-    }  # fmt: skip
+    return measured(options.rounds)
