@@ -187,9 +187,10 @@ class Glass(Peer):
         np.save(folder / "rows.npy", train)
 
     def open(self, folder: Path) -> None:
-        self.rows = np.load(folder / "rows.npy")
+        rows = np.load(folder / "rows.npy")
         self.graph = self.glass.Graph(str(folder / "graph"))
-        self.searcher = self.glass.Searcher(self.graph, self.rows, self.kind, self.level)
+        # Copies what it needs of the rows.
+        self.searcher = self.glass.Searcher(self.graph, rows, self.kind, self.level)
         self.searcher.optimize(self.threads)
 
     def set(self, ef: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import statistics
 from pathlib import Path
@@ -135,6 +136,7 @@ def plot(result: dict, folder: Path) -> Path:
 
     matplotlib.use("agg")
     from matplotlib import pyplot
+    from PIL import Image
 
     families = list(dict.fromkeys(family(name) for name in result["peers"]))
     used: dict[str, int] = {}
@@ -161,7 +163,10 @@ def plot(result: dict, folder: Path) -> Path:
     threads = "" if result["threads"] == 1 else f"-{result['threads']}-threads"
     path = folder / f"{result['label']}{'-single' * result['single']}{threads}.png"
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=90)
+    # A picture in a repository stays for ever: few colours make it small.
+    Image.open(drawn).convert("RGB").quantize(48).save(path, optimize=True)
     return path
 
 

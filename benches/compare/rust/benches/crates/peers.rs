@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hnsw_rs::prelude::{AnnT, DistDot, DistL2, Hnsw, HnswIo};
-use nearfield::{Collection, Database, Id, Metric, OpenOptions, Schema};
+use nearfield::{Collection, Id, Metric, OpenOptions, Schema};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use crate::support::Outcome;
@@ -135,7 +135,8 @@ impl Nearfield {
     }
 
     pub fn open(_: &Dataset, folder: &Path) -> Outcome<Self> {
-        Ok(Self(Database::open(folder.join("db"))?.open_collection("rows")?))
+        let db = OpenOptions::new().threads(1).read_only(true).open(folder.join("db"))?;
+        Ok(Self(db.open_collection("rows")?))
     }
 }
 
