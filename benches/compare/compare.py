@@ -1,147 +1,118 @@
-"""nearfield beside other libraries: queries a second at equal recall, build time, memory.
+"""nearfield beside its peers: speed at equal recall, and what building, keeping and opening an index takes.
 
-    pip install nearfield hnswlib numpy
-    python benches/compare/compare.py ../shared/data/pypi-minilm-384-100k [--rounds 5] [--json FILE]
+    python benches/compare/compare.py ../shared/data/pypi-minilm-384-100k [--peers fast] [--json FILE] [--plot DIR]
 
-The folder holds `train.*.npy`, `queries.*.npy` and `distances.npy` (exact, ascending). One thread, processor time
-of the whole process, all libraries in one process and in turn; the median of the rounds. nearfield is asked through
-`Collection.search_batch` of an ordinary database on disk, hnswlib through `knn_query` of an index in memory. A hit is
-a row at most as far as the exact tenth. Queries a second at a recall are interpolated (logarithmically) between the
-two points of the curve around it.
+README.md beside this file says how to install the peers, what is measured and how.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-import statistics
+import os
+import shutil
+import sys
 import tempfile
-import time
 from pathlib import Path
+
+# Before NumPy: the exact neighbours are computed on one core too.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 
 import numpy as np
 
-K = 10
-EFS = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 100, 128, 160, 200, 256, 320, 400)
-RECALLS = (0.90, 0.95, 0.99)
+import measure
+import report
+from vectors import Set
+
+DATA = Path(__file__).parents[2] / "../shared/data"
 
 
-class Nearfield:
-    name = "nearfield"
-
-    def __init__(self, train: np.ndarray, metric: str, code: str) -> None:
-        import nearfield
-
-        self.name = f"nearfield {code}"
-        self.directory = tempfile.TemporaryDirectory()
-        self.database = nearfield.open(
-            Path(self.directory.name) / "db", durability="none", threads=1, code=code
-        )
-        self.rows = self.database.collection("rows", dim=train.shape[1], metric=metric)
-        for start in range(0, len(train), 10_000):
-            part = train[start : start + 10_000]
-            self.rows.upsert(np.arange(start, start + len(part), dtype=np.uint64), part)
-        self.rows.compact()
-
-    def search(self, queries: np.ndarray, ef: int) -> np.ndarray:
-        return self.rows.search_batch(queries, K, ef=ef).ids.astype(np.int64)
-
-
-class Hnswlib:
-    name = "hnswlib"
-
-    def __init__(self, train: np.ndarray, metric: str) -> None:
-        import hnswlib
-
-        self.index = hnswlib.Index(space=metric, dim=train.shape[1])
-        self.index.init_index(len(train), M=16, ef_construction=200, random_seed=100)
-        self.index.set_num_threads(1)
-        self.index.add_items(train, np.arange(len(train)))
-
-    def search(self, queries: np.ndarray, ef: int) -> np.ndarray:
-        self.index.set_ef(ef)
-        return self.index.knn_query(queries, K, num_threads=1)[0].astype(np.int64)
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    add = parser.add_argument
+    add("folder", type=Path, nargs="?", help="a set of vectors (vectors.py says what is in it)")
+    add("--set", help="the name of a set in $NEARFIELD_DATA, else in ../shared/data beside the repository")
+    add("--peers", default="fast", help="names and groups, comma-separated: NAME, NAME:A:B, fast, slow, all,\n"
+                                        "hnswlib-sweep (peers.py has all; default: fast)")  # fmt: skip
+    add("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
+    add("--queries", help="other queries than queries.*.npy: a file, or its name in the folder")
+    add("--query-count", type=int, default=1_000, help="how many of them (default: 1,000)")
+    add("--rows", type=int, help="only the first rows")
+    add("--threads", type=int, default=1, help="threads a library; above 1 the wall clock counts (default: 1)")
+    add("--single", action="store_true", help="one query a call, also where a library takes all at once")
+    add("--opens", type=int, default=3, help="how often each index is opened warm (default: 3)")
+    add("--cache", type=Path, help="keep indexes and exact neighbours here, and use those that are there")
+    add("--python", action="append", default=[], metavar="NAME=PATH",
+        help="interpreter for the peers whose name begins so, e.g. glass=PATH")  # fmt: skip
+    add("--json", type=Path, help="write everything that was measured here")
+    add("--read", type=Path, action="append", default=[], help="measure nothing: show what --json wrote")
+    add("--plot", type=Path, help="write a plot into this folder")
+    add("--smoke", action="store_true", help="seconds on a few rows of examples/data: does it work at all?")
+    add("--verbose", action="store_true", help="show what the libraries print")
+    options = parser.parse_args()
+    options.python = dict(choice.split("=", 1) for choice in options.python)
+    if options.smoke:
+        options.rounds, options.opens = 2, 1
+        options.peers = "nearfield,nearfield-graph,hnswlib"
+    elif not options.read and not (options.folder or options.set):
+        parser.error("name a folder, or a set with --set")
+    return options
 
 
-def load(folder: Path, name: str) -> np.ndarray:
-    (path,) = sorted(folder.glob(f"{name}.*.npy"))[:1]
-    return np.ascontiguousarray(np.load(path).astype(np.float32))
+def smoke_set(folder: Path) -> Path:
+    """A few rows of the example data, as a set."""
+    from pyarrow import parquet
+
+    data = Path(__file__).parents[2] / "examples/data"
+    for name, source in (("train", "packages"), ("queries", "queries")):
+        column = parquet.read_table(data / f"{source}.parquet", columns=["embedding"])["embedding"].combine_chunks()
+        np.save(folder / f"{name}.npy", column.flatten().to_numpy().reshape(len(column), -1).astype(np.float32))
+    (folder / "meta.json").write_text('{"name": "examples", "metric": "cosine"}')
+    return folder
 
 
-def distances(train: np.ndarray, queries: np.ndarray, ids: np.ndarray, metric: str) -> np.ndarray:
-    found = train[np.clip(ids, 0, None)].astype(np.float64)
-    asked = queries[:, None, :].astype(np.float64)
-    if metric == "l2":
-        return ((found - asked) ** 2).sum(-1)
-    norms = np.linalg.norm(found, axis=-1) * np.linalg.norm(asked, axis=-1)
-    return 1 - (found * asked).sum(-1) / norms
+def check_smoke(result: dict) -> None:
+    """A smoke run fails where nearfield was not measured or does not find its rows."""
+    for name in ("nearfield", "nearfield-graph"):
+        if name not in result["peers"]:
+            raise SystemExit(f"{name}: {result['skipped'][name]}")
+        best = max(point["recall"] for point in result["peers"][name]["points"])
+        if not best > 0.95:
+            raise SystemExit(f"{name} finds {best:.3f} of the nearest at most; more than 0.95 was expected")
 
 
-def at_recall(curve: list[tuple[float, float]], recall: float) -> float:
-    """Queries a second where the curve passes `recall`; NaN where it does not."""
-    curve = sorted(curve)
-    for (low, fast), (high, slow) in zip(curve, curve[1:]):
-        if low <= recall <= high:
-            part = (recall - low) / (high - low) if high > low else 0.0
-            return math.exp(math.log(fast) + part * (math.log(slow) - math.log(fast)))
-    return math.nan
+def measured(options: argparse.Namespace) -> dict:
+    scratch = Path(tempfile.mkdtemp(prefix="compare-"))
+    try:
+        options.cache = options.cache or scratch
+        options.cache.mkdir(parents=True, exist_ok=True)
+        if options.smoke:
+            folder = smoke_set(scratch)
+        else:
+            folder = options.folder or Path(os.environ.get("NEARFIELD_DATA", DATA)) / options.set
+        chosen = Set(folder, options.cache, options.queries, options.rows, options.query_count)
+        return measure.run(chosen, options, lambda result: write(result, options))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write(result: dict, options: argparse.Namespace) -> None:
+    """What there is so far, so that a run that is broken off leaves its rounds."""
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--queries", type=int, default=1_000)
-    parser.add_argument("--rows", type=int, default=None)
-    parser.add_argument("--codes", default="auto", help="comma-separated: auto, full, byte, half")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    train = load(arguments.folder, "train")[: arguments.rows]
-    queries = load(arguments.folder, "queries")[: arguments.queries]
-    whole = bool((train[:100] == np.round(train[:100])).all())
-    metric = "l2" if whole else "cosine"
-    makers = [lambda code=code: Nearfield(train, metric, code) for code in arguments.codes.split(",")]
-    makers.append(lambda: Hnswlib(train, metric))
-    indexes, builds = [], {}
-    for make in makers:
-        start = time.process_time()
-        index = make()
-        builds[index.name] = time.process_time() - start
-        indexes.append(index)
-        print(f"{index.name}: built in {builds[index.name]:.1f} s of processor", flush=True)
-    if arguments.rows is None:
-        worst = np.load(arguments.folder / "distances.npy")[: len(queries), K - 1].astype(np.float64)
-    else:
-        nearest = [np.sort(distances(train, query[None], np.arange(len(train))[None], metric)[0]) for query in queries]
-        worst = np.array([found[K - 1] for found in nearest])
-    seconds: dict[tuple[str, int], list[float]] = {}
-    recalls: dict[tuple[str, int], float] = {}
-    for _ in range(arguments.rounds):
-        for ef in EFS:
-            for index in indexes:
-                start = time.process_time()
-                ids = index.search(queries, ef)
-                seconds.setdefault((index.name, ef), []).append(time.process_time() - start)
-                if (index.name, ef) not in recalls:
-                    near = distances(train, queries, ids, metric) <= worst[:, None] + 1e-5 * (1 + worst[:, None])
-                    recalls[index.name, ef] = float(near.mean())
-    result: dict[str, object] = {"folder": arguments.folder.name, "rows": len(train), "build_cpu_s": builds}
-    for index in indexes:
-        curve = [
-            (recalls[index.name, ef], len(queries) / statistics.median(seconds[index.name, ef])) for ef in EFS
-        ]
-        result[index.name] = curve
-        print(index.name)
-        for ef, (recall, rate) in zip(EFS, curve):
-            print(f"  ef {ef:4}  recall@10 {recall:.4f}  {rate:9.0f} queries/s")
-    base = result["hnswlib"]
-    for index in indexes:
-        for recall in RECALLS:
-            rate, other = at_recall(result[index.name], recall), at_recall(base, recall)
-            print(f"{index.name:16} at {recall:.2f}: {rate:9.0f} queries/s, {rate / other:.2f} x hnswlib")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    options = arguments()
+    results = [json.loads(path.read_text()) for path in options.read] or [measured(options)]
+    for result in results:
+        print(report.text(result))
+        if options.plot:
+            print(f"plot: {report.plot(result, options.plot)}", file=sys.stderr)
+    write(results[0], options)
+    if options.smoke:
+        check_smoke(results[0])
 
 
 if __name__ == "__main__":
