@@ -1,10 +1,11 @@
-//! Tier v4: AVX-512 F, BW, DQ, VL and VNNI. Sixteen f32 lanes, four accumulators a row.
+//! Tier v4: AVX-512 F, BW, DQ, VL, VNNI, VBMI, VPOPCNTDQ and BITALG. Sixteen f32 lanes, four accumulators a row.
 
 use core::arch::x86_64::*;
 
 use half::f16;
 
-use super::{CODE_BYTES, Kernel, Op};
+use super::fast_scan::BLOCK_ROWS;
+use super::{CODE_BYTES, Kernel, Op, fast_scan_v4};
 
 const LANES: usize = 16;
 const ACCUMULATORS: usize = 4;
@@ -14,6 +15,7 @@ const BLOCK: usize = LANES * ACCUMULATORS;
 #[target_feature(
     enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
 )]
+#[target_feature(enable = "avx512vbmi,avx512vpopcntdq,avx512bitalg")]
 pub(super) fn root<O: Op>(op: O) -> O::Output {
     op.run(V4(()))
 }
@@ -77,6 +79,18 @@ impl Kernel for V4 {
     fn dot_both_halves<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
         // SAFETY: `self` proves the tier.
         unsafe { dot_codes::<BOTH_HALVES, R>(query, rows) }
+    }
+
+    #[inline(always)]
+    fn fast_scan<const Q: usize>(self, tables: [&[u8]; Q], block: &[u8]) -> [[u32; BLOCK_ROWS]; Q] {
+        // SAFETY: `self` proves the tier.
+        unsafe { fast_scan_v4::sums(tables, block) }
+    }
+
+    #[inline(always)]
+    fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32 {
+        // SAFETY: `self` proves the tier.
+        unsafe { fast_scan_v4::at_most(values, bound) }
     }
 }
 
