@@ -10,6 +10,9 @@ use crate::kernel::fast_scan::{BLOCK_ROWS, CHUNK_ELEMENTS};
 use crate::kernel::{self, CODE_BYTES, Kernel};
 use crate::types::Metric;
 
+/// Bytes of a group of four elements of sixteen rows and sixteen more.
+const GROUP_BYTES: usize = 16;
+
 /// Codes blocks, inside a kernel root.
 pub(super) struct Encode<'a, 'r, G> {
     pub(super) codec: &'a BitCodec,
@@ -23,7 +26,7 @@ impl<G: Guard> kernel::Op for Encode<'_, '_, G> {
     type Output = ();
 
     #[inline(always)]
-    fn run<K: Kernel>(self, _: K) {
+    fn run<K: Kernel>(self, kernel: K) {
         let Self { codec, rows, count, blocks, out } = self;
         let mut x = vec![0.0; codec.length];
         for (block, out) in blocks.zip(out.chunks_exact_mut(codec.block_bytes())) {
@@ -32,7 +35,7 @@ impl<G: Guard> kernel::Op for Encode<'_, '_, G> {
             let first = block * BLOCK_ROWS;
             for row in 0..BLOCK_ROWS.min(count.saturating_sub(first)) {
                 let of_row = encode(codec, rows, first + row, &mut x);
-                pack(&x, row, codes);
+                pack(kernel, &x, row, codes);
                 for (factor, all) in of_row.iter().zip(factors.chunks_exact_mut(FACTOR_BYTES)) {
                     all[4 * row..4 * row + 4].copy_from_slice(&factor.to_le_bytes());
                 }
@@ -79,16 +82,22 @@ fn encode<G: Guard>(codec: &BitCodec, rows: Rows<'_, G>, row: usize, x: &mut [f3
 
 /// The signs of `x` into the place of `row`.
 #[inline(always)]
-fn pack(x: &[f32], row: usize, codes: &mut [u8]) {
+fn pack<K: Kernel>(kernel: K, x: &[f32], row: usize, codes: &mut [u8]) {
+    const SIGNS: usize = BLOCK_ROWS;
     let shift = if row < BLOCK_ROWS / 2 { 0 } else { 4 };
     let at = row % (BLOCK_ROWS / 2);
-    for (x, chunk) in x.chunks(CHUNK_ELEMENTS).zip(codes.chunks_exact_mut(CODE_BYTES)) {
-        for (group, x) in x.chunks(4).enumerate() {
-            let mut bits = 0;
-            for (bit, x) in x.iter().enumerate() {
-                bits |= u8::from(*x >= 0.0) << bit;
-            }
-            chunk[group * 16 + at] |= bits << shift;
+    for (x, chunks) in x.chunks(SIGNS).zip(codes.chunks_mut(CODE_BYTES * SIGNS / CHUNK_ELEMENTS)) {
+        // Behind the last element, what no query looks up.
+        let mut negative = [0.0; SIGNS];
+        for (negative, x) in negative.iter_mut().zip(x) {
+            *negative = -x;
+        }
+        let mut bits = kernel.at_most(&negative, 0.0);
+        for group in chunks.chunks_exact_mut(GROUP_BYTES) {
+            #[expect(clippy::cast_possible_truncation, reason = "four bits")]
+            let four = (bits & 15) as u8;
+            group[at] |= four << shift;
+            bits >>= 4;
         }
     }
 }

@@ -46,8 +46,9 @@ mod tests;
 
 pub(crate) use self::query::BitQuery;
 
-/// Standard deviations of the error that a bound allows for.
-pub(crate) const EPSILON: f32 = 2.2;
+/// Standard deviations of the error that a bound allows for: recall@10 0.996 to 0.9998 on real
+/// vectors, where 1.6 gives 0.992 to 0.9996, and 2.2 compares a third more rows.
+const EPSILON: f32 = 1.9;
 /// Draws the rotation.
 const SEED: u64 = 0x7369_676e_6269_7473;
 /// Below so many elements one bit of each says next to nothing.
