@@ -12,7 +12,7 @@ use crate::codec::bits::{BitQuery, BitRows};
 use crate::codec::full::{Query, Rows, score_rows};
 use crate::filter::rowset::RowSet;
 use crate::index::topk::TopK;
-use crate::kernel::fast_scan::BLOCK_ROWS;
+pub(crate) use crate::kernel::fast_scan::BLOCK_ROWS;
 use crate::kernel::{self, Isa, Kernel};
 use crate::types::Row;
 
@@ -21,6 +21,8 @@ const LEAST_KEPT: usize = 512;
 const KEPT_PER_HIT: usize = 16;
 /// Of all rows, the share that may be compared exactly before comparing all is better.
 const COMPARED_SHARE: usize = 8;
+/// Rows from which a scan with a limit is worth its preparation.
+const LEAST_LIMITED: usize = 256;
 /// Rows there is room for before those with the largest estimates go, for each that is kept.
 const ROOM: usize = 3;
 /// Rows compared between two looks at the bound, at least, and the share of those that are left.
@@ -46,9 +48,10 @@ pub(crate) struct Scanned {
     pub(crate) decided: bool,
 }
 
-/// Whether a scan for the `k` nearest of `len` rows is less work than comparing all.
-pub(crate) fn pays(k: usize, len: usize) -> bool {
-    kept(k) <= len / COMPARED_SHARE
+/// Whether a scan for the `k` nearest of `len` rows is less work than comparing all; a limit leaves
+/// few rows to compare however many are asked for.
+pub(crate) fn pays(k: usize, len: usize, limited: bool) -> bool {
+    if limited { len >= LEAST_LIMITED } else { kept(k) <= len / COMPARED_SHARE }
 }
 
 fn kept(k: usize) -> usize {

@@ -22,7 +22,7 @@ const K: usize = 10;
 /// Bytes of codes made for it at a time.
 const MEASURED_BYTES: usize = 16 << 20;
 /// Of a thousand near rows, how many must be among those that a search compares exactly.
-const LEAST_AGREEMENT: u32 = 970;
+pub(super) const LEAST_AGREEMENT: u32 = 970;
 /// Squared lengths beyond these do not fit the sums of a code.
 const LONGEST: f64 = 1e30;
 const SHORTEST: f64 = 1e-20;
@@ -47,11 +47,11 @@ pub(super) fn choose<G: Guard>(
         CodeChoice::Byte => &[CodeKind::Byte],
         CodeChoice::Half => &[CodeKind::Half],
         // Bytes are as small as the code would be, and exact.
-        CodeChoice::Auto if space.vector_type == VectorType::U8 => {
+        CodeChoice::Auto | CodeChoice::Bit if space.vector_type == VectorType::U8 => {
             if space.dimension < HALF_DIMENSION { &[] } else { &[CodeKind::Half] }
         }
-        CodeChoice::Auto if space.dimension < HALF_DIMENSION => &[CodeKind::Byte],
-        CodeChoice::Auto => &[CodeKind::Half, CodeKind::Byte],
+        CodeChoice::Auto | CodeChoice::Bit if space.dimension < HALF_DIMENSION => &[CodeKind::Byte],
+        CodeChoice::Auto | CodeChoice::Bit => &[CodeKind::Half, CodeKind::Byte],
     };
     if tried.is_empty() || !fits(space, rows, count) {
         return None;
@@ -68,11 +68,12 @@ pub(super) fn choose<G: Guard>(
         }
     }
     // A code that was asked for by name is taken, unless it tells nothing.
-    best.filter(|best| choice != CodeChoice::Auto && best.agreement > 0)
+    let forced = matches!(choice, CodeChoice::Byte | CodeChoice::Half);
+    best.filter(|best| forced && best.agreement > 0)
 }
 
 /// Whether squared lengths are of a size that sums in f32 can hold.
-fn fits<G: Guard>(space: Space, rows: Rows<'_, G>, count: usize) -> bool {
+pub(super) fn fits<G: Guard>(space: Space, rows: Rows<'_, G>, count: usize) -> bool {
     if space.metric == Metric::Cosine {
         return true;
     }

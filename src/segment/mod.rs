@@ -7,8 +7,12 @@
 //! rows are dead and which attributes are patched is passed in. docs/format.md, "Segment file".
 
 pub(crate) mod attributes;
+#[cfg(test)]
+mod bit_tests;
 mod coding;
+mod coding_bits;
 pub(crate) mod columns;
+mod fresh_codes;
 pub(crate) mod id_table;
 pub(crate) mod ids;
 pub(crate) mod layout;
@@ -29,9 +33,10 @@ use arrow_schema::SchemaRef;
 
 use self::attributes::AttributeFile;
 use self::ids::IdsView;
-use self::layout::{CodeStatistics, FIELD, OwnedFile, SegmentMeta, Statistics};
+use self::layout::{Code, CodeStatistics, FIELD, OwnedFile, SegmentMeta, Statistics};
 use self::search::{SearchOptions, SearchStats, Target};
 use crate::bytes::Guarded;
+use crate::codec::bits::{BitCodec, BitRows};
 use crate::codec::codes::{CodeRows, Codec};
 use crate::codec::full::{Query, Rows, Space};
 use crate::error::Result;
@@ -62,13 +67,30 @@ struct Core {
     table: Section,
     sorted: Section,
     graph: Option<Section>,
-    codes: Option<(Codec, Section)>,
+    codes: Option<Codes>,
     container: Container,
     statistics: Statistics,
     /// Smallest and largest id, read when first needed.
     ends: OnceLock<Option<(Id, Id)>>,
     // After the maps: see `OwnedFile`.
     file: OwnedFile,
+}
+
+/// Codes of all rows and what reads them.
+#[derive(Debug)]
+enum Codes {
+    /// To walk the graph by.
+    Walk(Codec, Section),
+    /// To scan by, where there is no graph.
+    Scan(BitCodec, Section),
+}
+
+impl Codes {
+    fn section(&self) -> &Section {
+        match self {
+            Self::Walk(_, section) | Self::Scan(_, section) => section,
+        }
+    }
 }
 
 impl Segment {
@@ -102,11 +124,21 @@ impl Segment {
         let codes = match statistics.code {
             Some(code) => {
                 let section = sized(layout::QPAR, None)?;
-                let codec = Codec::parse(section.read_all()?, space)
-                    .filter(|codec| codec.kind() == code.kind)
-                    .ok_or_else(|| section.corrupt("not the parameters of the segment's codes"))?;
-                let len = rows.saturating_mul(codec.stride());
-                Some((codec, sized(layout::CODE, Some(len))?))
+                let bytes = section.read_all()?;
+                let refused = || section.corrupt("not the parameters of the segment's codes");
+                Some(if code.kind == Code::Bit {
+                    let codec = BitCodec::parse(bytes, space)
+                        .filter(|_| statistics.graph.is_none())
+                        .ok_or_else(refused)?;
+                    let len = codec.bytes(rows);
+                    Codes::Scan(codec, sized(layout::CODE, Some(len))?)
+                } else {
+                    let codec = Codec::parse(bytes, space)
+                        .filter(|codec| Code::from(codec.kind()) == code.kind)
+                        .ok_or_else(refused)?;
+                    let len = rows.saturating_mul(codec.stride());
+                    Codes::Walk(codec, sized(layout::CODE, Some(len))?)
+                })
             }
             None => None,
         };
@@ -188,7 +220,7 @@ impl Segment {
         self.core.space
     }
 
-    /// The code that leads walks, and how well it agreed in thousandths.
+    /// The code that leads searches, and how well it agreed in thousandths.
     pub(crate) fn code(&self) -> Option<CodeStatistics> {
         self.core.statistics.code
     }
@@ -259,13 +291,20 @@ impl Segment {
             core.inverse_norms.as_ref(),
             Some(&core.ids),
             core.graph.as_ref(),
-            core.codes.as_ref().map(|(_, codes)| codes),
+            core.codes.as_ref().map(Codes::section),
         ]);
         let rows = core.rows_view();
         let (graph, ids) = (core.graph_view()?, core.ids_view()?);
-        let codes = core.codes.as_ref();
-        let codes = codes.map(|(codec, codes)| CodeRows { codec, codes: codes.guarded() });
-        let target = Target { rows, len: core.rows, graph, codes, ids };
+        let (codes, bits) = match &core.codes {
+            Some(Codes::Walk(codec, codes)) => {
+                (Some(CodeRows { codec, codes: codes.guarded() }), None)
+            }
+            Some(Codes::Scan(codec, codes)) => {
+                (None, Some(BitRows { codec, blocks: codes.guarded() }))
+            }
+            None => (None, None),
+        };
+        let target = Target { rows, len: core.rows, graph, codes, bits, ids };
         let found = search::search(&target, query, options, dead, stats);
         marks.check()?;
         Ok(found)

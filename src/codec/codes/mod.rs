@@ -41,8 +41,7 @@ mod tests;
 pub(crate) use self::scorer::{CodeRows, CodedPairs, CodedSource};
 
 /// How much is kept of an element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CodeKind {
     /// Eight bits.
     Byte,
