@@ -45,6 +45,16 @@ fn values(rows: usize) -> Vec<f32> {
     (0..rows * DIMENSION).map(|at| element(at) + 0.2 * next()).collect()
 }
 
+/// Rows far apart and all as far as each other: no code tells which are nearest.
+fn far() -> Vec<f32> {
+    let mut state = 7_u64;
+    let element = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    });
+    element.take(ROWS * DIMENSION).collect()
+}
+
 fn chunk(metric: Metric, values: &[f32]) -> Part {
     let rows = values.len() / DIMENSION;
     let (vectors, inverse_norms) =
@@ -126,13 +136,7 @@ fn a_segment_is_scanned_by_codes_and_finds_what_comparing_all_finds() {
 #[test]
 fn codes_are_made_where_they_pay_unless_one_is_asked_for_by_name() {
     let few = values(1_000);
-    // Far apart and all as far as each other: no code tells which are nearest.
-    let mut state = 7_u64;
-    let far = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    });
-    let far: Vec<f32> = far.take(ROWS * DIMENSION).collect();
+    let far = far();
     let same = vec![0.5; ROWS * DIMENSION];
     let huge: Vec<f32> = values(ROWS).iter().map(|x| x * 1e30).collect();
     for (name, values, auto, bit) in [
@@ -197,7 +201,15 @@ fn chunks_whose_rows_codes_cannot_tell_are_compared_row_by_row_again() {
         assert_eq!(near, exact, "ties go to the least ids");
         tried += usize::from(stats.codes_compared > 0);
     }
-    assert_eq!(tried, 4, "then they are given up");
+    assert_eq!(tried, 0, "no row differs from the mean");
+    // Far apart and all as far as each other.
+    let part = chunk(Metric::L2, &far());
+    let tried = (0..40).filter(|_| {
+        let (near, stats) = search(&part, &query, &options(10, false), &none).expect("in memory");
+        assert_eq!(near.len(), 10);
+        stats.codes_compared > 0
+    });
+    assert_eq!(tried.count(), 4, "then they are given up");
     let huge: Vec<f32> = values(ROWS).iter().map(|x| x * 1e30).collect();
     let part = chunk(Metric::L2, &huge);
     for _ in 0..20 {

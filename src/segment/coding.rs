@@ -24,8 +24,8 @@ const MEASURED_BYTES: usize = 16 << 20;
 /// Of a thousand near rows, how many must be among those that a search compares exactly.
 pub(super) const LEAST_AGREEMENT: u32 = 970;
 /// Squared lengths beyond these do not fit the sums of a code.
-const LONGEST: f64 = 1e30;
-const SHORTEST: f64 = 1e-20;
+pub(super) const LONGEST: f64 = 1e30;
+pub(super) const SHORTEST: f64 = 1e-20;
 
 /// A codec and, in thousandths, how well it agreed.
 #[derive(Debug)]

@@ -195,7 +195,9 @@ impl Chunk {
         let compared = own.rows_compared + own.rows_scanned;
         if bits.is_none() {
             if !options.exact && compared > 0 {
-                self.codes.searched(options.isa, self.space, rows, len);
+                let may = stats.rows_coded == 0;
+                let coded = self.codes.searched(options.isa, self.space, rows, len, may);
+                own.rows_coded += coded as u64;
             }
         } else if own.codes_compared > 0 && compared * 4 > len as u64 {
             self.codes.failed();

@@ -41,6 +41,8 @@ pub(crate) struct SearchStats {
     /// Rows estimated by their codes in scans, and those of them that were compared exactly.
     pub(crate) codes_compared: u64,
     pub(crate) rows_compared: u64,
+    /// Rows of chunks coded for later searches.
+    pub(crate) rows_coded: u64,
     /// Parts whose graph was walked.
     pub(crate) walks: u64,
 }
@@ -52,6 +54,7 @@ impl SearchStats {
         self.rows_scanned += other.rows_scanned;
         self.codes_compared += other.codes_compared;
         self.rows_compared += other.rows_compared;
+        self.rows_coded += other.rows_coded;
         self.walks += other.walks;
     }
 }

@@ -23,24 +23,29 @@ pub(super) struct Encode<'a, 'r, G> {
 }
 
 impl<G: Guard> kernel::Op for Encode<'_, '_, G> {
-    type Output = ();
+    type Output = f32;
 
     #[inline(always)]
-    fn run<K: Kernel>(self, kernel: K) {
+    fn run<K: Kernel>(self, kernel: K) -> f32 {
         let Self { codec, rows, count, blocks, out } = self;
         let mut x = vec![0.0; codec.length];
+        let mut longest = 0.0_f32;
         for (block, out) in blocks.zip(out.chunks_exact_mut(codec.block_bytes())) {
             out.fill(0);
             let (codes, factors) = out.split_at_mut(codec.code_bytes());
             let first = block * BLOCK_ROWS;
             for row in 0..BLOCK_ROWS.min(count.saturating_sub(first)) {
                 let of_row = encode(codec, rows, first + row, &mut x);
+                // Not a number where it overflows on the way, which is told as the infinity that it is.
+                let square = sum_of(x.len(), |i| x[i] * x[i]).min(f32::INFINITY);
+                longest = longest.max(square);
                 pack(kernel, &x, row, codes);
                 for (factor, all) in of_row.iter().zip(factors.chunks_exact_mut(FACTOR_BYTES)) {
                     all[4 * row..4 * row + 4].copy_from_slice(&factor.to_le_bytes());
                 }
             }
         }
+        longest
     }
 }
 

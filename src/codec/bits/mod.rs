@@ -125,7 +125,8 @@ impl BitCodec {
     }
 
     /// Codes the blocks in `blocks` of the first `count` of `rows` into `out`,
-    /// [`block_bytes`](Self::block_bytes) each.
+    /// [`block_bytes`](Self::block_bytes) each; the squared length of the row that is farthest from the
+    /// mean.
     pub(crate) fn encode<G: Guard>(
         &self,
         isa: Isa,
@@ -133,14 +134,19 @@ impl BitCodec {
         count: usize,
         blocks: Range<usize>,
         out: &mut [u8],
-    ) {
-        kernel::run(isa, encode::Encode { codec: self, rows, count, blocks, out });
+    ) -> f32 {
+        kernel::run(isa, encode::Encode { codec: self, rows, count, blocks, out })
     }
 
     /// A query made ready for blocks; `None` when its distances do not fit what is kept of rows, or
     /// when all rows are at the same distance.
     pub(crate) fn query(&self, isa: Isa, query: &Query) -> Option<BitQuery> {
         kernel::run(isa, query::Prepare { codec: self, query })
+    }
+
+    /// ‖mean‖².
+    pub(crate) fn mean_square(&self) -> f32 {
+        self.mean_square
     }
 
     /// Rotates `x` in place.
