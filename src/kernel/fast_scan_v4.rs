@@ -6,6 +6,9 @@ use core::arch::x86_64::*;
 use super::CODE_BYTES;
 use super::fast_scan::BLOCK_ROWS;
 
+const LEN: u8 = 64;
+const _: () = assert!(LEN as usize == CODE_BYTES);
+
 /// Where the bytes of a chunk go, so that the four groups of a row are side by side.
 const BY_ROW: [u8; CODE_BYTES] = by_row();
 /// Which of the four lookups of a table each byte then makes.
@@ -14,7 +17,7 @@ const GROUP: [u8; CODE_BYTES] = group();
 const fn by_row() -> [u8; CODE_BYTES] {
     let mut from = [0; CODE_BYTES];
     let mut at = 0;
-    while at < CODE_BYTES as u8 {
+    while at < LEN {
         from[at as usize] = at % 4 * 16 + at / 4;
         at += 1;
     }
@@ -24,7 +27,7 @@ const fn by_row() -> [u8; CODE_BYTES] {
 const fn group() -> [u8; CODE_BYTES] {
     let mut group = [0; CODE_BYTES];
     let mut at = 0;
-    while at < CODE_BYTES as u8 {
+    while at < LEN {
         group[at as usize] = at % 4 * 16;
         at += 1;
     }

@@ -80,7 +80,14 @@ pub(super) fn fits<G: Guard>(space: Space, rows: Rows<'_, G>, count: usize) -> b
     let mut floats = vec![0.0; space.dimension];
     let longest = (0..count).map(|row| {
         full::read_row(space, rows, row, &mut floats);
-        floats.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>()
+        // Over lanes of their own, as one sum would wait for each addition.
+        let mut sums = [0.0_f64; 8];
+        for floats in floats.chunks(8) {
+            for (sum, x) in sums.iter_mut().zip(floats) {
+                *sum += f64::from(*x) * f64::from(*x);
+            }
+        }
+        sums.iter().sum::<f64>()
     });
     (SHORTEST..=LONGEST).contains(&longest.fold(0.0, f64::max))
 }

@@ -17,7 +17,7 @@ use crate::types::{CodeChoice, Row};
 const LEAST_ROWS: usize = 4_096;
 /// Queries of the measurement, and most rows and bytes of vectors that it is made on.
 const QUERIES: usize = 16;
-const SAMPLE: usize = 1 << 14;
+const SAMPLE: usize = 1 << 13;
 const SAMPLE_BYTES: usize = 16 << 20;
 const K: usize = 10;
 /// Rows compared at random places take so many times as long as rows compared one after the other.

@@ -199,7 +199,7 @@ impl Chunk {
                 let coded = self.codes.searched(options.isa, self.space, rows, len, may);
                 own.rows_coded += coded as u64;
             }
-        } else if own.codes_compared > 0 && compared * 4 > len as u64 {
+        } else if own.codes_compared > 0 && compared * 8 > len as u64 {
             self.codes.failed();
         }
         stats.add(&own);

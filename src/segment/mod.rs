@@ -43,7 +43,7 @@ use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::View;
 use crate::index::topk::Candidate;
-use crate::storage::container::{Container, Section};
+use crate::storage::container::{Container, Section, Tag};
 use crate::storage::disk::Disk;
 use crate::types::{Id, IdRef, IdType, Metric, Row};
 
@@ -85,7 +85,41 @@ enum Codes {
     Scan(BitCodec, Section),
 }
 
+/// A section, of length `len` where that is known.
+fn sized(container: &Container, tag: Tag, len: Option<usize>) -> Result<Section> {
+    let section = container.require(tag, FIELD)?;
+    if len.is_some_and(|len| len != section.len()) {
+        return Err(section.corrupt("its length does not agree with the number of rows"));
+    }
+    Ok(section)
+}
+
 impl Codes {
+    /// Those that the statistics tell of.
+    fn open(
+        container: &Container,
+        statistics: &Statistics,
+        rows: usize,
+        space: Space,
+    ) -> Result<Option<Self>> {
+        let Some(code) = statistics.code else { return Ok(None) };
+        let section = sized(container, layout::QPAR, None)?;
+        let bytes = section.read_all()?;
+        let refused = || section.corrupt("not the parameters of the segment's codes");
+        if code.kind == Code::Bit {
+            let codec = BitCodec::parse(bytes, space).filter(|_| statistics.graph.is_none());
+            let codec = codec.ok_or_else(refused)?;
+            let codes = sized(container, layout::CODE, Some(codec.bytes(rows)))?;
+            return Ok(Some(Self::Scan(codec, codes)));
+        }
+        let codec = Codec::parse(bytes, space);
+        let codec = codec.filter(|codec| Code::from(codec.kind()) == code.kind);
+        let codec = codec.ok_or_else(refused)?;
+        let len = rows.saturating_mul(codec.stride());
+        let codes = sized(container, layout::CODE, Some(len))?;
+        Ok(Some(Self::Walk(codec, codes)))
+    }
+
     fn section(&self) -> &Section {
         match self {
             Self::Walk(_, section) | Self::Scan(_, section) => section,
@@ -113,35 +147,9 @@ impl Segment {
             return Err(stat.corrupt("the segment is of another shape than its collection"));
         }
         let rows = meta.rows as usize;
-        let sized = |tag, len: Option<usize>| {
-            let section = container.require(tag, FIELD)?;
-            if len.is_some_and(|len| len != section.len()) {
-                return Err(section.corrupt("its length does not agree with the number of rows"));
-            }
-            Ok(section)
-        };
+        let sized = |tag, len: Option<usize>| sized(&container, tag, len);
         let cosine = space.metric == Metric::Cosine;
-        let codes = match statistics.code {
-            Some(code) => {
-                let section = sized(layout::QPAR, None)?;
-                let bytes = section.read_all()?;
-                let refused = || section.corrupt("not the parameters of the segment's codes");
-                Some(if code.kind == Code::Bit {
-                    let codec = BitCodec::parse(bytes, space)
-                        .filter(|_| statistics.graph.is_none())
-                        .ok_or_else(refused)?;
-                    let len = codec.bytes(rows);
-                    Codes::Scan(codec, sized(layout::CODE, Some(len))?)
-                } else {
-                    let codec = Codec::parse(bytes, space)
-                        .filter(|codec| Code::from(codec.kind()) == code.kind)
-                        .ok_or_else(refused)?;
-                    let len = rows.saturating_mul(codec.stride());
-                    Codes::Walk(codec, sized(layout::CODE, Some(len))?)
-                })
-            }
-            None => None,
-        };
+        let codes = Codes::open(&container, &statistics, rows, space)?;
         let core = Core {
             segment: meta.segment,
             rows,

@@ -35,10 +35,9 @@ impl<G: Guard> kernel::Op for Encode<'_, '_, G> {
             let (codes, factors) = out.split_at_mut(codec.code_bytes());
             let first = block * BLOCK_ROWS;
             for row in 0..BLOCK_ROWS.min(count.saturating_sub(first)) {
-                let of_row = encode(codec, rows, first + row, &mut x);
+                let (square, of_row) = encode(codec, rows, first + row, &mut x);
                 // Not a number where it overflows on the way, which is told as the infinity that it is.
-                let square = sum_of(x.len(), |i| x[i] * x[i]).min(f32::INFINITY);
-                longest = longest.max(square);
+                longest = longest.max(square.min(f32::INFINITY));
                 pack(kernel, &x, row, codes);
                 for (factor, all) in of_row.iter().zip(factors.chunks_exact_mut(FACTOR_BYTES)) {
                     all[4 * row..4 * row + 4].copy_from_slice(&factor.to_le_bytes());
@@ -49,10 +48,15 @@ impl<G: Guard> kernel::Op for Encode<'_, '_, G> {
     }
 }
 
-/// The row rotated, relative to the mean, in `x`; its add, factor and spread.
+/// The row rotated, relative to the mean, in `x`; its squared length, and add, factor and spread.
 #[inline(always)]
 #[expect(clippy::cast_precision_loss, reason = "dimensions are far below 2^24")]
-fn encode<G: Guard>(codec: &BitCodec, rows: Rows<'_, G>, row: usize, x: &mut [f32]) -> [f32; 3] {
+fn encode<G: Guard>(
+    codec: &BitCodec,
+    rows: Rows<'_, G>,
+    row: usize,
+    x: &mut [f32],
+) -> (f32, [f32; 3]) {
     let (floats, rest) = x.split_at_mut(codec.space.dimension);
     full::read_row(codec.space, rows, row, floats);
     rest.fill(0.0);
@@ -82,7 +86,7 @@ fn encode<G: Guard>(codec: &BitCodec, rows: Rows<'_, G>, row: usize, x: &mut [f3
         _ if zero => square + 1.0,
         _ => square,
     };
-    [add, factor, spread]
+    (square, [add, factor, spread])
 }
 
 /// The signs of `x` into the place of `row`.
@@ -99,7 +103,6 @@ fn pack<K: Kernel>(kernel: K, x: &[f32], row: usize, codes: &mut [u8]) {
         }
         let mut bits = kernel.at_most(&negative, 0.0);
         for group in chunks.chunks_exact_mut(GROUP_BYTES) {
-            #[expect(clippy::cast_possible_truncation, reason = "four bits")]
             let four = (bits & 15) as u8;
             group[at] |= four << shift;
             bits >>= 4;
