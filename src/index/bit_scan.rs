@@ -82,6 +82,9 @@ pub(crate) fn scan<G: Guard>(
     };
     let kept = kept(top.k());
     let dropped = sift(&mut work, f32::NEG_INFINITY, top.bound(), kept);
+    let edge = work.near.iter().filter(|near| near.distance >= dropped).map(|near| near.row);
+    work.edge.clear();
+    work.edge.extend(edge);
     let error = work.near.iter().fold(0.0_f32, |most, near| most.max(near.distance - near.least));
     let mut compared = compare(isa, query, target.rows, &mut work, top);
     if dropped < f32::INFINITY {
@@ -89,8 +92,12 @@ pub(crate) fn scan<G: Guard>(
         let open = dropped - error <= top.bound();
         scanned.decided = dropped > top.bound();
         if open && scanned.decided {
+            // Of rows with that very estimate some were kept and have had their turn.
+            work.edge.sort_unstable();
             let kept = (target.len / COMPARED_SHARE).max(kept);
             let dropped = sift(&mut work, dropped, top.bound(), kept);
+            let Work { near, edge, .. } = &mut work;
+            near.retain(|near| edge.binary_search(&near.row).is_err());
             scanned.decided = dropped == f32::INFINITY;
             if scanned.decided {
                 compared += compare(isa, query, target.rows, &mut work, top);
@@ -106,6 +113,8 @@ pub(crate) fn scan<G: Guard>(
 #[derive(Debug, Default)]
 struct Work {
     near: Vec<Near>,
+    /// Those of them with the largest estimate.
+    edge: Vec<Row>,
     wanted: Vec<Row>,
     distances: Vec<f32>,
 }
@@ -122,8 +131,8 @@ struct Near {
     row: Row,
 }
 
-/// Keeps the `kept` rows with the least estimates of those with an estimate beyond one and a bound
-/// that is not above another; the largest estimate that stays, or infinity when none was dropped.
+/// Keeps the `kept` rows with the least estimates of those with an estimate not below one and a bound
+/// not above another; the largest estimate that stays, or infinity when none was dropped.
 struct Sift<'a, 'n, G> {
     bits: BitRows<'a, G>,
     len: usize,
@@ -160,7 +169,7 @@ impl<G: Guard> kernel::Op for Sift<'_, '_, G> {
                 #[expect(clippy::cast_possible_truncation, reason = "parts have below 2^32 rows")]
                 let row = (first + at) as Row;
                 let (distance, least) = (estimates.distance[at], estimates.least[at]);
-                if distance > beyond && !dead.contains(row) {
+                if distance >= beyond && !dead.contains(row) {
                     near.push(Near { distance, least, row });
                 }
             }
@@ -191,7 +200,7 @@ fn compare<G: Guard>(
     work: &mut Work,
     top: &mut TopK<'_>,
 ) -> u64 {
-    let Work { near, wanted, distances } = work;
+    let Work { near, wanted, distances, .. } = work;
     let mut batch = BATCH.max(2 * top.k());
     let mut compared = 0;
     let mut near = &mut near[..];
