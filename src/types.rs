@@ -71,21 +71,25 @@ impl fmt::Display for Metric {
     }
 }
 
-/// What leads a graph search to its candidates, which are then compared exactly. Stored vectors
-/// stay what they are. Vectors of bits have no code: they always lead themselves.
+/// What leads a search to its candidates, which are then compared exactly: in segments with a graph
+/// the code that it is walked by, in others the code that all rows are scanned by. Stored vectors stay
+/// what they are. Vectors of bits have no code: they always lead themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CodeChoice {
     /// The smallest code that keeps near rows near, measured on the rows of each segment: four bits
-    /// an element from 200 dimensions on, else eight, else the vectors themselves.
+    /// an element from 200 dimensions on, else eight, else the vectors themselves. Scans go by one bit
+    /// an element from some thousand rows on, else by the vectors themselves.
     #[default]
     Auto,
     /// The vectors themselves.
     Full,
-    /// Eight bits an element.
+    /// Eight bits an element in graphs, as [`Auto`](Self::Auto) in scans.
     Byte,
-    /// Four bits an element, after a random rotation.
+    /// Four bits an element, after a random rotation, in graphs, as [`Auto`](Self::Auto) in scans.
     Half,
+    /// One bit an element, after a random rotation, in scans, as [`Auto`](Self::Auto) in graphs.
+    Bit,
 }
 
 /// Element type in which vectors are stored.

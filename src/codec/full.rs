@@ -26,7 +26,8 @@ use crate::types::{Metric, Row, VectorType};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use crate::codec::convert::encode_rows;
 pub(crate) use crate::codec::convert::{
-    encode_rows_into, inverse_norm, pack_rows, prepare_query, read_row, unpack_rows, wrong_length,
+    encode_rows_into, inverse_norm, mean, pack_rows, prepare_query, read_row, unpack_rows,
+    wrong_length,
 };
 
 /// How the vectors of a collection are laid out and compared.

@@ -5,6 +5,7 @@
 //! builds) are written against the traits here and run inside one kernel root, which a
 //! [`QuerySource`] or [`PairSource`] enters.
 
+pub(crate) mod bits;
 pub(crate) mod codes;
 mod convert;
 mod forms;
@@ -105,4 +106,20 @@ pub(crate) trait QuerySource {
 pub(crate) trait PairSource: Sync {
     /// Runs `op` with the pairs, inside the kernel root of `isa`.
     fn run<O: PairsOp>(&self, isa: Isa, op: O) -> O::Output;
+}
+
+/// Σ f(x), over lanes of its own.
+#[inline(always)]
+fn sum_of(count: usize, term: impl Fn(usize) -> f32) -> f32 {
+    let mut sums = [0.0_f32; 16];
+    let whole = count / 16 * 16;
+    for start in (0..whole).step_by(16) {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            *sum += term(start + lane);
+        }
+    }
+    for index in whole..count {
+        sums[index - whole] += term(index);
+    }
+    sums.iter().sum()
 }

@@ -7,6 +7,8 @@
 
 /// Rounds of signs, transform and mixing.
 const ROUNDS: usize = 4;
+/// Elements that are transformed side by side.
+const LANES: usize = 16;
 
 /// A rotation of vectors of one length.
 #[derive(Clone, Debug)]
@@ -64,15 +66,15 @@ impl Rotation {
 /// The Hadamard transform of a power of two of elements, unscaled.
 #[inline(always)]
 fn transform(x: &mut [f32]) {
-    let mut half = 1;
-    if x.len() >= LANES {
-        // The short distances inside of registers.
-        let (groups, _) = x.as_chunks_mut::<LANES>();
-        for group in groups {
-            *group = within::<8>(within::<4>(within::<2>(within::<1>(*group))));
-        }
-        half = LANES;
+    let (blocks, rest) = x.as_chunks_mut::<LANES>();
+    for block in blocks {
+        step::<1>(block);
+        step::<2>(block);
+        step::<4>(block);
+        step::<8>(block);
     }
+    // Fewer elements than lanes are all of them; else nothing is left.
+    let mut half = if rest.is_empty() { LANES } else { 1 };
     while half < x.len() {
         for pair in x.chunks_exact_mut(2 * half) {
             let (left, right) = pair.split_at_mut(half);
@@ -84,22 +86,44 @@ fn transform(x: &mut [f32]) {
     }
 }
 
-const LANES: usize = 16;
-
-/// The step of the transform that pairs elements `HALF` apart.
+/// Sums and differences of the elements `HALF` apart, all lanes at once: as pairs, they would not be
+/// computed side by side.
 #[inline(always)]
-fn within<const HALF: usize>(x: [f32; LANES]) -> [f32; LANES] {
-    let mut out = [0.0; LANES];
-    for index in 0..LANES {
-        let other = x[index ^ HALF];
-        out[index] = if index & HALF == 0 { other + x[index] } else { other - x[index] };
+fn step<const HALF: usize>(x: &mut [f32; LANES]) {
+    let (mut left, mut right) = ([0.0; LANES], [0.0; LANES]);
+    for lane in 0..LANES {
+        left[lane] = x[lane & !HALF];
+        // Lanes of differences take what sums add as negative, which changes no bit.
+        right[lane] = if lane & HALF == 0 { x[lane | HALF] } else { -x[lane | HALF] };
     }
-    out
+    for lane in 0..LANES {
+        x[lane] = left[lane] + right[lane];
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_transform_has_the_bits_of_pairs_one_after_the_other() {
+        for length in [1, 2, 4, 8, 16, 32, 64, 512] {
+            let mut x: Vec<f32> = (0..length).map(|i| (i as f32 * 1.7).sin()).collect();
+            let mut expected = x.clone();
+            transform(&mut x);
+            let mut half = 1;
+            while half < length {
+                for start in (0..length).step_by(2 * half) {
+                    for at in start..start + half {
+                        let (a, b) = (expected[at], expected[at + half]);
+                        (expected[at], expected[at + half]) = (a + b, a - b);
+                    }
+                }
+                half *= 2;
+            }
+            assert_eq!(x, expected, "{length}");
+        }
+    }
 
     #[test]
     fn lengths_and_angles_are_kept_and_one_element_spreads() {

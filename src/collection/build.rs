@@ -15,7 +15,7 @@ use crate::segment::attributes::{AttributeFile, AttributeWriter};
 use crate::segment::layout::{self, SegmentMeta};
 use crate::segment::memtable::Batch;
 use crate::segment::part::RowMap;
-use crate::segment::writer::{GraphParams, GraphPlan, SegmentWriter};
+use crate::segment::writer::{BitPlan, GraphParams, GraphPlan, IndexPlan, SegmentWriter};
 use crate::types::IdType;
 
 /// Seed of every graph: the same rows give the same graph.
@@ -83,7 +83,9 @@ impl Sink {
         } else {
             None
         };
-        let finished = self.writer.finish(plan.as_ref())?;
+        let bits = BitPlan { code: settings.code, isa: core.host.isa };
+        let plan = plan.as_ref().map_or(IndexPlan::Bits(bits), IndexPlan::Graph);
+        let finished = self.writer.finish(plan)?;
         let path = core.dir.join(layout::vector_file(self.number));
         let attributes = self.attributes.map(AttributeWriter::finish).transpose();
         let attributes = attributes.inspect_err(|_| {

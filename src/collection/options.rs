@@ -322,7 +322,7 @@ pub struct Settings {
     pub m: usize,
     /// Candidates considered when a row is linked into a graph. Default 200.
     pub ef_construction: usize,
-    /// What leads graph searches to their candidates. Default [`CodeChoice::Auto`].
+    /// What leads searches to their candidates. Default [`CodeChoice::Auto`].
     pub code: CodeChoice,
     /// Candidates kept by a graph search that does not say `ef`. Default 100.
     pub ef_search: usize,

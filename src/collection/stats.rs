@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::snapshot::PartView;
 use super::{Collection, Core};
-use crate::codec::codes::CodeKind;
 use crate::error::{Error, Result};
+use crate::segment::layout::Code;
 
 /// What a collection is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -55,7 +55,8 @@ pub struct SegmentStats {
     pub dead_rows: u64,
     /// Whether it has a graph; one without is scanned.
     pub graph: bool,
-    /// What leads walks over the graph: `byte` or `half` codes, or `full` vectors.
+    /// What leads searches: `byte` or `half` codes over a graph, `bit` codes without one, or `full`
+    /// vectors.
     pub code: &'static str,
     /// For codes: of a thousand near rows in a sample, how many a search would compare exactly.
     pub code_agreement: Option<u32>,
@@ -161,8 +162,9 @@ fn segment_stats(part: &Arc<PartView>) -> Option<SegmentStats> {
         dead_rows: part.dead.len() as u64,
         graph: segment.has_graph(),
         code: match segment.code().map(|code| code.kind) {
-            Some(CodeKind::Byte) => "byte",
-            Some(CodeKind::Half) => "half",
+            Some(Code::Byte) => "byte",
+            Some(Code::Half) => "half",
+            Some(Code::Bit) => "bit",
             None => "full",
         },
         code_agreement: segment.code().map(|code| code.agreement),

@@ -5,12 +5,14 @@
 use rayon::ThreadPoolBuilder;
 
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
+use crate::codec::bits::{BitCodec, BitRows};
 use crate::codec::codes::{CodeKind, CodeRows, Codec, CodedPairs};
 use crate::codec::full::{FullPairs, FullSource, Rows, Space, encode_rows, prepare_query};
 use crate::codec::lift::Lift;
 use crate::codec::{QuerySource, Scorer, ScorerOp};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
+use crate::index::bit_scan::{self, BitTarget};
 use crate::index::hnsw::{self, Seed, View};
 use crate::index::{
     flat,
@@ -29,6 +31,7 @@ pub struct Stored {
     inverse_norms: AlignedBytes,
     graph: AlignedBytes,
     codes: Option<(Codec, AlignedBytes)>,
+    bits: Option<(BitCodec, AlignedBytes)>,
 }
 
 /// What walks have done.
@@ -68,6 +71,7 @@ impl Stored {
             inverse_norms,
             graph: AlignedBytes::default(),
             codes: None,
+            bits: None,
         })
     }
 
@@ -87,6 +91,7 @@ impl Stored {
             inverse_norms: AlignedBytes::from_slice(norms.get(first * 4..end * 4).unwrap_or(&[])),
             graph: AlignedBytes::default(),
             codes: None,
+            bits: None,
         })
     }
 
@@ -141,6 +146,40 @@ impl Stored {
         let source = FullSource { query, rows: self.rows() };
         source.run(Isa::detect(), Distances { fours, rounds, out: &mut out });
         Ok(out)
+    }
+
+    /// Codes the rows in one bit an element, for [`scan_by_bits`](Self::scan_by_bits). Bytes of
+    /// them.
+    pub fn code_bits(&mut self) -> usize {
+        let codec = BitCodec::train(self.space, self.rows(), self.count);
+        let mut codes = AlignedBytes::zeroed(codec.bytes(self.count));
+        let blocks = 0..codes.len() / codec.block_bytes();
+        codec.encode(Isa::detect(), self.rows(), self.count, blocks, codes.as_mut_slice());
+        let bytes = codes.len();
+        self.bits = Some((codec, codes));
+        bytes
+    }
+
+    /// The `k` nearest rows by a scan of one-bit codes, how many rows were compared exactly, and
+    /// whether that decides; none before [`code_bits`](Self::code_bits).
+    ///
+    /// # Errors
+    /// When the query is not of the vectors' dimension, or not finite.
+    pub fn scan_by_bits(&self, query: &[f32], k: usize) -> Result<(Found, u64, bool)> {
+        let queries = prepare_query(self.space, &query.into())?;
+        let mut top = TopK::new(k, f32::INFINITY, self.count, &|a, b| a < b);
+        let (mut compared, mut decided) = (0, false);
+        if let (Some((codec, codes)), [query]) = (&self.bits, queries.as_slice()) {
+            let bits = BitRows { codec, blocks: Guarded::trusted(codes.as_slice()) };
+            let target = BitTarget { bits, rows: self.rows(), len: self.count };
+            if let Some(coded) = codec.query(Isa::detect(), query) {
+                let none = RowSet::default();
+                let scanned =
+                    bit_scan::scan(Isa::detect(), query, &coded, &target, &none, &mut top);
+                (compared, decided) = (scanned.compared, scanned.decided);
+            }
+        }
+        Ok((found(top), compared, decided))
     }
 
     /// Codes the rows in 8 or 4 bits an element; other numbers drop the codes. Bytes of them.

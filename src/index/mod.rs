@@ -1,4 +1,4 @@
-//! Nearest-neighbour structures over stored rows: an exact scan and a graph.
+//! Nearest-neighbour structures over stored rows: an exact scan, a scan by codes and a graph.
 //!
 //! Bytes in, candidates out. Knows rows and distances; never a file, an id or an attribute.
 //! Graph bytes and rows come through guards and may be damaged: answers may then be wrong, but
@@ -6,6 +6,7 @@
 
 #[cfg(feature = "testing")]
 pub mod bench;
+pub(crate) mod bit_scan;
 pub(crate) mod flat;
 pub(crate) mod hnsw;
 pub(crate) mod nearest;

@@ -1,9 +1,9 @@
 //! Which CPU tier this machine has.
 //!
 //! A tier is a set of instructions that is taken or left whole: scalar (any machine), v3 (x86-64
-//! with AVX2, FMA and F16C) and v4 (with the AVX-512 of Ice Lake and Zen 4). An
-//! [`Isa`] is made only here, after asking the CPU, so holding one proves that its instructions
-//! exist.
+//! with AVX2, FMA and F16C) and v4 (with the AVX-512 of Ice Lake and Zen 4: with VNNI, VBMI,
+//! VPOPCNTDQ and BITALG). An [`Isa`] is made only here, after asking the CPU, so holding one proves
+//! that its instructions exist.
 
 use std::sync::OnceLock;
 

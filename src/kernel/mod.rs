@@ -15,6 +15,11 @@
 #![expect(unsafe_code, reason = "the room of core::arch; each block says why it is sound")]
 
 mod bits;
+pub(crate) mod fast_scan;
+#[cfg(target_arch = "x86_64")]
+mod fast_scan_v3;
+#[cfg(target_arch = "x86_64")]
+mod fast_scan_v4;
 mod isa;
 #[cfg(target_arch = "x86_64")]
 mod loads;
@@ -31,6 +36,7 @@ mod tests;
 use half::{bf16, f16};
 use zerocopy::{FromBytes, Immutable};
 
+use fast_scan::BLOCK_ROWS;
 pub(crate) use isa::Isa;
 use isa::Tier;
 
@@ -99,6 +105,14 @@ pub(crate) trait Kernel: Copy + Send + Sync {
 
     /// `Σ rowᵢ · queryᵢ` where both have two elements a byte.
     fn dot_both_halves<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R];
+
+    /// Sums of lookups, a row each, over a block of one-bit codes: one sum for each table. Tables are
+    /// as long as the block, a multiple of [`CODE_BYTES`]; [`fast_scan`] has the layout. Exact for
+    /// up to 16,777,216 elements.
+    fn fast_scan<const Q: usize>(self, tables: [&[u8]; Q], block: &[u8]) -> [[u32; BLOCK_ROWS]; Q];
+
+    /// A bit for each of `values` that is at most `bound`, the first in the lowest bit. None for NaN.
+    fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32;
 
     /// Asks for the cache lines of `bytes` ahead of their use.
     #[inline(always)]

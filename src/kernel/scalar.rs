@@ -1,6 +1,7 @@
 //! The scalar tier: plain loops over sixteen lanes, for machines without another tier and as the
 //! form the compiler vectorises by itself (SSE2, NEON).
 
+use super::fast_scan::{self, BLOCK_ROWS};
 use super::{CODE_BYTES, Element, Kernel, bits, whole};
 
 const LANES: usize = 16;
@@ -98,6 +99,16 @@ impl Kernel for Scalar {
             };
             query.iter().zip(row).map(term).sum()
         })
+    }
+
+    #[inline(always)]
+    fn fast_scan<const Q: usize>(self, tables: [&[u8]; Q], block: &[u8]) -> [[u32; BLOCK_ROWS]; Q] {
+        fast_scan::sums(tables, block)
+    }
+
+    #[inline(always)]
+    fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32 {
+        fast_scan::at_most(values, bound)
     }
 }
 

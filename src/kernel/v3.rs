@@ -4,7 +4,8 @@ use core::arch::x86_64::*;
 
 use half::f16;
 
-use super::{Kernel, Op, Plain, bits, whole};
+use super::fast_scan::BLOCK_ROWS;
+use super::{Kernel, Op, Plain, bits, fast_scan_v3, whole};
 
 pub(super) const LANES: usize = 8;
 const ACCUMULATORS: usize = 4;
@@ -116,6 +117,18 @@ impl Kernel for V3 {
     fn dot_both_halves<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
         // SAFETY: `self` proves the tier.
         rows.map(|row| unsafe { dot_halves::<true>(query, row) })
+    }
+
+    #[inline(always)]
+    fn fast_scan<const Q: usize>(self, tables: [&[u8]; Q], block: &[u8]) -> [[u32; BLOCK_ROWS]; Q] {
+        // SAFETY: `self` proves the tier.
+        unsafe { fast_scan_v3::sums(tables, block) }
+    }
+
+    #[inline(always)]
+    fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32 {
+        // SAFETY: `self` proves the tier.
+        unsafe { fast_scan_v3::at_most(values, bound) }
     }
 }
 

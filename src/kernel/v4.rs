@@ -5,7 +5,8 @@ use core::arch::x86_64::*;
 use half::f16;
 use zerocopy::IntoBytes;
 
-use super::{CODE_BYTES, Kernel, Op, bits, whole};
+use super::fast_scan::BLOCK_ROWS;
+use super::{CODE_BYTES, Kernel, Op, bits, fast_scan_v4, whole};
 
 pub(super) const LANES: usize = 16;
 const ACCUMULATORS: usize = 4;
@@ -104,6 +105,18 @@ impl Kernel for V4 {
     fn dot_both_halves<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
         // SAFETY: `self` proves the tier.
         unsafe { dot_codes::<BOTH_HALVES, R>(query, rows) }
+    }
+
+    #[inline(always)]
+    fn fast_scan<const Q: usize>(self, tables: [&[u8]; Q], block: &[u8]) -> [[u32; BLOCK_ROWS]; Q] {
+        // SAFETY: `self` proves the tier.
+        unsafe { fast_scan_v4::sums(tables, block) }
+    }
+
+    #[inline(always)]
+    fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32 {
+        // SAFETY: `self` proves the tier.
+        unsafe { fast_scan_v4::at_most(values, bound) }
     }
 }
 

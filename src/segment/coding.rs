@@ -25,12 +25,12 @@ const K: usize = 10;
 /// Bytes of codes made for it at a time.
 const MEASURED_BYTES: usize = 16 << 20;
 /// Of a thousand near rows, how many must be among those that a search compares exactly.
-const LEAST_AGREEMENT: u32 = 970;
+pub(super) const LEAST_AGREEMENT: u32 = 970;
 /// From this agreement on, no more rows are compared for a better one.
 const GOOD_AGREEMENT: u32 = 995;
 /// Squared lengths beyond these do not fit the sums of a code.
-const LONGEST: f64 = 1e30;
-const SHORTEST: f64 = 1e-20;
+pub(super) const LONGEST: f64 = 1e30;
+pub(super) const SHORTEST: f64 = 1e-20;
 
 /// A codec and, in thousandths, how well it agreed.
 #[derive(Debug)]
@@ -53,11 +53,13 @@ pub(super) fn choose<G: Guard>(
         CodeChoice::Byte => &[CodeKind::Byte],
         CodeChoice::Half => &[CodeKind::Half],
         // Bytes are as small as the code would be, and exact.
-        CodeChoice::Auto if matches!(space.vector_type, VectorType::I8 | VectorType::U8) => {
+        CodeChoice::Auto | CodeChoice::Bit
+            if matches!(space.vector_type, VectorType::I8 | VectorType::U8) =>
+        {
             if space.dimension < HALF_DIMENSION { &[] } else { &[CodeKind::Half] }
         }
-        CodeChoice::Auto if space.dimension < HALF_DIMENSION => &[CodeKind::Byte],
-        CodeChoice::Auto => &[CodeKind::Half, CodeKind::Byte],
+        CodeChoice::Auto | CodeChoice::Bit if space.dimension < HALF_DIMENSION => &[CodeKind::Byte],
+        CodeChoice::Auto | CodeChoice::Bit => &[CodeKind::Half, CodeKind::Byte],
     };
     if tried.is_empty() || !fits(space, rows, count) {
         return None;
@@ -78,18 +80,26 @@ pub(super) fn choose<G: Guard>(
         }
     }
     // A code that was asked for by name is taken, unless it tells nothing.
-    best.filter(|best| choice != CodeChoice::Auto && best.agreement > 0)
+    let forced = matches!(choice, CodeChoice::Byte | CodeChoice::Half);
+    best.filter(|best| forced && best.agreement > 0)
 }
 
 /// Whether squared lengths are of a size that sums in f32 can hold.
-fn fits<G: Guard>(space: Space, rows: Rows<'_, G>, count: usize) -> bool {
+pub(super) fn fits<G: Guard>(space: Space, rows: Rows<'_, G>, count: usize) -> bool {
     if space.metric == Metric::Cosine {
         return true;
     }
     let mut floats = vec![0.0; space.dimension];
     let longest = (0..count).map(|row| {
         full::read_row(space, rows, row, &mut floats);
-        floats.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>()
+        // Over lanes of their own, as one sum would wait for each addition.
+        let mut sums = [0.0_f64; 8];
+        for floats in floats.chunks(8) {
+            for (sum, x) in sums.iter_mut().zip(floats) {
+                *sum += f64::from(*x) * f64::from(*x);
+            }
+        }
+        sums.iter().sum::<f64>()
     });
     (SHORTEST..=LONGEST).contains(&longest.fold(0.0, f64::max))
 }

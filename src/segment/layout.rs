@@ -39,7 +39,7 @@ pub(crate) const IDTB: Tag = *b"IDTB";
 pub(crate) const IDSO: Tag = *b"IDSO";
 /// Parameters of the codes, when there are any.
 pub(crate) const QPAR: Tag = *b"QPAR";
-/// Codes of the rows, by which the graph is walked.
+/// Codes of the rows, by which the graph is walked or, without one, all rows are scanned.
 pub(crate) const CODE: Tag = *b"CODE";
 /// The graph, when one was built.
 pub(crate) const GRPH: Tag = *b"GRPH";
@@ -102,15 +102,36 @@ pub(crate) struct Statistics {
     pub(crate) id_type: IdType,
     /// How the graph was built, when there is one.
     pub(crate) graph: Option<GraphStatistics>,
-    /// The code that leads walks over it; full vectors without one.
+    /// The code that leads searches; full vectors without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) code: Option<CodeStatistics>,
+}
+
+/// What is kept of an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Code {
+    /// Eight bits, to walk a graph by.
+    Byte,
+    /// Four bits, to walk a graph by.
+    Half,
+    /// One bit, to scan by where there is no graph.
+    Bit,
+}
+
+impl From<CodeKind> for Code {
+    fn from(kind: CodeKind) -> Self {
+        match kind {
+            CodeKind::Byte => Self::Byte,
+            CodeKind::Half => Self::Half,
+        }
+    }
 }
 
 /// A code and why it was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CodeStatistics {
-    pub(crate) kind: CodeKind,
+    pub(crate) kind: Code,
     /// Of a thousand near rows, how many were among those that a search compares exactly.
     pub(crate) agreement: u32,
 }

@@ -11,6 +11,7 @@ use arrow_schema::SchemaRef;
 use zerocopy::IntoBytes;
 
 use super::columns;
+use super::fresh_codes::FreshCodes;
 use super::id_table::{self, IdTable};
 use super::ids::IdColumn;
 use super::part::{RowMap, live_rows, live_runs};
@@ -47,6 +48,8 @@ pub(crate) struct Chunk {
     bytes: usize,
     /// Rows by ascending id, made when first asked for.
     sorted: OnceLock<Vec<Row>>,
+    /// Made by searches.
+    codes: FreshCodes,
 }
 
 /// A live chunk to merge: with its dead rows and its patch.
@@ -79,7 +82,8 @@ impl Chunk {
             + batch.inverse_norms.capacity() * 4
             + columns::size_bytes(&batch.attributes)
             + table.memory_bytes();
-        Ok((Self { space, batch, table, ends, bytes, sorted: OnceLock::new() }, shadowed))
+        let (sorted, codes) = (OnceLock::new(), FreshCodes::default());
+        Ok((Self { space, batch, table, ends, bytes, sorted, codes }, shadowed))
     }
 
     /// One chunk of the live rows of several, patches applied, with the columns of `schema`; and
@@ -183,8 +187,23 @@ impl Chunk {
             inverse_norms: Guarded::trusted(self.batch.inverse_norms.as_bytes()),
         };
         let ids = self.batch.ids.view();
-        let target = Target::<Trusted> { rows, len: self.len(), graph: None, codes: None, ids };
-        Ok(search::search(&target, query, options, dead, stats))
+        let bits = self.codes.rows();
+        let len = self.len();
+        let target = Target::<Trusted> { rows, len, graph: None, codes: None, bits, ids };
+        let mut own = SearchStats::default();
+        let found = search::search(&target, query, options, dead, &mut own);
+        let compared = own.rows_compared + own.rows_scanned;
+        if bits.is_none() {
+            if !options.exact && compared > 0 {
+                let may = stats.rows_coded == 0;
+                let coded = self.codes.searched(options.isa, self.space, rows, len, may);
+                own.rows_coded += coded as u64;
+            }
+        } else if own.codes_compared > 0 && compared * 8 > len as u64 {
+            self.codes.failed();
+        }
+        stats.add(&own);
+        Ok(found)
     }
 
     pub(crate) fn seek(&self, after: Option<IdRef<'_>>) -> Result<usize> {
@@ -199,7 +218,8 @@ impl Chunk {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.bytes + self.sorted.get().map_or(0, |sorted| sorted.capacity() * 4)
+        let sorted = self.sorted.get().map_or(0, |sorted| sorted.capacity() * 4);
+        self.bytes + sorted + self.codes.memory_bytes()
     }
 
     fn sorted(&self) -> &[Row] {

@@ -7,8 +7,12 @@
 //! rows are dead and which attributes are patched is passed in. docs/format.md, "Segment file".
 
 pub(crate) mod attributes;
+#[cfg(test)]
+mod bit_tests;
 mod coding;
+mod coding_bits;
 pub(crate) mod columns;
+mod fresh_codes;
 pub(crate) mod id_table;
 pub(crate) mod ids;
 pub(crate) mod layout;
@@ -29,16 +33,17 @@ use arrow_schema::SchemaRef;
 
 use self::attributes::AttributeFile;
 use self::ids::IdsView;
-use self::layout::{CodeStatistics, FIELD, OwnedFile, SegmentMeta, Statistics};
+use self::layout::{Code, CodeStatistics, FIELD, OwnedFile, SegmentMeta, Statistics};
 use self::search::{SearchOptions, SearchStats, Target};
 use crate::bytes::Guarded;
+use crate::codec::bits::{BitCodec, BitRows};
 use crate::codec::codes::{CodeRows, Codec};
 use crate::codec::full::{Query, Rows, Space};
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::View;
 use crate::index::topk::Candidate;
-use crate::storage::container::{Container, Section};
+use crate::storage::container::{Container, Section, Tag};
 use crate::storage::disk::Disk;
 use crate::types::{Id, IdRef, IdType, Metric, Row};
 
@@ -62,13 +67,64 @@ struct Core {
     table: Section,
     sorted: Section,
     graph: Option<Section>,
-    codes: Option<(Codec, Section)>,
+    codes: Option<Codes>,
     container: Container,
     statistics: Statistics,
     /// Smallest and largest id, read when first needed.
     ends: OnceLock<Option<(Id, Id)>>,
     // After the maps: see `OwnedFile`.
     file: OwnedFile,
+}
+
+/// Codes of all rows and what reads them.
+#[derive(Debug)]
+enum Codes {
+    /// To walk the graph by.
+    Walk(Codec, Section),
+    /// To scan by, where there is no graph.
+    Scan(BitCodec, Section),
+}
+
+/// A section, of length `len` where that is known.
+fn sized(container: &Container, tag: Tag, len: Option<usize>) -> Result<Section> {
+    let section = container.require(tag, FIELD)?;
+    if len.is_some_and(|len| len != section.len()) {
+        return Err(section.corrupt("its length does not agree with the number of rows"));
+    }
+    Ok(section)
+}
+
+impl Codes {
+    /// Those that the statistics tell of.
+    fn open(
+        container: &Container,
+        statistics: &Statistics,
+        rows: usize,
+        space: Space,
+    ) -> Result<Option<Self>> {
+        let Some(code) = statistics.code else { return Ok(None) };
+        let section = sized(container, layout::QPAR, None)?;
+        let bytes = section.read_all()?;
+        let refused = || section.corrupt("not the parameters of the segment's codes");
+        if code.kind == Code::Bit {
+            let codec = BitCodec::parse(bytes, space).filter(|_| statistics.graph.is_none());
+            let codec = codec.ok_or_else(refused)?;
+            let codes = sized(container, layout::CODE, Some(codec.bytes(rows)))?;
+            return Ok(Some(Self::Scan(codec, codes)));
+        }
+        let codec = Codec::parse(bytes, space);
+        let codec = codec.filter(|codec| Code::from(codec.kind()) == code.kind);
+        let codec = codec.ok_or_else(refused)?;
+        let len = rows.saturating_mul(codec.stride());
+        let codes = sized(container, layout::CODE, Some(len))?;
+        Ok(Some(Self::Walk(codec, codes)))
+    }
+
+    fn section(&self) -> &Section {
+        match self {
+            Self::Walk(_, section) | Self::Scan(_, section) => section,
+        }
+    }
 }
 
 impl Segment {
@@ -91,25 +147,9 @@ impl Segment {
             return Err(stat.corrupt("the segment is of another shape than its collection"));
         }
         let rows = meta.rows as usize;
-        let sized = |tag, len: Option<usize>| {
-            let section = container.require(tag, FIELD)?;
-            if len.is_some_and(|len| len != section.len()) {
-                return Err(section.corrupt("its length does not agree with the number of rows"));
-            }
-            Ok(section)
-        };
+        let sized = |tag, len: Option<usize>| sized(&container, tag, len);
         let cosine = space.metric == Metric::Cosine;
-        let codes = match statistics.code {
-            Some(code) => {
-                let section = sized(layout::QPAR, None)?;
-                let codec = Codec::parse(section.read_all()?, space)
-                    .filter(|codec| codec.kind() == code.kind)
-                    .ok_or_else(|| section.corrupt("not the parameters of the segment's codes"))?;
-                let len = rows.saturating_mul(codec.stride());
-                Some((codec, sized(layout::CODE, Some(len))?))
-            }
-            None => None,
-        };
+        let codes = Codes::open(&container, &statistics, rows, space)?;
         let core = Core {
             segment: meta.segment,
             rows,
@@ -188,7 +228,7 @@ impl Segment {
         self.core.space
     }
 
-    /// The code that leads walks, and how well it agreed in thousandths.
+    /// The code that leads searches, and how well it agreed in thousandths.
     pub(crate) fn code(&self) -> Option<CodeStatistics> {
         self.core.statistics.code
     }
@@ -265,13 +305,20 @@ impl Segment {
             core.inverse_norms.as_ref(),
             Some(&core.ids),
             core.graph.as_ref(),
-            core.codes.as_ref().map(|(_, codes)| codes),
+            core.codes.as_ref().map(Codes::section),
         ]);
         let rows = core.rows_view();
         let (graph, ids) = (core.graph_view()?, core.ids_view()?);
-        let codes = core.codes.as_ref();
-        let codes = codes.map(|(codec, codes)| CodeRows { codec, codes: codes.guarded() });
-        let target = Target { rows, len: core.rows, graph, codes, ids };
+        let (codes, bits) = match &core.codes {
+            Some(Codes::Walk(codec, codes)) => {
+                (Some(CodeRows { codec, codes: codes.guarded() }), None)
+            }
+            Some(Codes::Scan(codec, codes)) => {
+                (None, Some(BitRows { codec, blocks: codes.guarded() }))
+            }
+            None => (None, None),
+        };
+        let target = Target { rows, len: core.rows, graph, codes, bits, ids };
         let found = search::search(&target, query, options, dead, stats);
         marks.check()?;
         Ok(found)

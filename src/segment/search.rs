@@ -4,9 +4,11 @@ use std::cmp::Ordering;
 
 use super::ids::IdsView;
 use crate::bytes::Guard;
+use crate::codec::bits::BitRows;
 use crate::codec::codes::CodeRows;
 use crate::codec::full::{Query, Rows};
 use crate::filter::rowset::RowSet;
+use crate::index::bit_scan::{self, BitTarget};
 use crate::index::flat;
 use crate::index::hnsw::View;
 use crate::index::nearest::{Indexed, nearest};
@@ -33,11 +35,28 @@ pub(crate) struct SearchOptions {
 /// What a search has done, summed over parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SearchStats {
-    /// Parts scanned, and rows in them.
+    /// Parts scanned, and rows of them that were all compared exactly.
     pub(crate) scans: u64,
     pub(crate) rows_scanned: u64,
+    /// Rows estimated by their codes in scans, and those of them that were compared exactly.
+    pub(crate) codes_compared: u64,
+    pub(crate) rows_compared: u64,
+    /// Rows of chunks coded for later searches.
+    pub(crate) rows_coded: u64,
     /// Parts whose graph was walked.
     pub(crate) walks: u64,
+}
+
+impl SearchStats {
+    /// Adds what another search has done.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.scans += other.scans;
+        self.rows_scanned += other.rows_scanned;
+        self.codes_compared += other.codes_compared;
+        self.rows_compared += other.rows_compared;
+        self.rows_coded += other.rows_coded;
+        self.walks += other.walks;
+    }
 }
 
 /// What is searched: the rows of a part through their guards.
@@ -48,6 +67,8 @@ pub(crate) struct Target<'a, G> {
     pub(crate) graph: Option<View<'a, G>>,
     /// Codes of all rows, to walk the graph by.
     pub(crate) codes: Option<CodeRows<'a, G>>,
+    /// Codes of all rows, to scan them by.
+    pub(crate) bits: Option<BitRows<'a, G>>,
     pub(crate) ids: IdsView<'a, G>,
 }
 
@@ -56,6 +77,7 @@ pub(crate) struct Target<'a, G> {
 enum Plan {
     Nothing,
     Scan,
+    ScanCodes,
     Walk { ef: usize },
 }
 
@@ -67,13 +89,28 @@ const DISTANCES_PER_CANDIDATE: u128 = 32;
 /// they cannot push a live row out.
 const DEAD_PER_CANDIDATE: usize = 8;
 
+/// What a part has beside its rows.
+#[derive(Clone, Copy, Debug)]
+enum Aid {
+    Nothing,
+    /// Codes to scan by.
+    Bits,
+    Graph,
+}
+
 /// Decides how to search `len` rows, `live` of which count.
-fn plan(len: usize, live: usize, graph: bool, options: &SearchOptions) -> Plan {
+fn plan(len: usize, live: usize, aid: Aid, options: &SearchOptions) -> Plan {
     if live == 0 || options.k == 0 {
         return Plan::Nothing;
     }
-    if !graph || options.exact {
-        return Plan::Scan;
+    match aid {
+        Aid::Graph if !options.exact => {}
+        Aid::Bits if !options.exact => {
+            let limited = options.max_distance < f32::INFINITY;
+            let pays = bit_scan::pays(options.k.min(live), live, limited);
+            return if pays { Plan::ScanCodes } else { Plan::Scan };
+        }
+        _ => return Plan::Scan,
     }
     let ef = options.ef.max(options.k.min(live)).min(len);
     // Dead rows are walked in proportion, and take no place among the candidates.
@@ -96,7 +133,12 @@ pub(crate) fn search<G: Guard>(
     let live = target.len.saturating_sub(dead.len());
     let before = |a: Row, b: Row| target.ids.compare(a, b) == Ordering::Less;
     let k = options.k.min(live);
-    let plan = plan(target.len, live, target.graph.is_some(), options);
+    let aid = match (target.graph, target.bits) {
+        (Some(_), _) => Aid::Graph,
+        (None, Some(_)) => Aid::Bits,
+        (None, None) => Aid::Nothing,
+    };
+    let plan = plan(target.len, live, aid, options);
     if plan == Plan::Nothing {
         return Vec::new();
     }
@@ -119,6 +161,19 @@ pub(crate) fn search<G: Guard>(
             return found;
         }
     }
+    if let (Plan::ScanCodes, Some(bits)) = (plan, target.bits)
+        && let Some(coded) = bits.codec.query(options.isa, query)
+    {
+        let mut top = TopK::new(k, options.max_distance, target.len, &before);
+        let sifted = BitTarget { bits, rows: target.rows, len: target.len };
+        let scanned = bit_scan::scan(options.isa, query, &coded, &sifted, dead, &mut top);
+        stats.codes_compared += scanned.estimated;
+        stats.rows_compared += scanned.compared;
+        if scanned.decided {
+            stats.scans += 1;
+            return top.into_sorted();
+        }
+    }
     let mut top = TopK::new(k, options.max_distance, target.len, &before);
     let all = 0..Row::try_from(target.len).unwrap_or(Row::MAX);
     flat::scan(options.isa, query, target.rows, all, dead, &mut top);
@@ -137,22 +192,33 @@ mod tests {
 
     #[test]
     fn a_graph_is_walked_only_where_that_is_less_work() {
-        let walk = |k, ef| plan(100_000, 100_000, true, &options(k, ef, false));
+        let walk = |k, ef| plan(100_000, 100_000, Aid::Graph, &options(k, ef, false));
         assert_eq!(walk(10, 64), Plan::Walk { ef: 64 });
         assert_eq!(walk(100, 64), Plan::Walk { ef: 100 });
         assert_eq!(walk(usize::MAX, 64), Plan::Scan);
         assert_eq!(walk(10, usize::MAX), Plan::Scan);
-        assert_eq!(plan(100_000, 100_000, true, &options(10, 64, true)), Plan::Scan);
-        assert_eq!(plan(100_000, 100_000, false, &options(10, 64, false)), Plan::Scan);
-        assert_eq!(plan(1_000, 1_000, true, &options(10, 64, false)), Plan::Scan);
+        assert_eq!(plan(100_000, 100_000, Aid::Graph, &options(10, 64, true)), Plan::Scan);
+        assert_eq!(plan(100_000, 100_000, Aid::Nothing, &options(10, 64, false)), Plan::Scan);
+        assert_eq!(plan(1_000, 1_000, Aid::Graph, &options(10, 64, false)), Plan::Scan);
+    }
+
+    #[test]
+    fn codes_are_scanned_where_few_rows_are_wanted_of_many() {
+        let scan = |len, k| plan(len, len, Aid::Bits, &options(k, 64, false));
+        assert_eq!(scan(10_000, 10), Plan::ScanCodes);
+        assert_eq!(scan(1_000, 10), Plan::Scan);
+        assert_eq!(scan(10_000, 1_000), Plan::Scan);
+        assert_eq!(plan(10_000, 10_000, Aid::Bits, &options(10, 64, true)), Plan::Scan);
+        let near = SearchOptions { max_distance: 0.5, ..options(1_000, 64, false) };
+        assert_eq!(plan(1_000, 1_000, Aid::Bits, &near), Plan::ScanCodes);
     }
 
     #[test]
     fn many_dead_rows_make_a_walk_dearer_and_no_live_row_means_no_work() {
-        let walk = |live| plan(100_000, live, true, &options(10, 64, false));
+        let walk = |live| plan(100_000, live, Aid::Graph, &options(10, 64, false));
         assert_eq!(walk(50_000), Plan::Walk { ef: 64 });
         assert_eq!(walk(1_000), Plan::Scan);
         assert_eq!(walk(0), Plan::Nothing);
-        assert_eq!(plan(100_000, 9, true, &options(0, 64, false)), Plan::Nothing);
+        assert_eq!(plan(100_000, 9, Aid::Graph, &options(0, 64, false)), Plan::Nothing);
     }
 }

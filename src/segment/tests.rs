@@ -10,7 +10,7 @@ use super::layout::AttributeMeta;
 use super::memtable::{Batch, Chunk};
 use super::part::Part;
 use super::patch::Patch;
-use super::writer::{Finished, GraphPlan, SegmentWriter};
+use super::writer::{Finished, GraphPlan, IndexPlan, SegmentWriter};
 use super::*;
 use crate::codec::full::{encode_rows, prepare_query};
 use crate::error::Error;
@@ -79,7 +79,7 @@ fn write(
     part: &Part,
     id_type: IdType,
     dead: &RowSet,
-    plan: Option<&GraphPlan<'_>>,
+    plan: IndexPlan<'_>,
 ) -> (SegmentMeta, Finished) {
     let mut writer =
         SegmentWriter::create(&disk(), dir, STORE, 1, part.space(), id_type).expect("a new file");
@@ -120,7 +120,7 @@ fn a_segment_answers_like_the_chunk_it_was_written_from() {
         for row in (0..300).step_by(11) {
             dead.insert(row);
         }
-        let (meta, finished) = write(dir.path(), &chunk, IdType::Utf8, &dead, None);
+        let (meta, finished) = write(dir.path(), &chunk, IdType::Utf8, &dead, IndexPlan::Nothing);
         assert!(finished.shadowed.is_empty());
         let segment = open(dir.path(), &meta, space, IdType::Utf8).expect("just written");
         segment.verify(&RowSet::default()).expect("undamaged");
@@ -175,7 +175,7 @@ fn rows_are_listed_by_ascending_id_in_both_kinds_of_part() {
     let ids: Vec<u64> = (0..100).map(|row| row * 37 % 101).collect();
     let chunk = chunk(space, &Ids::from(&ids));
     let none = RowSet::default();
-    let (meta, _) = write(dir.path(), &chunk, IdType::U64, &none, None);
+    let (meta, _) = write(dir.path(), &chunk, IdType::U64, &none, IndexPlan::Nothing);
     let segment = Part::from(open(dir.path(), &meta, space, IdType::U64).expect("just written"));
     for part in [chunk, segment] {
         let after = part.seek(Some(IdRef::U64(40))).expect("undamaged");
@@ -197,7 +197,7 @@ fn a_segment_without_rows_opens_and_answers() {
         let space = space(Metric::Cosine, VectorType::F16);
         let writer = SegmentWriter::create(&disk(), dir.path(), STORE, 1, space, id_type)
             .expect("a new file");
-        let finished = writer.finish(None).expect("room on the disk");
+        let finished = writer.finish(IndexPlan::Nothing).expect("room on the disk");
         let meta = SegmentMeta { segment: 1, rows: 0, seal: finished.seal, attributes: None };
         let segment = open(dir.path(), &meta, space, id_type).expect("just written");
         segment.verify(&RowSet::default()).expect("undamaged");
@@ -225,7 +225,7 @@ fn repeated_ids_are_reported_and_the_last_row_is_found() {
         .push(&batch.ids, batch.vectors.as_slice(), &batch.inverse_norms)
         .expect("room on the disk");
     assert!(writer.push(&batch.ids, &[], &[]).is_err());
-    let finished = writer.finish(None).expect("room on the disk");
+    let finished = writer.finish(IndexPlan::Nothing).expect("room on the disk");
     assert_eq!(finished.shadowed, [0, 1, 2]);
     let meta = SegmentMeta { segment: 1, rows: 6, seal: finished.seal, attributes: None };
     let segment = open(dir.path(), &meta, space, IdType::Utf8).expect("just written");
@@ -296,7 +296,7 @@ fn a_new_generation_of_attributes_replaces_the_old_file_only() {
     let ids = names(50);
     let chunk = chunk(space, &Ids::from(&ids));
     let none = RowSet::default();
-    let (meta, _) = write(dir.path(), &chunk, IdType::Utf8, &none, None);
+    let (meta, _) = write(dir.path(), &chunk, IdType::Utf8, &none, IndexPlan::Nothing);
     let old = Arc::new(open(dir.path(), &meta, space, IdType::Utf8).expect("just written"));
     let newer = sample(99).slice(98, 1);
     let patch = Patch::default().with(&[9], &newer, 1).expect("rows agree");
@@ -340,7 +340,8 @@ fn a_segment_of_another_shape_is_refused() {
     let space = space(Metric::Cosine, VectorType::F32);
     let ids = names(30);
     let none = RowSet::default();
-    let (meta, _) = write(dir.path(), &chunk(space, &Ids::from(&ids)), IdType::Utf8, &none, None);
+    let (meta, _) =
+        write(dir.path(), &chunk(space, &Ids::from(&ids)), IdType::Utf8, &none, IndexPlan::Nothing);
     let corrupt = |result: Result<Segment>| match result {
         Err(Error::Corrupt { reason, .. }) => reason,
         other => panic!("{other:?}"),
@@ -366,7 +367,7 @@ fn a_flip_anywhere_is_an_error_or_changes_no_answer() {
     let ids = names(60);
     let original = chunk(space, &Ids::from(&ids));
     let none = RowSet::default();
-    let (meta, _) = write(dir.path(), &original, IdType::Utf8, &none, None);
+    let (meta, _) = write(dir.path(), &original, IdType::Utf8, &none, IndexPlan::Nothing);
     let schema = sample(0).schema();
     let rows: Vec<Row> = (0..60).collect();
     let stored = original.attributes(&rows, &schema).expect("inside");
@@ -434,7 +435,7 @@ fn a_graph_finds_nearly_what_a_scan_finds_and_skips_dead_rows() {
         keep_going: &keep_going,
     };
     let none = RowSet::default();
-    let (meta, _) = write(dir.path(), &chunk, IdType::U64, &none, Some(&plan));
+    let (meta, _) = write(dir.path(), &chunk, IdType::U64, &none, IndexPlan::Graph(&plan));
     let segment = open(dir.path(), &meta, space, IdType::U64).expect("just written");
     segment.verify(&none).expect("undamaged");
     assert!(segment.has_graph());
@@ -489,7 +490,7 @@ fn a_cancelled_graph_leaves_no_file() {
         pool: &pool,
         keep_going: &|| false,
     };
-    assert!(matches!(writer.finish(Some(&plan)), Err(Error::Cancelled)));
+    assert!(matches!(writer.finish(IndexPlan::Graph(&plan)), Err(Error::Cancelled)));
     assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0);
 }
 
@@ -504,7 +505,7 @@ fn a_write_that_fails_anywhere_leaves_no_file_and_says_why() {
     let write = |disk: &Arc<dyn Disk>| -> Result<()> {
         let mut writer = SegmentWriter::create(disk, dir, STORE, 1, space, IdType::Utf8)?;
         writer.push_part(&part, &none)?;
-        writer.finish(None)?;
+        writer.finish(IndexPlan::Nothing)?;
         let mut writer = AttributeWriter::create(disk, dir, STORE, 1, 0, &schema)?;
         writer.push_part(&part, &none, &Patch::default())?;
         writer.finish()?;
@@ -541,7 +542,7 @@ fn a_norm_that_is_not_its_vectors_is_found_by_verify() {
     writer
         .push(&batch.ids, batch.vectors.as_slice(), &batch.inverse_norms)
         .expect("room on the disk");
-    let finished = writer.finish(None).expect("room on the disk");
+    let finished = writer.finish(IndexPlan::Nothing).expect("room on the disk");
     let meta = SegmentMeta { segment: 1, rows: 3, seal: finished.seal, attributes: None };
     let segment = open(dir.path(), &meta, space, IdType::U64).expect("just written");
     segment.verify_checksums().expect("every byte is as written");

@@ -2,13 +2,16 @@
 
 use std::cmp::Ordering;
 
-use super::{Segment, id_table};
+use super::{Codes, Segment, id_table};
 use crate::bytes::{AlignedBytes, view};
+use crate::codec::bits::BitCodec;
 use crate::codec::full::inverse_norm;
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
+use crate::index::bit_scan::BLOCK_ROWS;
 use crate::index::hnsw;
 use crate::kernel::Isa;
+use crate::storage::container::Section;
 use crate::types::Row;
 
 impl Segment {
@@ -23,7 +26,7 @@ impl Segment {
     /// held up by checking it.
     pub(crate) fn read_through(&self) -> Result<()> {
         let core = &self.core;
-        let codes = core.codes.as_ref().map(|(_, codes)| codes);
+        let codes = core.codes.as_ref().map(Codes::section);
         let optional = [core.inverse_norms.as_ref(), core.graph.as_ref(), codes];
         let sections = [&core.ids, &core.table, &core.sorted, &core.vectors];
         for section in sections.into_iter().chain(optional.into_iter().flatten()) {
@@ -84,8 +87,10 @@ impl Segment {
     /// Codes are the same bits wherever they are made.
     fn verify_codes(&self) -> Result<()> {
         const ROWS: usize = 64;
-        let Some((codec, section)) = &self.core.codes else {
-            return Ok(());
+        let (codec, section) = match &self.core.codes {
+            Some(Codes::Walk(codec, section)) => (codec, section),
+            Some(Codes::Scan(codec, section)) => return self.verify_bits(codec, section),
+            None => return Ok(()),
         };
         let stride = codec.stride();
         let mut expected = AlignedBytes::zeroed(ROWS * stride);
@@ -97,6 +102,21 @@ impl Segment {
                 return Err(
                     section.corrupt(&format!("a code from row {first} on is another row's"))
                 );
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_bits(&self, codec: &BitCodec, section: &Section) -> Result<()> {
+        let bytes = codec.block_bytes();
+        let mut expected = AlignedBytes::zeroed(bytes);
+        for block in 0..self.core.rows.div_ceil(BLOCK_ROWS) {
+            let expected = expected.as_mut_slice();
+            let rows = self.core.rows_view();
+            codec.encode(Isa::detect(), rows, self.core.rows, block..block + 1, expected);
+            if section.read(block * bytes, bytes)? != expected {
+                let row = block * BLOCK_ROWS;
+                return Err(section.corrupt(&format!("a code from row {row} on is another row's")));
             }
         }
         Ok(())

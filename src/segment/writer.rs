@@ -1,7 +1,7 @@
 //! Writes the vector file of a segment: vectors as they come, ids and norms at the end.
 //!
-//! Memory is bounded by ids and norms; the graph is built over the vectors just written, mapped
-//! back. The directory is not synced here: whoever commits the manifest does that.
+//! Memory is bounded by ids and norms; the graph, or codes to scan by, is made of the vectors just
+//! written, mapped back. The directory is not synced here: whoever commits the manifest does that.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,9 +10,10 @@ use zerocopy::IntoBytes;
 
 use super::Segment;
 use super::coding::{self, Coding};
+use super::coding_bits::{self, BitCoding};
 use super::id_table::IdTable;
 use super::ids::IdColumn;
-use super::layout::{self, CodeStatistics, FIELD, MAX_ROWS, OwnedFile, Statistics};
+use super::layout::{self, Code, CodeStatistics, FIELD, MAX_ROWS, OwnedFile, Statistics};
 use super::part::{Part, RowMap, live_runs};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::codec::codes::{CodeRows, Codec, CodedPairs};
@@ -20,6 +21,7 @@ use crate::codec::full::{FullPairs, Rows, Space};
 use crate::codec::lift::Lift;
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
+use crate::index::bit_scan::BLOCK_ROWS;
 use crate::index::hnsw::{self, Seed};
 use crate::kernel::Isa;
 use crate::storage::container::{ContainerWriter, Seal, WrittenSection};
@@ -34,6 +36,23 @@ const COPY_BYTES: usize = 1 << 20;
 /// Bytes of codes made between two writes, and by one thread at a time.
 const CODED_BYTES: usize = 4 << 20;
 const CODED_PIECE_BYTES: usize = 128 << 10;
+
+/// What is to be made of the rows when they are complete.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum IndexPlan<'a> {
+    /// Nothing: all rows are compared.
+    Nothing,
+    /// Codes to scan by, where they pay.
+    Bits(BitPlan),
+    Graph(&'a GraphPlan<'a>),
+}
+
+/// Codes to scan by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BitPlan {
+    pub(crate) code: CodeChoice,
+    pub(crate) isa: Isa,
+}
 
 /// A graph to build when the rows are complete.
 pub(crate) struct GraphPlan<'a> {
@@ -148,20 +167,20 @@ impl SegmentWriter {
         self.ids.len()
     }
 
-    /// Writes ids, tables and, when asked for and there are rows, the graph; syncs the file.
-    pub(crate) fn finish(mut self, graph: Option<&GraphPlan<'_>>) -> Result<Finished> {
+    /// Writes ids, tables and, when there are rows, what is planned; syncs the file.
+    pub(crate) fn finish(mut self, plan: IndexPlan<'_>) -> Result<Finished> {
         self.container.end()?;
         let rows = self.rows();
-        let graph = graph.filter(|_| rows > 0);
+        let plan = if rows > 0 { plan } else { IndexPlan::Nothing };
         if self.space.metric == Metric::Cosine {
             self.container.section(layout::NORM, FIELD, self.inverse_norms.as_bytes())?;
         }
         let shadowed = self.write_ids()?;
-        let code = match graph {
-            Some(plan) => self.write_graph(plan)?,
-            None => None,
+        let (params, code) = match plan {
+            IndexPlan::Nothing => (None, None),
+            IndexPlan::Bits(plan) => (None, self.write_bits(plan)?),
+            IndexPlan::Graph(plan) => (Some(&plan.params), self.write_graph(plan)?),
         };
-        let params = graph.map(|plan| &plan.params);
         let statistics = Statistics::new(rows, self.space, self.ids.id_type(), params, code);
         let statistics = serde_json::to_vec(&statistics)
             .map_err(|error| Error::invalid(format!("statistics cannot be written: {error}")))?;
@@ -221,8 +240,36 @@ impl SegmentWriter {
         self.container.begin(layout::GRPH, FIELD, 4096)?;
         graph.write(&mut |bytes| self.container.write(bytes))?;
         self.container.end()?;
-        Ok(coding
-            .map(|Coding { codec, agreement }| CodeStatistics { kind: codec.kind(), agreement }))
+        Ok(coding.map(|Coding { codec, agreement }| CodeStatistics {
+            kind: codec.kind().into(),
+            agreement,
+        }))
+    }
+
+    /// Writes the codes to scan by, where they pay.
+    fn write_bits(&mut self, BitPlan { code, isa }: BitPlan) -> Result<Option<CodeStatistics>> {
+        let vectors = self.container.map_section(layout::RAWV, FIELD)?;
+        let inverse_norms = std::mem::take(&mut self.inverse_norms);
+        let rows = Rows {
+            vectors: Guarded::trusted(vectors.as_slice()),
+            inverse_norms: Guarded::trusted(inverse_norms.as_bytes()),
+        };
+        let count = self.ids.len();
+        let coding = coding_bits::choose(isa, self.space, rows, count, code);
+        let Some(BitCoding { codec, agreement }) = coding else { return Ok(None) };
+        self.container.section(layout::QPAR, FIELD, &codec.to_bytes())?;
+        self.container.begin(layout::CODE, FIELD, 4096)?;
+        let (bytes, blocks) = (codec.block_bytes(), count.div_ceil(BLOCK_ROWS));
+        let most = (CODED_PIECE_BYTES / bytes).max(1);
+        let mut codes = AlignedBytes::zeroed(bytes * most.min(blocks));
+        for first in (0..blocks).step_by(most) {
+            let blocks = first..blocks.min(first + most);
+            let codes = &mut codes.as_mut_slice()[..blocks.len() * bytes];
+            codec.encode(isa, rows, count, blocks, codes);
+            self.container.write(codes)?;
+        }
+        self.container.end()?;
+        Ok(Some(CodeStatistics { kind: Code::Bit, agreement }))
     }
 
     /// Codes the rows on all threads of the pool; the section, mapped.

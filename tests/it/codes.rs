@@ -1,5 +1,5 @@
-//! Graphs walked by codes over data that codes represent badly: the answers stay right, because a
-//! wider code or the vectors themselves lead instead.
+//! Graphs walked and rows scanned by codes over data that codes represent badly: the answers stay
+//! right, because a wider code or the vectors themselves lead instead.
 
 use nearfield::{CodeChoice, Collection, Metric, OpenOptions, Schema, Settings};
 use tempfile::TempDir;
@@ -21,9 +21,20 @@ fn indexed(
     values: &[f32],
     code: CodeChoice,
 ) -> (TempDir, Collection) {
+    compacted(metric, dimension, values, code, 0)
+}
+
+/// The same with a graph from so many bytes of vectors on.
+fn compacted(
+    metric: Metric,
+    dimension: usize,
+    values: &[f32],
+    code: CodeChoice,
+    graph_bytes: u64,
+) -> (TempDir, Collection) {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = Settings::default();
-    settings.graph_bytes = 0;
+    settings.graph_bytes = graph_bytes;
     settings.background = false;
     settings.code = code;
     let options = OpenOptions::new().settings(settings);
@@ -32,7 +43,8 @@ fn indexed(
     let ids: Vec<u64> = (0..(values.len() / dimension) as u64).collect();
     rows.upsert(&ids, values, ()).unwrap();
     rows.compact().unwrap();
-    assert!(rows.stats().unwrap().segments.iter().all(|segment| segment.graph));
+    let graph = graph_bytes == 0;
+    assert!(rows.stats().unwrap().segments.iter().all(|segment| segment.graph == graph));
     (dir, rows)
 }
 
@@ -99,6 +111,58 @@ fn data_that_codes_represent_badly_is_found_all_the_same() {
             }
         }
     }
+}
+
+#[test]
+fn rows_that_one_bit_represents_badly_are_found_without_a_graph() {
+    for dimension in [3, 40, 200] {
+        let mut next = noise(dimension as u64);
+        let rows = 4_200;
+        let plain: Vec<f32> = (0..rows * dimension).map(|_| next() + next()).collect();
+        let scaled = |factor: f32| plain.iter().map(|x| x * factor).collect::<Vec<f32>>();
+        let every = |step: usize, factor: f32| -> Vec<f32> {
+            let long = |at: usize| if at.is_multiple_of(step) { factor } else { 1.0 };
+            plain.iter().enumerate().map(|(at, x)| x * long(at)).collect()
+        };
+        for (name, values) in [
+            ("constant", vec![0.25; rows * dimension]),
+            ("zeros", vec![0.0; rows * dimension]),
+            ("huge", scaled(1e30)),
+            ("denormal", scaled(1e-41)),
+            ("one long element", every(dimension, 1e4)),
+            ("a long element here and there", every(1_009, 1e6)),
+        ] {
+            for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
+                for code in [CodeChoice::Auto, CodeChoice::Bit] {
+                    let (_dir, rows) = compacted(metric, dimension, &values, code, u64::MAX);
+                    let found = recall(&rows, dimension, &values[..6 * dimension]);
+                    let leads = rows.stats().unwrap().segments[0].code;
+                    assert!(found >= 0.9, "{name} × {dimension} {metric} by {leads}: {found}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_without_a_graph_can_be_forced_too_and_survive_compaction_and_reopening() {
+    let dimension = 64;
+    let mut next = noise(10);
+    let values: Vec<f32> = (0..ROWS * dimension).map(|_| next() * next()).collect();
+    let (dir, rows) = compacted(Metric::Cosine, dimension, &values, CodeChoice::Bit, u64::MAX);
+    let code = |rows: &Collection| rows.stats().unwrap().segments[0].code;
+    assert_eq!(code(&rows), "bit");
+    let more: Vec<u64> = (10_000..10_000 + ROWS as u64).collect();
+    rows.upsert(&more, &values, ()).unwrap();
+    rows.compact().unwrap();
+    assert_eq!((code(&rows), rows.stats().unwrap().segments.len()), ("bit", 1));
+    assert_eq!(rows.verify().unwrap().problems, [""; 0]);
+    drop(rows);
+    let db = OpenOptions::new().open(dir.path().join("db")).unwrap();
+    let rows = db.open_collection("rows").unwrap();
+    assert_eq!(code(&rows), "bit");
+    let hits = rows.search(&values[..dimension]).k(2).run().unwrap().hits;
+    assert_eq!((hits[0].id.clone(), hits[1].id.clone()), (0.into(), 10_000.into()));
 }
 
 #[test]

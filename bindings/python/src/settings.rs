@@ -11,11 +11,12 @@ use crate::schema::named;
 const MODES: [(&str, bool); 2] = [("w", false), ("r", true)];
 const DURABILITIES: [(&str, Durability); 3] =
     [("sync", Durability::Sync), ("buffered", Durability::Buffered), ("none", Durability::None)];
-const CODES: [(&str, CodeChoice); 4] = [
+const CODES: [(&str, CodeChoice); 5] = [
     ("auto", CodeChoice::Auto),
     ("full", CodeChoice::Full),
     ("byte", CodeChoice::Byte),
     ("half", CodeChoice::Half),
+    ("bit", CodeChoice::Bit),
 ];
 
 /// The options of an `open` call; `rest` are the settings for tuning, by the engine's names.

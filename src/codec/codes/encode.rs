@@ -7,6 +7,7 @@ use zerocopy::IntoBytes;
 use super::{CodeKind, Codec, FACTORS};
 use crate::bytes::Guard;
 use crate::codec::full::{self, Rows};
+use crate::codec::sum_of;
 use crate::kernel::{self, CODE_BYTES, Kernel};
 use crate::types::Metric;
 
@@ -73,22 +74,6 @@ pub(super) fn largest(x: &[f32]) -> f32 {
     }
     let rest = rest.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
     most.iter().fold(rest, |most, x| most.max(*x))
-}
-
-/// Σ f(x), over lanes of its own.
-#[inline(always)]
-pub(super) fn sum_of(count: usize, term: impl Fn(usize) -> f32) -> f32 {
-    let mut sums = [0.0_f32; 16];
-    let whole = count / 16 * 16;
-    for start in (0..whole).step_by(16) {
-        for (lane, sum) in sums.iter_mut().enumerate() {
-            *sum += term(start + lane);
-        }
-    }
-    for index in whole..count {
-        sums[index - whole] += term(index);
-    }
-    sums.iter().sum()
 }
 
 #[inline(always)]

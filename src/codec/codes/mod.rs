@@ -25,10 +25,11 @@ use std::ops::Range;
 
 use zerocopy::IntoBytes;
 
-use self::encode::{Encode, largest, sum_of};
+use self::encode::{Encode, largest};
 use crate::bytes::{AlignedBytes, Guard};
 use crate::codec::full::{self, Rows, Space};
 use crate::codec::rotation::Rotation;
+use crate::codec::sum_of;
 use crate::kernel::{self, CODE_BYTES, Isa, Kernel};
 use crate::types::Metric;
 
@@ -40,8 +41,7 @@ mod tests;
 pub(crate) use self::scorer::{CodeRows, CodedPairs, CodedSource};
 
 /// How much is kept of an element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CodeKind {
     /// Eight bits.
     Byte,
@@ -53,8 +53,6 @@ pub(crate) enum CodeKind {
 const FACTORS: usize = 16;
 /// Draws the rotation of halves.
 const SEED: u64 = 0x726f_7461_7465;
-/// Rows looked at for the mean.
-const MEAN_ROWS: usize = 1 << 16;
 /// Rows wanted that [`COMPARED`] speaks of.
 const HITS: usize = 16;
 /// How many rows may be compared exactly for each [`HITS`] that are wanted.
@@ -91,25 +89,10 @@ impl Codec {
         rows: Rows<'_, G>,
         count: usize,
     ) -> Self {
-        let mut mean = vec![0.0; space.dimension];
-        if space.metric != Metric::Dot && count > 0 {
-            let step = count.div_ceil(MEAN_ROWS);
-            let mut sums = vec![0.0_f64; space.dimension];
-            let mut row_floats = vec![0.0; space.dimension];
-            let mut taken = 0.0;
-            for row in (0..count).step_by(step) {
-                full::read_row(space, rows, row, &mut row_floats);
-                for (sum, value) in sums.iter_mut().zip(&row_floats) {
-                    *sum += f64::from(*value);
-                }
-                taken += 1.0;
-            }
-            for (mean, sum) in mean.iter_mut().zip(sums) {
-                #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]
-                let value = (sum / taken) as f32;
-                *mean = value;
-            }
-        }
+        let mean = match space.metric {
+            Metric::Dot => vec![0.0; space.dimension],
+            _ => full::mean(space, rows, count),
+        };
         Self::new(kind, space, mean, COMPARED[0])
     }
 

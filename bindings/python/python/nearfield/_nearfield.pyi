@@ -81,7 +81,7 @@ def open(
     m: int = 16,
     ef_construction: int = 200,
     ef_search: int = 100,
-    code: Literal["auto", "full", "byte", "half"] = "auto",
+    code: Literal["auto", "full", "byte", "half", "bit"] = "auto",
     compaction: bool = True,
 ) -> Database: ...
 def restore(source: _Path, target: _Path) -> None: ...

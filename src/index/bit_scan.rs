@@ -1,0 +1,377 @@
+//! A scan by one-bit codes: every row is estimated, and the few that may be near are compared exactly.
+//!
+//! The pass over the blocks keeps the rows with the least estimates. They are compared in that order;
+//! once the k best so far are known, only rows whose bound is not above the k-th of them. Where that
+//! leaves it open whether rows that were not kept are nearer, the codes are of no use for the query,
+//! and the scan says so: the caller scans exactly then.
+
+use std::cell::RefCell;
+
+use crate::bytes::Guard;
+use crate::codec::bits::{BitQuery, BitRows};
+use crate::codec::full::{Query, Rows, score_rows};
+use crate::filter::rowset::RowSet;
+use crate::index::topk::TopK;
+pub(crate) use crate::kernel::fast_scan::BLOCK_ROWS;
+use crate::kernel::{self, Isa, Kernel};
+use crate::types::Row;
+
+/// Rows kept by their estimates at least, and for each of the k that are wanted.
+const LEAST_KEPT: usize = 512;
+const KEPT_PER_HIT: usize = 16;
+/// Of all rows, the share that may be compared exactly before comparing all is better.
+const COMPARED_SHARE: usize = 8;
+/// Rows from which a scan with a limit is worth its preparation.
+const LEAST_LIMITED: usize = 256;
+/// Rows there is room for before those with the largest estimates go, for each that is kept.
+const ROOM: usize = 3;
+/// Rows compared between two looks at the bound, at least, and the share of those that are left.
+const BATCH: usize = 32;
+const BATCH_SHARE: usize = 4;
+
+/// A query and the rows it is compared with, in both forms.
+#[derive(Debug)]
+pub(crate) struct BitTarget<'a, G> {
+    pub(crate) bits: BitRows<'a, G>,
+    pub(crate) rows: Rows<'a, G>,
+    /// How many rows there are.
+    pub(crate) len: usize,
+}
+
+/// What a scan has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scanned {
+    /// Estimates made, and rows compared exactly.
+    pub(crate) estimated: u64,
+    pub(crate) compared: u64,
+    /// Whether what was not compared is farther, as far as its codes tell.
+    pub(crate) decided: bool,
+}
+
+/// Whether a scan for the `k` nearest of `len` rows is less work than comparing all; a limit leaves
+/// few rows to compare however many are asked for.
+pub(crate) fn pays(k: usize, len: usize, limited: bool) -> bool {
+    if limited { len >= LEAST_LIMITED } else { kept(k) <= len / COMPARED_SHARE }
+}
+
+fn kept(k: usize) -> usize {
+    k.saturating_mul(KEPT_PER_HIT).max(LEAST_KEPT)
+}
+
+/// Offers `top` the rows that may be among its k nearest and are not in `dead`. Unless this is
+/// decided, `top` may lack some that are.
+pub(crate) fn scan<G: Guard>(
+    isa: Isa,
+    query: &Query,
+    coded: &BitQuery,
+    target: &BitTarget<'_, G>,
+    dead: &RowSet,
+    top: &mut TopK<'_>,
+) -> Scanned {
+    let mut scanned = Scanned { decided: true, ..Scanned::default() };
+    if top.k() == 0 {
+        return scanned;
+    }
+    let mut work = WORK.with(RefCell::take);
+    let mut sift = |work: &mut Work, beyond: f32, bound: f32, kept: usize| {
+        work.near.clear();
+        let BitTarget { bits, len, .. } = *target;
+        scanned.estimated += len as u64;
+        let near = &mut work.near;
+        kernel::run(isa, Sift { bits, len, coded, dead, beyond, bound, kept, near })
+    };
+    let kept = kept(top.k());
+    let dropped = sift(&mut work, f32::NEG_INFINITY, top.bound(), kept);
+    let edge = work.near.iter().filter(|near| near.distance >= dropped).map(|near| near.row);
+    work.edge.clear();
+    work.edge.extend(edge);
+    let error = work.near.iter().fold(0.0_f32, |most, near| most.max(near.distance - near.least));
+    let mut compared = compare(isa, query, target.rows, &mut work, top);
+    if dropped < f32::INFINITY {
+        // Rows dropped at that estimate or a larger one, by what errors there were among the others.
+        let open = dropped - error <= top.bound();
+        scanned.decided = dropped > top.bound();
+        if open && scanned.decided {
+            // Of rows with that very estimate some were kept and have had their turn.
+            work.edge.sort_unstable();
+            let kept = (target.len / COMPARED_SHARE).max(kept);
+            let dropped = sift(&mut work, dropped, top.bound(), kept);
+            let Work { near, edge, .. } = &mut work;
+            near.retain(|near| edge.binary_search(&near.row).is_err());
+            scanned.decided = dropped == f32::INFINITY;
+            if scanned.decided {
+                compared += compare(isa, query, target.rows, &mut work, top);
+            }
+        }
+    }
+    scanned.compared = compared;
+    WORK.with(|kept| *kept.borrow_mut() = work);
+    scanned
+}
+
+/// Memory that searches of one thread use in turn.
+#[derive(Debug, Default)]
+struct Work {
+    near: Vec<Near>,
+    /// Those of them with the largest estimate.
+    edge: Vec<Row>,
+    wanted: Vec<Row>,
+    distances: Vec<f32>,
+}
+
+thread_local! {
+    static WORK: RefCell<Work> = RefCell::default();
+}
+
+/// A row that may be near.
+#[derive(Clone, Copy, Debug)]
+struct Near {
+    distance: f32,
+    least: f32,
+    row: Row,
+}
+
+/// Keeps the `kept` rows with the least estimates of those with an estimate not below one and a bound
+/// not above another; the largest estimate that stays, or infinity when none was dropped.
+struct Sift<'a, 'n, G> {
+    bits: BitRows<'a, G>,
+    len: usize,
+    coded: &'a BitQuery,
+    dead: &'a RowSet,
+    beyond: f32,
+    bound: f32,
+    kept: usize,
+    near: &'n mut Vec<Near>,
+}
+
+impl<G: Guard> kernel::Op for Sift<'_, '_, G> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> f32 {
+        let Self { bits, len, coded, dead, beyond, bound, kept, near } = self;
+        let blocks = bits.len().min(len.div_ceil(BLOCK_ROWS));
+        let mut most = f32::INFINITY;
+        for block in 0..blocks {
+            let [estimates] = bits.estimates(kernel, [coded], block);
+            let first = block * BLOCK_ROWS;
+            let mut mask = kernel.at_most(&estimates.distance, most);
+            if mask == 0 {
+                continue;
+            }
+            mask &= kernel.at_most(&estimates.least, bound);
+            if len - first < BLOCK_ROWS {
+                mask &= !(u32::MAX << (len - first));
+            }
+            while mask != 0 {
+                let at = mask.trailing_zeros() as usize;
+                mask &= mask - 1;
+                #[expect(clippy::cast_possible_truncation, reason = "parts have below 2^32 rows")]
+                let row = (first + at) as Row;
+                let (distance, least) = (estimates.distance[at], estimates.least[at]);
+                if distance >= beyond && !dead.contains(row) {
+                    near.push(Near { distance, least, row });
+                }
+            }
+            if near.len() >= ROOM * kept {
+                most = most.min(cut(near, kept));
+            }
+        }
+        if near.len() > kept { most.min(cut(near, kept)) } else { most }
+    }
+}
+
+/// Drops all but the `kept` rows with the least estimates; the largest that stays.
+#[inline(never)]
+fn cut(near: &mut Vec<Near>, kept: usize) -> f32 {
+    let (_, last, _) =
+        near.select_nth_unstable_by(kept - 1, |a, b| a.distance.total_cmp(&b.distance));
+    let largest = last.distance;
+    near.truncate(kept);
+    largest
+}
+
+/// Compares the rows exactly that may still be among the nearest, those with the least estimates
+/// first; how many.
+fn compare<G: Guard>(
+    isa: Isa,
+    query: &Query,
+    rows: Rows<'_, G>,
+    work: &mut Work,
+    top: &mut TopK<'_>,
+) -> u64 {
+    let Work { near, wanted, distances, .. } = work;
+    let mut batch = BATCH.max(2 * top.k());
+    let mut compared = 0;
+    let mut near = &mut near[..];
+    while !near.is_empty() {
+        let many = batch.min(near.len());
+        if many < near.len() {
+            near.select_nth_unstable_by(many, |a, b| a.distance.total_cmp(&b.distance));
+        }
+        let bound = top.bound();
+        let (now, later) = near.split_at_mut(many);
+        wanted.clear();
+        wanted.extend(now.iter().filter(|near| near.least <= bound).map(|near| near.row));
+        distances.clear();
+        distances.resize(wanted.len(), 0.0);
+        score_rows(isa, query, rows, wanted, distances);
+        for (row, distance) in wanted.iter().zip(distances.iter()) {
+            top.offer(*distance, *row);
+        }
+        compared += wanted.len() as u64;
+        // Those that are out of question are not ordered any more.
+        let bound = top.bound();
+        let mut open = 0;
+        for at in 0..later.len() {
+            if later[at].least <= bound {
+                later.swap(open, at);
+                open += 1;
+            }
+        }
+        near = &mut later[..open];
+        batch = BATCH.max(open / BATCH_SHARE);
+    }
+    compared
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::{AlignedBytes, Guarded};
+    use crate::codec::bits::BitCodec;
+    use crate::codec::full::{Space, encode_rows};
+    use crate::index::flat;
+    use crate::types::{Metric, VectorType};
+
+    struct Coded {
+        space: Space,
+        len: usize,
+        vectors: AlignedBytes,
+        norms: Vec<u8>,
+        codec: BitCodec,
+        codes: AlignedBytes,
+    }
+
+    impl Coded {
+        fn new(space: Space, values: &[f32]) -> Self {
+            let len = values.len() / space.dimension;
+            let (vectors, norms) = encode_rows(space, &values.into(), len).expect("finite");
+            let norms: Vec<u8> = norms.iter().flat_map(|norm| norm.to_le_bytes()).collect();
+            let rows = Rows {
+                vectors: Guarded::trusted(vectors.as_slice()),
+                inverse_norms: Guarded::trusted(&norms),
+            };
+            let codec = BitCodec::train(space, rows, len);
+            let mut codes = AlignedBytes::zeroed(codec.bytes(len));
+            let blocks = 0..len.div_ceil(BLOCK_ROWS);
+            codec.encode(Isa::detect(), rows, len, blocks, codes.as_mut_slice());
+            Self { space, len, vectors, norms, codec, codes }
+        }
+
+        /// Rows by codes and by comparing all; whether the codes decide.
+        fn both(
+            &self,
+            isa: Isa,
+            query: &[f32],
+            k: usize,
+            limit: f32,
+            dead: &RowSet,
+        ) -> (Vec<Row>, Vec<Row>, Scanned) {
+            let rows = Rows {
+                vectors: Guarded::trusted(self.vectors.as_slice()),
+                inverse_norms: Guarded::trusted(&self.norms),
+            };
+            let query = Query::new(self.space, query);
+            let bits =
+                BitRows { codec: &self.codec, blocks: Guarded::trusted(self.codes.as_slice()) };
+            let target = BitTarget { bits, rows, len: self.len };
+            let before = |a: Row, b: Row| a > b;
+            let mut top = TopK::new(k, limit, self.len, &before);
+            let coded = self.codec.query(isa, &query).expect("of their size");
+            let scanned = scan(isa, &query, &coded, &target, dead, &mut top);
+            let found = top.into_sorted().iter().map(|found| found.row).collect();
+            let mut top = TopK::new(k, limit, self.len, &before);
+            flat::scan(isa, &query, rows, 0..Row::MAX, dead, &mut top);
+            (found, top.into_sorted().iter().map(|found| found.row).collect(), scanned)
+        }
+    }
+
+    fn noise(seed: u64) -> impl FnMut() -> f32 {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        }
+    }
+
+    /// Rows around a few hundred centres.
+    fn clusters(space: Space, len: usize) -> Vec<f32> {
+        let (mut next, d) = (noise(3), space.dimension);
+        let centres: Vec<f32> = (0..300 * d).map(|_| next()).collect();
+        let row = |row: usize| centres[row % 300 * d..][..d].to_vec();
+        (0..len)
+            .flat_map(|at| row(at).into_iter().map(|x| x + 0.3 * next()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    #[test]
+    fn what_comparing_all_finds_is_found_by_every_metric_without_dead_rows_and_within_a_limit() {
+        let mut dead = RowSet::default();
+        (0..9_000).step_by(7).for_each(|row| _ = dead.insert(row));
+        for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
+            let space = Space { dimension: 99, vector_type: VectorType::F32, metric };
+            let values = clusters(space, 9_001);
+            let coded = Coded::new(space, &values);
+            let (mut found, mut wanted) = (0, 0);
+            for query in values[..40 * 99].chunks(99) {
+                for isa in Isa::available() {
+                    let (mut rows, exact, scanned) =
+                        coded.both(isa, query, 10, f32::INFINITY, &dead);
+                    assert!(scanned.decided && scanned.compared < 3_000, "{metric} {scanned:?}");
+                    wanted += exact.len();
+                    rows.retain(|row| exact.contains(row));
+                    found += rows.len();
+                    assert!(rows.iter().all(|row| !dead.contains(*row)));
+                }
+                let limit = if metric == Metric::Cosine { 0.05 } else { 9.0 };
+                let (rows, exact, _) = coded.both(Isa::detect(), query, 900, limit, &dead);
+                wanted += exact.len();
+                found += exact.iter().filter(|row| rows.contains(row)).count();
+                assert!(rows.len() <= exact.len());
+            }
+            assert!(found * 1000 >= wanted * 985, "{metric}: {found} of {wanted}");
+        }
+    }
+
+    #[test]
+    fn every_tier_compares_the_same_rows() {
+        let space = Space { dimension: 130, vector_type: VectorType::F16, metric: Metric::L2 };
+        let values = clusters(space, 3_000);
+        let coded = Coded::new(space, &values);
+        let of = |isa| coded.both(isa, &values[..130], 10, f32::INFINITY, &RowSet::default());
+        let (rows, _, scanned) = of(Isa::detect());
+        for isa in Isa::available() {
+            let other = of(isa);
+            assert_eq!((&other.0, other.2), (&rows, scanned), "{}", isa.name());
+        }
+    }
+
+    #[test]
+    fn codes_that_cannot_tell_say_so() {
+        let space = Space { dimension: 64, vector_type: VectorType::F32, metric: Metric::L2 };
+        let same = Coded::new(space, &[0.5; 64 * 2_000]);
+        let (_, _, scanned) =
+            same.both(Isa::detect(), &[0.25; 64], 10, f32::INFINITY, &RowSet::default());
+        assert!(!scanned.decided, "all rows are as near as the nearest");
+        let mut next = noise(9);
+        let far: Vec<f32> = (0..64 * 4_000).map(|_| next()).collect();
+        let far = Coded::new(space, &far);
+        let query: Vec<f32> = (0..64).map(|_| 1e4 * next()).collect();
+        let (rows, exact, scanned) =
+            far.both(Isa::detect(), &query, 10, f32::INFINITY, &RowSet::default());
+        assert!(!scanned.decided || rows == exact, "{scanned:?}");
+    }
+}

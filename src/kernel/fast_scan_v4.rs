@@ -1,0 +1,101 @@
+//! Sums over blocks of one-bit codes on tier v4: 64 lookups an instruction, four of which a dot
+//! product adds up.
+
+use core::arch::x86_64::*;
+
+use super::CODE_BYTES;
+use super::fast_scan::BLOCK_ROWS;
+
+const LEN: u8 = 64;
+const _: () = assert!(LEN as usize == CODE_BYTES);
+
+/// Where the bytes of a chunk go, so that the four groups of a row are side by side.
+const BY_ROW: [u8; CODE_BYTES] = by_row();
+/// Which of the four lookups of a table each byte then makes.
+const GROUP: [u8; CODE_BYTES] = group();
+
+const fn by_row() -> [u8; CODE_BYTES] {
+    let mut from = [0; CODE_BYTES];
+    let mut at = 0;
+    while at < LEN {
+        from[at as usize] = at % 4 * 16 + at / 4;
+        at += 1;
+    }
+    from
+}
+
+const fn group() -> [u8; CODE_BYTES] {
+    let mut group = [0; CODE_BYTES];
+    let mut at = 0;
+    while at < LEN {
+        group[at as usize] = at % 4 * 16;
+        at += 1;
+    }
+    group
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) fn sums<const Q: usize>(tables: [&[u8]; Q], block: &[u8]) -> [[u32; BLOCK_ROWS]; Q] {
+    let mut chunks = [&[][..]; Q];
+    for q in 0..Q {
+        assert_eq!(tables[q].len(), block.len());
+        chunks[q] = tables[q].as_chunks::<CODE_BYTES>().0;
+    }
+    let (by_row, group) = (load(&BY_ROW), load(&GROUP));
+    let (low_half, ones) = (_mm512_set1_epi8(15), _mm512_set1_epi8(1));
+    let mut low_sums = [_mm512_setzero_si512(); Q];
+    let mut high_sums = [_mm512_setzero_si512(); Q];
+    for (at, chunk) in block.as_chunks::<CODE_BYTES>().0.iter().enumerate() {
+        let codes = _mm512_permutexvar_epi8(by_row, load(chunk));
+        // (codes & 15) | group
+        let low = _mm512_ternarylogic_epi32::<0xF8>(group, codes, low_half);
+        let high = _mm512_srli_epi16::<4>(codes);
+        let high = _mm512_ternarylogic_epi32::<0xF8>(group, high, low_half);
+        for q in 0..Q {
+            let table = load(&chunks[q][at]);
+            let found = _mm512_permutexvar_epi8(low, table);
+            low_sums[q] = _mm512_dpbusd_epi32(low_sums[q], found, ones);
+            let found = _mm512_permutexvar_epi8(high, table);
+            high_sums[q] = _mm512_dpbusd_epi32(high_sums[q], found, ones);
+        }
+    }
+    let mut out = [[0; BLOCK_ROWS]; Q];
+    for q in 0..Q {
+        let (low, high) = out[q].split_at_mut(BLOCK_ROWS / 2);
+        store(low_sums[q], low);
+        store(high_sums[q], high);
+    }
+    out
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn at_most(values: &[f32; BLOCK_ROWS], bound: f32) -> u32 {
+    let bound = _mm512_set1_ps(bound);
+    let (values, _) = values.as_chunks::<16>();
+    // SAFETY: reads the 64 bytes of the array, unaligned.
+    let low = unsafe { _mm512_loadu_ps(values[0].as_ptr()) };
+    // SAFETY: as above.
+    let high = unsafe { _mm512_loadu_ps(values[1].as_ptr()) };
+    let low = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(low, bound);
+    let high = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(high, bound);
+    u32::from(low) | u32::from(high) << 16
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(from: &[u8; CODE_BYTES]) -> __m512i {
+    // SAFETY: reads the 64 bytes of the array, unaligned.
+    unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store(sums: __m512i, out: &mut [u32]) {
+    let (out, _) = out.as_chunks_mut::<16>();
+    if let [out] = out {
+        // SAFETY: writes the 64 bytes of the array, unaligned.
+        unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), sums) };
+    }
+}

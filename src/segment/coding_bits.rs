@@ -1,0 +1,118 @@
+//! Whether a segment without a graph is scanned by one-bit codes: where they find what comparing all
+//! rows finds, with less work, measured on its own rows.
+
+use super::coding::{self, LEAST_AGREEMENT};
+use crate::bytes::{AlignedBytes, Guard, Guarded};
+use crate::codec::bits::{BitCodec, BitRows, LEAST_DIMENSION};
+use crate::codec::full::{self, Query, Rows, Space};
+use crate::filter::rowset::RowSet;
+use crate::index::bit_scan::{self, BitTarget};
+use crate::index::flat;
+use crate::index::topk::TopK;
+use crate::kernel::Isa;
+use crate::types::{CodeChoice, Row};
+
+/// From so many rows on, codes are made unasked: fewer are compared in less time than a search by
+/// codes takes beside its scan.
+const LEAST_ROWS: usize = 4_096;
+/// Queries of the measurement, and most rows and bytes of vectors that it is made on.
+const QUERIES: usize = 16;
+const SAMPLE: usize = 1 << 13;
+const SAMPLE_BYTES: usize = 16 << 20;
+const K: usize = 10;
+/// Rows compared at random places take so many times as long as rows compared one after the other.
+const RANDOM_COST: usize = 12;
+
+/// A codec and, in thousandths, how well scans by its codes agreed.
+#[derive(Debug)]
+pub(super) struct BitCoding {
+    pub(super) codec: BitCodec,
+    pub(super) agreement: u32,
+}
+
+/// The one-bit code for the first `count` of `rows`; `None` when they should be compared as they
+/// are.
+pub(super) fn choose<G: Guard>(
+    isa: Isa,
+    space: Space,
+    rows: Rows<'_, G>,
+    count: usize,
+    choice: CodeChoice,
+) -> Option<BitCoding> {
+    let forced = choice == CodeChoice::Bit;
+    let enough = count >= if forced { 1 } else { LEAST_ROWS };
+    let wanted = enough
+        && choice != CodeChoice::Full
+        && space.takes_codes()
+        && space.dimension >= LEAST_DIMENSION;
+    if !wanted || !coding::fits(space, rows, count) {
+        return None;
+    }
+    let codec = BitCodec::train(space, rows, count);
+    let Measured { agreement, pays } = measure(isa, &codec, space, rows, count);
+    // A code that was asked for by name is taken.
+    (forced || (agreement >= LEAST_AGREEMENT && pays)).then_some(BitCoding { codec, agreement })
+}
+
+struct Measured {
+    agreement: u32,
+    pays: bool,
+}
+
+/// Scans a sample of the rows for the nearest to some of them, by codes and by comparing all.
+fn measure<G: Guard>(
+    isa: Isa,
+    codec: &BitCodec,
+    space: Space,
+    rows: Rows<'_, G>,
+    count: usize,
+) -> Measured {
+    let stride = space.stride();
+    let many = count.min(SAMPLE).min((SAMPLE_BYTES / stride).max(2 * K));
+    let mut vectors = AlignedBytes::zeroed(many * stride);
+    let mut norms = Vec::new();
+    for (at, out) in vectors.as_mut_slice().chunks_exact_mut(stride).enumerate() {
+        let row = at * count / many;
+        out.copy_from_slice(rows.vectors.get(row * stride, stride));
+        norms.extend_from_slice(&rows.inverse_norms.u32_at(row).to_le_bytes());
+    }
+    let rows = Rows {
+        vectors: Guarded::trusted(vectors.as_slice()),
+        inverse_norms: Guarded::trusted(&norms),
+    };
+    let mut codes = AlignedBytes::zeroed(codec.bytes(many));
+    let blocks = 0..codes.len() / codec.block_bytes();
+    codec.encode(isa, rows, many, blocks, codes.as_mut_slice());
+    let bits = BitRows { codec, blocks: Guarded::trusted(codes.as_slice()) };
+    let target = BitTarget { bits, rows, len: many };
+    let mut floats = vec![0.0; space.dimension];
+    let all = Row::try_from(many).unwrap_or(Row::MAX);
+    let (mut wanted, mut found, mut work, mut queries) = (0, 0, 0, 0);
+    for asker in (0..all).step_by(many.div_ceil(QUERIES).max(1)) {
+        full::read_row(space, rows, asker as usize, &mut floats);
+        let query = Query::new(space, &floats);
+        // A row is always nearest to itself.
+        let mut dead = RowSet::default();
+        dead.insert(asker);
+        let mut top = TopK::new(K, f32::INFINITY, many, &|a, b| a < b);
+        flat::scan(isa, &query, rows, 0..all, &dead, &mut top);
+        let exact = top.into_sorted();
+        queries += 1;
+        wanted += exact.len();
+        let mut top = TopK::new(K, f32::INFINITY, many, &|a, b| a < b);
+        let scanned = codec
+            .query(isa, &query)
+            .map(|coded| bit_scan::scan(isa, &query, &coded, &target, &dead, &mut top));
+        let Some(scanned) = scanned.filter(|scanned| scanned.decided) else {
+            // All rows would be compared after all.
+            found += exact.len();
+            work += 2 * many;
+            continue;
+        };
+        let worst = exact.last().map_or(0.0, |last| last.distance);
+        found += top.into_sorted().iter().filter(|found| found.distance <= worst).count();
+        work += usize::try_from(scanned.compared).unwrap_or(many).saturating_mul(RANDOM_COST);
+    }
+    let agreement = (found * 1000).checked_div(wanted).unwrap_or(1000).min(1000);
+    Measured { agreement: u32::try_from(agreement).unwrap_or(0), pays: work <= queries * many }
+}
