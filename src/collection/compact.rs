@@ -265,7 +265,7 @@ fn begin(core: &Core, plan: &Plan) -> Result<Begun> {
 }
 
 impl PartView {
-    fn segment_id(&self) -> Option<u64> {
+    pub(crate) fn segment_id(&self) -> Option<u64> {
         self.as_segment().map(|(segment, _)| segment.number())
     }
 

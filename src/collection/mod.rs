@@ -11,6 +11,7 @@ mod apply;
 pub(crate) mod backup;
 mod build;
 mod compact;
+pub(crate) mod explain;
 mod flush;
 mod follow;
 #[cfg(feature = "testing")]

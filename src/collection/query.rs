@@ -1,13 +1,15 @@
 //! What is asked for and what comes back: the search builder, hits, records, scans.
 
+use std::time::{Duration, Instant};
+
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
+use super::explain::{Explanation, Trace};
 use super::snapshot::SearchParams;
 use super::{Collection, Snapshot};
 use crate::codec::full;
 use crate::error::{Error, Result};
-use crate::segment::search::SearchStats;
 use crate::types::{Id, Vectors};
 
 /// One answer of a search.
@@ -222,6 +224,36 @@ impl<'a> Query<'a> {
     /// `InvalidVector` for NaN or infinity; `NotFound` for an unknown column; `Corrupt` when
     /// bytes that the search touched are damaged; `Closed`, `Forked`.
     pub fn run(self) -> Result<Hits> {
+        self.one(None).map(|answer| answer.hits)
+    }
+
+    /// Runs the search like [`run`](Self::run), and says how it was done: the plan of each part,
+    /// distances computed by kind, bytes touched, and times.
+    ///
+    /// ```
+    /// # fn main() -> nearfield::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("temporary directory");
+    /// # let db = nearfield::Database::open(dir.path().join("my.nf"))?;
+    /// # let docs = db.collection("docs", nearfield::Schema::new(2, nearfield::Metric::L2))?;
+    /// docs.upsert(&[1, 2], &[0.0_f32, 0.0, 3.0, 4.0], ())?;
+    /// let explained = docs.search(&[0.0_f32, 1.0]).k(1).explain()?;
+    /// assert_eq!(explained.parts[0].plan, nearfield::SearchPlan::Scan);
+    /// assert_eq!(explained.parts[0].rows_compared, 2);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn explain(self) -> Result<Explanation> {
+        let mut traces = Vec::new();
+        let Answer { hits, snapshot, times: [prepare, search, read] } =
+            self.one(Some(&mut traces))?;
+        let parts = traces.iter().filter_map(|trace| trace.explain(&snapshot.view)).collect();
+        Ok(Explanation { hits, parts, prepare, search, read })
+    }
+
+    fn one(self, traces: Option<&mut Vec<Trace>>) -> Result<Answer> {
+        let start = Instant::now();
         let Self { snapshot, vectors, request } = self;
         let snapshot = snapshot?;
         let space = snapshot.view.schema.space();
@@ -231,7 +263,10 @@ impl<'a> Query<'a> {
         let queries = full::prepare_query(space, &vectors)?;
         let wanted = request.wanted(&snapshot)?;
         let Some(query) = queries.first() else { return Err(Error::invalid("no query vector")) };
-        request.answer(&snapshot, query, wanted.as_ref())
+        let prepared = start.elapsed();
+        let (hits, searched) = request.answer(&snapshot, query, wanted.as_ref(), traces)?;
+        let read = start.elapsed().saturating_sub(prepared + searched);
+        Ok(Answer { hits, snapshot, times: [prepared, searched, read] })
     }
 
     /// Runs the search for every query vector given, on all threads of the database.
@@ -245,7 +280,8 @@ impl<'a> Query<'a> {
         let snapshot = snapshot?;
         let queries = full::prepare_query(snapshot.view.schema.space(), &vectors)?;
         let wanted = request.wanted(&snapshot)?;
-        let one = |query| request.answer(&snapshot, query, wanted.as_ref());
+        let one =
+            |query| request.answer(&snapshot, query, wanted.as_ref(), None).map(|(hits, _)| hits);
         if queries.len() < 2 {
             return queries.iter().map(one).collect();
         }
@@ -266,18 +302,20 @@ impl Request {
         snapshot: &Snapshot,
         query: &full::Query,
         wanted: Option<&SchemaRef>,
-    ) -> Result<Hits> {
+        traces: Option<&mut Vec<Trace>>,
+    ) -> Result<(Hits, Duration)> {
+        let start = Instant::now();
         let params = SearchParams {
             k: self.k,
             ef: self.ef.unwrap_or(snapshot.host.settings.ef_search).max(1),
             exact: self.exact,
             max_distance: self.max_distance,
         };
-        let mut stats = SearchStats::default();
         let found = match self.k {
             0 => Vec::new(),
-            _ => snapshot.view.search(snapshot.host.isa, query, &params, &mut stats)?,
+            _ => snapshot.view.search(snapshot.host.isa, query, &params, traces)?,
         };
+        let searched = start.elapsed();
         let places: Vec<_> = found.iter().map(|found| found.place).collect();
         let metric = snapshot.view.schema.metric();
         let attributes =
@@ -291,8 +329,16 @@ impl Request {
                 distance: found.distance,
             })
             .collect();
-        Ok(Hits { hits, attributes, vectors })
+        Ok((Hits { hits, attributes, vectors }, searched))
     }
+}
+
+/// The answer to one query.
+struct Answer {
+    hits: Hits,
+    snapshot: Snapshot,
+    /// To prepare the query, to search, to read.
+    times: [Duration; 3],
 }
 
 /// How to walk through a collection: made by [`Collection::scan`] or [`Snapshot::scan`].

@@ -6,10 +6,12 @@
 //! old to new, so that the newest live row of an id is found last-first.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
+use super::explain::Trace;
 use super::hints::Hints;
 use super::options::Schema;
 use crate::codec::full;
@@ -224,14 +226,15 @@ impl View {
         Ok(places)
     }
 
-    /// The `k` nearest live rows by (distance, id).
+    /// The `k` nearest live rows by (distance, id); how each part was searched, into `traces`.
     pub(crate) fn search(
         &self,
         isa: Isa,
         query: &full::Query,
         params: &SearchParams,
-        stats: &mut SearchStats,
+        mut traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Found>> {
+        let mut stats = SearchStats::default();
         let parts: Vec<&Arc<PartView>> = self.parts().collect();
         let mut order: Vec<usize> = (0..parts.len()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(parts[*index].part.len()));
@@ -249,7 +252,16 @@ impl View {
                 max_distance: bound,
                 isa,
             };
-            let candidates = part.part.search(query, &options, &part.dead, stats)?;
+            let start = traces.is_some().then(|| (Instant::now(), stats));
+            let candidates = part.part.search(query, &options, &part.dead, &mut stats)?;
+            if let (Some(traces), Some((start, before))) = (&mut traces, start) {
+                traces.push(Trace {
+                    part: index,
+                    stats: stats.since(&before),
+                    candidates: candidates.len(),
+                    time: start.elapsed(),
+                });
+            }
             found.extend(
                 candidates
                     .into_iter()

@@ -11,7 +11,7 @@ use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::{self, BitTarget};
 use crate::index::flat;
 use crate::index::hnsw::View;
-use crate::index::nearest::{Indexed, nearest};
+use crate::index::nearest::{Counts, Indexed, nearest};
 use crate::index::topk::TopK;
 use crate::types::Row;
 
@@ -38,9 +38,13 @@ pub(crate) struct SearchStats {
     /// Parts scanned, and rows of them that were all compared exactly.
     pub(crate) scans: u64,
     pub(crate) rows_scanned: u64,
-    /// Rows estimated by their codes in scans, and those of them that were compared exactly.
+    /// Rows compared by their codes, and rows compared exactly without comparing all.
     pub(crate) codes_compared: u64,
     pub(crate) rows_compared: u64,
+    /// Nodes of graphs whose links were followed.
+    pub(crate) nodes_expanded: u64,
+    /// Bytes of links, codes and vectors that were read for all of this.
+    pub(crate) bytes_touched: u64,
     /// Rows of chunks coded for later searches.
     pub(crate) rows_coded: u64,
     /// Parts whose graph was walked.
@@ -54,8 +58,39 @@ impl SearchStats {
         self.rows_scanned += other.rows_scanned;
         self.codes_compared += other.codes_compared;
         self.rows_compared += other.rows_compared;
+        self.nodes_expanded += other.nodes_expanded;
+        self.bytes_touched += other.bytes_touched;
         self.rows_coded += other.rows_coded;
         self.walks += other.walks;
+    }
+
+    /// What was done since `before`.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            scans: self.scans - before.scans,
+            rows_scanned: self.rows_scanned - before.rows_scanned,
+            codes_compared: self.codes_compared - before.codes_compared,
+            rows_compared: self.rows_compared - before.rows_compared,
+            nodes_expanded: self.nodes_expanded - before.nodes_expanded,
+            bytes_touched: self.bytes_touched - before.bytes_touched,
+            rows_coded: self.rows_coded - before.rows_coded,
+            walks: self.walks - before.walks,
+        }
+    }
+
+    /// Adds a walk over `target`.
+    fn walked<G: Guard>(&mut self, target: &Target<'_, G>, links: usize, counts: &Counts) {
+        let rows = match target.codes {
+            Some(codes) => {
+                self.codes_compared += counts.walk.scored;
+                self.bytes_touched += counts.walk.scored * codes.codec.stride() as u64;
+                counts.compared
+            }
+            None => counts.walk.scored,
+        };
+        self.rows_compared += rows;
+        self.nodes_expanded += counts.walk.expanded;
+        self.bytes_touched += rows * target.stride() + counts.walk.expanded * links as u64;
     }
 }
 
@@ -70,6 +105,13 @@ pub(crate) struct Target<'a, G> {
     /// Codes of all rows, to scan them by.
     pub(crate) bits: Option<BitRows<'a, G>>,
     pub(crate) ids: IdsView<'a, G>,
+}
+
+impl<G: Guard> Target<'_, G> {
+    /// Bytes from one vector to the next.
+    fn stride(&self) -> u64 {
+        (self.rows.vectors.len() / self.len.max(1)) as u64
+    }
 }
 
 /// How a part is searched.
@@ -149,12 +191,14 @@ pub(crate) fn search<G: Guard>(
         if limit < f32::INFINITY && dead.len() <= ef.saturating_mul(DEAD_PER_CANDIDATE) {
             // The limit ends the walk early, and fewer than k hits are what it asks for.
             let mut top = TopK::new(k, limit, target.len, &before);
-            nearest(options.isa, query, indexed, ef, dead, &mut top);
+            let counts = nearest(options.isa, query, indexed, ef, dead, &mut top);
+            stats.walked(target, graph.list_bytes(), &counts);
             return top.into_sorted();
         }
         // Without a limit, too few hits mean that dead rows were in the way.
         let mut top = TopK::new(k, f32::INFINITY, target.len, &before);
-        nearest(options.isa, query, indexed, ef, dead, &mut top);
+        let counts = nearest(options.isa, query, indexed, ef, dead, &mut top);
+        stats.walked(target, graph.list_bytes(), &counts);
         if top.len() == k {
             let mut found = top.into_sorted();
             found.retain(|candidate| candidate.distance <= limit);
@@ -169,6 +213,7 @@ pub(crate) fn search<G: Guard>(
         let scanned = bit_scan::scan(options.isa, query, &coded, &sifted, dead, &mut top);
         stats.codes_compared += scanned.estimated;
         stats.rows_compared += scanned.compared;
+        stats.bytes_touched += bits.blocks.len() as u64 + scanned.compared * target.stride();
         if scanned.decided {
             stats.scans += 1;
             return top.into_sorted();
@@ -179,6 +224,7 @@ pub(crate) fn search<G: Guard>(
     flat::scan(options.isa, query, target.rows, all, dead, &mut top);
     stats.scans += 1;
     stats.rows_scanned += live as u64;
+    stats.bytes_touched += target.len as u64 * target.stride();
     top.into_sorted()
 }
 

@@ -19,6 +19,7 @@ mod codes;
 mod common;
 mod crash;
 mod damage;
+mod explain;
 mod lifecycle;
 mod model;
 mod oracle;

@@ -216,6 +216,11 @@ impl<'a, G: Guard> View<'a, G> {
         self.len
     }
 
+    /// Bytes of a row's links.
+    pub(crate) fn list_bytes(&self) -> usize {
+        self.cap * 4
+    }
+
     /// Whether a graph built with `params` has room for as many links of a row.
     pub(crate) fn fits(&self, params: &Params) -> bool {
         self.cap == cap(params.m.clamp(2, MAX_CAP / 2))

@@ -1,0 +1,102 @@
+//! What a search did: plans, counts and times, part by part.
+
+use std::time::Duration;
+
+use super::query::Hits;
+use super::snapshot::View;
+use crate::segment::search::SearchStats;
+
+/// What a search found, how it was done and what that took: made by
+/// [`Query::explain`](crate::Query::explain).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// What [`Query::run`](crate::Query::run) would have given.
+    pub hits: Hits,
+    /// The parts that were searched, in that order: the largest first.
+    pub parts: Vec<PartExplanation>,
+    /// Checking and converting the query.
+    pub prepare: Duration,
+    /// Searching the parts, merging what they gave, reading ids.
+    pub search: Duration,
+    /// Reading columns and vectors of the hits.
+    pub read: Duration,
+}
+
+/// The search of one part: a segment, or fresh rows in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartExplanation {
+    /// The segment's number; `None` for rows in memory.
+    pub segment: Option<u64>,
+    /// Rows of the part, and those of them that are neither deleted nor replaced.
+    pub rows: u64,
+    /// See `rows`.
+    pub live_rows: u64,
+    /// How it was searched.
+    pub plan: SearchPlan,
+    /// Nodes of the graph whose links were followed.
+    pub nodes_expanded: u64,
+    /// Distances computed by codes.
+    pub codes_compared: u64,
+    /// Distances computed by the vectors as they are stored.
+    pub rows_compared: u64,
+    /// Bytes of links, codes and vectors that these took, an estimate.
+    pub bytes_touched: u64,
+    /// Rows that the part gave to be merged.
+    pub candidates: u64,
+    /// How long it took.
+    pub time: Duration,
+}
+
+/// How a part is searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SearchPlan {
+    /// Every row is compared.
+    Scan,
+    /// Every code is compared, and the rows that may be near.
+    ScanCodes,
+    /// The graph is walked.
+    Walk,
+    /// The graph was walked, deleted rows were in the way, and every row was compared.
+    WalkThenScan,
+    /// Codes did not tell the rows apart, and every row was compared.
+    ScanCodesThenScan,
+}
+
+/// The search of one part as it was done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trace {
+    /// Place among the parts of the view.
+    pub(crate) part: usize,
+    pub(crate) stats: SearchStats,
+    pub(crate) candidates: usize,
+    pub(crate) time: Duration,
+}
+
+impl Trace {
+    pub(crate) fn explain(&self, view: &View) -> Option<PartExplanation> {
+        let part = view.parts().nth(self.part)?;
+        let stats = &self.stats;
+        let plan = match (stats.walks > 0, stats.codes_compared > 0, stats.rows_scanned > 0) {
+            (true, _, false) => SearchPlan::Walk,
+            (true, _, true) => SearchPlan::WalkThenScan,
+            (false, true, false) => SearchPlan::ScanCodes,
+            (false, true, true) => SearchPlan::ScanCodesThenScan,
+            (false, false, _) => SearchPlan::Scan,
+        };
+        Some(PartExplanation {
+            segment: part.segment_id(),
+            rows: part.part.len() as u64,
+            live_rows: part.live() as u64,
+            plan,
+            nodes_expanded: stats.nodes_expanded,
+            codes_compared: stats.codes_compared,
+            rows_compared: stats.rows_compared + stats.rows_scanned,
+            bytes_touched: stats.bytes_touched,
+            candidates: self.candidates as u64,
+            time: self.time,
+        })
+    }
+}
