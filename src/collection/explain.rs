@@ -39,13 +39,14 @@ pub struct PartExplanation {
     pub nodes_expanded: u64,
     /// Distances computed by codes.
     pub codes_compared: u64,
-    /// Distances computed by the vectors as they are stored.
+    /// Distances computed by the vectors as they are stored; a scan also computes those of deleted
+    /// rows, which are not counted.
     pub rows_compared: u64,
     /// Bytes of links, codes and vectors that these took, an estimate.
     pub bytes_touched: u64,
     /// Rows that the part gave to be merged.
     pub candidates: u64,
-    /// How long it took.
+    /// How long it took. Rows in memory may have been coded for later searches in it.
     pub time: Duration,
 }
 

@@ -242,6 +242,7 @@ mod tests {
     use crate::codec::bits::BitCodec;
     use crate::codec::full::{Space, encode_rows};
     use crate::index::flat;
+    use crate::kernel::noise::noise;
     use crate::types::{Metric, VectorType};
 
     struct Coded {
@@ -294,16 +295,6 @@ mod tests {
             let mut top = TopK::new(k, limit, self.len, &before);
             flat::scan(isa, &query, rows, 0..Row::MAX, dead, &mut top);
             (found, top.into_sorted().iter().map(|found| found.row).collect(), scanned)
-        }
-    }
-
-    fn noise(seed: u64) -> impl FnMut() -> f32 {
-        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
         }
     }
 

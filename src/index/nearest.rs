@@ -6,7 +6,7 @@ use crate::bytes::Guard;
 use crate::codec::codes::{CodeRows, CodedSource};
 use crate::codec::full::{FullSource, Query, Rows, score_rows};
 use crate::filter::rowset::RowSet;
-use crate::index::hnsw::{self, View, Want};
+use crate::index::hnsw::{self, KEPT_ENTRIES, View, Want};
 use crate::index::topk::{Candidate, TopK};
 use crate::kernel::Isa;
 use crate::types::Row;
@@ -84,7 +84,9 @@ pub(crate) fn nearest<G: Guard>(
             top.offer(candidate.distance, candidate.row);
         }
     }
-    BUFFERS.set(buffers);
+    if buffers.found.capacity().max(buffers.wanted.capacity()) <= KEPT_ENTRIES {
+        BUFFERS.set(buffers);
+    }
     counts
 }
 

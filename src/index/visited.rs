@@ -22,6 +22,11 @@ impl Visited {
         }
     }
 
+    /// How many rows there is room to remember.
+    pub(super) fn capacity(&self) -> usize {
+        self.met.capacity()
+    }
+
     /// Adds the rows of `list` up to the first that is not below `bound`, and copies those that
     /// were not there to the front of `out`; how many. `bound` is at most the number given to
     /// `reset`, and of `list` no more is looked at than `out` takes.

@@ -84,14 +84,8 @@ mod tests {
     }
 
     fn noise(seed: u64, len: usize) -> Vec<u8> {
-        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        let next = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 32) as u8
-        };
-        std::iter::repeat_with(next).take(len).collect()
+        let mut next = crate::kernel::noise::bits(seed);
+        std::iter::repeat_with(|| (next() >> 32) as u8).take(len).collect()
     }
 
     /// Straight from the picture of the layout, an element at a time.

@@ -31,6 +31,8 @@ mod v4;
 mod whole;
 
 #[cfg(test)]
+pub(crate) mod noise;
+#[cfg(test)]
 mod tests;
 
 use half::{bf16, f16};

@@ -52,15 +52,7 @@ impl Op for Whole<'_> {
 
 /// Reproducible numbers without a pattern.
 fn noise(seed: u64, len: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..len)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-        })
-        .collect()
+    std::iter::repeat_with(super::noise::noise(seed)).take(len).collect()
 }
 
 fn lengths() -> impl Iterator<Item = usize> {

@@ -3,6 +3,7 @@
 use core::arch::x86_64::*;
 
 use half::f16;
+use zerocopy::IntoBytes;
 
 use super::fast_scan::BLOCK_ROWS;
 use super::{Kernel, Op, Plain, bits, fast_scan_v3, whole};
@@ -44,14 +45,22 @@ impl Kernel for V3 {
 
     #[inline(always)]
     fn l2_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
-        // SAFETY: `self` proves the tier.
-        rows.map(|row| unsafe { byte_distance::<true>(query, row) })
+        let mut out = [0; R];
+        for r in 0..R {
+            // SAFETY: `self` proves the tier.
+            out[r] = unsafe { whole::v3::distance::<true, false>(query, rows[r]) }.cast_unsigned();
+        }
+        out
     }
 
     #[inline(always)]
     fn dot_bytes<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [u32; R] {
-        // SAFETY: `self` proves the tier.
-        rows.map(|row| unsafe { byte_distance::<false>(query, row) })
+        let mut out = [0; R];
+        for r in 0..R {
+            // SAFETY: `self` proves the tier.
+            out[r] = unsafe { whole::v3::distance::<false, false>(query, rows[r]) }.cast_unsigned();
+        }
+        out
     }
 
     #[inline(always)]
@@ -59,7 +68,9 @@ impl Kernel for V3 {
         let mut out = [0; R];
         for r in 0..R {
             // SAFETY: `self` proves the tier.
-            out[r] = unsafe { whole::v3::distance::<true>(query, rows[r]) }.cast_unsigned();
+            out[r] =
+                unsafe { whole::v3::distance::<true, true>(query.as_bytes(), rows[r].as_bytes()) }
+                    .cast_unsigned();
         }
         out
     }
@@ -69,7 +80,8 @@ impl Kernel for V3 {
         let mut out = [0; R];
         for r in 0..R {
             // SAFETY: `self` proves the tier.
-            out[r] = unsafe { whole::v3::distance::<false>(query, rows[r]) };
+            out[r] =
+                unsafe { whole::v3::distance::<false, true>(query.as_bytes(), rows[r].as_bytes()) };
         }
         out
     }
@@ -296,27 +308,6 @@ fn sum_lanes(lanes: __m256) -> f32 {
     _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<0b01>(two, two)))
 }
 
-/// Integer distance of two byte vectors, 16 elements a step. The whole is below 2³², so wrapping
-/// 32-bit lanes are exact.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn byte_distance<const L2: bool>(query: &[u8], row: &[u8]) -> u32 {
-    assert_eq!(query.len(), row.len());
-    let (query_blocks, query_tail) = query.as_chunks::<16>();
-    let (row_blocks, row_tail) = row.as_chunks::<16>();
-    let mut sums = [_mm256_setzero_si256(); 2];
-    for (index, (a, b)) in query_blocks.iter().zip(row_blocks).enumerate() {
-        sums[index % 2] = byte_step::<L2>(a, b, sums[index % 2]);
-    }
-    if !query_tail.is_empty() {
-        let (mut a, mut b) = ([0; 16], [0; 16]);
-        a[..query_tail.len()].copy_from_slice(query_tail);
-        b[..row_tail.len()].copy_from_slice(row_tail);
-        sums[0] = byte_step::<L2>(&a, &b, sums[0]);
-    }
-    sum_whole(_mm256_add_epi32(sums[0], sums[1])).cast_unsigned()
-}
-
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn sum_whole(sum: __m256i) -> i32 {
@@ -324,20 +315,4 @@ pub(super) fn sum_whole(sum: __m256i) -> i32 {
     let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b00_00_11_10>(four));
     let one = _mm_add_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two));
     _mm_cvtsi128_si32(one)
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn byte_step<const L2: bool>(a: &[u8; 16], b: &[u8; 16], sum: __m256i) -> __m256i {
-    // SAFETY: reads the 16 bytes of the array, unaligned.
-    let a = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(a.as_ptr().cast()) });
-    // SAFETY: as above.
-    let b = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(b.as_ptr().cast()) });
-    let product = if L2 {
-        let difference = _mm256_sub_epi16(a, b);
-        _mm256_madd_epi16(difference, difference)
-    } else {
-        _mm256_madd_epi16(a, b)
-    };
-    _mm256_add_epi32(sum, product)
 }

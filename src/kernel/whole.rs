@@ -1,5 +1,5 @@
 //! Bytes as whole numbers, summed in integers: exact for up to 65,536 elements. Signed ones on every
-//! tier, and unsigned ones on v4, where both take the same steps.
+//! tier, and unsigned ones on v3 and v4, where both take the same steps.
 
 /// One pair of signed bytes: `Σ (queryᵢ − rowᵢ)²`, or `Σ queryᵢ · rowᵢ`. Sums of squares may need the 32nd bit.
 pub(super) fn distance<const L2: bool>(query: &[i8], row: &[i8]) -> i32 {
@@ -12,7 +12,8 @@ pub(super) fn distance<const L2: bool>(query: &[i8], row: &[i8]) -> i32 {
     sum
 }
 
-/// Tier v3: sixteen elements a step, as sixteen bits each.
+/// Tier v3: sixteen elements a step, as sixteen bits each. Wrapping 32-bit lanes are exact: the whole
+/// of unsigned squares is below 2³².
 #[cfg(target_arch = "x86_64")]
 pub(super) mod v3 {
     use core::arch::x86_64::*;
@@ -21,30 +22,34 @@ pub(super) mod v3 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub(in crate::kernel) fn distance<const L2: bool>(query: &[i8], row: &[i8]) -> i32 {
+    pub(in crate::kernel) fn distance<const L2: bool, const SIGNED: bool>(
+        query: &[u8],
+        row: &[u8],
+    ) -> i32 {
         assert_eq!(query.len(), row.len());
         let ((blocks, tail), (row_blocks, row_tail)) =
             (query.as_chunks::<16>(), row.as_chunks::<16>());
         let mut sums = [_mm256_setzero_si256(); 2];
         for (index, (a, b)) in blocks.iter().zip(row_blocks).enumerate() {
-            sums[index % 2] = step::<L2>(a, b, sums[index % 2]);
+            sums[index % 2] = step::<L2, SIGNED>(a, b, sums[index % 2]);
         }
         if !tail.is_empty() {
             let (mut a, mut b) = ([0; 16], [0; 16]);
             a[..tail.len()].copy_from_slice(tail);
             b[..row_tail.len()].copy_from_slice(row_tail);
-            sums[0] = step::<L2>(&a, &b, sums[0]);
+            sums[0] = step::<L2, SIGNED>(&a, &b, sums[0]);
         }
         sum_whole(_mm256_add_epi32(sums[0], sums[1]))
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn step<const L2: bool>(a: &[i8; 16], b: &[i8; 16], sum: __m256i) -> __m256i {
-        // SAFETY: reads the 16 bytes of the array, unaligned.
-        let a = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(a.as_ptr().cast()) });
-        // SAFETY: as above.
-        let b = _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(b.as_ptr().cast()) });
+    fn step<const L2: bool, const SIGNED: bool>(
+        a: &[u8; 16],
+        b: &[u8; 16],
+        sum: __m256i,
+    ) -> __m256i {
+        let (a, b) = (widen::<SIGNED>(a), widen::<SIGNED>(b));
         let product = if L2 {
             let difference = _mm256_sub_epi16(a, b);
             _mm256_madd_epi16(difference, difference)
@@ -52,6 +57,14 @@ pub(super) mod v3 {
             _mm256_madd_epi16(a, b)
         };
         _mm256_add_epi32(sum, product)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn widen<const SIGNED: bool>(bytes: &[u8; 16]) -> __m256i {
+        // SAFETY: reads the 16 bytes of the array, unaligned.
+        let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
+        if SIGNED { _mm256_cvtepi8_epi16(bytes) } else { _mm256_cvtepu8_epi16(bytes) }
     }
 }
 

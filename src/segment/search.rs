@@ -180,7 +180,10 @@ pub(crate) fn search<G: Guard>(
         (None, Some(_)) => Aid::Bits,
         (None, None) => Aid::Nothing,
     };
-    let plan = plan(target.len, live, aid, options);
+    // Where codes lead, a walk keeps as many candidates as are compared exactly.
+    let compared = target.codes.map_or(0, |codes| codes.codec.compared(k));
+    let wanted = SearchOptions { ef: options.ef.max(compared), ..*options };
+    let plan = plan(target.len, live, aid, &wanted);
     if plan == Plan::Nothing {
         return Vec::new();
     }
@@ -213,7 +216,9 @@ pub(crate) fn search<G: Guard>(
         let scanned = bit_scan::scan(options.isa, query, &coded, &sifted, dead, &mut top);
         stats.codes_compared += scanned.estimated;
         stats.rows_compared += scanned.compared;
-        stats.bytes_touched += bits.blocks.len() as u64 + scanned.compared * target.stride();
+        let passes = scanned.estimated / (target.len as u64).max(1);
+        stats.bytes_touched += passes * bits.blocks.len() as u64;
+        stats.bytes_touched += scanned.compared * target.stride();
         if scanned.decided {
             stats.scans += 1;
             return top.into_sorted();

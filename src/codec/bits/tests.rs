@@ -1,17 +1,8 @@
 use super::*;
 use crate::bytes::AlignedBytes;
 use crate::codec::full::{encode_rows, score_rows};
+use crate::kernel::noise::noise;
 use crate::types::{Metric, Row, VectorType};
-
-fn noise(seed: u64) -> impl FnMut() -> f32 {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-}
 
 struct One<'a, G>(BitRows<'a, G>, &'a BitQuery, usize);
 

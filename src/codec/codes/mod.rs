@@ -159,6 +159,7 @@ impl Codec {
         let fits = header.starts_with(&MAGIC)
             && space.takes_codes()
             && word(8)? == VERSION
+            && COMPARED.contains(&header[13])
             && word(16)? as usize == space.dimension
             && mean.remainder().is_empty()
             && mean.len() == space.dimension;

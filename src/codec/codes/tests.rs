@@ -68,13 +68,7 @@ impl PairsOp for From {
 }
 
 fn noise(seed: u64, len: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
+    let mut next = kernel::noise::noise(seed);
     (0..len).map(|_| next() + next() + next()).collect()
 }
 

@@ -382,7 +382,7 @@ fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, lowest: usize, work: &mut W
     }
     while level > own_top {
         let layer = &plan.layers[level];
-        (node, distance) = descend(&scorer, layer, node, distance);
+        (node, distance) = descend(&scorer, layer, node, distance, &mut work.scratch.counts);
         node = layer.below[node as usize];
         level -= 1;
     }
@@ -393,10 +393,6 @@ fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, lowest: usize, work: &mut W
         let near = near && level == 0;
         let ef = if near { (plan.ef / NEAR_SHARE).max(NEAR_LEAST) } else { plan.ef };
         scratch.reset(layer.count, ef, Ties::mixed(row));
-        if level == 0 {
-            // In a merge, links may lead to a row before it is inserted.
-            scratch.pass(row);
-        }
         if near {
             work.distances.clear();
             work.distances.resize(work.rows.len(), 0.0);

@@ -1,12 +1,12 @@
 //! A graph made from graphs over parts of the rows, instead of inserting every row anew.
 //!
 //! The links of the largest part are taken over as they are. Where some led to rows that are gone,
-//! the links of those take their place as candidates. The rows of the other parts are inserted
+//! the links of those take their place as candidates. A row that lost most of its links is taken for
+//! gone too, and inserted later like a new one; until then nothing leads to it, as in a build. The rows of the other parts are inserted
 //! each from its own old neighbours, in an order in which most have some that are inserted
 //! already, so that a short walk finds what a long one from the entry would.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 
 use rayon::ThreadPool;
 
@@ -32,9 +32,26 @@ pub(crate) struct Seed<'a, G> {
 /// A row that has no place in the new graph.
 pub(crate) const GONE: Row = Row::MAX;
 
+/// Of a row's links, one in so many must be left for its list to be taken over.
+const LEAST_SHARE: usize = 4;
+
 impl<G: Guard> Seed<'_, G> {
     fn live(&self) -> usize {
         self.to.iter().filter(|row| **row != GONE).count()
+    }
+
+    /// The new rows of those that keep enough of their links, [`GONE`] for the others.
+    fn lasting(&self) -> Vec<Row> {
+        let lasts = |old| {
+            let (mut kept, mut all) = (0, 0);
+            for link in self.links(old).filter(|link| *link != old) {
+                kept += usize::from(self.new_row(link).is_some());
+                all += 1;
+            }
+            kept > 0 && kept >= all / LEAST_SHARE
+        };
+        let old_rows = (0..).take(self.view.len());
+        old_rows.map(|old| self.new_row(old).filter(|_| lasts(old)).unwrap_or(GONE)).collect()
     }
 
     fn new_row(&self, old: Row) -> Option<Row> {
@@ -88,26 +105,30 @@ pub(crate) fn merge<S: PairSource, G: Guard>(
     keep_going: &(dyn Fn() -> bool + Sync),
 ) -> Option<Graph> {
     assert!(count < MAX_ROWS);
-    let largest = seeds.iter().max_by_key(|seed| seed.live()).filter(|seed| seed.live() > 0);
-    let Some(base) = largest else {
+    let largest = (0..seeds.len()).max_by_key(|index| seeds[*index].live());
+    let to = largest.map(|index| seeds[index].lasting()).unwrap_or_default();
+    let kept: Vec<Row> = to.iter().copied().filter(|row| *row != GONE).collect();
+    let Some(largest) = largest.filter(|_| !kept.is_empty()) else {
         return super::build(isa, source, count, params, pool, keep_going);
     };
-    let kept: Vec<Row> = (0..).take(base.view.len()).filter_map(|old| base.new_row(old)).collect();
     let plan = Plan::new(count, params, kept.iter().copied());
+    let base = Seed { view: seeds[largest].view, to: &to };
+    let others = seeds.iter().enumerate().filter(|(index, _)| *index != largest);
     let state = State {
         plan: &plan,
-        base,
-        seeds,
+        base: &base,
+        others: others.map(|(_, seed)| seed).collect(),
         inserted: (0..count).map(|_| AtomicBool::new(false)).collect(),
-        lost: Mutex::default(),
         keep_going,
     };
-    let old_rows = (0..).take(base.view.len()).filter(|old| base.new_row(*old).is_some());
-    let (old_rows, next) = (old_rows.collect::<Vec<Row>>(), AtomicUsize::new(0));
-    pool.broadcast(|_| source.run(isa, Keep { state: &state, old_rows: &old_rows, next: &next }));
-    // Lost rows come later, on all of their levels.
+    let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
+    pool.broadcast(|_| {
+        source.run(isa, Keep { state: &state, next: &next, stopped: &stopped });
+    });
+    if stopped.into_inner() {
+        return None;
+    }
     let high = kept.iter().filter(|row| plan.tops[**row as usize] > 0 && **row != plan.entry);
-    let high = high.filter(|row| state.is_inserted(**row));
     for jobs in [high.map(|row| Job::Lift(*row)).collect(), state.rest()] {
         let jobs: Vec<Job> = jobs;
         if !insert_all(isa, source, &plan, &(&state, jobs.as_slice()), pool) {
@@ -124,37 +145,29 @@ pub(crate) fn merge<S: PairSource, G: Guard>(
 enum Job {
     /// Links a row that is on level 0 on the levels above.
     Lift(Row),
-    /// Inserts an old row of a seed from its old neighbours.
+    /// Inserts an old row of one of the other seeds from its old neighbours.
     From { seed: usize, old: Row },
-    /// Inserts a row that no seed knows.
+    /// Inserts a row without links.
     Plain(Row),
 }
 
 /// The graph while it grows.
 struct State<'a, 'g, G> {
     plan: &'a Plan,
+    /// Taken over.
     base: &'a Seed<'g, G>,
-    seeds: &'a [Seed<'g, G>],
+    others: Vec<&'a Seed<'g, G>>,
     /// Rows whose list on level 0 is written.
     inserted: Vec<AtomicBool>,
-    /// Rows of the base with too few links left.
-    lost: Mutex<Vec<Row>>,
     keep_going: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl<G: Guard> State<'_, '_, G> {
     /// The rows that are not inserted yet.
     fn rest(&self) -> Vec<Job> {
-        let mut known = vec![false; self.inserted.len()];
+        let mut known: Vec<bool> = self.inserted.iter().map(|flag| flag.load(Relaxed)).collect();
         let mut jobs = Vec::new();
-        for (index, seed) in self.seeds.iter().enumerate() {
-            if std::ptr::eq(seed, self.base) {
-                seed.to
-                    .iter()
-                    .filter(|row| **row != GONE)
-                    .for_each(|row| known[*row as usize] = true);
-                continue;
-            }
+        for (index, seed) in self.others.iter().enumerate() {
             for old in seed.order() {
                 if let Some(row) = seed.new_row(old) {
                     known[row as usize] = true;
@@ -162,8 +175,6 @@ impl<G: Guard> State<'_, '_, G> {
                 }
             }
         }
-        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.extend(lost.iter().map(|row| Job::Plain(*row)));
         let unknown = (0..).zip(&known).filter(|(_, known)| !**known);
         jobs.extend(unknown.map(|(row, _)| Job::Plain(row)));
         jobs
@@ -183,15 +194,12 @@ impl<G: Guard> Jobs for (&State<'_, '_, G>, &[Job]) {
         let (state, jobs) = self;
         match jobs[index] {
             Job::Lift(row) => Some((row, 1)),
-            // Found by all that is inserted after it.
-            Job::Plain(row) if row == state.plan.entry => None,
             Job::Plain(row) => Some((row, 0)),
             Job::From { seed, old } => {
-                let seed = &state.seeds[seed];
-                let row = seed.to[old as usize];
+                let seed = state.others[seed];
                 let links = seed.links(old).filter_map(|link| seed.new_row(link));
-                near.extend(links.filter(|link| *link != row && state.is_inserted(*link)));
-                Some((row, 0))
+                near.extend(links.filter(|link| state.is_inserted(*link)));
+                Some((seed.to[old as usize], 0))
             }
         }
     }
@@ -208,8 +216,8 @@ impl<G: Guard> Jobs for (&State<'_, '_, G>, &[Job]) {
 /// Takes over the lists of the base.
 struct Keep<'a, 's, 'g, G> {
     state: &'a State<'s, 'g, G>,
-    old_rows: &'a [Row],
     next: &'a AtomicUsize,
+    stopped: &'a AtomicBool,
 }
 
 impl<G: Guard> PairsOp for Keep<'_, '_, '_, G> {
@@ -217,25 +225,37 @@ impl<G: Guard> PairsOp for Keep<'_, '_, '_, G> {
 
     #[inline(always)]
     fn run<P: Pairs>(self, pairs: P) {
-        let Self { state, old_rows, next } = self;
+        let Self { state, next, stopped } = self;
         let mut work = Work::new(state.plan);
+        let to = state.base.to;
         loop {
             let start = next.fetch_add(CHUNK_ROWS, Relaxed);
-            if start >= old_rows.len() {
+            if start >= to.len() || stopped.load(Relaxed) {
                 return;
             }
-            for old in &old_rows[start..old_rows.len().min(start + CHUNK_ROWS)] {
-                keep(state, pairs, *old, &mut work);
+            if !(state.keep_going)() {
+                stopped.store(true, Relaxed);
+                return;
+            }
+            for (old, row) in (start..to.len().min(start + CHUNK_ROWS)).zip(&to[start..]) {
+                if let (Ok(old), true) = (Row::try_from(old), *row != GONE) {
+                    keep(state, pairs, old, *row, &mut work);
+                }
             }
         }
     }
 }
 
-/// Takes over the list of an old row of the base.
+/// Takes over the list of an old row of the base for its new `row`.
 #[inline(always)]
-fn keep<P: Pairs, G: Guard>(state: &State<'_, '_, G>, pairs: P, old: Row, work: &mut Work) {
+fn keep<P: Pairs, G: Guard>(
+    state: &State<'_, '_, G>,
+    pairs: P,
+    old: Row,
+    row: Row,
+    work: &mut Work,
+) {
     let (base, layer) = (state.base, &state.plan.layers[0]);
-    let row = base.to[old as usize];
     work.rows.clear();
     let mut gone = 0;
     for link in base.links(old) {
@@ -252,11 +272,6 @@ fn keep<P: Pairs, G: Guard>(state: &State<'_, '_, G>, pairs: P, old: Row, work: 
     work.rows.sort_unstable();
     work.rows.dedup();
     work.rows.retain(|other| *other != row);
-    // Whoever had no links to begin with, or lost nearly all, is inserted like a new row.
-    if work.rows.len() < layer.max / 4 {
-        state.lost.lock().unwrap_or_else(PoisonError::into_inner).push(row);
-        return;
-    }
     let scorer = pairs.scorer(row);
     work.rows.iter().for_each(|other| scorer.prefetch(*other));
     work.distances.clear();

@@ -37,7 +37,7 @@ pub(crate) use graph::View;
 pub(crate) use merge::{GONE, Seed, merge};
 pub(crate) use repair::verify;
 pub(crate) use search::{Want, search};
-pub(crate) use walk::Counts;
+pub(crate) use walk::{Counts, KEPT_ENTRIES};
 
 /// How a graph is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -90,6 +90,11 @@ impl Pool {
         self.ties = ties;
     }
 
+    /// How many nodes there is room for.
+    pub(super) fn capacity(&self) -> usize {
+        self.keys.capacity()
+    }
+
     /// How many nodes in front of the next unexpanded one are expanded.
     #[inline(always)]
     pub(super) fn cursor(&self) -> usize {

@@ -62,15 +62,18 @@ impl<H: Guard> ScorerOp for Search<'_, '_, H> {
         let mut node = view.entry();
         let entry = if level > 0 { view.row(level, node) } else { node };
         let entry_distance = scorer.score(entry);
+        scratch.counts.scored += 1;
         let mut distance = entry_distance;
         while level > 0 {
-            (node, distance) = descend(&scorer, &Upper { view, level }, node, distance);
+            (node, distance) =
+                descend(&scorer, &Upper { view, level }, node, distance, &mut scratch.counts);
             node = view.below(level, node);
             level -= 1;
         }
         // Damaged bytes may name another row below than above.
         if view.levels() > 0 {
             distance = scorer.score(node);
+            scratch.counts.scored += 1;
         }
         scratch.reset(view.len(), ef, Ties::PLAIN);
         scratch.start(distance, node, dead.contains(node));

@@ -13,6 +13,7 @@ use crate::index::flat;
 use crate::index::nearest::{Indexed, nearest as search};
 use crate::index::topk::TopK;
 use crate::kernel::Isa;
+use crate::kernel::noise::bits;
 use crate::types::{Metric, Row, VectorType, Vectors};
 
 /// Stored vectors.
@@ -105,13 +106,8 @@ fn check(graph: &Graph) -> AlignedBytes {
 
 /// Reproducible numbers from 0 to 1 without a pattern.
 fn noise(seed: u64) -> impl FnMut() -> f32 {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 24) as f32
-    }
+    let mut next = bits(seed);
+    move || (next() >> 40) as f32 / (1 << 24) as f32
 }
 
 /// Points around twenty centres, which are the same for every seed.
@@ -349,6 +345,47 @@ fn a_merge_finds_what_a_build_finds() {
         }
         let stopped = merge(isa, &source, count, &params, &seeds, &pool(2), &|| false);
         assert!(stopped.is_none());
+    }
+}
+
+#[test]
+fn a_merge_of_thin_graphs_and_of_what_a_great_deletion_leaves_is_whole() {
+    let values = clustered(3, 3000, 2, 1.0, -0.5);
+    let queries = clustered(4, 30, 2, 1.0, -0.5);
+    let stored = Stored::new(Metric::L2, VectorType::F32, 2, &values);
+    let graph = check(&stored.build(2));
+    let params = Params { ef_construction: 100, ..Params::default() };
+    // All stay, most go, nearly all go, one stays.
+    for keeps in [1, 4, 40, 3000] {
+        let mut kept = Vec::new();
+        let mut to = Vec::new();
+        for (row, vector) in values.chunks(2).enumerate() {
+            to.push(if row % keeps == 0 { (kept.len() / 2) as Row } else { GONE });
+            if row % keeps == 0 {
+                kept.extend_from_slice(vector);
+            }
+        }
+        let left = Stored::new(Metric::L2, VectorType::F32, 2, &kept);
+        let view = View::parse(Guarded::trusted(graph.as_slice()), 3000).expect("a graph");
+        let (space, rows, count) = (left.space, left.rows(), left.count);
+        let source = FullPairs { space, rows, lift: &Lift::default() };
+        let seeds = [Seed { view, to: &to }];
+        for threads in [1, 2] {
+            let merged =
+                merge(Isa::detect(), &source, count, &params, &seeds, &pool(threads), &|| true);
+            let bytes = check(&merged.expect("not stopped"));
+            let view = View::parse(Guarded::trusted(bytes.as_slice()), count).expect("a graph");
+            for row in 0..count as Row {
+                let mut links: Vec<u32> = view.links(row).to_vec();
+                links.retain(|link| (*link as usize) < count);
+                let many = links.len();
+                links.sort_unstable();
+                links.dedup();
+                assert_eq!(links.len(), many, "row {row} is linked twice");
+            }
+            let recall = left.recall(bytes.as_slice(), &queries, 48, &RowSet::default());
+            assert!(recall >= 0.99, "1 in {keeps}, {threads} threads: {recall}");
+        }
     }
 }
 

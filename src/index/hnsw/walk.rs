@@ -42,6 +42,9 @@ pub(crate) struct Counts {
     pub(crate) scored: u64,
 }
 
+/// Most nodes that a thread keeps room for.
+pub(crate) const KEPT_ENTRIES: usize = 1 << 16;
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
@@ -49,12 +52,14 @@ thread_local! {
 impl Scratch {
     /// This thread's scratch; another one if that is in use.
     pub(super) fn take() -> Self {
-        SCRATCH.take()
+        Self { counts: Counts::default(), ..SCRATCH.take() }
     }
 
-    /// Keeps it for the thread's next walk.
+    /// Keeps it for the thread's next walk, unless a large walk has made it large.
     pub(super) fn put_back(self) {
-        SCRATCH.set(self);
+        if self.pool.capacity().max(self.visited.capacity()) <= KEPT_ENTRIES {
+            SCRATCH.set(self);
+        }
     }
 
     /// Makes ready for a walk that keeps `ef` nodes of a level of `count`.
@@ -62,13 +67,6 @@ impl Scratch {
     pub(super) fn reset(&mut self, count: usize, ef: usize, ties: Ties) {
         self.visited.reset(count);
         self.pool.reset(ef, ties);
-        self.counts = Counts::default();
-    }
-
-    /// Makes a walk pass over a node.
-    #[inline(always)]
-    pub(super) fn pass(&mut self, node: u32) {
-        self.visited.insert(node);
     }
 
     /// Adds a node to start from, unless it was added.
@@ -174,6 +172,7 @@ pub(super) fn descend<S: Scorer, L: Links>(
     links: &L,
     mut node: u32,
     mut distance: f32,
+    counts: &mut Counts,
 ) -> (u32, f32) {
     let mut nodes = [0; MAX_CAP];
     let mut rows = [0; MAX_CAP];
@@ -190,6 +189,8 @@ pub(super) fn descend<S: Scorer, L: Links>(
             found += 1;
         }
         scorer.score_batch(&rows[..found], &mut distances);
+        counts.expanded += 1;
+        counts.scored += found as u64;
         let before = distance;
         for index in 0..found {
             if distances[index] < distance {
