@@ -104,6 +104,7 @@ fn measure(
         compared as f64 / queries.len() as f64,
         undecided as f64 * 100.0 / queries.len() as f64,
     );
+    together(&stored, &queries, k, near, wanted)?;
     if !args.flag("--graph") {
         return Ok(());
     }
@@ -123,6 +124,44 @@ fn measure(
             "  ef {ef:4}   recall@{k} {:.4}  {:8.0} queries/s",
             found as f64 / wanted,
             queries.len() as f64 / best
+        );
+    }
+    Ok(())
+}
+
+/// Scans that several queries make together.
+fn together(
+    stored: &Stored,
+    queries: &[&[f32]],
+    k: usize,
+    near: impl Fn(&[(f32, u32)], usize) -> usize,
+    wanted: f64,
+) -> Outcome {
+    for together in [4, 16] {
+        let (mut by_bits, mut exactly, mut found) = (f64::INFINITY, f64::INFINITY, 0);
+        for _ in 0..ROUNDS {
+            found = 0;
+            let start = thread_seconds();
+            for (first, queries) in queries.chunks(together).enumerate() {
+                for (at, hits) in stored.scan_all_by_bits(queries, k)?.iter().enumerate() {
+                    found += near(hits, first * together + at);
+                }
+            }
+            by_bits = by_bits.min(thread_seconds() - start);
+        }
+        let some = &queries[..queries.len().min(128)];
+        for _ in 0..2 {
+            let start = thread_seconds();
+            for queries in some.chunks(together) {
+                stored.scan_all(queries, k)?;
+            }
+            exactly = exactly.min(thread_seconds() - start);
+        }
+        println!(
+            "  {together:2} together  recall@{k} {:.4}  {:8.0} queries/s by bits, {:.0} exactly",
+            found as f64 / wanted,
+            queries.len() as f64 / by_bits,
+            some.len() as f64 / exactly,
         );
     }
     Ok(())

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::explain::{Explanation, Trace};
-use super::snapshot::SearchParams;
+use super::snapshot::{Found, SearchParams};
 use super::{Collection, Snapshot};
 use crate::codec::full;
 use crate::error::{Error, Result};
@@ -262,9 +262,11 @@ impl<'a> Query<'a> {
         }
         let queries = full::prepare_query(space, &vectors)?;
         let wanted = request.wanted(&snapshot)?;
-        let Some(query) = queries.first() else { return Err(Error::invalid("no query vector")) };
         let prepared = start.elapsed();
-        let (hits, searched) = request.answer(&snapshot, query, wanted.as_ref(), traces)?;
+        let found = request.search(&snapshot, &queries, traces)?;
+        let searched = start.elapsed().saturating_sub(prepared);
+        let found = found.into_iter().next().ok_or_else(|| Error::invalid("no query vector"))?;
+        let hits = request.read(&snapshot, found, wanted.as_ref())?;
         let read = start.elapsed().saturating_sub(prepared + searched);
         Ok(Answer { hits, snapshot, times: [prepared, searched, read] })
     }
@@ -280,12 +282,19 @@ impl<'a> Query<'a> {
         let snapshot = snapshot?;
         let queries = full::prepare_query(snapshot.view.schema.space(), &vectors)?;
         let wanted = request.wanted(&snapshot)?;
-        let one =
-            |query| request.answer(&snapshot, query, wanted.as_ref(), None).map(|(hits, _)| hits);
+        let some = |queries: &[full::Query]| -> Result<Vec<Hits>> {
+            let found = request.search(&snapshot, queries, None)?;
+            let read = |found| request.read(&snapshot, found, wanted.as_ref());
+            found.into_iter().map(read).collect()
+        };
         if queries.len() < 2 {
-            return queries.iter().map(one).collect();
+            return some(&queries);
         }
-        snapshot.host.pool()?.install(|| queries.par_iter().map(one).collect())
+        let pool = snapshot.host.pool()?;
+        // Together scans read the rows once; every thread has its part.
+        let many = queries.len().div_ceil(pool.current_num_threads()).clamp(1, TOGETHER);
+        let hits: Result<Vec<_>> = pool.install(|| queries.par_chunks(many).map(some).collect());
+        Ok(hits?.into_iter().flatten().collect())
     }
 }
 
@@ -297,25 +306,31 @@ impl Request {
         self.select.as_deref().map(|names| snapshot.view.schema.select(Some(names))).transpose()
     }
 
-    fn answer(
+    fn search(
         &self,
         snapshot: &Snapshot,
-        query: &full::Query,
-        wanted: Option<&SchemaRef>,
+        queries: &[full::Query],
         traces: Option<&mut Vec<Trace>>,
-    ) -> Result<(Hits, Duration)> {
-        let start = Instant::now();
+    ) -> Result<Vec<Vec<Found>>> {
         let params = SearchParams {
             k: self.k,
             ef: self.ef.unwrap_or(snapshot.host.settings.ef_search).max(1),
             exact: self.exact,
             max_distance: self.max_distance,
         };
-        let found = match self.k {
-            0 => Vec::new(),
-            _ => snapshot.view.search(snapshot.host.isa, query, &params, traces)?,
-        };
-        let searched = start.elapsed();
+        match self.k {
+            0 => Ok(vec![Vec::new(); queries.len()]),
+            _ => snapshot.view.search(snapshot.host.isa, queries, &params, traces),
+        }
+    }
+
+    /// The hits with what is wanted of their rows.
+    fn read(
+        &self,
+        snapshot: &Snapshot,
+        found: Vec<Found>,
+        wanted: Option<&SchemaRef>,
+    ) -> Result<Hits> {
         let places: Vec<_> = found.iter().map(|found| found.place).collect();
         let metric = snapshot.view.schema.metric();
         let attributes =
@@ -329,9 +344,12 @@ impl Request {
                 distance: found.distance,
             })
             .collect();
-        Ok((Hits { hits, attributes, vectors }, searched))
+        Ok(Hits { hits, attributes, vectors })
     }
 }
+
+/// Queries of a batch that one thread searches for together.
+const TOGETHER: usize = 16;
 
 /// The answer to one query.
 struct Answer {

@@ -21,7 +21,7 @@ use crate::segment::layout::SegmentMeta;
 use crate::segment::memtable::Chunk;
 use crate::segment::part::Part;
 use crate::segment::patch::Patch;
-use crate::segment::search::{Candidate, Isa, SearchOptions, SearchStats};
+use crate::segment::search::{Ask, Candidate, Isa, SearchOptions, SearchStats};
 use crate::segment::{Segment, columns};
 use crate::types::{Id, IdRef, Ids, Row, Vectors};
 
@@ -226,62 +226,61 @@ impl View {
         Ok(places)
     }
 
-    /// The `k` nearest live rows by (distance, id); how each part was searched, into `traces`.
+    /// For each query the `k` nearest live rows by (distance, id); how each part was searched for all
+    /// of them, into `traces`.
     pub(crate) fn search(
         &self,
         isa: Isa,
-        query: &full::Query,
+        queries: &[full::Query],
         params: &SearchParams,
         mut traces: Option<&mut Vec<Trace>>,
-    ) -> Result<Vec<Found>> {
+    ) -> Result<Vec<Vec<Found>>> {
         let mut stats = SearchStats::default();
         let parts: Vec<&Arc<PartView>> = self.parts().collect();
         let mut order: Vec<usize> = (0..parts.len()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(parts[*index].part.len()));
-        let mut found: Vec<(f32, Place)> = Vec::new();
-        let mut bound = params.max_distance;
+        let SearchParams { k, ef, exact, max_distance } = *params;
+        let options = SearchOptions { k, ef, exact, isa };
+        let mut asks: Vec<_> = queries.iter().map(|query| Ask { query, max_distance }).collect();
+        let mut found: Vec<Vec<(f32, Place)>> = vec![Vec::new(); queries.len()];
         for index in order {
             let part = parts[index];
             if part.live() == 0 {
                 continue;
             }
-            let options = SearchOptions {
-                k: params.k,
-                ef: params.ef,
-                exact: params.exact,
-                max_distance: bound,
-                isa,
-            };
             let start = traces.is_some().then(|| (Instant::now(), stats));
-            let candidates = part.part.search(query, &options, &part.dead, &mut stats)?;
+            let candidates = part.part.search(&asks, &options, &part.dead, &mut stats)?;
             if let (Some(traces), Some((start, before))) = (&mut traces, start) {
                 traces.push(Trace {
                     part: index,
                     stats: stats.since(&before),
-                    candidates: candidates.len(),
+                    candidates: candidates.iter().map(Vec::len).sum(),
                     time: start.elapsed(),
                 });
             }
-            found.extend(
-                candidates
-                    .into_iter()
-                    .map(|Candidate { distance, row }| (distance, Place { part: index, row })),
-            );
-            found.sort_by(|a, b| a.0.total_cmp(&b.0));
-            if let Some((worst, _)) = params.k.checked_sub(1).and_then(|last| found.get(last)) {
-                bound = bound.min(*worst);
-                let keep = found.partition_point(|(distance, _)| *distance <= bound);
-                found.truncate(keep);
+            for ((ask, found), candidates) in asks.iter_mut().zip(&mut found).zip(candidates) {
+                let of_part = |Candidate { distance, row }| (distance, Place { part: index, row });
+                found.extend(candidates.into_iter().map(of_part));
+                found.sort_by(|a, b| a.0.total_cmp(&b.0));
+                if let Some((worst, _)) = k.checked_sub(1).and_then(|last| found.get(last)) {
+                    // Farther rows of the other parts are no hits.
+                    ask.max_distance = ask.max_distance.min(*worst);
+                    let keep = found.partition_point(|(distance, _)| *distance <= ask.max_distance);
+                    found.truncate(keep);
+                }
             }
         }
-        let mut hits = Vec::with_capacity(found.len());
-        for (distance, place) in found {
-            let id = parts[place.part].part.id(place.row)?;
-            hits.push(Found { distance, id, place });
-        }
-        hits.sort_by(|a, b| a.distance.total_cmp(&b.distance).then_with(|| a.id.cmp(&b.id)));
-        hits.truncate(params.k);
-        Ok(hits)
+        let name = |found: Vec<(f32, Place)>| {
+            let name = |(distance, place): (f32, Place)| {
+                let id = parts[place.part].part.id(place.row)?;
+                Ok(Found { distance, id, place })
+            };
+            let mut hits = found.into_iter().map(name).collect::<Result<Vec<_>>>()?;
+            hits.sort_by(|a, b| a.distance.total_cmp(&b.distance).then_with(|| a.id.cmp(&b.id)));
+            hits.truncate(k);
+            Ok(hits)
+        };
+        found.into_iter().map(name).collect()
     }
 
     /// Attributes of rows anywhere in the view, in the order of `places`.

@@ -12,7 +12,7 @@ use crate::codec::lift::Lift;
 use crate::codec::{QuerySource, Scorer, ScorerOp};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
-use crate::index::bit_scan::{self, BitTarget};
+use crate::index::bit_scan::{self, Asked, BitTarget};
 use crate::index::hnsw::{self, Seed, View};
 use crate::index::{
     flat,
@@ -131,7 +131,7 @@ impl Stored {
                 &mut top,
             );
         }
-        Ok(found(top))
+        Ok(found_of(top))
     }
 
     /// Distances from `query` to all rows, over and over as many times as `rounds` says: row by row,
@@ -173,13 +173,52 @@ impl Stored {
             let bits = BitRows { codec, blocks: Guarded::trusted(codes.as_slice()) };
             let target = BitTarget { bits, rows: self.rows(), len: self.count };
             if let Some(coded) = codec.query(Isa::detect(), query) {
-                let none = RowSet::default();
-                let scanned =
-                    bit_scan::scan(Isa::detect(), query, &coded, &target, &none, &mut top);
+                let mut asked = [Asked::new(query, &coded, &mut top)];
+                bit_scan::scan(Isa::detect(), &mut asked, &target, &RowSet::default());
+                let [Asked { scanned, .. }] = asked;
                 (compared, decided) = (scanned.compared, scanned.decided);
             }
         }
-        Ok((found(top), compared, decided))
+        Ok((found_of(top), compared, decided))
+    }
+
+    /// The `k` nearest rows of each of `queries`, which read the codes together; none before
+    /// [`code_bits`](Self::code_bits), or where codes do not decide.
+    ///
+    /// # Errors
+    /// As [`scan_by_bits`](Self::scan_by_bits).
+    pub fn scan_all_by_bits(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Found>> {
+        let queries = prepare_query(self.space, &queries.concat().into())?;
+        let Some((codec, codes)) = &self.bits else { return Ok(Vec::new()) };
+        let coded: Vec<_> =
+            queries.iter().filter_map(|query| codec.query(Isa::detect(), query)).collect();
+        let before = |a: Row, b: Row| a < b;
+        let top = |_: &_| TopK::new(k, f32::INFINITY, self.count, &before);
+        let mut tops: Vec<_> = queries.iter().map(top).collect();
+        let all = queries.iter().zip(&coded).zip(&mut tops);
+        let mut asked: Vec<_> =
+            all.map(|((query, coded), top)| Asked::new(query, coded, top)).collect();
+        let bits = BitRows { codec, blocks: Guarded::trusted(codes.as_slice()) };
+        let target = BitTarget { bits, rows: self.rows(), len: self.count };
+        bit_scan::scan(Isa::detect(), &mut asked, &target, &RowSet::default());
+        let decided: Vec<_> = asked.iter().map(|asked| asked.scanned.decided).collect();
+        let found = tops.into_iter().zip(decided);
+        Ok(found.map(|(top, decided)| if decided { found_of(top) } else { Vec::new() }).collect())
+    }
+
+    /// The `k` nearest rows of each of `queries`, by a scan of all rows that they read together.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn scan_all(&self, queries: &[&[f32]], k: usize) -> Result<Vec<Found>> {
+        let queries = prepare_query(self.space, &queries.concat().into())?;
+        let before = |a: Row, b: Row| a < b;
+        let top = |_: &_| TopK::new(k, f32::INFINITY, self.count, &before);
+        let mut tops: Vec<_> = queries.iter().map(top).collect();
+        let queries: Vec<_> = queries.iter().collect();
+        let none = RowSet::default();
+        flat::scan_all(Isa::detect(), &queries, self.rows(), self.count, &none, &mut tops);
+        Ok(tops.into_iter().map(found_of).collect())
     }
 
     /// Codes the rows in 8 or 4 bits an element; other numbers drop the codes. Bytes of them.
@@ -271,7 +310,7 @@ impl Stored {
                 work.compared += counts.compared;
             }
         }
-        Ok((found(top), work))
+        Ok((found_of(top), work))
     }
 
     fn rows(&self) -> Rows<'_, Trusted> {
@@ -309,6 +348,6 @@ impl ScorerOp for Distances<'_> {
     }
 }
 
-fn found(top: TopK<'_>) -> Found {
+fn found_of(top: TopK<'_>) -> Found {
     top.into_sorted().iter().map(|candidate| (candidate.distance, candidate.row)).collect()
 }

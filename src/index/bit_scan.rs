@@ -6,6 +6,7 @@
 //! and the scan says so: the caller scans exactly then.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use crate::bytes::Guard;
 use crate::codec::bits::{BitQuery, BitRows};
@@ -25,6 +26,12 @@ const COMPARED_SHARE: usize = 8;
 const LEAST_LIMITED: usize = 256;
 /// Rows there is room for before those with the largest estimates go, for each that is kept.
 const ROOM: usize = 3;
+/// Blocks after which the rows are compared that are nearest so far.
+const FIRST_BLOCKS: usize = 64;
+/// Bytes of blocks that several queries read one after the other.
+const PIECE_BYTES: usize = 32 << 10;
+/// Queries whose memory a thread keeps.
+const KEPT_WORKS: usize = 32;
 /// Rows compared between two looks at the bound, at least, and the share of those that are left.
 const BATCH: usize = 32;
 const BATCH_SHARE: usize = 4;
@@ -58,69 +65,184 @@ fn kept(k: usize) -> usize {
     k.saturating_mul(KEPT_PER_HIT).max(LEAST_KEPT)
 }
 
-/// Offers `top` the rows that may be among its k nearest and are not in `dead`. Unless this is
-/// decided, `top` may lack some that are.
+/// One of the queries that are scanned for together.
+#[derive(Debug)]
+pub(crate) struct Asked<'a, 't> {
+    pub(crate) query: &'a Query,
+    pub(crate) coded: &'a BitQuery,
+    pub(crate) top: &'a mut TopK<'t>,
+    /// What was done for it.
+    pub(crate) scanned: Scanned,
+}
+
+impl<'a, 't> Asked<'a, 't> {
+    /// A query in both forms, and where its hits go.
+    pub(crate) fn new(query: &'a Query, coded: &'a BitQuery, top: &'a mut TopK<'t>) -> Self {
+        Self { query, coded, top, scanned: Scanned { decided: true, ..Scanned::default() } }
+    }
+}
+
+/// Offers the top of each query the rows that may be among its k nearest and are not in `dead`.
+/// Unless this is decided, it may lack some that are.
+///
+/// Several queries read the blocks once, a piece that stays in the nearest caches after the other.
 pub(crate) fn scan<G: Guard>(
     isa: Isa,
-    query: &Query,
-    coded: &BitQuery,
+    asked: &mut [Asked<'_, '_>],
     target: &BitTarget<'_, G>,
     dead: &RowSet,
-    top: &mut TopK<'_>,
-) -> Scanned {
-    let mut scanned = Scanned { decided: true, ..Scanned::default() };
-    if top.k() == 0 {
-        return scanned;
+) {
+    let mut works = WORKS.take();
+    if works.len() < asked.len() {
+        works.resize_with(asked.len(), Work::default);
     }
-    let mut work = WORK.with(RefCell::take);
-    let mut sift = |work: &mut Work, beyond: f32, bound: f32, kept: usize| {
-        work.near.clear();
-        let BitTarget { bits, len, .. } = *target;
+    let pass = Pass { isa, target, dead };
+    pass.first(asked, &mut works);
+    for (asked, work) in asked.iter_mut().zip(&mut works) {
+        pass.finish(asked, work);
+    }
+    works.truncate(KEPT_WORKS);
+    WORKS.set(works);
+}
+
+/// The passes over the blocks.
+struct Pass<'a, 'g, G> {
+    isa: Isa,
+    target: &'a BitTarget<'g, G>,
+    dead: &'a RowSet,
+}
+
+impl<G: Guard> Pass<'_, '_, G> {
+    /// The pass that all queries make together.
+    fn first(&self, asked: &[Asked<'_, '_>], works: &mut [Work]) {
+        let Self { isa, target: &BitTarget { bits, len, .. }, dead } = *self;
+        let blocks = blocks_of(bits, len);
+        let piece = match asked.len() {
+            1 => blocks,
+            _ => (PIECE_BYTES / bits.codec.block_bytes()).max(1),
+        };
+        for work in works.iter_mut() {
+            work.near.clear();
+            (work.dropped, work.bound) = (f32::INFINITY, f32::INFINITY);
+        }
+        let mut first = 0;
+        while first < blocks {
+            // The rows of a first, short piece tell how near hits are at most.
+            let piece = if first == 0 { FIRST_BLOCKS } else { piece };
+            let next = blocks.min(first + piece);
+            for (asked, work) in asked.iter().zip(works.iter_mut()) {
+                let (k, coded, beyond) = (asked.top.k(), asked.coded, f32::NEG_INFINITY);
+                if k == 0 {
+                    continue;
+                }
+                if first == 0 {
+                    work.bound = asked.top.bound();
+                }
+                let (blocks, bound, kept) = (first..next, work.bound, kept(k));
+                kernel::run(
+                    isa,
+                    Sift { bits, len, blocks, coded, dead, beyond, bound, kept, work },
+                );
+                if first == 0 && next < blocks_of(bits, len) {
+                    work.bound_by_nearest(isa, asked.query, self.target.rows, k);
+                }
+            }
+            first = next;
+        }
+    }
+
+    /// Compares what the pass left of a query, after another pass where that decides.
+    fn finish(&self, asked: &mut Asked<'_, '_>, work: &mut Work) {
+        let Asked { query, coded, top, scanned } = asked;
+        let Self { isa, target: &BitTarget { bits, rows, len }, dead } = *self;
+        if top.k() == 0 {
+            return;
+        }
+        let kept = kept(top.k());
+        work.settle(kept);
         scanned.estimated += len as u64;
-        let near = &mut work.near;
-        kernel::run(isa, Sift { bits, len, coded, dead, beyond, bound, kept, near })
-    };
-    let kept = kept(top.k());
-    let dropped = sift(&mut work, f32::NEG_INFINITY, top.bound(), kept);
-    let edge = work.near.iter().filter(|near| near.distance >= dropped).map(|near| near.row);
-    work.edge.clear();
-    work.edge.extend(edge);
-    let error = work.near.iter().fold(0.0_f32, |most, near| most.max(near.distance - near.least));
-    let mut compared = compare(isa, query, target.rows, &mut work, top);
-    if dropped < f32::INFINITY {
+        let dropped = work.dropped;
+        let edge = work.near.iter().filter(|near| near.distance >= dropped).map(|near| near.row);
+        work.edge.clear();
+        work.edge.extend(edge);
+        let error =
+            work.near.iter().fold(0.0_f32, |most, near| most.max(near.distance - near.least));
+        scanned.compared += compare(isa, query, rows, work, top);
+        if dropped == f32::INFINITY {
+            return;
+        }
         // Rows dropped at that estimate or a larger one, by what errors there were among the others.
         let open = dropped - error <= top.bound();
         scanned.decided = dropped > top.bound();
         if open && scanned.decided {
             // Of rows with that very estimate some were kept and have had their turn.
             work.edge.sort_unstable();
-            let kept = (target.len / COMPARED_SHARE).max(kept);
-            let dropped = sift(&mut work, dropped, top.bound(), kept);
-            let Work { near, edge, .. } = &mut work;
+            let kept = (len / COMPARED_SHARE).max(kept);
+            work.near.clear();
+            work.dropped = f32::INFINITY;
+            let blocks = 0..blocks_of(bits, len);
+            let (beyond, bound) = (dropped, top.bound());
+            kernel::run(isa, Sift { bits, len, blocks, coded, dead, beyond, bound, kept, work });
+            work.settle(kept);
+            scanned.estimated += len as u64;
+            let Work { near, edge, .. } = work;
             near.retain(|near| edge.binary_search(&near.row).is_err());
-            scanned.decided = dropped == f32::INFINITY;
+            scanned.decided = work.dropped == f32::INFINITY;
             if scanned.decided {
-                compared += compare(isa, query, target.rows, &mut work, top);
+                scanned.compared += compare(isa, query, rows, work, top);
             }
         }
     }
-    scanned.compared = compared;
-    WORK.with(|kept| *kept.borrow_mut() = work);
-    scanned
 }
 
-/// Memory that searches of one thread use in turn.
+/// How many blocks hold the rows.
+fn blocks_of<G: Guard>(bits: BitRows<'_, G>, len: usize) -> usize {
+    bits.len().min(len.div_ceil(BLOCK_ROWS))
+}
+
+/// Memory of one query's scan, used again and again by a thread.
 #[derive(Debug, Default)]
 struct Work {
     near: Vec<Near>,
-    /// Those of them with the largest estimate.
+    /// The least estimate of a row that was dropped.
+    dropped: f32,
+    /// Rows whose bound is above this are no hits.
+    bound: f32,
+    /// Those of the kept rows with the largest estimate.
     edge: Vec<Row>,
     wanted: Vec<Row>,
     distances: Vec<f32>,
 }
 
+impl Work {
+    /// Lowers the bound to the largest distance of the `k` rows with the least estimates so far: so
+    /// far the k nearest are at most.
+    fn bound_by_nearest<G: Guard>(&mut self, isa: Isa, query: &Query, rows: Rows<'_, G>, k: usize) {
+        let Self { near, bound, wanted, distances, .. } = self;
+        if near.len() <= k {
+            return;
+        }
+        near.select_nth_unstable_by(k, |a, b| a.distance.total_cmp(&b.distance));
+        wanted.clear();
+        wanted.extend(near[..k].iter().map(|near| near.row));
+        distances.clear();
+        distances.resize(k, 0.0);
+        score_rows(isa, query, rows, wanted, distances);
+        *bound = distances.iter().fold(f32::NEG_INFINITY, |most, one| most.max(*one)).min(*bound);
+        let bound = *bound;
+        near.retain(|near| near.least <= bound);
+    }
+
+    /// Drops what is more than `kept`.
+    fn settle(&mut self, kept: usize) {
+        if self.near.len() > kept {
+            self.dropped = self.dropped.min(cut(&mut self.near, kept));
+        }
+    }
+}
+
 thread_local! {
-    static WORK: RefCell<Work> = RefCell::default();
+    static WORKS: RefCell<Vec<Work>> = RefCell::default();
 }
 
 /// A row that may be near.
@@ -131,35 +253,37 @@ struct Near {
     row: Row,
 }
 
-/// Keeps the `kept` rows with the least estimates of those with an estimate not below one and a bound
-/// not above another; the largest estimate that stays, or infinity when none was dropped.
+/// Keeps, of a few blocks more, the `kept` rows with the least estimates of those with an estimate
+/// not below one and a bound not above another, up to as many as there is room for.
 struct Sift<'a, 'n, G> {
     bits: BitRows<'a, G>,
     len: usize,
+    blocks: Range<usize>,
     coded: &'a BitQuery,
     dead: &'a RowSet,
     beyond: f32,
     bound: f32,
     kept: usize,
-    near: &'n mut Vec<Near>,
+    work: &'n mut Work,
 }
 
 impl<G: Guard> kernel::Op for Sift<'_, '_, G> {
-    type Output = f32;
+    type Output = ();
 
     #[inline(always)]
-    fn run<K: Kernel>(self, kernel: K) -> f32 {
-        let Self { bits, len, coded, dead, beyond, bound, kept, near } = self;
-        let blocks = bits.len().min(len.div_ceil(BLOCK_ROWS));
-        let mut most = f32::INFINITY;
-        for block in 0..blocks {
-            let [estimates] = bits.estimates(kernel, [coded], block);
+    fn run<K: Kernel>(self, kernel: K) {
+        let Self { bits, len, blocks, coded, dead, beyond, bound, kept, work } = self;
+        let near = &mut work.near;
+        let mut most = work.dropped;
+        for block in blocks {
+            let estimates = bits.estimates(kernel, coded, block);
             let first = block * BLOCK_ROWS;
-            let mut mask = kernel.at_most(&estimates.distance, most);
+            let mut mask = kernel.at_most(&estimates, most);
             if mask == 0 {
                 continue;
             }
-            mask &= kernel.at_most(&estimates.least, bound);
+            let least = bits.least(coded, block, &estimates);
+            mask &= kernel.at_most(&least, bound);
             if len - first < BLOCK_ROWS {
                 mask &= !(u32::MAX << (len - first));
             }
@@ -168,7 +292,7 @@ impl<G: Guard> kernel::Op for Sift<'_, '_, G> {
                 mask &= mask - 1;
                 #[expect(clippy::cast_possible_truncation, reason = "parts have below 2^32 rows")]
                 let row = (first + at) as Row;
-                let (distance, least) = (estimates.distance[at], estimates.least[at]);
+                let (distance, least) = (estimates[at], least[at]);
                 if distance >= beyond && !dead.contains(row) {
                     near.push(Near { distance, least, row });
                 }
@@ -177,7 +301,7 @@ impl<G: Guard> kernel::Op for Sift<'_, '_, G> {
                 most = most.min(cut(near, kept));
             }
         }
-        if near.len() > kept { most.min(cut(near, kept)) } else { most }
+        work.dropped = most;
     }
 }
 
@@ -290,7 +414,9 @@ mod tests {
             let before = |a: Row, b: Row| a > b;
             let mut top = TopK::new(k, limit, self.len, &before);
             let coded = self.codec.query(isa, &query).expect("of their size");
-            let scanned = scan(isa, &query, &coded, &target, dead, &mut top);
+            let mut asked = [Asked::new(&query, &coded, &mut top)];
+            scan(isa, &mut asked, &target, dead);
+            let [Asked { scanned, .. }] = asked;
             let found = top.into_sorted().iter().map(|found| found.row).collect();
             let mut top = TopK::new(k, limit, self.len, &before);
             flat::scan(isa, &query, rows, 0..Row::MAX, dead, &mut top);
@@ -347,6 +473,43 @@ mod tests {
         for isa in Isa::available() {
             let other = of(isa);
             assert_eq!((&other.0, other.2), (&rows, scanned), "{}", isa.name());
+        }
+    }
+
+    #[test]
+    fn queries_together_find_what_each_finds_alone() {
+        let space = Space { dimension: 96, vector_type: VectorType::F32, metric: Metric::L2 };
+        let values = clusters(space, 9_000);
+        let coded = Coded::new(space, &values);
+        let rows = Rows {
+            vectors: Guarded::trusted(coded.vectors.as_slice()),
+            inverse_norms: Guarded::trusted(&coded.norms),
+        };
+        let bits =
+            BitRows { codec: &coded.codec, blocks: Guarded::trusted(coded.codes.as_slice()) };
+        let target = BitTarget { bits, rows, len: coded.len };
+        let (isa, none, before) = (Isa::detect(), RowSet::default(), |a: Row, b: Row| a < b);
+        let queries: Vec<_> =
+            values.chunks(96).take(33).map(|query| Query::new(space, query)).collect();
+        let ready: Vec<_> = queries.iter().map(|query| coded.codec.query(isa, query)).collect();
+        let ready: Vec<_> = ready.iter().flatten().collect();
+        // Different numbers of hits, one of them none, and limits.
+        let top = |at: usize| {
+            let limit = if at.is_multiple_of(3) { 9.0 } else { f32::INFINITY };
+            TopK::new(at, limit, coded.len, &before)
+        };
+        let mut tops: Vec<_> = (0..33).map(top).collect();
+        let all = queries.iter().zip(&ready).zip(&mut tops);
+        let mut asked: Vec<_> =
+            all.map(|((query, coded), top)| Asked::new(query, coded, top)).collect();
+        scan(isa, &mut asked, &target, &none);
+        let scanned: Vec<_> = asked.iter().map(|asked| asked.scanned).collect();
+        for (at, (together, scanned)) in tops.into_iter().zip(scanned).enumerate() {
+            let mut alone = top(at);
+            let mut asked = [Asked::new(&queries[at], ready[at], &mut alone)];
+            scan(isa, &mut asked, &target, &none);
+            assert_eq!(asked[0].scanned, scanned);
+            assert_eq!(alone.into_sorted(), together.into_sorted());
         }
     }
 

@@ -12,6 +12,8 @@ use crate::types::Row;
 
 /// Rows scored before their distances are looked at.
 const BLOCK: usize = 64;
+/// Bytes of rows that several queries read one after the other.
+const PIECE_BYTES: usize = 128 << 10;
 
 /// Offers `top` every row of `range` that is not in `dead`. Rows behind the last are left out.
 pub(crate) fn scan<G: Guard>(
@@ -23,6 +25,30 @@ pub(crate) fn scan<G: Guard>(
     top: &mut TopK<'_>,
 ) {
     FullSource { query, rows }.run(isa, Scan { range, dead, top });
+}
+
+/// [`scan`]s all rows for several queries, which read them once: a piece that stays in the nearer
+/// caches after the other.
+pub(crate) fn scan_all<G: Guard>(
+    isa: Isa,
+    queries: &[&Query],
+    rows: Rows<'_, G>,
+    len: usize,
+    dead: &RowSet,
+    tops: &mut [TopK<'_>],
+) {
+    let len = Row::try_from(len).unwrap_or(Row::MAX);
+    let row_bytes = rows.vectors.len() / (len as usize).max(1);
+    let piece = match queries.len() {
+        1 => len,
+        _ => Row::try_from(PIECE_BYTES / row_bytes.max(1)).unwrap_or(Row::MAX),
+    };
+    for first in (0..len).step_by(piece.max(1) as usize) {
+        let range = first..len.min(first.saturating_add(piece.max(1)));
+        for (query, top) in queries.iter().zip(tops.iter_mut()) {
+            scan(isa, query, rows, range.clone(), dead, top);
+        }
+    }
 }
 
 struct Scan<'a, 'b> {
@@ -98,6 +124,12 @@ mod tests {
             scan(isa, &query, rows, 0..Row::MAX, &dead, &mut top);
             let found: Vec<Row> = top.into_sorted().iter().map(|c| c.row).collect();
             assert_eq!(found, [302, 300, 305, 304], "{}", isa.name());
+
+            let other = Query::new(space, &[33.0]);
+            let mut tops = [4, 1].map(|k| TopK::new(k, f32::INFINITY, 1000, &before));
+            scan_all(isa, &[&query, &other], rows, 1000, &dead, &mut tops);
+            let found = tops.map(|top| top.into_sorted().iter().map(|c| c.row).collect::<Vec<_>>());
+            assert_eq!(found, [vec![302, 300, 305, 304], vec![101]], "{}", isa.name());
 
             let mut top = TopK::new(2, f32::INFINITY, 1000, &before);
             scan(isa, &query, rows, 500..777, &dead, &mut top);

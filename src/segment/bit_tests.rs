@@ -85,15 +85,26 @@ fn search(
     options: &SearchOptions,
     dead: &RowSet,
 ) -> Result<(Vec<(f32, Id)>, SearchStats)> {
+    within(part, query, f32::INFINITY, options, dead)
+}
+
+fn within(
+    part: &Part,
+    query: &[f32],
+    max_distance: f32,
+    options: &SearchOptions,
+    dead: &RowSet,
+) -> Result<(Vec<(f32, Id)>, SearchStats)> {
     let queries = prepare_query(part.space(), &Vectors::from(query)).expect("finite");
     let mut stats = SearchStats::default();
-    let hits = part.search(&queries[0], options, dead, &mut stats)?;
-    let hits = hits.iter().map(|hit| Ok((hit.distance, part.id(hit.row)?)));
+    let hits =
+        part.search(&[Ask { query: &queries[0], max_distance }], options, dead, &mut stats)?;
+    let hits = hits[0].iter().map(|hit| Ok((hit.distance, part.id(hit.row)?)));
     Ok((hits.collect::<Result<_>>()?, stats))
 }
 
 fn options(k: usize, exact: bool) -> SearchOptions {
-    SearchOptions { k, ef: 10, exact, max_distance: f32::INFINITY, isa: Isa::detect() }
+    SearchOptions { k, ef: 10, exact, isa: Isa::detect() }
 }
 
 #[test]
@@ -123,8 +134,8 @@ fn a_segment_is_scanned_by_codes_and_finds_what_comparing_all_finds() {
             wanted += exact.len();
             found += near.iter().filter(|hit| exact.contains(hit)).count();
             let limit = exact[4].0;
-            let limited = SearchOptions { max_distance: limit, ..options(10, false) };
-            let (near, _) = search(&segment, query, &limited, &dead).expect("sound");
+            let (near, _) =
+                within(&segment, query, limit, &options(10, false), &dead).expect("sound");
             assert!(near.iter().all(|hit| hit.0 <= limit));
             wanted += 5;
             found += near.len();

@@ -6,7 +6,7 @@ use crate::bytes::{AlignedBytes, Guard, Guarded};
 use crate::codec::bits::{BitCodec, BitRows, LEAST_DIMENSION};
 use crate::codec::full::{self, Query, Rows, Space};
 use crate::filter::rowset::RowSet;
-use crate::index::bit_scan::{self, BitTarget};
+use crate::index::bit_scan::{self, Asked, BitTarget};
 use crate::index::flat;
 use crate::index::topk::TopK;
 use crate::kernel::Isa;
@@ -100,9 +100,11 @@ fn measure<G: Guard>(
         queries += 1;
         wanted += exact.len();
         let mut top = TopK::new(K, f32::INFINITY, many, &|a, b| a < b);
-        let scanned = codec
-            .query(isa, &query)
-            .map(|coded| bit_scan::scan(isa, &query, &coded, &target, &dead, &mut top));
+        let scanned = codec.query(isa, &query).map(|coded| {
+            let mut asked = [Asked::new(&query, &coded, &mut top)];
+            bit_scan::scan(isa, &mut asked, &target, &dead);
+            asked[0].scanned
+        });
         let Some(scanned) = scanned.filter(|scanned| scanned.decided) else {
             // All rows would be compared after all.
             found += exact.len();

@@ -16,9 +16,9 @@ use super::id_table::{self, IdTable};
 use super::ids::IdColumn;
 use super::part::{RowMap, live_rows, live_runs};
 use super::patch::Patch;
-use super::search::{self, SearchOptions, SearchStats, Target};
+use super::search::{self, Ask, SearchOptions, SearchStats, Target};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
-use crate::codec::full::{Query, Rows, Space};
+use crate::codec::full::{Rows, Space};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::index::topk::Candidate;
@@ -177,11 +177,11 @@ impl Chunk {
 
     pub(crate) fn search(
         &self,
-        query: &Query,
+        asks: &[Ask<'_>],
         options: &SearchOptions,
         dead: &RowSet,
         stats: &mut SearchStats,
-    ) -> Result<Vec<Candidate>> {
+    ) -> Result<Vec<Vec<Candidate>>> {
         let rows = Rows {
             vectors: Guarded::trusted(self.batch.vectors.as_slice()),
             inverse_norms: Guarded::trusted(self.batch.inverse_norms.as_bytes()),
@@ -191,7 +191,7 @@ impl Chunk {
         let len = self.len();
         let target = Target::<Trusted> { rows, len, graph: None, codes: None, bits, ids };
         let mut own = SearchStats::default();
-        let found = search::search(&target, query, options, dead, &mut own);
+        let found = search::search(&target, asks, options, dead, &mut own);
         let compared = own.rows_compared + own.rows_scanned;
         if bits.is_none() {
             if !options.exact && compared > 0 {
@@ -199,7 +199,7 @@ impl Chunk {
                 let coded = self.codes.searched(options.isa, self.space, rows, len, may);
                 own.rows_coded += coded as u64;
             }
-        } else if own.codes_compared > 0 && compared * 8 > len as u64 {
+        } else if own.codes_compared > 0 && compared * 8 > (asks.len() * len) as u64 {
             self.codes.failed();
         }
         stats.add(&own);

@@ -34,11 +34,11 @@ use arrow_schema::SchemaRef;
 use self::attributes::AttributeFile;
 use self::ids::IdsView;
 use self::layout::{Code, CodeStatistics, FIELD, OwnedFile, SegmentMeta, Statistics};
-use self::search::{SearchOptions, SearchStats, Target};
+use self::search::{Ask, SearchOptions, SearchStats, Target};
 use crate::bytes::Guarded;
 use crate::codec::bits::{BitCodec, BitRows};
 use crate::codec::codes::{CodeRows, Codec};
-use crate::codec::full::{Query, Rows, Space};
+use crate::codec::full::{Rows, Space};
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::View;
@@ -294,11 +294,11 @@ impl Segment {
 
     pub(crate) fn search(
         &self,
-        query: &Query,
+        asks: &[Ask<'_>],
         options: &SearchOptions,
         dead: &RowSet,
         stats: &mut SearchStats,
-    ) -> Result<Vec<Candidate>> {
+    ) -> Result<Vec<Vec<Candidate>>> {
         let core = &*self.core;
         let marks = Marks::of([
             Some(&core.vectors),
@@ -319,7 +319,7 @@ impl Segment {
             None => (None, None),
         };
         let target = Target { rows, len: core.rows, graph, codes, bits, ids };
-        let found = search::search(&target, query, options, dead, stats);
+        let found = search::search(&target, asks, options, dead, stats);
         marks.check()?;
         Ok(found)
     }

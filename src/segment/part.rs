@@ -11,8 +11,8 @@ use arrow_schema::SchemaRef;
 use super::Segment;
 use super::columns;
 use super::memtable::Chunk;
-use super::search::{SearchOptions, SearchStats};
-use crate::codec::full::{Query, Space};
+use super::search::{Ask, SearchOptions, SearchStats};
+use crate::codec::full::Space;
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::GONE;
@@ -82,15 +82,15 @@ impl Part {
         ask!(self, part => part.attributes(rows, wanted))
     }
 
-    /// The nearest live rows, by (distance, id).
+    /// For each query the nearest live rows, by (distance, id).
     pub(crate) fn search(
         &self,
-        query: &Query,
+        asks: &[Ask<'_>],
         options: &SearchOptions,
         dead: &RowSet,
         stats: &mut SearchStats,
-    ) -> Result<Vec<Candidate>> {
-        ask!(self, part => part.search(query, options, dead, stats))
+    ) -> Result<Vec<Vec<Candidate>>> {
+        ask!(self, part => part.search(asks, options, dead, stats))
     }
 
     /// Position, in the order of ids, of the first row whose id comes after `after`.

@@ -8,7 +8,7 @@ use crate::codec::bits::BitRows;
 use crate::codec::codes::CodeRows;
 use crate::codec::full::{Query, Rows};
 use crate::filter::rowset::RowSet;
-use crate::index::bit_scan::{self, BitTarget};
+use crate::index::bit_scan::{self, Asked, BitTarget};
 use crate::index::flat;
 use crate::index::hnsw::View;
 use crate::index::nearest::{Counts, Indexed, nearest};
@@ -27,8 +27,6 @@ pub(crate) struct SearchOptions {
     pub(crate) ef: usize,
     /// Scan even where there is a graph.
     pub(crate) exact: bool,
-    /// Farther rows are left out; infinity for no limit.
-    pub(crate) max_distance: f32,
     pub(crate) isa: Isa,
 }
 
@@ -140,15 +138,15 @@ enum Aid {
     Graph,
 }
 
-/// Decides how to search `len` rows, `live` of which count.
-fn plan(len: usize, live: usize, aid: Aid, options: &SearchOptions) -> Plan {
+/// Decides how to search `len` rows, `live` of which count, for hits up to a distance.
+fn plan(len: usize, live: usize, aid: Aid, options: &SearchOptions, max_distance: f32) -> Plan {
     if live == 0 || options.k == 0 {
         return Plan::Nothing;
     }
     match aid {
         Aid::Graph if !options.exact => {}
         Aid::Bits if !options.exact => {
-            let limited = options.max_distance < f32::INFINITY;
+            let limited = max_distance < f32::INFINITY;
             let pays = bit_scan::pays(options.k.min(live), live, limited);
             return if pays { Plan::ScanCodes } else { Plan::Scan };
         }
@@ -163,15 +161,30 @@ fn plan(len: usize, live: usize, aid: Aid, options: &SearchOptions) -> Plan {
     Plan::Walk { ef }
 }
 
-/// The at most k nearest live rows, by (distance, id). The caller asks the guards afterwards
-/// whether what was read is what was written.
+/// A query, and how far hits of it may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) query: &'a Query,
+    /// Farther rows are left out; infinity for no limit.
+    pub(crate) max_distance: f32,
+}
+
+impl<'a> From<&'a Query> for Ask<'a> {
+    /// For hits at any distance.
+    fn from(query: &'a Query) -> Self {
+        Self { query, max_distance: f32::INFINITY }
+    }
+}
+
+/// For each query the at most k nearest live rows, by (distance, id). The caller asks the guards
+/// afterwards whether what was read is what was written.
 pub(crate) fn search<G: Guard>(
     target: &Target<'_, G>,
-    query: &Query,
+    asks: &[Ask<'_>],
     options: &SearchOptions,
     dead: &RowSet,
     stats: &mut SearchStats,
-) -> Vec<Candidate> {
+) -> Vec<Vec<Candidate>> {
     let live = target.len.saturating_sub(dead.len());
     let before = |a: Row, b: Row| target.ids.compare(a, b) == Ordering::Less;
     let k = options.k.min(live);
@@ -183,54 +196,95 @@ pub(crate) fn search<G: Guard>(
     // Where codes lead, a walk keeps as many candidates as are compared exactly.
     let compared = target.codes.map_or(0, |codes| codes.codec.compared(k));
     let wanted = SearchOptions { ef: options.ef.max(compared), ..*options };
-    let plan = plan(target.len, live, aid, &wanted);
-    if plan == Plan::Nothing {
-        return Vec::new();
-    }
-    if let (Plan::Walk { ef }, Some(graph)) = (plan, target.graph) {
-        let indexed = Indexed { rows: target.rows, codes: target.codes, graph };
-        stats.walks += 1;
-        let limit = options.max_distance;
-        if limit < f32::INFINITY && dead.len() <= ef.saturating_mul(DEAD_PER_CANDIDATE) {
-            // The limit ends the walk early, and fewer than k hits are what it asks for.
-            let mut top = TopK::new(k, limit, target.len, &before);
-            let counts = nearest(options.isa, query, indexed, ef, dead, &mut top);
-            stats.walked(target, graph.list_bytes(), &counts);
-            return top.into_sorted();
-        }
-        // Without a limit, too few hits mean that dead rows were in the way.
-        let mut top = TopK::new(k, f32::INFINITY, target.len, &before);
-        let counts = nearest(options.isa, query, indexed, ef, dead, &mut top);
-        stats.walked(target, graph.list_bytes(), &counts);
-        if top.len() == k {
-            let mut found = top.into_sorted();
-            found.retain(|candidate| candidate.distance <= limit);
-            return found;
+    let mut found = vec![Vec::new(); asks.len()];
+    let (mut scanned, mut sifted) = (Vec::new(), Vec::new());
+    for (at, ask) in asks.iter().enumerate() {
+        match plan(target.len, live, aid, &wanted, ask.max_distance) {
+            Plan::Nothing => {}
+            Plan::Scan => scanned.push(at),
+            Plan::ScanCodes => sifted.push(at),
+            Plan::Walk { ef } => {
+                match walk(target, *ask, (k, ef), options.isa, dead, &before, stats) {
+                    Some(hits) => found[at] = hits,
+                    None => scanned.push(at),
+                }
+            }
         }
     }
-    if let (Plan::ScanCodes, Some(bits)) = (plan, target.bits)
-        && let Some(coded) = bits.codec.query(options.isa, query)
-    {
-        let mut top = TopK::new(k, options.max_distance, target.len, &before);
+    let top = |at: &usize| TopK::new(k, asks[*at].max_distance, target.len, &before);
+    if let Some(bits) = target.bits.filter(|_| !sifted.is_empty()) {
+        let coded: Vec<_> =
+            sifted.iter().map(|at| bits.codec.query(options.isa, asks[*at].query)).collect();
+        let mut tops: Vec<_> = sifted.iter().map(top).collect();
+        let mut asked = Vec::with_capacity(sifted.len());
+        for ((at, coded), top) in sifted.iter().zip(&coded).zip(&mut tops) {
+            match coded {
+                Some(coded) => asked.push((*at, Asked::new(asks[*at].query, coded, top))),
+                None => scanned.push(*at),
+            }
+        }
+        let (places, mut asked): (Vec<usize>, Vec<_>) = asked.into_iter().unzip();
         let sifted = BitTarget { bits, rows: target.rows, len: target.len };
-        let scanned = bit_scan::scan(options.isa, query, &coded, &sifted, dead, &mut top);
-        stats.codes_compared += scanned.estimated;
-        stats.rows_compared += scanned.compared;
-        let passes = scanned.estimated / (target.len as u64).max(1);
-        stats.bytes_touched += passes * bits.blocks.len() as u64;
-        stats.bytes_touched += scanned.compared * target.stride();
-        if scanned.decided {
-            stats.scans += 1;
-            return top.into_sorted();
+        bit_scan::scan(options.isa, &mut asked, &sifted, dead);
+        let done: Vec<_> = asked.iter().map(|asked| asked.scanned).collect();
+        drop(asked);
+        let tops = tops.into_iter().zip(&coded).filter(|(_, coded)| coded.is_some());
+        for ((at, done), (top, _)) in places.into_iter().zip(done).zip(tops) {
+            stats.codes_compared += done.estimated;
+            stats.rows_compared += done.compared;
+            let passes = done.estimated / (target.len as u64).max(1);
+            stats.bytes_touched += passes * bits.blocks.len() as u64;
+            stats.bytes_touched += done.compared * target.stride();
+            if done.decided {
+                stats.scans += 1;
+                found[at] = top.into_sorted();
+            } else {
+                scanned.push(at);
+            }
         }
     }
-    let mut top = TopK::new(k, options.max_distance, target.len, &before);
-    let all = 0..Row::try_from(target.len).unwrap_or(Row::MAX);
-    flat::scan(options.isa, query, target.rows, all, dead, &mut top);
-    stats.scans += 1;
-    stats.rows_scanned += live as u64;
-    stats.bytes_touched += target.len as u64 * target.stride();
-    top.into_sorted()
+    if !scanned.is_empty() {
+        let mut tops: Vec<_> = scanned.iter().map(top).collect();
+        let queries: Vec<_> = scanned.iter().map(|at| asks[*at].query).collect();
+        flat::scan_all(options.isa, &queries, target.rows, target.len, dead, &mut tops);
+        let count = scanned.len() as u64;
+        stats.scans += count;
+        stats.rows_scanned += count * live as u64;
+        stats.bytes_touched += count * target.len as u64 * target.stride();
+        for (at, top) in scanned.into_iter().zip(tops) {
+            found[at] = top.into_sorted();
+        }
+    }
+    found
+}
+
+/// What a walk over the graph finds; `None` when dead rows were in the way of it.
+fn walk<G: Guard>(
+    target: &Target<'_, G>,
+    Ask { query, max_distance }: Ask<'_>,
+    (k, ef): (usize, usize),
+    isa: Isa,
+    dead: &RowSet,
+    before: &dyn Fn(Row, Row) -> bool,
+    stats: &mut SearchStats,
+) -> Option<Vec<Candidate>> {
+    let graph = target.graph?;
+    let indexed = Indexed { rows: target.rows, codes: target.codes, graph };
+    stats.walks += 1;
+    // A limit ends the walk early, and fewer than k hits are what it asks for. Otherwise too few
+    // hits mean that dead rows were in the way.
+    let few_dead = dead.len() <= ef.saturating_mul(DEAD_PER_CANDIDATE);
+    let limited = max_distance < f32::INFINITY && few_dead;
+    let limit = if limited { max_distance } else { f32::INFINITY };
+    let mut top = TopK::new(k, limit, target.len, before);
+    let counts = nearest(isa, query, indexed, ef, dead, &mut top);
+    stats.walked(target, graph.list_bytes(), &counts);
+    if !limited && top.len() < k {
+        return None;
+    }
+    let mut found = top.into_sorted();
+    found.retain(|candidate| candidate.distance <= max_distance);
+    Some(found)
 }
 
 #[cfg(test)]
@@ -238,7 +292,11 @@ mod tests {
     use super::*;
 
     fn options(k: usize, ef: usize, exact: bool) -> SearchOptions {
-        SearchOptions { k, ef, exact, max_distance: f32::INFINITY, isa: Isa::detect() }
+        SearchOptions { k, ef, exact, isa: Isa::detect() }
+    }
+
+    fn plan(len: usize, live: usize, aid: Aid, options: &SearchOptions) -> Plan {
+        super::plan(len, live, aid, options, f32::INFINITY)
     }
 
     #[test]
@@ -260,8 +318,8 @@ mod tests {
         assert_eq!(scan(1_000, 10), Plan::Scan);
         assert_eq!(scan(10_000, 1_000), Plan::Scan);
         assert_eq!(plan(10_000, 10_000, Aid::Bits, &options(10, 64, true)), Plan::Scan);
-        let near = SearchOptions { max_distance: 0.5, ..options(1_000, 64, false) };
-        assert_eq!(plan(1_000, 1_000, Aid::Bits, &near), Plan::ScanCodes);
+        let near = super::plan(1_000, 1_000, Aid::Bits, &options(1_000, 64, false), 0.5);
+        assert_eq!(near, Plan::ScanCodes);
     }
 
     #[test]

@@ -99,15 +99,26 @@ fn open(dir: &Path, meta: &SegmentMeta, space: Space, id_type: IdType) -> Result
 }
 
 fn options(k: usize, exact: bool) -> SearchOptions {
-    SearchOptions { k, ef: 32, exact, max_distance: f32::INFINITY, isa: Isa::detect() }
+    SearchOptions { k, ef: 32, exact, isa: Isa::detect() }
 }
 
 fn found(part: &Part, query: usize, options: &SearchOptions, dead: &RowSet) -> Vec<(f32, Id)> {
+    within(part, query, f32::INFINITY, options, dead)
+}
+
+fn within(
+    part: &Part,
+    query: usize,
+    max_distance: f32,
+    options: &SearchOptions,
+    dead: &RowSet,
+) -> Vec<(f32, Id)> {
     let queries = prepare_query(part.space(), &Vectors::from(&vector(query))).expect("finite");
     let mut stats = SearchStats::default();
-    let hits = part.search(&queries[0], options, dead, &mut stats).expect("undamaged");
+    let ask = Ask { query: &queries[0], max_distance };
+    let hits = part.search(&[ask], options, dead, &mut stats).expect("undamaged");
     assert_eq!(stats.scans + stats.walks, 1);
-    hits.iter().map(|hit| (hit.distance, part.id(hit.row).expect("undamaged"))).collect()
+    hits[0].iter().map(|hit| (hit.distance, part.id(hit.row).expect("undamaged"))).collect()
 }
 
 #[test]
@@ -146,8 +157,7 @@ fn a_segment_answers_like_the_chunk_it_was_written_from() {
             let given = found(&segment, query, &options(9, false), &RowSet::default());
             assert_eq!(given, expected, "{space:?}");
             let limit = expected[4].0;
-            let near = SearchOptions { max_distance: limit, ..options(9, false) };
-            let given = found(&segment, query, &near, &RowSet::default());
+            let given = within(&segment, query, limit, &options(9, false), &RowSet::default());
             assert!(given.len() >= 5 && given.iter().all(|hit| hit.0 <= limit));
         }
     }
@@ -205,12 +215,12 @@ fn a_segment_without_rows_opens_and_answers() {
         assert_eq!(segment.seek(Some(IdRef::U64(1))).expect("undamaged"), 0);
         let queries = prepare_query(space, &Vectors::from(&vector(1))).expect("finite");
         let hits = segment.search(
-            &queries[0],
+            &[Ask::from(&queries[0])],
             &options(3, false),
             &RowSet::default(),
             &mut SearchStats::default(),
         );
-        assert_eq!(hits.expect("undamaged"), []);
+        assert_eq!(hits.expect("undamaged"), [[]]);
     }
 }
 
@@ -374,8 +384,8 @@ fn a_flip_anywhere_is_an_error_or_changes_no_answer() {
     let query = &prepare_query(space, &Vectors::from(&vector(77))).expect("finite")[0];
     let ask = |part: &Segment| -> Result<()> {
         let mut stats = SearchStats::default();
-        let hits = part.search(query, &options(7, false), &none, &mut stats)?;
-        let expected = original.search(query, &options(7, false), &none, &mut stats)?;
+        let hits = part.search(&[query.into()], &options(7, false), &none, &mut stats)?;
+        let expected = original.search(&[query.into()], &options(7, false), &none, &mut stats)?;
         assert_eq!(hits, expected);
         for (row, id) in (0..).zip(&ids) {
             assert_eq!(part.lookup(IdRef::Utf8(id))?, Some(row));
@@ -455,8 +465,7 @@ fn a_graph_finds_nearly_what_a_scan_finds_and_skips_dead_rows() {
         let none = RowSet::default();
         for dead in [&dead, &none] {
             let limit = found(&segment, query, &options(10, true), dead)[6].0;
-            let near = SearchOptions { max_distance: limit, ..options(10, false) };
-            let near = found(&segment, query, &near, dead);
+            let near = within(&segment, query, limit, &options(10, false), dead);
             assert!(near.len() >= 4 && near.iter().all(|hit| hit.0 <= limit), "{near:?}");
         }
         hits += near.iter().filter(|hit| hit.0 <= exact[9].0).count();
@@ -468,8 +477,8 @@ fn a_graph_finds_nearly_what_a_scan_finds_and_skips_dead_rows() {
     dead.insert(0);
     let queries = prepare_query(space, &Vectors::from(&vector(1))).expect("finite");
     let mut stats = SearchStats::default();
-    let hits = segment.search(&queries[0], &options(10, false), &dead, &mut stats);
-    assert_eq!(hits.expect("undamaged"), []);
+    let hits = segment.search(&[Ask::from(&queries[0])], &options(10, false), &dead, &mut stats);
+    assert_eq!(hits.expect("undamaged"), [[]]);
 }
 
 #[test]

@@ -172,31 +172,38 @@ impl<G> Clone for BitRows<'_, G> {
 
 impl<G> Copy for BitRows<'_, G> {}
 
-/// What a block says of its rows for one query. Behind the last row it says nothing.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Estimates {
-    /// Distances, as near as they can be told.
-    pub(crate) distance: [f32; BLOCK_ROWS],
-    /// What distances are hardly below.
-    pub(crate) least: [f32; BLOCK_ROWS],
-}
-
 impl<'a, G: Guard> BitRows<'a, G> {
     /// How many whole blocks there are.
     pub(crate) fn len(&self) -> usize {
         self.blocks.len() / self.codec.block_bytes()
     }
 
-    /// What `queries` are from the rows of `block`, which is below [`len`](Self::len).
+    /// How far `query` is from the rows of `block`, which is below [`len`](Self::len), as near as it
+    /// can be told; anything behind the last row.
     #[inline(always)]
-    pub(crate) fn estimates<K: Kernel, const Q: usize>(
+    pub(crate) fn estimates<K: Kernel>(
         &self,
         kernel: K,
-        queries: [&BitQuery; Q],
+        query: &BitQuery,
         block: usize,
-    ) -> [Estimates; Q] {
+    ) -> [f32; BLOCK_ROWS] {
+        query::estimates(kernel, query, self.block(block), self.codec.code_bytes())
+    }
+
+    /// What the distances of which these are the estimates are hardly below.
+    #[inline(always)]
+    pub(crate) fn least(
+        &self,
+        query: &BitQuery,
+        block: usize,
+        estimates: &[f32; BLOCK_ROWS],
+    ) -> [f32; BLOCK_ROWS] {
+        query::least(query, self.block(block), self.codec.code_bytes(), estimates)
+    }
+
+    #[inline(always)]
+    fn block(&self, block: usize) -> &'a [u8] {
         let bytes = self.codec.block_bytes();
-        let block: &'a [u8] = self.blocks.get(block * bytes, bytes);
-        query::estimates(kernel, queries, block, self.codec.code_bytes())
+        self.blocks.get(block * bytes, bytes)
     }
 }

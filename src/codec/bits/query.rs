@@ -1,6 +1,6 @@
 //! Queries to tables, and blocks to distances.
 
-use super::{BitCodec, EPSILON, Estimates, FACTOR_BYTES};
+use super::{BitCodec, EPSILON, FACTOR_BYTES};
 use crate::bytes::{AlignedBytes, view};
 use crate::codec::full::Query;
 use crate::codec::sum_of;
@@ -117,38 +117,51 @@ fn fill(x: &[f32], tables: &mut [u8]) -> (f32, f32) {
     (step, sum)
 }
 
-/// What `queries` are from the rows of a block, whose first `code_bytes` are the codes.
+/// How far `query` is from the rows of a block, whose first `code_bytes` are the codes.
 #[inline(always)]
 #[expect(clippy::cast_precision_loss, reason = "sums below 2^24")]
-pub(super) fn estimates<K: Kernel, const Q: usize>(
+pub(super) fn estimates<K: Kernel>(
     kernel: K,
-    queries: [&BitQuery; Q],
+    query: &BitQuery,
     block: &[u8],
     code_bytes: usize,
-) -> [Estimates; Q] {
+) -> [f32; BLOCK_ROWS] {
+    let (codes, [add, factor, _]) = split(block, code_bytes);
+    let BitQuery { base, share, constant, step, .. } = query;
+    let [sums] = kernel.fast_scan([query.tables.as_slice()], codes);
+    let mut out = [0.0; BLOCK_ROWS];
+    for row in 0..BLOCK_ROWS {
+        let product = constant - step * sums[row] as f32;
+        out[row] = base + share * add[row] + factor[row] * product;
+    }
+    out
+}
+
+/// What the distances are hardly below.
+#[inline(always)]
+pub(super) fn least(
+    query: &BitQuery,
+    block: &[u8],
+    code_bytes: usize,
+    estimates: &[f32; BLOCK_ROWS],
+) -> [f32; BLOCK_ROWS] {
+    let (_, [_, factor, spread]) = split(block, code_bytes);
+    let BitQuery { by_spread, by_factor, rounding, .. } = query;
+    let mut out = [0.0; BLOCK_ROWS];
+    for row in 0..BLOCK_ROWS {
+        let error = by_spread * spread[row] + by_factor * factor[row] + rounding;
+        out[row] = estimates[row] - error;
+    }
+    out
+}
+
+/// The codes of a block, and add, factor and spread of its rows.
+#[inline(always)]
+fn split(block: &[u8], code_bytes: usize) -> (&[u8], [&[f32; BLOCK_ROWS]; 3]) {
     let (codes, factors) = block.split_at(code_bytes);
     let (add, factors) = factors.split_at(FACTOR_BYTES);
     let (factor, spread) = factors.split_at(FACTOR_BYTES);
-    let (add, factor, spread) = (floats(add), floats(factor), floats(spread));
-    let mut tables = [&[][..]; Q];
-    for q in 0..Q {
-        tables[q] = queries[q].tables.as_slice();
-    }
-    let sums = kernel.fast_scan(tables, codes);
-    let none = Estimates { distance: [0.0; BLOCK_ROWS], least: [0.0; BLOCK_ROWS] };
-    let mut out = [none; Q];
-    for q in 0..Q {
-        let BitQuery { base, share, constant, step, by_spread, by_factor, rounding, .. } =
-            queries[q];
-        for row in 0..BLOCK_ROWS {
-            let product = constant - step * sums[q][row] as f32;
-            let distance = base + share * add[row] + factor[row] * product;
-            let error = by_spread * spread[row] + by_factor * factor[row] + rounding;
-            out[q].distance[row] = distance;
-            out[q].least[row] = distance - error;
-        }
-    }
-    out
+    (codes, [floats(add), floats(factor), floats(spread)])
 }
 
 #[inline(always)]

@@ -7,12 +7,13 @@ use crate::types::{Metric, Row, VectorType};
 struct One<'a, G>(BitRows<'a, G>, &'a BitQuery, usize);
 
 impl<G: Guard> kernel::Op for One<'_, G> {
-    type Output = Estimates;
+    type Output = [[f32; BLOCK_ROWS]; 2];
 
     #[inline(always)]
-    fn run<K: Kernel>(self, kernel: K) -> Estimates {
-        let [estimates] = self.0.estimates(kernel, [self.1], self.2);
-        estimates
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output {
+        let Self(bits, query, block) = self;
+        let estimates = bits.estimates(kernel, query, block);
+        [estimates, bits.least(query, block, &estimates)]
     }
 }
 
@@ -43,14 +44,14 @@ fn told(space: Space, values: &[f32], query: &[f32]) -> Option<Vec<[f32; 3]>> {
         for isa in Isa::available() {
             let other = kernel::run(isa, One(bits, &coded, block));
             let bits = |x: [f32; BLOCK_ROWS]| x.map(f32::to_bits);
-            assert_eq!(bits(other.distance), bits(estimates.distance), "{}", isa.name());
-            assert_eq!(bits(other.least), bits(estimates.least), "{}", isa.name());
+            assert_eq!(other.map(bits), estimates.map(bits), "{}", isa.name());
             let mut again = AlignedBytes::zeroed(codec.block_bytes());
             codec.encode(isa, rows, count, block..block + 1, again.as_mut_slice());
             let at = block * codec.block_bytes();
             assert_eq!(again.as_slice(), &codes.as_slice()[at..][..again.len()]);
         }
-        told.extend(estimates.distance.into_iter().zip(estimates.least));
+        let [distance, least] = estimates;
+        told.extend(distance.into_iter().zip(least));
     }
     told.truncate(count);
     Some(
