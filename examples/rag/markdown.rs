@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Longer sections are divided between paragraphs.
 const MOST_CHARS: usize = 1_200;
@@ -40,7 +40,7 @@ pub(crate) fn read(folder: &Path) -> io::Result<Vec<Section>> {
     Ok(sections)
 }
 
-fn name(folder: &Path, path: &PathBuf) -> String {
+fn name(folder: &Path, path: &Path) -> String {
     let relative = path.strip_prefix(folder).unwrap_or(path);
     relative.to_string_lossy().replace('\\', "/")
 }

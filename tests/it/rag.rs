@@ -1,6 +1,8 @@
 //! The example of questions to a folder of Markdown, over this repository's own documents and with a
 //! real model where there is one.
 
+#![expect(clippy::disallowed_methods, reason = "documents, not files of a database")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
