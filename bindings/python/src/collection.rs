@@ -319,7 +319,8 @@ impl Collection {
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
     ) -> PyResult<Hits> {
-        let query = texts::query(py, &self.inner, q, text, self.shape)?;
+        let q = texts::query(py, &self.inner, q, text)?;
+        let query = VectorsArg::from_python(&q, self.shape)?;
         if query.rows != 1 {
             let given = query.rows;
             return Err(invalid(

@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
 use nearfield::{Embedder, Id};
-use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -17,7 +17,6 @@ use pyo3::types::{PyBytes, PyList, PyMapping, PyString};
 use crate::errors::{call, invalid, type_name, wrong_type};
 use crate::ids::{IdsArg, id_to_python};
 use crate::numbers::count;
-use crate::vectors::{Shape, VectorsArg};
 use crate::{arrow_ffi, columns};
 
 const EXPECTED: &str = "a list of str, or one alone";
@@ -84,19 +83,18 @@ fn numbers(vectors: &Bound<'_, PyAny>, texts: usize, model: &str) -> PyResult<Ve
     Ok(array.try_readonly()?.as_slice()?.to_vec())
 }
 
-/// The query of a search: a vector, or a text to be embedded.
+/// The query of a search: a vector as it was given, or that of a text.
 pub(crate) fn query<'py>(
     py: Python<'py>,
     collection: &nearfield::Collection,
     q: Option<&Bound<'py, PyAny>>,
     text: Option<&str>,
-    shape: Shape,
-) -> PyResult<VectorsArg<'py>> {
+) -> PyResult<Bound<'py, PyAny>> {
     match (q, text) {
-        (Some(q), None) => VectorsArg::from_python(q, shape),
+        (Some(q), None) => Ok(q.clone()),
         (None, Some(text)) => {
             let vector = call(py, || collection.embedder()?.embed_queries(&[text]))?;
-            Ok(VectorsArg::owned(vector, 1))
+            Ok(PyArray1::from_vec(py, vector).into_any())
         }
         (given, _) => Err(PyTypeError::new_err(format!(
             "vectors: expected numbers (an array or a list), or text= in their place, given {}",

@@ -115,11 +115,6 @@ impl<'py> VectorsArg<'py> {
         Self::from_ndarray(array.cast::<PyUntypedArray>()?, shape)
     }
 
-    /// Vectors that were made here.
-    pub(crate) fn owned(values: Vec<f32>, rows: usize) -> Self {
-        Self { elements: Elements::Owned(values), rows }
-    }
-
     pub(crate) fn vectors(&self) -> PyResult<Vectors<'_>> {
         Ok(match &self.elements {
             Elements::F32(array) => Vectors::F32(Cow::Borrowed(array.as_slice()?)),
