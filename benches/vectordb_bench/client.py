@@ -82,9 +82,6 @@ class Nearfield(VectorDB):
             self.docs = None
             db.close()
 
-    def supports_payload_profile(self, payload_profile: PayloadProfile) -> bool:
-        return payload_profile in (PayloadProfile.IDS_ONLY,)
-
     def insert_embeddings(
         self,
         embeddings: list[list[float]],
