@@ -114,6 +114,15 @@ pub enum Error {
         "this handle was opened before fork by process {0}; open the database again in the child"
     )]
     Forked(u32),
+    /// The function of an [`Embedder`](crate::Embedder) failed. Nothing was stored.
+    #[error("embedder {model:?} failed: {source}; nothing of this operation was stored")]
+    Embed {
+        /// Name of the embedder's model.
+        model: String,
+        /// What the function returned.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The caller's callback or token asked to stop.
     #[error("cancelled; nothing of this operation was stored")]
     Cancelled,

@@ -46,6 +46,7 @@ pub(crate) mod storage;
 mod types;
 
 pub use arrow_array;
+pub use collection::embed::{Embedder, Embedding};
 pub use collection::explain::{Explanation, PartExplanation, SearchPlan};
 pub use collection::import::{
     ImportBatch, ImportOptions, ImportReport, OnBad, Phase, Progress, Rejected,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 
+use super::embed::Candidate;
 use super::op::Op;
 use super::snapshot::{PartView, Place, View};
 use super::write::Work;
@@ -38,6 +39,7 @@ pub(crate) fn apply(view: &mut View, work: Work, log: &mut Vec<Payload>) -> Resu
         Work::Update { ids, attributes } => update(view, &ids, attributes, log),
         Work::Delete(ids) => delete(view, &ids, log),
         Work::AddColumns(added) => add_columns(view, added, log),
+        Work::Remember(candidate) => remember(view, &candidate, log),
     }
 }
 
@@ -245,6 +247,14 @@ fn add_columns(view: &mut View, added: Vec<Column>, log: &mut Vec<Payload>) -> R
     Ok(count)
 }
 
+/// Remembers an embedder; how many were remembered.
+fn remember(view: &mut View, candidate: &Candidate, log: &mut Vec<Payload>) -> Result<u64> {
+    let Some(schema) = candidate.join(&view.schema)? else { return Ok(0) };
+    record(view, &Op::Schema(schema.clone()), log)?;
+    view.schema = Arc::new(schema);
+    Ok(1)
+}
+
 /// Replays one logged operation; what it says about rows that are gone meanwhile is passed over.
 pub(crate) fn replay(view: &mut View, op: Op) -> Result<()> {
     let mut ignored = Vec::new();
@@ -253,9 +263,13 @@ pub(crate) fn replay(view: &mut View, op: Op) -> Result<()> {
         Op::Upsert(rows) => drop(upsert(view, rows, &mut ignored)?),
         Op::Update { ids, attributes } => drop(update(view, &ids, attributes, &mut ignored)?),
         Op::Delete(ids) => drop(delete(view, &ids, &mut ignored)?),
-        Op::Schema(schema) => {
-            // A manifest may know later columns already: replay must not take them back.
+        Op::Schema(mut schema) => {
+            // A manifest may know later columns, or an embedder, already: replay must not take them
+            // back.
             if schema.columns().len() >= view.schema.columns().len() {
+                if let (None, Some(known)) = (schema.embedding(), view.schema.embedding()) {
+                    schema.set_embedding(known.clone());
+                }
                 view.schema = Arc::new(schema);
             }
         }

@@ -11,6 +11,7 @@ mod apply;
 pub(crate) mod backup;
 mod build;
 mod compact;
+pub(crate) mod embed;
 pub(crate) mod explain;
 mod flush;
 mod follow;
@@ -19,6 +20,7 @@ pub(crate) mod fuzz;
 mod hints;
 pub(crate) mod host;
 pub(crate) mod import;
+mod made_ids;
 pub(crate) mod manifest;
 mod op;
 pub(crate) mod options;
@@ -31,6 +33,7 @@ mod snapshot;
 mod spare;
 mod stats;
 mod switch;
+mod texts;
 mod threads;
 mod tombstones;
 mod write;
@@ -81,6 +84,7 @@ pub(crate) struct Core {
     pub(crate) compacting: Mutex<()>,
     pub(crate) signals: threads::Signals,
     spare: spare::Spare,
+    made_ids: made_ids::MadeIds,
     /// Next number for a file.
     pub(crate) next_file: AtomicU64,
     /// Whether the log held operations, when it was opened, that nobody knew to be on disk.
@@ -160,12 +164,14 @@ impl From<()> for Attributes<'_> {
 #[derive(Clone, Debug)]
 pub struct Collection {
     keeper: Arc<threads::Keeper>,
+    /// Makes vectors of texts, for this handle and its clones.
+    embedder: Option<embed::Embedder>,
 }
 
 impl Collection {
     pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Self> {
         let core = Arc::new(recover::open(name, host)?);
-        Ok(Self { keeper: Arc::new(threads::Keeper::start(core)?) })
+        Ok(Self { keeper: Arc::new(threads::Keeper::start(core)?), embedder: None })
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {

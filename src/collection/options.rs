@@ -7,6 +7,7 @@
 use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 
+use super::embed::Embedding;
 use crate::codec::full::Space;
 use crate::error::{Error, Result};
 use crate::segment::columns;
@@ -27,6 +28,9 @@ struct VectorField {
     dimension: usize,
     vector_type: VectorType,
     metric: Metric,
+    /// The embedder that made the vectors of texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    embedding: Option<Embedding>,
 }
 
 /// What a collection holds: fixed when it is created, except that columns may be added.
@@ -52,7 +56,8 @@ impl Schema {
     #[must_use]
     pub fn new(dimension: usize, metric: Metric) -> Self {
         let vector_type = if metric.is_binary() { VectorType::B1 } else { VectorType::F32 };
-        let field = VectorField { name: "vector".into(), dimension, vector_type, metric };
+        let name = "vector".into();
+        let field = VectorField { name, dimension, vector_type, metric, embedding: None };
         Self { id_type: None, fields: vec![field], columns: Vec::new() }
     }
 
@@ -114,6 +119,13 @@ impl Schema {
         self.id_type
     }
 
+    /// What the collection remembers of the embedder that made vectors of texts, if one has; see
+    /// [`Collection::with_embedder`](crate::Collection::with_embedder).
+    #[must_use]
+    pub fn embedding(&self) -> Option<&Embedding> {
+        self.fields[0].embedding.as_ref()
+    }
+
     /// The attribute columns in order of declaration.
     #[must_use]
     pub fn columns(&self) -> &[Column] {
@@ -164,6 +176,10 @@ impl Schema {
         self.columns.push(column);
     }
 
+    pub(crate) fn set_embedding(&mut self, embedding: Embedding) {
+        self.fields[0].embedding = Some(embedding);
+    }
+
     pub(crate) fn fix_id_type(&mut self, id_type: IdType) {
         self.id_type = Some(id_type);
     }
@@ -198,7 +214,7 @@ impl Schema {
                 return Err(Error::invalid(format!("column {:?} is declared twice", column.name)));
             }
         }
-        Ok(())
+        field.embedding.as_ref().map_or(Ok(()), |embedding| embedding.validate(&self.columns))
     }
 
     /// Refuses to treat a collection of this schema as one of `asked`: dimension, vector type,
@@ -213,6 +229,7 @@ impl Schema {
             })
         };
         let id_type = |schema: &Self| schema.id_type.map(|id_type| id_type.to_string());
+        let model = |schema: &Self| schema.embedding().map(|known| format!("{:?}", known.model));
         let found =
             differs("dimension", self.dimension().to_string(), asked.dimension().to_string())
                 .or_else(|| {
@@ -226,6 +243,7 @@ impl Schema {
                     )
                 })
                 .or_else(|| differs("id type", id_type(self)?, id_type(asked)?))
+                .or_else(|| differs("embedding model", model(self)?, model(asked)?))
                 .or_else(|| {
                     asked.columns.iter().find_map(|column| {
                         let stored =

@@ -14,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
 
+use super::embed::Candidate;
 use super::manifest::Manifest;
 use super::options::Durability;
 use super::snapshot::{Frozen, View};
@@ -39,6 +40,8 @@ pub(crate) enum Work {
     Delete(Ids<'static>),
     /// Columns to add; those that exist with the same type are passed over.
     AddColumns(Vec<Column>),
+    /// An embedder to remember, if it is the first.
+    Remember(Candidate),
 }
 
 /// A queued operation and, later, its answer.

@@ -24,5 +24,7 @@ mod lifecycle;
 mod model;
 mod oracle;
 mod processes;
+mod rag;
+mod texts;
 mod tidy;
 mod vector_types;

@@ -3,7 +3,7 @@
 use arrow_array::RecordBatch;
 use nearfield::{Error, ScanOptions};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 use serde_json::to_string;
 
 use crate::batch_hits::BatchHits;
@@ -15,6 +15,7 @@ use crate::request::{
     Request, batch_size_count, distance, ef_count, exact_flag, fields, k_count, kind, limit_count,
     names, vectors_flag,
 };
+use crate::texts::{self, TextsArg};
 use crate::vectors::{Shape, VectorsArg};
 use crate::{bulk, columns, schema};
 
@@ -105,6 +106,13 @@ impl Collection {
         self.dimension
     }
 
+    /// Name of the model that texts were embedded by, as the collection remembers it; else `None`.
+    #[getter]
+    fn model(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        let schema = call(py, || self.inner.schema())?;
+        Ok(schema.embedding().map(|embedding| embedding.model.clone()))
+    }
+
     /// What it holds, as the keyword arguments that make such a collection.
     ///
     /// >>> docs.schema["columns"]
@@ -155,6 +163,52 @@ impl Collection {
         let (rows, ids, vectors) = (ids.len(), ids.ids()?, vectors.vectors()?);
         let inner = &self.inner;
         self.write(data, rows, py, |batch| inner.add(ids.clone(), vectors.clone(), batch))
+    }
+
+    /// Embeds texts and adds them as rows whose ids are new: the collection must have been opened
+    /// with `embed=`. Each text is stored in the column of text, `data` holds the other columns.
+    /// Returns the ids as a list.
+    ///
+    /// Without `ids` they are made: one more than the highest number there is, from 1 on; in a
+    /// collection of strings (`id_type="utf8"`) UUIDs that ascend with time. What the embedder
+    /// raises is passed on as it is, and nothing is stored then.
+    ///
+    /// >>> import nearfield as nf
+    /// >>> letters = nf.Embedder(lambda texts: [[t.count("a"), t.count("b")] for t in texts], "ab")
+    /// >>> notes = db.collection("notes", embed=letters, text="body")
+    /// >>> notes.add_texts(["aaa", "abb"], data={"year": [2025, 2026]})
+    /// [1, 2]
+    /// >>> notes.search(text="bbb", k=1)[0].to_dict()["body"]
+    /// 'abb'
+    #[pyo3(signature = (texts, ids=None, data=None))]
+    fn add_texts<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyAny>,
+        ids: Option<&Bound<'py, PyAny>>,
+        data: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        TextsArg::from_python(texts, ids, data)?.write(py, &self.inner, false)
+    }
+
+    /// As `add_texts`, but rows whose ids exist are replaced; of an id given twice the last wins.
+    ///
+    /// >>> import nearfield as nf
+    /// >>> lengths = nf.Embedder(lambda texts: [[len(t)] for t in texts], "lengths", dim=1)
+    /// >>> notes = db.collection("notes", metric="l2", embed=lengths)
+    /// >>> notes.upsert_texts(["a", "bb"], ids=["x", "y"])
+    /// ['x', 'y']
+    /// >>> notes.upsert_texts("cccc", ids="x"), notes.get("x")[0]["text"]
+    /// (['x'], 'cccc')
+    #[pyo3(signature = (texts, ids=None, data=None))]
+    fn upsert_texts<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyAny>,
+        ids: Option<&Bound<'py, PyAny>>,
+        data: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        TextsArg::from_python(texts, ids, data)?.write(py, &self.inner, true)
     }
 
     /// Sets the columns of `data` in the rows of `ids`; other columns and the vectors stay. Ids
@@ -236,7 +290,8 @@ impl Collection {
         self.count(py)
     }
 
-    /// The `k` rows nearest to the vector `q`; fewer if there are fewer.
+    /// The `k` rows nearest to the vector `q`, or to a text that is embedded first (`text`, in a
+    /// collection opened with `embed=`); fewer if there are fewer.
     ///
     /// `ef` is how many candidates a graph search keeps: more find more of the true neighbours and
     /// take longer. `exact` compares with every row. `max_distance` leaves out what is farther.
@@ -248,21 +303,24 @@ impl Collection {
     ///   Hit(id=1, distance=2, score=-2, title='near'),
     /// ])
     #[pyo3(signature = (
-        q, k=10, *, ef=None, exact=false, max_distance=None, select=None, vectors=false
+        q=None, k=10, *, text=None, ef=None, exact=false, max_distance=None, select=None,
+        vectors=false
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn search(
         &self,
         py: Python<'_>,
-        q: &Bound<'_, PyAny>,
+        q: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = k_count)] k: usize,
+        text: Option<&str>,
         #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
         #[pyo3(from_py_with = exact_flag)] exact: bool,
         #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
     ) -> PyResult<Hits> {
-        let query = VectorsArg::from_python(q, self.shape)?;
+        let q = texts::query(py, &self.inner, q, text)?;
+        let query = VectorsArg::from_python(&q, self.shape)?;
         if query.rows != 1 {
             let given = query.rows;
             return Err(invalid(

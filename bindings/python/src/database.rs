@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use nearfield::Error;
+use nearfield::{Embedder, Error, Schema};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList};
 
@@ -10,7 +11,7 @@ use crate::collection::Collection;
 use crate::errors::{call, invalid};
 use crate::numbers::count;
 use crate::schema::Shape;
-use crate::settings;
+use crate::{settings, texts};
 
 /// Opens the database in the directory `path`, creating it if it is absent.
 ///
@@ -102,13 +103,21 @@ impl Database {
     /// batches are added by themselves. `id_type` is "u64" or "utf8", otherwise that of the first
     /// batch.
     ///
-    /// Raises `SchemaMismatch` when the collection exists in another shape.
+    /// `embed` makes vectors of texts: a `nearfield.Embedder`, or a function that takes a list of
+    /// str and returns a vector for each (its `__name__` is then the name of the model). The first
+    /// one is remembered by model and dimension; texts go to the first column of `text`, or to a
+    /// new one called "text". The function itself is not stored: give it at each opening to use
+    /// `add_texts` and `search(text=…)`.
+    ///
+    /// Raises `SchemaMismatch` when the collection exists in another shape, or remembers another
+    /// model.
     ///
     /// >>> docs = db.collection("papers", dim=384, metric="cosine", text="body")
     /// >>> docs.schema["dim"], db.collection("papers").schema["metric"]
     /// (384, 'cosine')
     #[pyo3(signature = (
-        name, dim=None, metric=None, *, dtype=None, text=None, columns=None, id_type=None
+        name, dim=None, metric=None, *, dtype=None, text=None, columns=None, id_type=None,
+        embed=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn collection(
@@ -121,13 +130,16 @@ impl Database {
         text: Option<&Bound<'_, PyAny>>,
         columns: Option<&Bound<'_, PyAny>>,
         id_type: Option<&Bound<'_, PyAny>>,
+        embed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Collection> {
+        let embedder = embed.map(texts::embedder).transpose()?;
         let shape = Shape::from_python(dim, metric, dtype, text, columns, id_type)?;
-        Collection::new(py, call(py, || get_or_create(&self.inner, name, &shape))?)
+        let inner = call(py, || get_or_create(&self.inner, name, &shape, embedder.as_ref()))?;
+        Collection::new(py, inner)
     }
 
     /// Creates the collection `name`; raises `InvalidArgument` when there is one. Arguments are as
-    /// for `collection`.
+    /// for `collection`; `dim` may be left out with `embed`.
     ///
     /// >>> db.create("images", dim=512, metric="l2", dtype="u8")
     /// Collection('images', 0 rows, dim=512, metric='l2', dtype='u8')
@@ -138,23 +150,33 @@ impl Database {
     /// >>> bits.search(np.packbits([1, 0] * 6)).distances.tolist()
     /// [6.0, 6.0]
     #[pyo3(signature = (
-        name, dim, metric=None, *, dtype=None, text=None, columns=None, id_type=None
+        name, dim=None, metric=None, *, dtype=None, text=None, columns=None, id_type=None,
+        embed=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn create(
         &self,
         py: Python<'_>,
         name: &str,
-        dim: &Bound<'_, PyAny>,
+        dim: Option<&Bound<'_, PyAny>>,
         metric: Option<&Bound<'_, PyAny>>,
         dtype: Option<&Bound<'_, PyAny>>,
         text: Option<&Bound<'_, PyAny>>,
         columns: Option<&Bound<'_, PyAny>>,
         id_type: Option<&Bound<'_, PyAny>>,
+        embed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Collection> {
-        let shape = Shape::from_python(Some(dim), metric, dtype, text, columns, id_type)?;
-        let schema = shape.schema(shape.dimension.unwrap_or_default(), None);
-        Collection::new(py, call(py, || self.inner.create_collection(name, schema))?)
+        let embedder = embed.map(texts::embedder).transpose()?;
+        let shape = Shape::from_python(dim, metric, dtype, text, columns, id_type)?;
+        let Some(dimension) = shape.dimension.or(embedder.as_ref().map(Embedder::dimension)) else {
+            return Err(PyTypeError::new_err("create: expected dim= or embed=, neither is given"));
+        };
+        let embedder = embedder.as_ref();
+        let inner = call(py, || {
+            let schema = new_schema(&shape, dimension, embedder)?;
+            with_embedder(self.inner.create_collection(name, schema)?, embedder)
+        })?;
+        Collection::new(py, inner)
     }
 
     /// `db["docs"]` opens a collection that exists; raises `NotFound`, naming the nearest.
@@ -229,26 +251,50 @@ fn threads_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
     count("threads", value)
 }
 
+/// The schema to create a collection with, if its embedder can go with it.
+fn new_schema(
+    shape: &Shape,
+    dimension: usize,
+    embedder: Option<&Embedder>,
+) -> nearfield::Result<Schema> {
+    let schema = shape.schema(dimension, None);
+    embedder.map_or(Ok(()), |embedder| embedder.check_schema(&schema))?;
+    Ok(schema)
+}
+
+fn with_embedder(
+    collection: nearfield::Collection,
+    embedder: Option<&Embedder>,
+) -> nearfield::Result<nearfield::Collection> {
+    match embedder {
+        Some(embedder) => collection.with_embedder(embedder),
+        None => Ok(collection),
+    }
+}
+
 fn get_or_create(
     db: &nearfield::Database,
     name: &str,
     shape: &Shape,
+    embedder: Option<&Embedder>,
 ) -> nearfield::Result<nearfield::Collection> {
-    let (dimension, stored) = match (db.open_collection(name), shape.dimension) {
-        (Ok(collection), asked) => {
+    let new = shape.dimension.or(embedder.map(Embedder::dimension));
+    let schema = match (db.open_collection(name), new) {
+        (Ok(collection), _) => {
             let stored = collection.schema()?;
-            (asked.unwrap_or(stored.dimension()), Some(stored))
+            shape.schema(shape.dimension.unwrap_or(stored.dimension()), Some(&stored))
         }
-        (Err(Error::NotFound { .. }), Some(asked)) => (asked, None),
+        (Err(Error::NotFound { .. }), Some(dimension)) => new_schema(shape, dimension, embedder)?,
         (Err(Error::NotFound { what, hint }), None) => {
-            return Err(Error::NotFound { what, hint: format!("; give dim= to create it{hint}") });
+            let hint = format!("; give dim= or embed= to create it{hint}");
+            return Err(Error::NotFound { what, hint });
         }
         (Err(error), _) => return Err(error),
     };
-    let collection = db.collection(name, shape.schema(dimension, stored.as_ref()))?;
+    let collection = db.collection(name, schema)?;
     let missing = shape.missing(&collection.schema()?);
     if !missing.is_empty() && !db.is_read_only() {
         collection.add_columns(&missing)?;
     }
-    Ok(collection)
+    with_embedder(collection, embedder)
 }

@@ -38,6 +38,12 @@ pub(crate) fn guard<T>(
 
 /// The exception of an engine error.
 pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
+    // What a callable raised reaches its caller as it was.
+    if let Error::Embed { source, .. } = error
+        && let Some(raised) = source.downcast_ref::<PyErr>()
+    {
+        return raised.clone_ref(py);
+    }
     let build = || {
         let exception = exception(py, class_name(error), error.to_string())?;
         add_details(exception.value(py), error)?;

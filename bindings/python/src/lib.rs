@@ -22,6 +22,7 @@ mod request;
 mod rows;
 mod schema;
 mod settings;
+mod texts;
 mod vectors;
 
 /// The extension module; users import it as `nearfield`.

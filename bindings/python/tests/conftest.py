@@ -5,6 +5,12 @@ import pytest
 import nearfield as nf
 
 
+def pytest_configure(config: pytest.Config):
+    # The suites of frameworks have tests that are coroutines.
+    if config.pluginmanager.hasplugin("asyncio"):
+        config.option.asyncio_mode = "auto"
+
+
 @pytest.fixture
 def db(tmp_path: Path):
     with nf.open(tmp_path / "test.nf") as db:

@@ -178,7 +178,7 @@ def test_an_unknown_collection_names_the_nearest(db: nf.Database):
     with pytest.raises(KeyError) as caught:
         db["dokuments"]
     assert str(caught.value) == "collection \"dokuments\" not found; did you mean \"documents\"?"
-    with pytest.raises(nf.NotFound, match="give dim= to create it"):
+    with pytest.raises(nf.NotFound, match="give dim= or embed= to create it"):
         db.collection("dokuments")
 
 

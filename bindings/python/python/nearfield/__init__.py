@@ -9,6 +9,7 @@
 'near'
 """
 
+from nearfield import embed
 from nearfield._errors import (
     Cancelled,
     Closed,
@@ -40,6 +41,7 @@ from nearfield._nearfield import (
     open,
     restore,
 )
+from nearfield.embed import Embedder
 
 __all__ = [
     "BatchHits",
@@ -50,6 +52,7 @@ __all__ = [
     "Database",
     "DimensionMismatch",
     "DuplicateId",
+    "Embedder",
     "Error",
     "Forked",
     "Full",
@@ -67,6 +70,7 @@ __all__ = [
     "Scan",
     "SchemaMismatch",
     "__version__",
+    "embed",
     "open",
     "restore",
 ]

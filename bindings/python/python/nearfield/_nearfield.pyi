@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import CapsuleType, Self
 
+from nearfield.embed import Embeds
+
 class _ArrowArray(Protocol):
     def __arrow_c_array__(
         self, requested_schema: CapsuleType | None = None
@@ -52,6 +54,7 @@ _Vectors: TypeAlias = (
     | _Arrow
 )
 _Data: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]] | _Arrow
+_Texts: TypeAlias = str | Iterable[str] | _Arrow
 _Path: TypeAlias = str | PathLike[str]
 
 __all__ = [
@@ -101,17 +104,19 @@ class Database:
         text: str | Sequence[str] | None = None,
         columns: Mapping[str, _ColumnType] | None = None,
         id_type: _IdType | None = None,
+        embed: Embeds | None = None,
     ) -> Collection: ...
     def create(
         self,
         name: str,
-        dim: int,
+        dim: int | None = None,
         metric: _Metric | None = None,
         *,
         dtype: _Dtype | None = None,
         text: str | Sequence[str] | None = None,
         columns: Mapping[str, _ColumnType] | None = None,
         id_type: _IdType | None = None,
+        embed: Embeds | None = None,
     ) -> Collection: ...
     def collections(self) -> list[str]: ...
     def drop(self, name: str) -> None: ...
@@ -136,8 +141,16 @@ class Collection:
     def dim(self) -> int: ...
     @property
     def schema(self) -> _Schema: ...
+    @property
+    def model(self) -> str | None: ...
     def upsert(self, ids: _Ids, vectors: _Vectors, data: _Data | None = None) -> int: ...
     def add(self, ids: _Ids, vectors: _Vectors, data: _Data | None = None) -> int: ...
+    def add_texts(
+        self, texts: _Texts, ids: _Ids | None = None, data: _Data | None = None
+    ) -> list[Any]: ...
+    def upsert_texts(
+        self, texts: _Texts, ids: _Ids | None = None, data: _Data | None = None
+    ) -> list[Any]: ...
     def update(self, ids: _Ids, data: _Data) -> int: ...
     def delete(self, ids: _Ids) -> int: ...
     def get(
@@ -147,9 +160,10 @@ class Collection:
     def count(self) -> int: ...
     def search(
         self,
-        q: _Vectors,
+        q: _Vectors | None = None,
         k: int = 10,
         *,
+        text: str | None = None,
         ef: int | None = None,
         exact: bool = False,
         max_distance: float | None = None,

@@ -1,0 +1,210 @@
+//! Texts in place of vectors: the callable that embeds them as the engine's `Embedder`, and what is
+//! given as texts. What an embedder is made of is in `nearfield/embed.py`.
+//!
+//! The callable is called with the interpreter lock, in the thread of the call. What it raises
+//! travels through the engine as the source of its error, and leaves as it was.
+
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_schema::DataType;
+use nearfield::{Embedder, Id};
+use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+use pyo3::types::{PyBytes, PyList, PyMapping, PyString};
+
+use crate::errors::{call, invalid, type_name, wrong_type};
+use crate::ids::{IdsArg, id_to_python};
+use crate::numbers::count;
+use crate::{arrow_ffi, columns};
+
+const EXPECTED: &str = "a list of str, or one alone";
+
+/// Whatever may be given as `embed`, as the engine's embedder.
+pub(crate) fn embedder(embed: &Bound<'_, PyAny>) -> PyResult<Embedder> {
+    let class = embed.py().import("nearfield.embed")?.getattr("Embedder")?;
+    let embed = class.call_method1("of", (embed,))?;
+    let model: String = embed.getattr("model")?.extract()?;
+    let dimension = count("dim", &embed.getattr("dim")?)?;
+    let documents = function(&embed, "embed_documents", &model)?;
+    let queries = function(&embed, "embed_queries", &model)?;
+    Ok(Embedder::new(model, dimension, documents).with_queries(queries))
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn function(
+    embed: &Bound<'_, PyAny>,
+    name: &str,
+    model: &str,
+) -> PyResult<impl Fn(&[&str]) -> Result<Vec<f32>, Failure> + Send + Sync + use<>> {
+    let (function, model) = (embed.getattr(name)?.unbind(), model.to_owned());
+    Ok(move |texts: &[&str]| {
+        Python::attach(|py| {
+            let vectors = function.bind(py).call1((PyList::new(py, texts)?,))?;
+            numbers(&vectors, texts.len(), &model)
+        })
+        .map_err(|error: PyErr| Failure::from(error))
+    })
+}
+
+/// What a callable returned for `texts` texts, row by row. How long the rows must be is the engine's
+/// to say.
+fn numbers(vectors: &Bound<'_, PyAny>, texts: usize, model: &str) -> PyResult<Vec<f32>> {
+    let py = vectors.py();
+    let numpy = py.import("numpy")?;
+    let array = numpy.call_method1("require", (vectors, numpy.getattr("float32")?, "CA"));
+    let odd = |cause| {
+        let given = type_name(vectors);
+        let error = PyTypeError::new_err(format!(
+            "embedder {model:?}: expected an array or a list with one vector for each text, given \
+             {given}, which is none of numbers"
+        ));
+        error.set_cause(py, cause);
+        error
+    };
+    let array = array.map_err(|cause| odd(Some(cause)))?;
+    let array = array.cast::<PyArrayDyn<f32>>()?;
+    match array.shape() {
+        [rows, _] if *rows == texts => {}
+        [_] if texts == 1 => {}
+        [] => return Err(odd(None)),
+        shape => {
+            return Err(invalid(
+                py,
+                format!(
+                    "embedder {model:?} returned an array of shape {shape:?} for {texts} text(s); \
+                     expected one vector for each"
+                ),
+            ));
+        }
+    }
+    Ok(array.try_readonly()?.as_slice()?.to_vec())
+}
+
+/// The query of a search: a vector as it was given, or that of a text.
+pub(crate) fn query<'py>(
+    py: Python<'py>,
+    collection: &nearfield::Collection,
+    q: Option<&Bound<'py, PyAny>>,
+    text: Option<&str>,
+) -> PyResult<Bound<'py, PyAny>> {
+    match (q, text) {
+        (Some(q), None) => Ok(q.clone()),
+        (None, Some(text)) => {
+            let vector = call(py, || collection.embedder()?.embed_queries(&[text]))?;
+            Ok(PyArray1::from_vec(py, vector).into_any())
+        }
+        (given, _) => Err(PyTypeError::new_err(format!(
+            "vectors: expected numbers (an array or a list), or text= in their place, given {}",
+            if given.is_some() { "both" } else { "neither" }
+        ))),
+    }
+}
+
+/// A write of texts, read from Python.
+pub(crate) struct TextsArg<'py> {
+    texts: Texts,
+    ids: Option<IdsArg<'py>>,
+    data: Option<RecordBatch>,
+}
+
+enum Texts {
+    Python(Vec<PyBackedStr>),
+    Arrow(Vec<String>),
+}
+
+impl<'py> TextsArg<'py> {
+    pub(crate) fn from_python(
+        texts: &Bound<'py, PyAny>,
+        ids: Option<&Bound<'py, PyAny>>,
+        data: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Self> {
+        let texts = Texts::from_python(texts)?;
+        let ids = ids.map(IdsArg::from_python).transpose()?;
+        let rows = texts.all().len();
+        let data = data.map(|data| columns::from_python(data, rows)).transpose()?;
+        Ok(Self { texts, ids, data })
+    }
+
+    /// Embeds and stores them; columns that the collection lacks are added in between.
+    pub(crate) fn write(
+        &self,
+        py: Python<'py>,
+        collection: &nearfield::Collection,
+        replace: bool,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let texts = self.texts.all();
+        let ids = self.ids.as_ref().map(IdsArg::ids).transpose()?;
+        let given = self.data.as_ref();
+        let schema = call(py, || {
+            collection.check_texts(ids.as_ref(), texts.len(), given)?;
+            collection.schema()
+        })?;
+        let data = self.data.clone().map(|data| columns::missing(py, data, &schema)).transpose()?;
+        let (data, missing) = data.map_or((None, Vec::new()), |(data, new)| (Some(data), new));
+        let written: Vec<Id> = call(py, || {
+            let vectors = collection.embedder()?.embed_documents(&texts)?;
+            let put =
+                || collection.put_embedded(replace, ids.clone(), &texts, &vectors, data.as_ref());
+            match put() {
+                Err(nearfield::Error::NotFound { .. }) if !missing.is_empty() => {
+                    collection.add_columns(&missing)?;
+                    put()
+                }
+                written => written,
+            }
+        })?;
+        let ids: PyResult<Vec<_>> = written.iter().map(|id| id_to_python(py, id)).collect();
+        PyList::new(py, ids?)
+    }
+}
+
+impl Texts {
+    fn from_python(texts: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = texts.cast::<PyString>() {
+            return Ok(Self::Python(vec![text.clone().try_into()?]));
+        }
+        if let Some(array) = arrow_ffi::import(texts)?
+            && array.null_count() == 0
+        {
+            let owned = |text: Option<&str>| text.unwrap_or_default().to_owned();
+            match array.data_type() {
+                DataType::Utf8 => {
+                    return Ok(Self::Arrow(array.as_string::<i32>().iter().map(owned).collect()));
+                }
+                DataType::LargeUtf8 => {
+                    return Ok(Self::Arrow(array.as_string::<i64>().iter().map(owned).collect()));
+                }
+                DataType::Utf8View => {
+                    return Ok(Self::Arrow(array.as_string_view().iter().map(owned).collect()));
+                }
+                _ => {}
+            }
+        }
+        let items = match texts.try_iter() {
+            Ok(items) if !texts.is_instance_of::<PyBytes>() => items,
+            _ => return Err(wrong_type("texts", EXPECTED, texts)),
+        };
+        if texts.cast::<PyMapping>().is_ok() {
+            return Err(wrong_type("texts", EXPECTED, texts));
+        }
+        let mut all = Vec::new();
+        for (row, item) in items.enumerate() {
+            let item = item?;
+            let Ok(text) = item.cast::<PyString>() else {
+                return Err(wrong_type(&format!("texts: row {row}"), "str", &item));
+            };
+            all.push(text.clone().try_into()?);
+        }
+        Ok(Self::Python(all))
+    }
+
+    fn all(&self) -> Vec<&str> {
+        match self {
+            Self::Python(texts) => texts.iter().map(|text| &**text).collect(),
+            Self::Arrow(texts) => texts.iter().map(String::as_str).collect(),
+        }
+    }
+}

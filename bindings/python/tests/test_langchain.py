@@ -1,0 +1,118 @@
+"""The vector store for LangChain: its own standard suite, and what that does not ask for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nearfield as nf
+
+REASON = "langchain-tests is not installed"
+pytest.importorskip("langchain_tests", reason=REASON)
+
+from langchain_core.documents import Document  # noqa: E402
+from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings  # noqa: E402
+from langchain_core.vectorstores import VectorStore  # noqa: E402
+from langchain_tests.integration_tests import VectorStoreIntegrationTests  # noqa: E402
+
+from nearfield.integrations.langchain import NearfieldVectorStore  # noqa: E402
+
+
+class TestStandard(VectorStoreIntegrationTests):
+    @pytest.fixture
+    def vectorstore(self, tmp_path: Path) -> Iterator[VectorStore]:
+        store = NearfieldVectorStore(self.get_embeddings(), tmp_path / "store.nf")
+        yield store
+        store.close()
+
+
+class Letters(Embeddings):
+    """How often a text has the letters a, b and c."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return [float(text.count(letter)) for letter in "abc"]
+
+
+@pytest.fixture
+def store(db: nf.Database) -> NearfieldVectorStore:
+    store = NearfieldVectorStore(Letters(), db)
+    nested = {"page": 1, "tags": ["x", {"y": None}], "ä": 0.5}
+    store.add_texts(["aaa", "bbb", "aab"], [nested, {}, {"page": 3}], ids=["x", "y", "z"])
+    return store
+
+
+def texts(documents: list[Document]) -> list[str]:
+    return [document.page_content for document in documents]
+
+
+def test_metadata_comes_back_as_it_was(store: NearfieldVectorStore):
+    found = store.similarity_search("a", k=1)[0]
+    assert found == Document(
+        id="x", page_content="aaa", metadata={"page": 1, "tags": ["x", {"y": None}], "ä": 0.5}
+    )
+    with pytest.raises(nf.InvalidArgument, match="metadata of text 1 is not JSON"):
+        store.add_texts(["a", "b"], [{}, {"bad": object()}])
+    with pytest.raises(nf.InvalidArgument, match="1 metadatas for 2 texts"):
+        store.add_texts(["a", "b"], [{}])
+    assert len(store.collection) == 3
+
+
+def test_scores_are_cosines_and_relevance_is_from_zero_to_one(store: NearfieldVectorStore):
+    scored = store.similarity_search_with_score("aa", k=3)
+    assert [round(score, 3) for _, score in scored] == [1.0, 0.894, 0.0]
+    relevant = store.similarity_search_with_relevance_scores("aa", k=3, score_threshold=0.5)
+    assert texts([document for document, _ in relevant]) == ["aaa", "aab"]
+
+
+@pytest.mark.parametrize(("metric", "least"), [("l2", 0.0), ("dot", 0.5)])
+def test_relevance_of_other_metrics(db: nf.Database, metric, least):
+    store = NearfieldVectorStore(Letters(), db, "other", metric=metric)
+    store.add_texts(["a", "b" * 30])
+    found = store.similarity_search_with_relevance_scores("a", k=2)
+    assert all(least <= relevance <= 1 for _, relevance in found)
+    assert found[0][1] > found[1][1]
+
+
+def test_searches_by_vector_and_for_difference(store: NearfieldVectorStore):
+    assert texts(store.similarity_search_by_vector([0, 1, 0], k=1)) == ["bbb"]
+    assert texts(store.similarity_search("aa", k=2)) == ["aaa", "aab"]
+    assert texts(store.max_marginal_relevance_search("aa", k=2, lambda_mult=0)) == ["aaa", "bbb"]
+    assert texts(store.similarity_search("aa", k=3, max_distance=0.5)) == ["aaa", "aab"]
+    with pytest.raises(TypeError):
+        store.similarity_search("aa", no_such_argument=1)
+    retriever = store.as_retriever(search_type="mmr", search_kwargs={"k": 1})
+    assert texts(retriever.invoke("b")) == ["bbb"]
+
+
+def test_some_ids_may_be_left_out(store: NearfieldVectorStore):
+    ids = store.add_documents([Document(page_content="c"), Document(id="q", page_content="cc")])
+    assert ids[1] == "q"
+    assert ids[0]
+    assert texts(store.get_by_ids(ids)) == ["c", "cc"]
+
+
+def test_everything_may_be_deleted(store: NearfieldVectorStore):
+    assert store.delete(["x", "nobody"]) is True
+    assert len(store.collection) == 2
+    assert store.delete() is True
+    assert store.similarity_search("a") == []
+    assert store.max_marginal_relevance_search("a") == []
+
+
+def test_a_store_reopens_and_knows_its_model(tmp_path: Path):
+    path = tmp_path / "a.nf"
+    store = NearfieldVectorStore.from_texts(["aaa", "b"], Letters(), database=path)
+    store.close()
+    store = NearfieldVectorStore(Letters(), path)
+    assert texts(store.similarity_search("a", k=1)) == ["aaa"]
+    store.close()
+    with pytest.raises(nf.SchemaMismatch, match="Letters.*DeterministicFakeEmbedding"):
+        NearfieldVectorStore(DeterministicFakeEmbedding(size=3), path)
+    # The failed opening let the database go.
+    with nf.open(path) as db:
+        assert db["langchain"].model == "Letters"
+    with pytest.raises(TypeError, match="database="):
+        NearfieldVectorStore.from_texts(["a"], Letters())
