@@ -43,11 +43,12 @@ pub(crate) struct Shape {
 
 impl Shape {
     pub(crate) fn of(schema: &Schema) -> Self {
-        Self {
-            dimension: schema.dimension(),
-            width: schema.row_elements(),
-            bits: schema.vector_type() == VectorType::B1,
-        }
+        Self::new(schema.dimension(), schema.vector_type())
+    }
+
+    pub(crate) fn new(dimension: usize, vector_type: VectorType) -> Self {
+        let width = vector_type.row_elements(dimension);
+        Self { dimension, width, bits: vector_type == VectorType::B1 }
     }
 
     fn check(self, py: Python<'_>, row: usize, given: usize) -> PyResult<()> {
