@@ -86,7 +86,7 @@ def test_pyright_takes_a_right_program_and_refuses_a_wrong_one(tmp_path: Path):
     need("basedpyright")
     (tmp_path / "right.py").write_text(PROGRAM)
     (tmp_path / "wrong.py").write_text(WRONG)
-    right = run("basedpyright", "--level", "error", str(tmp_path / "right.py"))
+    right = run("basedpyright", "--level", "error", "--pythonpath", sys.executable, str(tmp_path / "right.py"))
     assert right.returncode == 0, right.stdout + right.stderr
-    wrong = run("basedpyright", "--level", "error", str(tmp_path / "wrong.py"))
-    assert " 4 errors" in wrong.stdout, wrong.stdout + wrong.stderr
+    wrong = run("basedpyright", "--level", "error", "--pythonpath", sys.executable, str(tmp_path / "wrong.py"))
+    assert "\n4 errors" in wrong.stdout, wrong.stdout + wrong.stderr
