@@ -48,7 +48,7 @@ use crate::types::{Metric, VectorType, Vectors};
 /// assert_eq!((nearest[0].id, nearest[0].distance), (1, 2.0));
 ///
 /// index.save(&path)?;
-/// assert_eq!(Index::view(&path)?.len(), 3);
+/// assert_eq!(Index::view(&path)?.len()?, 3);
 /// # Ok(()) }
 /// ```
 ///
@@ -146,24 +146,30 @@ impl Index {
     }
 
     /// How many rows there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).len()
+    ///
+    /// # Errors
+    /// `Forked`.
+    pub fn len(&self) -> Result<usize> {
+        Ok(self.read()?.len())
     }
 
     /// Whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    ///
+    /// # Errors
+    /// `Forked`.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
     }
 
     /// Rows that the graph does not hold yet: searches compare each of them.
-    #[must_use]
-    pub fn unbuilt(&self) -> usize {
-        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+    ///
+    /// # Errors
+    /// `Forked`.
+    pub fn unbuilt(&self) -> Result<usize> {
+        Ok(match &*self.read()? {
             State::Memory(stored) => stored.unbuilt(),
             State::Mapped(_) => 0,
-        }
+        })
     }
 
     /// Whether a row has this id.

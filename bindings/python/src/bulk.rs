@@ -76,7 +76,7 @@ fn store(
     Ok(collection.import(chunks, options)?.rows)
 }
 
-fn some_ids(ids: &Ids<'_>, start: usize, end: usize) -> Ids<'static> {
+pub(crate) fn some_ids(ids: &Ids<'_>, start: usize, end: usize) -> Ids<'static> {
     match ids {
         Ids::U64(ids) => Ids::U64(Cow::Owned(ids[start..end].to_vec())),
         Ids::Utf8(ids) => {

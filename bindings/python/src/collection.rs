@@ -21,7 +21,7 @@ use crate::request::{
 };
 use crate::snapshot::Snapshot;
 use crate::vectors::{Shape, VectorsArg};
-use crate::{bulk, columns, files, log, reading, schema};
+use crate::{batches, bulk, columns, files, log, reading, schema};
 
 /// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
 /// `db.create(…)` or `db["name"]`; may be used from any thread.
@@ -186,6 +186,23 @@ impl Collection {
         self.write(data, rows, py, Run::Short, |batch, _| {
             inner.add(ids.clone(), vectors.clone(), batch)
         })
+    }
+
+    /// Upserts the rows of many batches, tuples of ids, vectors and, if there are any, data, made while
+    /// they are stored: a generator may read what is larger than memory. All rows appear at once at the
+    /// end; after an exception or Ctrl-C nothing is stored. Columns are those of the collection and of the
+    /// first batch. `progress` is as for `upsert`. Returns how many rows there are of them.
+    ///
+    /// >>> docs.import_batches(([n], [[n, n]], [{"title": str(n)}]) for n in range(10, 14))
+    /// 4
+    #[pyo3(signature = (batches, *, progress=None))]
+    fn import_batches(
+        &self,
+        batches: &Bound<'_, PyAny>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        let progress = progress.map(progress_arg).transpose()?.flatten();
+        batches::import(batches, &self.inner, self.shape, progress)
     }
 
     /// Sets the columns of `data` in the rows of `ids`; other columns and the vectors stay. Ids

@@ -180,7 +180,7 @@ impl Index {
     /// Rows that the graph does not hold yet, which searches compare one by one.
     #[getter]
     fn unbuilt(&self, py: Python<'_>) -> PyResult<usize> {
-        call(py, || Ok(self.inner.unbuilt()))
+        call(py, || self.inner.unbuilt())
     }
 
     /// Adds `vectors` of shape (rows, dim), each under one of the integers of `ids`, or numbered on
@@ -309,7 +309,7 @@ impl Index {
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        call(py, || Ok(self.inner.len()))
+        call(py, || self.inner.len())
     }
 
     fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {

@@ -8,6 +8,7 @@
 
 mod arrow_ffi;
 mod batch_hits;
+mod batches;
 mod bulk;
 mod cells;
 mod collection;

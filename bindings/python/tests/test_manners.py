@@ -271,3 +271,36 @@ def test_a_batch_search_after_fork_says_so(db: nf.Database):
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_batches_are_stored_while_they_are_made(docs: nf.Collection):
+    def batches(last: int):
+        for n in range(0, last, 10):
+            ids = np.arange(n, n + 10)
+            yield ids, np.repeat(ids[:, None], 2, axis=1), {"title": ids.astype(str), "n": ids}
+
+    steps: list[Progress] = []
+    assert docs.import_batches(batches(1000), progress=steps.append) == 1000
+    assert docs.get(77).to_dicts() == [{"id": 77, "title": "77", "n": 77}]
+    assert steps[-1] == ("done", 1000, 1000) and len(docs) == 1000
+
+    def broken():
+        yield [5000], [[1, 1]]
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        docs.import_batches(broken())
+    for wrong, error in [
+        ([([1], [[1, 1]], {"new": [1]}), ([2], [[1, 1]], {"later": [1]})], nf.NotFound),
+        ([([1], [[1, 1]]), ([2], [[1, 1, 1]])], nf.DimensionMismatch),
+        ([([1], [[1, 1]]), (["a"], [[1, 1]])], nf.SchemaMismatch),
+        ([([1], [[1, 1]]), ([2, 3], [[1, 1]])], ValueError),
+        ([([1], [[1, 1]]), ([2], [[1, float("inf")]])], ValueError),
+        ([[1]], TypeError),
+        ([(1,)], ValueError),
+        (5, TypeError),
+    ]:
+        with pytest.raises(error):
+            docs.import_batches(wrong)
+    assert len(docs) == 1000 and 5000 not in docs and docs.import_batches([]) == 0
+    assert docs.verify()["problems"] == []

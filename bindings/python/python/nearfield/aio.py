@@ -83,6 +83,9 @@ class Collection:
     async def upsert(self, ids: Any, vectors: Any, data: Any = None, **settings: Any) -> int:
         return await to_thread(self.sync.upsert, ids, vectors, data, **settings)
 
+    async def import_batches(self, batches: Any, **settings: Any) -> int:
+        return await to_thread(self.sync.import_batches, batches, **settings)
+
     async def add(self, ids: Any, vectors: Any, data: Any = None) -> int:
         return await to_thread(self.sync.add, ids, vectors, data)
 
