@@ -253,7 +253,6 @@ impl Index {
     /// >>> index.search([3], k=5, max_distance=1)[0].tolist()
     /// [1, 2]
     #[pyo3(signature = (q, k=10, *, ef=None, exact=false, max_distance=None))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn search<'py>(
         &self,
         py: Python<'py>,
@@ -285,7 +284,6 @@ impl Index {
     /// >>> ids.tolist(), distances.tolist()
     /// ([[0, 1, -1], [1, 0, -1]], [[1.0, 4.0, inf], [1.0, 4.0, inf]])
     #[pyo3(signature = (queries, k=10, *, ef=None, exact=false, max_distance=None))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn search_batch<'py>(
         &self,
         py: Python<'py>,
