@@ -32,6 +32,7 @@
     )
 )]
 
+mod bare;
 pub(crate) mod bytes;
 pub(crate) mod codec;
 mod collection;
@@ -46,6 +47,7 @@ pub(crate) mod storage;
 mod types;
 
 pub use arrow_array;
+pub use bare::{Index, IndexOptions, IndexQuery, Neighbour, Neighbours};
 pub use collection::embed::{Embedder, Embedding};
 pub use collection::explain::{Explanation, PartExplanation, SearchPlan};
 pub use collection::import::{

@@ -181,18 +181,20 @@ pub(crate) fn build(
     schema: &Arc<Schema>,
     parts: &[Arc<PartView>],
     graph: bool,
+    cancel: &AtomicBool,
 ) -> Result<Option<Built>> {
     let live: usize = parts.iter().map(|part| part.live()).sum();
     let (Some(id_type), true) = (schema.id_type(), live > 0) else { return Ok(None) };
     let mut sink = Sink::create(core, schema, id_type)?;
     let mut sources = Vec::with_capacity(parts.len());
     for part in parts {
-        if core.cancel.load(Ordering::Relaxed) && graph {
+        let cancelled = core.cancel.load(Ordering::Relaxed) || cancel.load(Ordering::Relaxed);
+        if cancelled && graph {
             return Err(Error::Cancelled);
         }
         sources.push((part.dead.clone(), sink.push_part(part)?));
     }
-    let part = sink.finish(core, graph, &core.cancel)?;
+    let part = sink.finish(core, graph, cancel)?;
     Ok(Some(Built { part, sources }))
 }
 

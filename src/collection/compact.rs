@@ -4,7 +4,7 @@
 //! so that a row is rewritten once per tier. A segment with many dead rows is rewritten alone. A
 //! merged segment gets a graph once its vectors are large enough to pay for it.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use super::Core;
@@ -140,13 +140,13 @@ pub(crate) fn step(core: &Core, idle: bool) -> Result<bool> {
     let Some(plan) = plan(&shapes(&core.slot.load()), &core.host.settings, idle) else {
         return Ok(false);
     };
-    run(core, &plan)?;
+    run(core, &plan, &core.cancel)?;
     settle(core, &mut core.writer())?;
     Ok(true)
 }
 
-/// Merges everything into as few segments as the memory budget allows.
-pub(crate) fn compact(core: &Core) -> Result<CompactReport> {
+/// Merges everything into as few segments as the memory budget allows, until `cancel` is set.
+pub(crate) fn compact(core: &Core, cancel: &AtomicBool) -> Result<CompactReport> {
     let bytes_before = super::stats::directory_bytes(core)?;
     flush::secure(core)?;
     flush::flush_all(core)?;
@@ -154,7 +154,7 @@ pub(crate) fn compact(core: &Core) -> Result<CompactReport> {
     let before = core.slot.load_full();
     let segments_before = before.segments.len();
     for plan in full_plan(&before, &core.host.settings).into_iter().rev() {
-        run(core, &plan)?;
+        run(core, &plan, cancel)?;
     }
     settle(core, &mut core.writer())?;
     drop(before);
@@ -198,13 +198,13 @@ fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
 }
 
 /// Merges the segments of `plan` into one. The caller holds `compacting`.
-fn run(core: &Core, plan: &Plan) -> Result<()> {
+fn run(core: &Core, plan: &Plan, cancel: &AtomicBool) -> Result<()> {
     let Begun { before, inputs, ids } = begin(core, plan)?;
-    let built = build::build(core, &before.schema, &inputs, plan.graph);
+    let built = build::build(core, &before.schema, &inputs, plan.graph, cancel);
     let mut writer = core.writer();
     writer.compacting = None;
     let built = built?;
-    if core.cancel.load(Ordering::Acquire) {
+    if core.cancel.load(Ordering::Acquire) || cancel.load(Ordering::Acquire) {
         if let Some(built) = &built {
             built.discard();
         }

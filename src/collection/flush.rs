@@ -128,7 +128,7 @@ impl Files {
     fn write(core: &Core, before: &View) -> Result<Self> {
         let parts: Vec<Arc<PartView>> =
             before.frozen.iter().flat_map(|frozen| frozen.parts.iter().cloned()).collect();
-        let built = build::build(core, &before.schema, &parts, false)?;
+        let built = build::build(core, &before.schema, &parts, false, &core.cancel)?;
         let mut files = Self { built, renewed: Vec::new() };
         for part in before.segments.iter().filter(|part| !part.patch.is_empty()) {
             match build::rewrite_attributes(core, &before.schema, part) {

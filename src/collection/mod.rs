@@ -355,7 +355,17 @@ impl Collection {
     /// `Full`, `Io`, `Corrupt`, `Poisoned`, `ReadOnly`, `Closed`, `Forked`; the collection stays
     /// as it was.
     pub fn compact(&self) -> Result<CompactReport> {
-        compact::compact(self.writable()?)
+        let core = self.writable()?;
+        compact::compact(core, &core.cancel)
+    }
+
+    /// [`compact`](Self::compact) that ends soon after `cancel` is set; segments that were merged by then
+    /// stay merged.
+    ///
+    /// # Errors
+    /// As [`compact`](Self::compact); `Cancelled`.
+    pub fn compact_until(&self, cancel: &AtomicBool) -> Result<CompactReport> {
+        compact::compact(self.writable()?, cancel)
     }
 
     /// In a reader: moves to the newest state that the writer has made durable. Returns whether

@@ -1,5 +1,7 @@
 //! What is asked for and what comes back: the search builder, hits, records, scans.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
@@ -165,6 +167,7 @@ struct Request {
     max_distance: f32,
     select: Option<Vec<String>>,
     with_vectors: bool,
+    cancel: Option<Arc<AtomicBool>>,
 }
 
 impl<'a> Query<'a> {
@@ -176,6 +179,7 @@ impl<'a> Query<'a> {
             max_distance: f32::INFINITY,
             select: None,
             with_vectors: false,
+            cancel: None,
         };
         Self { snapshot, vectors, request }
     }
@@ -214,6 +218,12 @@ impl<'a> Query<'a> {
     /// Reads the vectors of the hits as well.
     pub fn with_vectors(mut self) -> Self {
         self.request.with_vectors = true;
+        self
+    }
+
+    /// Ends a batch of searches with `Cancelled` soon after this is set.
+    pub fn cancel(mut self, flag: Arc<AtomicBool>) -> Self {
+        self.request.cancel = Some(flag);
         self
     }
 
@@ -275,7 +285,7 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     /// As [`run`](Self::run); `DimensionMismatch` when the elements given are no whole number of
-    /// vectors.
+    /// vectors; `Cancelled`.
     pub fn run_batch(self) -> Result<Vec<Hits>> {
         use rayon::prelude::*;
         let Self { snapshot, vectors, request } = self;
@@ -312,6 +322,9 @@ impl Request {
         queries: &[full::Query],
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Vec<Found>>> {
+        if self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return Err(Error::Cancelled);
+        }
         let params = SearchParams {
             k: self.k,
             ef: self.ef.unwrap_or(snapshot.host.settings.ef_search).max(1),

@@ -40,6 +40,7 @@ mod tests;
 #[cfg(feature = "parquet")]
 mod thrift;
 mod time;
+mod whole;
 
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,7 @@ use table::Table;
 pub use export::{ExportBatch, ExportSchema, write};
 pub use format::Format;
 pub use options::ReadOptions;
+pub use whole::{FileImport, export};
 
 /// Opens `path` for reading; the format is found from its first bytes and its extension.
 ///

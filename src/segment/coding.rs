@@ -34,13 +34,13 @@ pub(super) const SHORTEST: f64 = 1e-20;
 
 /// A codec and, in thousandths, how well it agreed.
 #[derive(Debug)]
-pub(super) struct Coding {
-    pub(super) codec: Codec,
-    pub(super) agreement: u32,
+pub(crate) struct Coding {
+    pub(crate) codec: Codec,
+    pub(crate) agreement: u32,
 }
 
 /// The code for the first `count` of `rows`; `None` when full vectors should lead.
-pub(super) fn choose<G: Guard>(
+pub(crate) fn choose<G: Guard>(
     isa: Isa,
     space: Space,
     rows: Rows<'_, G>,

@@ -9,7 +9,7 @@
 pub(crate) mod attributes;
 #[cfg(test)]
 mod bit_tests;
-mod coding;
+pub(crate) mod coding;
 mod coding_bits;
 pub(crate) mod columns;
 mod fresh_codes;

@@ -13,6 +13,7 @@
 )]
 
 mod bad_input;
+mod bare;
 #[cfg(feature = "cli")]
 mod cli;
 mod codes;

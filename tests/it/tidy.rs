@@ -43,6 +43,7 @@ const ROOMS: &[Room] = &[
     room("collection", 5, &["segment", "codec", "filter", "storage"]),
     room("database", ROOF, &[]),
     room("memory", ROOF, &[]),
+    room("bare", ROOF, &[]),
     room("interop", ROOF, &[]),
     room("lib", ROOF, &[]),
 ];

@@ -11,7 +11,7 @@ use crate::hits::{Found, Hits, position};
 use crate::rows;
 
 /// A `k` up to which arrays are k wide however few hits there are.
-const PADDED: usize = 1_024;
+pub(crate) const PADDED: usize = 1_024;
 
 /// The hits of many searches: `ids, distances = docs.search_batch(Q, k=10)`.
 ///

@@ -4,12 +4,22 @@
 use std::borrow::Cow;
 
 use arrow_array::RecordBatch;
-use nearfield::{Collection, Ids, ImportBatch, ImportOptions, Result, Vectors};
+use nearfield::{Collection, Error, Ids, ImportBatch, ImportOptions, Result, Vectors};
+
+use crate::files;
+use crate::interrupt::Task;
 
 /// Bytes of a batch up to which it is written through the log, which takes 256 MiB in one record.
 const LOGGED_BYTES: usize = 192 << 20;
+/// Bytes of vectors from which a write looks for Ctrl-C.
+const LONG_BYTES: usize = 16 << 20;
 /// Bytes of vectors that are copied at a time for an import.
 const CHUNK_BYTES: usize = 8 << 20;
+
+/// Whether so many rows take so long that somebody may want to end it.
+pub(crate) fn is_long(rows: usize, row_bytes: usize) -> bool {
+    rows.saturating_mul(row_bytes) > LONG_BYTES
+}
 
 /// Stores all rows or none; `row_bytes` are the bytes that a vector takes in the collection.
 pub(crate) fn upsert(
@@ -18,6 +28,26 @@ pub(crate) fn upsert(
     vectors: &Vectors<'_>,
     row_bytes: usize,
     data: Option<&RecordBatch>,
+    task: Option<&Task>,
+) -> Result<u64> {
+    let total = Some(ids.len() as u64);
+    if task.is_some_and(|task| !task.tell("writing", 0, total)) {
+        return Err(Error::Cancelled);
+    }
+    let written = store(collection, ids, vectors, row_bytes, data, task)?;
+    if let Some(task) = task {
+        task.tell("done", written, total);
+    }
+    Ok(written)
+}
+
+fn store(
+    collection: &Collection,
+    ids: &Ids<'_>,
+    vectors: &Vectors<'_>,
+    row_bytes: usize,
+    data: Option<&RecordBatch>,
+    task: Option<&Task>,
 ) -> Result<u64> {
     let id_bytes = match ids {
         Ids::U64(ids) => size_of_val(&**ids),
@@ -41,10 +71,12 @@ pub(crate) fn upsert(
             rejected: Vec::new(),
         })
     });
-    Ok(collection.import(chunks, ImportOptions::new())?.rows)
+    let options =
+        task.map_or_else(ImportOptions::new, |task| files::options(task, Some(rows as u64)));
+    Ok(collection.import(chunks, options)?.rows)
 }
 
-fn some_ids(ids: &Ids<'_>, start: usize, end: usize) -> Ids<'static> {
+pub(crate) fn some_ids(ids: &Ids<'_>, start: usize, end: usize) -> Ids<'static> {
     match ids {
         Ids::U64(ids) => Ids::U64(Cow::Owned(ids[start..end].to_vec())),
         Ids::Utf8(ids) => {

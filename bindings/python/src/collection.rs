@@ -1,23 +1,28 @@
 //! A collection: what is written, read and searched.
 
+use std::path::{Path, PathBuf};
+
 use arrow_array::RecordBatch;
-use nearfield::{Error, ScanOptions};
+use nearfield::{Error, ScanOptions, Vectors};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use serde_json::to_string;
 
 use crate::batch_hits::BatchHits;
 use crate::errors::{call, invalid};
-use crate::hits::{Found, Hits};
+use crate::explain::Explanation;
+use crate::hits::Hits;
 use crate::ids::{IdsArg, id_from_python};
+use crate::interrupt::{Task, long, progress_arg};
 use crate::records::{Records, Scan};
 use crate::request::{
     Request, batch_size_count, distance, ef_count, exact_flag, fields, k_count, kind, limit_count,
     names, vectors_flag,
 };
+use crate::snapshot::Snapshot;
 use crate::texts::{self, TextsArg};
 use crate::vectors::{Shape, VectorsArg};
-use crate::{bulk, columns, schema};
+use crate::{batches, bulk, columns, files, log, reading, schema};
 
 /// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
 /// `db.create(…)` or `db["name"]`; may be used from any thread.
@@ -32,7 +37,8 @@ use crate::{bulk, columns, schema};
 ///
 /// Data are the other columns: a dict of lists or arrays, a list of dicts, or a pyarrow, polars or
 /// pandas table. Columns that are new are added, with the type of their values: bool, int, float,
-/// str, datetime (UTC unless it says otherwise), list of str. None is null everywhere.
+/// str, datetime (UTC unless it says otherwise), list of str. None is null everywhere. A dict within a
+/// dict of a row is columns of their own: {"a": {"b": 1}} is 1 in the column "a.b".
 ///
 /// >>> docs.upsert([3, 4], [[6, 8], [9, 12]], {"title": ["farther", None]})
 /// 2
@@ -45,14 +51,17 @@ pub(crate) struct Collection {
     shape: Shape,
     /// Bytes that one vector takes.
     row_bytes: usize,
+    /// The directory of its database.
+    home: PathBuf,
 }
 
 impl Collection {
-    pub(crate) fn new(py: Python<'_>, inner: nearfield::Collection) -> PyResult<Self> {
+    pub(crate) fn new(py: Python<'_>, inner: nearfield::Collection, home: &Path) -> PyResult<Self> {
         let schema = call(py, || inner.schema())?;
         let dimension = schema.dimension();
         let row_bytes = schema.vector_type().row_bytes(dimension);
-        Ok(Self { inner, dimension, shape: Shape::of(&schema), row_bytes })
+        let (shape, home) = (Shape::of(&schema), home.to_owned());
+        Ok(Self { inner, dimension, shape, row_bytes, home })
     }
 
     /// Runs a write with `data` as a record batch. Columns that the collection lacks are added,
@@ -62,19 +71,28 @@ impl Collection {
         data: Option<&Bound<'_, PyAny>>,
         rows: usize,
         py: Python<'_>,
-        work: impl Fn(Option<&RecordBatch>) -> nearfield::Result<u64> + Send + Sync,
+        run: Run,
+        work: impl Fn(Option<&RecordBatch>, Option<&Task>) -> nearfield::Result<u64> + Send + Sync,
     ) -> PyResult<u64> {
-        let Some(data) = data else { return call(py, || work(None)) };
+        let Some(data) = data else { return run.run(py, |task| work(None, task)) };
         let batch = columns::from_python(data, rows)?;
         let schema = call(py, || self.inner.schema())?;
         let (batch, missing) = columns::missing(py, batch, &schema)?;
-        call(py, || match work(Some(&batch)) {
+        run.run(py, |task| match work(Some(&batch), task) {
             Err(Error::NotFound { .. }) if !missing.is_empty() => {
                 self.inner.add_columns(&missing)?;
-                work(Some(&batch))
+                work(Some(&batch), task)
             }
             result => result,
         })
+    }
+
+    /// A search of the rows there are now.
+    fn begin<'q>(
+        &self,
+        vectors: Vectors<'q>,
+    ) -> nearfield::Result<(nearfield::Schema, nearfield::Query<'q>)> {
+        Ok((self.inner.schema()?, self.inner.search(vectors)))
     }
 
     fn rows<'py>(
@@ -125,25 +143,36 @@ impl Collection {
 
     /// Adds rows, replacing those whose ids exist; columns not given become null. Of an id given
     /// twice the last row wins. Returns how many rows were written. All of it is stored, or
-    /// nothing.
+    /// nothing; Ctrl-C while much is written stores nothing.
+    ///
+    /// `progress` shows a bar (True), or is called with a `Progress` now and then; what it raises ends
+    /// the write, with nothing stored unless its phase was "done".
     ///
     /// >>> docs.upsert([1, 5], [[0, 1], [5, 5]], [{"title": "new"}, {"year": 2026}])
     /// 2
     /// >>> docs.get(1)[0]
     /// {'id': 1, 'title': 'new', 'year': None}
-    #[pyo3(signature = (ids, vectors, data=None))]
+    #[pyo3(signature = (ids, vectors, data=None, *, progress=None))]
     fn upsert(
         &self,
         py: Python<'_>,
         ids: &Bound<'_, PyAny>,
         vectors: &Bound<'_, PyAny>,
         data: Option<&Bound<'_, PyAny>>,
+        progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
+        let progress = progress.map(progress_arg).transpose()?.flatten();
         let (ids, vectors) = self.rows(ids, vectors)?;
         let (rows, ids, vectors) = (ids.len(), ids.ids()?, vectors.vectors()?);
         let inner = &self.inner;
         let row_bytes = self.row_bytes;
-        self.write(data, rows, py, |batch| bulk::upsert(inner, &ids, &vectors, row_bytes, batch))
+        let run = match progress {
+            None if !bulk::is_long(rows, row_bytes) => Run::Short,
+            progress => Run::Long(progress),
+        };
+        self.write(data, rows, py, run, |batch, task| {
+            bulk::upsert(inner, &ids, &vectors, row_bytes, batch, task)
+        })
     }
 
     /// Adds rows whose ids are new; raises `DuplicateId` otherwise, and stores nothing then.
@@ -162,7 +191,26 @@ impl Collection {
         let (ids, vectors) = self.rows(ids, vectors)?;
         let (rows, ids, vectors) = (ids.len(), ids.ids()?, vectors.vectors()?);
         let inner = &self.inner;
-        self.write(data, rows, py, |batch| inner.add(ids.clone(), vectors.clone(), batch))
+        self.write(data, rows, py, Run::Short, |batch, _| {
+            inner.add(ids.clone(), vectors.clone(), batch)
+        })
+    }
+
+    /// Upserts the rows of many batches, tuples of ids, vectors and, if there are any, data, made while
+    /// they are stored: a generator may read what is larger than memory. All rows appear at once at the
+    /// end; after an exception or Ctrl-C nothing is stored. Columns are those of the collection and of the
+    /// first batch. `progress` is as for `upsert`. Returns how many rows there are of them.
+    ///
+    /// >>> docs.import_batches(([n], [[n, n]], [{"title": str(n)}]) for n in range(10, 14))
+    /// 4
+    #[pyo3(signature = (batches, *, progress=None))]
+    fn import_batches(
+        &self,
+        batches: &Bound<'_, PyAny>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        let progress = progress.map(progress_arg).transpose()?.flatten();
+        batches::import(batches, &self.inner, self.shape, progress)
     }
 
     /// Embeds texts and adds them as rows whose ids are new: the collection must have been opened
@@ -225,7 +273,7 @@ impl Collection {
         let ids = IdsArg::from_python(ids)?;
         let (rows, ids) = (ids.len(), ids.ids()?);
         let inner = &self.inner;
-        self.write(Some(data), rows, py, |batch| match batch {
+        self.write(Some(data), rows, py, Run::Short, |batch, _| match batch {
             Some(batch) => inner.update(ids.clone(), batch),
             None => Ok(0),
         })
@@ -320,23 +368,31 @@ impl Collection {
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
     ) -> PyResult<Hits> {
         let q = texts::query(py, &self.inner, q, text)?;
-        let query = VectorsArg::from_python(&q, self.shape)?;
-        if query.rows != 1 {
-            let given = query.rows;
-            return Err(invalid(
-                py,
-                format!("q: expected one vector, given {given}; use search_batch"),
-            ));
-        }
-        let query = query.vectors()?;
         let request = Request { k, ef, exact, max_distance, select, vectors };
-        let (schema, hits) = call(py, || {
-            let schema = self.inner.schema()?;
-            let hits = request.apply(self.inner.search(query), &schema).run()?;
-            Ok((schema, hits))
-        })?;
-        let id_type = kind(hits.hits.first().map(|hit| &hit.id), &schema);
-        Ok(Hits { found: Found::new(hits, id_type, self.shape.width) })
+        reading::search(&q, self.shape, request, |query| self.begin(query))
+    }
+
+    /// Searches as `search` does and says how: the plan of each part of the collection, how much was
+    /// compared and read, and times.
+    ///
+    /// >>> docs.explain([1, 1], k=1).parts[0]["plan"]
+    /// 'scan'
+    #[pyo3(signature = (
+        q, k=10, *, ef=None, exact=false, max_distance=None, select=None, vectors=false
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn explain(
+        &self,
+        q: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
+        #[pyo3(from_py_with = exact_flag)] exact: bool,
+        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
+        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+    ) -> PyResult<Explanation> {
+        let request = Request { k, ef, exact, max_distance, select, vectors };
+        reading::explain(q, self.shape, request, |query| self.begin(query))
     }
 
     /// Many searches at once, on all threads of the database: `queries` has shape (n, dim). What
@@ -355,7 +411,6 @@ impl Collection {
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn search_batch(
         &self,
-        py: Python<'_>,
         queries: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = k_count)] k: usize,
         #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
@@ -364,20 +419,45 @@ impl Collection {
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
     ) -> PyResult<BatchHits> {
-        let queries = VectorsArg::from_python(queries, self.shape)?;
-        let (rows, queries) = (queries.rows, queries.vectors()?);
         let request = Request { k, ef, exact, max_distance, select, vectors };
-        let (schema, hits) = call(py, || {
-            let schema = self.inner.schema()?;
-            if rows == 0 {
-                return Ok((schema, Vec::new()));
-            }
-            let hits = request.apply(self.inner.search(queries), &schema).run_batch()?;
-            Ok((schema, hits))
-        })?;
-        let first = hits.iter().find_map(|hits| hits.hits.first()).map(|hit| &hit.id);
-        let id_type = kind(first, &schema);
-        Ok(BatchHits::new(hits, k, id_type, self.shape.width))
+        reading::search_batch(queries, self.shape, request, |queries| self.begin(queries))
+    }
+
+    /// The rows there are now, to be read as often as wanted while writers go on.
+    ///
+    /// >>> len(docs.snapshot())
+    /// 2
+    fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
+        let (inner, schema) = call(py, || Ok((self.inner.snapshot()?, self.inner.schema()?)))?;
+        Ok(Snapshot::new(inner, schema))
+    }
+
+    /// Adds columns, null in every row there is, from a dict of names and types as `Database.collection`
+    /// takes it. Those that exist with the same type are passed over. Returns how many were added.
+    ///
+    /// >>> docs.add_columns({"year": int, "title": "utf8"})
+    /// 1
+    fn add_columns(&self, py: Python<'_>, columns: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let columns = schema::typed_columns(columns, &[])?;
+        call(py, || self.inner.add_columns(&columns))
+    }
+
+    /// Writes all rows to the file `path`: ids, vectors and the columns of `select` (all if it is left
+    /// out). `format` is "parquet", "arrow", "arrow_stream" or "jsonl", left out what the extension says.
+    /// `progress` is as for `upsert`. Returns how many rows were written.
+    ///
+    /// >>> docs.export_file(tmp / "docs.parquet")
+    /// 2
+    #[pyo3(signature = (path, *, format=None, select=None, progress=None))]
+    fn export_file(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        format: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        files::export(py, &self.inner, path, format, select, progress)
     }
 
     /// Walks through all rows in ascending order of id: an iterator of `Records` of at most
@@ -397,13 +477,8 @@ impl Collection {
         after: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = limit_count)] limit: Option<usize>,
     ) -> PyResult<Scan> {
-        let mut options = ScanOptions::new().batch_rows(batch_size).fields(fields(select, vectors));
-        if let Some(after) = after {
-            options = options.after(id_from_python(after)?);
-        }
-        if let Some(limit) = limit {
-            options = options.limit(limit);
-        }
+        let options = ScanOptions::new().batch_rows(batch_size).fields(fields(select, vectors));
+        let options = reading::pages(options, after, limit)?;
         let (schema, scan) = call(py, || Ok((self.inner.schema()?, self.inner.scan(options)?)))?;
         Ok(Scan::new(scan, kind(None, &schema), self.shape.width))
     }
@@ -416,12 +491,14 @@ impl Collection {
     }
 
     /// Merges all segments, drops dead rows, builds graphs and gives the space back, while reads
-    /// and writes go on. Returns a dict of what was done.
+    /// and writes go on; Ctrl-C ends it. Returns a dict of what was done.
     ///
     /// >>> docs.compact()["rows"]
     /// 2
     fn compact<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let report = call(py, || self.inner.compact())?;
+        let what = || format!("compacting {:?}", self.inner.name());
+        let report =
+            log::timed(py, what, || long(py, None, |task| self.inner.compact_until(&task.cancel)))?;
         from_json(py, to_string(&report))
     }
 
@@ -460,6 +537,12 @@ impl Collection {
         call(py, || self.inner.close())
     }
 
+    /// A pickled handle opens the database again, for reading.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let reduce = py.import("nearfield._pickles")?.getattr("reduce_collection")?;
+        reduce.call1((&self.home, self.inner.name()))
+    }
+
     fn __repr__(&self, py: Python<'_>) -> String {
         let name = self.inner.name();
         match call(py, || Ok((self.inner.len()?, self.inner.schema()?))) {
@@ -476,6 +559,27 @@ impl Collection {
     fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
         let (rows, schema) = call(py, || Ok((self.inner.len()?, self.inner.schema()?)))?;
         Ok(schema::html(self.inner.name(), rows, &schema))
+    }
+}
+
+/// How a write is run.
+enum Run {
+    /// It is over soon.
+    Short,
+    /// Somebody wants to hear of it, or to end it.
+    Long(Option<Py<PyAny>>),
+}
+
+impl Run {
+    fn run<T: Send>(
+        self,
+        py: Python<'_>,
+        work: impl FnOnce(Option<&Task>) -> nearfield::Result<T> + Send,
+    ) -> PyResult<T> {
+        match self {
+            Self::Short => call(py, || work(None)),
+            Self::Long(progress) => long(py, progress, |task| work(Some(task))),
+        }
     }
 }
 

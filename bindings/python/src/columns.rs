@@ -19,6 +19,8 @@ use crate::errors::{invalid, raise, type_name, wrong_type};
 use crate::ids::contiguous;
 use crate::{arrow_ffi, infer};
 
+/// How deep dicts may lie within each other; one that contains itself has no end.
+const MAX_DEPTH: usize = 16;
 const EXPECTED: &str = "a dict of columns, a list of dicts, or a table that speaks Arrow";
 
 /// Reads `data` for `rows` rows.
@@ -134,8 +136,9 @@ fn from_dicts(rows: &Bound<'_, PyAny>) -> PyResult<Vec<(String, ArrayRef)>> {
         let Ok(row) = row.cast::<PyDict>() else {
             return Err(wrong_type(&format!("data: row {count}"), "a dict", &row));
         };
-        for (name, value) in row {
-            let name = column_name(&name)?;
+        let mut fields = Vec::with_capacity(row.len());
+        flatten(row, "", 0, count, &mut fields)?;
+        for (name, value) in fields {
             let next = order.len();
             let slot = *order.entry(name.clone()).or_insert(next);
             if slot == columns.len() {
@@ -153,6 +156,35 @@ fn from_dicts(rows: &Bound<'_, PyAny>) -> PyResult<Vec<(String, ArrayRef)>> {
         Ok((name, array))
     };
     columns.into_iter().map(finish).collect()
+}
+
+/// The values of a row under their names. A dict within it is not a value: its keys are columns of
+/// their own, named `outer.inner`, to any depth up to [`MAX_DEPTH`].
+fn flatten<'py>(
+    dict: &Bound<'py, PyDict>,
+    prefix: &str,
+    depth: usize,
+    row: usize,
+    fields: &mut Vec<(String, Bound<'py, PyAny>)>,
+) -> PyResult<()> {
+    for (name, value) in dict {
+        let name = format!("{prefix}{}", column_name(&name)?);
+        let Ok(inner) = value.cast::<PyDict>() else {
+            // Only names with a dot can meet others.
+            if name.contains('.') && fields.iter().any(|(known, _)| *known == name) {
+                let message = format!("data: row {row} has two values for column {name:?}");
+                return Err(invalid(dict.py(), message));
+            }
+            fields.push((name, value));
+            continue;
+        };
+        if depth == MAX_DEPTH {
+            let message = format!("data: row {row} has dicts more than {MAX_DEPTH} deep");
+            return Err(invalid(dict.py(), message));
+        }
+        flatten(inner, &format!("{name}."), depth + 1, row, fields)?;
+    }
+    Ok(())
 }
 
 fn from_table(data: &Bound<'_, PyAny>, table: &ArrayRef) -> PyResult<Vec<(String, ArrayRef)>> {

@@ -9,9 +9,12 @@ use pyo3::types::{PyDict, PyIterator, PyList};
 
 use crate::collection::Collection;
 use crate::errors::{call, invalid};
+use crate::files::Asked;
+use crate::interrupt::long;
 use crate::numbers::count;
+use crate::rows::escape;
 use crate::schema::Shape;
-use crate::{settings, texts};
+use crate::{log, settings, texts};
 
 /// Opens the database in the directory `path`, creating it if it is absent.
 ///
@@ -53,7 +56,8 @@ pub(crate) fn open(
         return Err(invalid(py, "a database in memory is not supported; give a directory"));
     }
     let options = settings::options(mode, durability, threads, settings)?;
-    Ok(Database { inner: call(py, || options.open(path))? })
+    let what = || format!("opening {}", path.display());
+    log::timed(py, what, || Ok(Database { inner: call(py, || options.open(&path))? }))
 }
 
 /// Verifies the backup in the directory `source` and copies it to `target`, which must not exist.
@@ -135,7 +139,7 @@ impl Database {
         let embedder = embed.map(texts::embedder).transpose()?;
         let shape = Shape::from_python(dim, metric, dtype, text, columns, id_type)?;
         let inner = call(py, || get_or_create(&self.inner, name, &shape, embedder.as_ref()))?;
-        Collection::new(py, inner)
+        Collection::new(py, inner, self.inner.path())
     }
 
     /// Creates the collection `name`; raises `InvalidArgument` when there is one. Arguments are as
@@ -176,12 +180,13 @@ impl Database {
             let schema = new_schema(&shape, dimension, embedder)?;
             with_embedder(self.inner.create_collection(name, schema)?, embedder)
         })?;
-        Collection::new(py, inner)
+        Collection::new(py, inner, self.inner.path())
     }
 
     /// `db["docs"]` opens a collection that exists; raises `NotFound`, naming the nearest.
     fn __getitem__(&self, py: Python<'_>, name: &str) -> PyResult<Collection> {
-        Collection::new(py, call(py, || self.inner.open_collection(name))?)
+        let inner = call(py, || self.inner.open_collection(name))?;
+        Collection::new(py, inner, self.inner.path())
     }
 
     /// The names of all collections, ascending.
@@ -217,19 +222,76 @@ impl Database {
         call(py, || self.inner.rename_collection(old, new))
     }
 
+    /// Imports the file `path` into the collection `name`: Parquet, Arrow, JSON lines, npy, fvecs or
+    /// bvecs. The collection is created in the shape of the file if it is absent, columns that it lacks
+    /// are added, and rows of ids that exist are replaced. All rows appear at once at the end; after an
+    /// error or Ctrl-C nothing is stored.
+    ///
+    /// `id` names the column of ids (left out: "id" if there is one, else rows are numbered; False: they
+    /// are numbered), `vector` that of vectors (left out: the only list of numbers), `columns` the others
+    /// (left out: all). `attributes` is a Parquet or JSON lines file with the ids and columns of an npy or
+    /// fvecs file. `format` is "parquet", "arrow", "arrow_stream", "jsonl", "npy", "fvecs" or "bvecs",
+    /// left out what the file says. `metric`, `dtype` and `dim` are as for `collection`. `on_bad` is
+    /// "raise" or "skip"; `progress` as for `Collection.upsert`.
+    ///
+    /// Returns a dict: "rows" stored, rows "replaced", "rejected_rows", and "rejected", pairs of row and
+    /// reason, at most a thousand.
+    ///
+    /// >>> _ = (tmp / "two.jsonl").write_text('{"id": 1, "v": [0.1, 0.2], "word": "a"}\n')
+    /// >>> db.import_file("words", tmp / "two.jsonl", vector="v")["rows"]
+    /// 1
+    /// >>> db["words"].get(1).to_dicts()
+    /// [{'id': 1, 'word': 'a'}]
+    #[pyo3(signature = (name, path, **settings))]
+    #[pyo3(text_signature = "($self, name, path, *, id=None, vector=None, columns=None, \
+                          attributes=None, format=None, metric=None, dtype=None, dim=None, \
+                          on_bad='raise', progress=None)")]
+    fn import_file<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        path: PathBuf,
+        settings: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let what = || format!("importing {} into {name:?}", path.display());
+        let asked = Asked::from_python(path.clone(), settings)?;
+        log::timed(py, what, || asked.run(py, &self.inner, name))
+    }
+
     /// Copies the whole database to the directory `path`, which must not exist, while it stays
     /// open. `nearfield.open` opens the copy, `nearfield.restore` verifies it first.
     ///
     /// >>> db.backup(tmp / "copy.nf")
     fn backup(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        call(py, || self.inner.backup(path))
+        let what = || format!("backing up to {}", path.display());
+        log::timed(py, what, || long(py, None, |_task| self.inner.backup(&path)))
     }
 
     /// Makes everything durable and closes the database and its collections. May be called twice.
     ///
     /// >>> db.close()
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        call(py, || self.inner.close())
+        let what = || format!("closing {}", self.inner.path().display());
+        log::timed(py, what, || call(py, || self.inner.close()))
+    }
+
+    /// A pickled handle opens the database again, for reading.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let reduce = py.import("nearfield._pickles")?.getattr("reduce_database")?;
+        reduce.call1((self.inner.path(),))
+    }
+
+    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
+        let names = self.collections(py)?;
+        let mut html = format!(
+            "<table><thead><tr><th>{}</th></tr></thead><tbody>",
+            escape(&self.inner.path().display().to_string())
+        );
+        for name in names {
+            html.push_str(&format!("<tr><td>{}</td></tr>", escape(&name)));
+        }
+        html.push_str("</tbody></table>");
+        Ok(html)
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {

@@ -3,25 +3,34 @@
 //! Every call into the engine goes through [`errors::call`], which releases the interpreter lock
 //! and turns errors, and panics that must not happen, into exceptions. What a caller may give as
 //! ids, vectors and data is read in `ids`, `vectors` and `columns`, the rest in `request`; what
-//! comes back is `hits`, `batch_hits` and `records`. `unsafe` is in `arrow_ffi` alone.
+//! comes back is `hits`, `batch_hits` and `records`. Calls that may be long go through
+//! [`interrupt::long`]. `unsafe` is in `arrow_ffi` alone.
 
 mod arrow_ffi;
 mod batch_hits;
+mod batches;
 mod bulk;
 mod cells;
 mod collection;
 mod columns;
 mod database;
 mod errors;
+mod explain;
+mod files;
 mod hits;
 mod ids;
+mod index;
 mod infer;
+mod interrupt;
+mod log;
 mod numbers;
+mod reading;
 mod records;
 mod request;
 mod rows;
 mod schema;
 mod settings;
+mod snapshot;
 mod texts;
 mod vectors;
 
@@ -37,9 +46,15 @@ mod _nearfield {
     #[pymodule_export]
     use super::database::{Database, open, restore};
     #[pymodule_export]
+    use super::explain::Explanation;
+    #[pymodule_export]
     use super::hits::{Hit, Hits};
     #[pymodule_export]
+    use super::index::Index;
+    #[pymodule_export]
     use super::records::{Records, Scan};
+    #[pymodule_export]
+    use super::snapshot::Snapshot;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -8,7 +8,7 @@ use crate::errors::{invalid, wrong_type};
 use crate::numbers::count;
 use crate::rows::escape;
 
-const METRICS: [(&str, Metric); 5] = [
+pub(crate) const METRICS: [(&str, Metric); 5] = [
     ("l2", Metric::L2),
     ("cosine", Metric::Cosine),
     ("dot", Metric::Dot),
@@ -157,7 +157,7 @@ pub(crate) fn named<T: Copy>(
 }
 
 /// A name of ours, or anything that NumPy takes for a dtype.
-fn vector_type(value: &Bound<'_, PyAny>) -> PyResult<VectorType> {
+pub(crate) fn vector_type(value: &Bound<'_, PyAny>) -> PyResult<VectorType> {
     if value.is_instance_of::<PyString>() {
         return named("dtype", &DTYPES, value);
     }
@@ -173,7 +173,7 @@ fn text_names(text: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     text.extract::<Vec<String>>().map_err(|_wrong| wrong_type("text", EXPECTED, text))
 }
 
-fn typed_columns(columns: &Bound<'_, PyAny>, texts: &[String]) -> PyResult<Vec<Column>> {
+pub(crate) fn typed_columns(columns: &Bound<'_, PyAny>, texts: &[String]) -> PyResult<Vec<Column>> {
     const EXPECTED: &str = "a dict of column names and types";
     let columns =
         columns.cast::<PyDict>().map_err(|_wrong| wrong_type("columns", EXPECTED, columns))?;

@@ -11,7 +11,7 @@ use crate::schema::named;
 const MODES: [(&str, bool); 2] = [("w", false), ("r", true)];
 const DURABILITIES: [(&str, Durability); 3] =
     [("sync", Durability::Sync), ("buffered", Durability::Buffered), ("none", Durability::None)];
-const CODES: [(&str, CodeChoice); 5] = [
+pub(crate) const CODES: [(&str, CodeChoice); 5] = [
     ("auto", CodeChoice::Auto),
     ("full", CodeChoice::Full),
     ("byte", CodeChoice::Byte),

@@ -43,11 +43,12 @@ pub(crate) struct Shape {
 
 impl Shape {
     pub(crate) fn of(schema: &Schema) -> Self {
-        Self {
-            dimension: schema.dimension(),
-            width: schema.row_elements(),
-            bits: schema.vector_type() == VectorType::B1,
-        }
+        Self::new(schema.dimension(), schema.vector_type())
+    }
+
+    pub(crate) fn new(dimension: usize, vector_type: VectorType) -> Self {
+        let width = vector_type.row_elements(dimension);
+        Self { dimension, width, bits: vector_type == VectorType::B1 }
     }
 
     fn check(self, py: Python<'_>, row: usize, given: usize) -> PyResult<()> {
@@ -142,6 +143,11 @@ impl<'py> VectorsArg<'py> {
 
     fn from_ndarray(array: &Bound<'py, PyUntypedArray>, shape: Shape) -> PyResult<Self> {
         let py = array.py();
+        let usable = array.is_c_contiguous() && array.is_aligned() && !array.is_empty();
+        // Before anything else is asked: a search is so short that it would be felt.
+        if usable && let Some(elements) = borrow(array)? {
+            return Ok(Self { elements, rows: rows(py, array.shape(), shape)? });
+        }
         let brain = array.dtype().getattr("name")?.eq("bfloat16")?;
         if !brain && !matches!(array.dtype().kind(), b'f' | b'i' | b'u') && !array.is_empty() {
             return Err(PyTypeError::new_err(format!(
@@ -158,10 +164,6 @@ impl<'py> VectorsArg<'py> {
             let bits = contiguous(array, &array.dtype())?.call_method1("view", ("uint16",))?;
             let bits = bits.cast::<PyArrayDyn<u16>>()?.try_readonly()?;
             return Ok(Self { elements: Elements::Bf16(bits), rows });
-        }
-        let usable = array.is_c_contiguous() && array.is_aligned();
-        if usable && let Some(elements) = borrow(array)? {
-            return Ok(Self { elements, rows });
         }
         let float32 = py.import("numpy")?.getattr("float32")?;
         let array = contiguous(array, &float32)?;

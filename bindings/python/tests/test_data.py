@@ -280,3 +280,20 @@ def test_any_values_are_kept_or_refused(db: nf.Database, column):
                 assert back == given_
                 assert type(back) is type(given_)
     db.drop("docs")
+
+
+def test_a_dict_within_a_row_is_columns_with_dotted_names(empty: nf.Collection):
+    rows = [{"a": {"b": 1, "c": {"d": "x"}}, "e": 2.5}, {"a": {"b": None}}, {"a": {}, "e": 1}]
+    empty.upsert([1, 2, 3], np.ones((3, empty.dim)), rows)
+    assert empty.schema["columns"] == {"a.b": "int64", "a.c.d": "utf8", "e": "float64"}
+    assert empty.get([1, 2, 3]).to_dicts() == [
+        {"id": 1, "a.b": 1, "a.c.d": "x", "e": 2.5},
+        {"id": 2, "a.b": None, "a.c.d": None, "e": None},
+        {"id": 3, "a.b": None, "a.c.d": None, "e": 1.0},
+    ]
+    endless: dict = {}
+    endless["again"] = endless
+    for wrong, message in [([{"a": {"b": 1}, "a.b": 2}], "two values"), ([endless], "deep")]:
+        with pytest.raises(ValueError, match=message):
+            empty.upsert([9], np.ones((1, empty.dim)), wrong)
+    assert 9 not in empty

@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 
 import nearfield as nf
+import nearfield.aio
 
-CLASSES = [nf.BatchHits, nf.Collection, nf.Database, nf.Hit, nf.Hits, nf.Records, nf.Scan]
-OBJECTS = {"nearfield": nf, "open": nf.open, "restore": nf.restore}
+CLASSES = [
+    nf.BatchHits, nf.Collection, nf.Database, nf.Explanation, nf.Hit, nf.Hits, nf.Index, nf.Records,
+    nf.Scan, nf.Snapshot,
+]  # fmt: skip
+FUNCTIONS = ["open", "restore", "from_file", "from_jsonl", "from_npy", "from_parquet"]
+OBJECTS = {"nearfield": nf, "aio": nearfield.aio} | {name: getattr(nf, name) for name in FUNCTIONS}
 for class_ in CLASSES:
     OBJECTS[class_.__name__] = class_
     for name, member in vars(class_).items():
@@ -22,7 +27,7 @@ def test_the_example_runs(name, db: nf.Database, docs: nf.Collection, tmp_path: 
     text = inspect.getdoc(OBJECTS[name])
     assert text, f"{name} has no docstring"
     example = doctest.DocTestParser().get_doctest(
-        text, {"db": db, "docs": docs, "tmp": tmp_path}, name, None, None
+        text, {"db": db, "docs": docs, "tmp": tmp_path, "nf": nf}, name, None, None
     )
     runner = doctest.DocTestRunner(optionflags=doctest.REPORT_NDIFF)
     messages: list[str] = []

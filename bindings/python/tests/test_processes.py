@@ -1,6 +1,7 @@
 """Several processes and one database."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -173,3 +174,25 @@ with nf.open(sys.argv[1]) as db:
 """
     ran = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.nf")], timeout=120)
     assert ran.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be removed there")
+def test_a_directory_that_was_removed_is_an_error_and_no_crash(tmp_path: Path):
+    db = nf.open(tmp_path / "gone.nf")
+    docs = db.create("docs", dim=2, metric="l2")
+    docs.upsert([1, 2], [[0, 0], [3, 4]])
+    shutil.rmtree(tmp_path / "gone.nf")
+    assert docs.search([3, 4], k=1).ids.tolist() == [2]
+
+    def create() -> None:
+        db.create("more", dim=2)
+
+    for attempt in [create, lambda: db.backup(tmp_path / "copy"), docs.compact, docs.stats]:
+        with pytest.raises(nf.IoError, match="gone.nf"):
+            attempt()
+    assert "gone.nf" in docs.verify()["problems"][0]
+    db.close()
+    with pytest.raises(nf.NotFound):
+        nf.open(tmp_path / "gone.nf", mode="r")
+    with nf.open(tmp_path / "gone.nf") as fresh:
+        assert fresh.collections() == []

@@ -50,7 +50,7 @@ def test_every_public_name_is_in_the_stubs():
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_member_is_in_the_stubs(name):
     there = set(vars(getattr(nf, name))) - IMPLIED - {"__repr__"}
-    assert there == set(members(name))
+    assert there == set(members(name)) - IMPLIED
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -14,6 +14,7 @@ mod copy;
 mod create;
 mod delete;
 mod demo;
+mod explain;
 mod export;
 mod failure;
 mod get;

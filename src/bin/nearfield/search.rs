@@ -7,6 +7,7 @@ use nearfield::{Collection, Fields, Id, Query, Vectors};
 use serde::Serialize;
 
 use crate::args::{self, Names, Numbers};
+use crate::explain::Explained;
 use crate::failure::Failure;
 use crate::hits::{self, Answer, Found, Label};
 use crate::interrupt::Interrupt;
@@ -43,6 +44,9 @@ pub(crate) struct Args {
     /// Columns to show, separated by commas
     #[arg(long, value_name = "A,B", value_parser = args::names)]
     select: Option<Names>,
+    /// Say how the search was done: plans, counts and times of each part
+    #[arg(long, conflicts_with = "vector")]
+    explain: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,6 +67,8 @@ struct Asked {
 struct Document {
     seconds: f64,
     queries: Vec<Answer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<Explained>,
 }
 
 /// Answers and the time that they took.
@@ -70,12 +76,13 @@ struct Document {
 struct Answers {
     elapsed: Duration,
     answers: Vec<Answer>,
+    explained: Option<Explained>,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let db = open::reader(&args.db)?;
     let collection = db.open_collection(&args.name)?;
-    let Answers { elapsed, answers } = match &args.asked {
+    let Answers { elapsed, answers, explained } = match &args.asked {
         Asked { vector: Some(file), .. } => file_queries(args, &collection, file)?,
         Asked { like: Some(typed), .. } => {
             let (id, vector) = vector_of(args, &collection, typed)?;
@@ -88,8 +95,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             single(args, &collection, values.into(), args.k, None)?
         }
     };
-    let document = Document { seconds: elapsed.as_secs_f64(), queries: answers };
-    output.answer(&document, |out| hits::print(&document.queries, out))?;
+    let seconds = elapsed.as_secs_f64();
+    let document = Document { seconds, queries: answers, explanation: explained };
+    output.answer(&document, |out| {
+        hits::print(&document.queries, out)?;
+        document.explanation.as_ref().map_or(Ok(()), |explained| explained.print(out))
+    })?;
     let queries = match document.queries.len() {
         1 => String::new(),
         many => format!("{} queries in ", show::count(many as u64)),
@@ -106,11 +117,18 @@ fn single(
     like: Option<Id>,
 ) -> Result<Answers, Failure> {
     let start = Instant::now();
-    let hits = query(args, collection, vector).k(k).run()?;
+    let query_of = query(args, collection, vector).k(k);
+    let (hits, explained) = if args.explain {
+        let explanation = query_of.explain()?;
+        let explained = Explained::from(&explanation);
+        (explanation.hits, Some(explained))
+    } else {
+        (query_of.run()?, None)
+    };
     let elapsed = start.elapsed();
     let query = like.clone().map_or(Label::Row(0), Label::Id);
     let found = Found { hits, k: args.k, except: like };
-    Ok(Answers { elapsed, answers: vec![Answer { query, found }] })
+    Ok(Answers { elapsed, answers: vec![Answer { query, found }], explained })
 }
 
 fn file_queries(args: &Args, collection: &Collection, file: &Path) -> Result<Answers, Failure> {

@@ -77,7 +77,6 @@ impl Graph {
     }
 
     /// How many bytes `write` gives out.
-    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn size_bytes(&self) -> usize {
         let upper =
             |level: &Level| 2 * (level.rows.len() * 4).next_multiple_of(64) + level.links.len() * 4;
@@ -102,7 +101,6 @@ impl Graph {
     }
 
     /// The graph's bytes in one piece.
-    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn to_bytes(&self) -> crate::bytes::AlignedBytes {
         let mut bytes = crate::bytes::AlignedBytes::zeroed(self.size_bytes());
         let mut at = 0;

@@ -40,7 +40,7 @@ pub(crate) type Tag = [u8; 4];
 /// What a file is, written in its header and checked on opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// Kind of the file (`SEGM`, `ATTR`, `TOMB`).
+    /// Kind of the file (`SEGM`, `ATTR`, `TOMB`, `INDX`).
     pub(crate) kind: Tag,
     /// The collection the file belongs to.
     pub(crate) store: u128,

@@ -353,3 +353,17 @@ fn signed_bytes_are_kept_and_brain_floats_rounded() {
     let created = shell.json(&["create", "db", "h", "--dim", "12", "--metric", "hamming"]);
     assert_eq!(created["vector_type"], "b1");
 }
+
+#[test]
+fn a_search_that_is_explained_says_what_each_part_did() {
+    let shell = Shell::new();
+    shell.write("docs.jsonl", "{\"id\": 1, \"v\": [1, 0]}\n{\"id\": 2, \"v\": [0, 1]}\n");
+    shell.json(&["import", "db", "docs", "docs.jsonl"]);
+    let args = ["search", "db", "docs", "--values", "1,0", "-k", "1", "--explain"];
+    let found = shell.json(&args);
+    let part = &found["explanation"]["parts"][0];
+    assert_eq!((&part["plan"], &part["rows_compared"]), (&"scan".into(), &2.into()));
+    assert!(found["explanation"]["search_seconds"].as_f64().unwrap() > 0.0);
+    let plain = shell.json(&args[..7]);
+    assert!(plain.get("explanation").is_none());
+}

@@ -29,19 +29,24 @@ from nearfield._errors import (
     ReadOnly,
     SchemaMismatch,
 )
+from nearfield._files import from_file, from_jsonl, from_npy, from_parquet
 from nearfield._nearfield import (
     BatchHits,
     Collection,
     Database,
+    Explanation,
     Hit,
     Hits,
+    Index,
     Records,
     Scan,
+    Snapshot,
     __version__,
     open,
     restore,
 )
 from nearfield.embed import Embedder
+from nearfield._progress import Progress
 
 __all__ = [
     "BatchHits",
@@ -54,23 +59,31 @@ __all__ = [
     "DuplicateId",
     "Embedder",
     "Error",
+    "Explanation",
     "Forked",
     "Full",
     "Hit",
     "Hits",
     "Incompatible",
+    "Index",
     "InvalidArgument",
     "InvalidVector",
     "IoError",
     "Locked",
     "NotFound",
     "Poisoned",
+    "Progress",
     "ReadOnly",
     "Records",
     "Scan",
     "SchemaMismatch",
+    "Snapshot",
     "__version__",
     "embed",
+    "from_file",
+    "from_jsonl",
+    "from_npy",
+    "from_parquet",
     "open",
     "restore",
 ]

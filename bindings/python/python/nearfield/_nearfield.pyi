@@ -1,7 +1,7 @@
 # Types of the extension module. What each method does is in its docstring, with an example:
 # `help(nearfield.Collection.search)`.
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from os import PathLike
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from typing_extensions import CapsuleType, Self
 
 from nearfield.embed import Embeds
+from nearfield._progress import Progress
 
 class _ArrowArray(Protocol):
     def __arrow_c_array__(
@@ -56,15 +57,21 @@ _Vectors: TypeAlias = (
 _Data: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]] | _Arrow
 _Texts: TypeAlias = str | Iterable[str] | _Arrow
 _Path: TypeAlias = str | PathLike[str]
+_Code: TypeAlias = Literal["auto", "full", "byte", "half", "bit"]
+_FileFormat: TypeAlias = Literal["parquet", "arrow", "arrow_stream", "jsonl", "npy", "fvecs", "bvecs"]
+_Progress: TypeAlias = bool | Callable[[Progress], object] | None
 
 __all__ = [
     "BatchHits",
     "Collection",
     "Database",
+    "Explanation",
     "Hit",
     "Hits",
+    "Index",
     "Records",
     "Scan",
+    "Snapshot",
     "__version__",
     "open",
     "restore",
@@ -84,7 +91,7 @@ def open(
     m: int = 16,
     ef_construction: int = 200,
     ef_search: int = 100,
-    code: Literal["auto", "full", "byte", "half", "bit"] = "auto",
+    code: _Code = "auto",
     compaction: bool = True,
 ) -> Database: ...
 def restore(source: _Path, target: _Path) -> None: ...
@@ -121,8 +128,26 @@ class Database:
     def collections(self) -> list[str]: ...
     def drop(self, name: str) -> None: ...
     def rename(self, old: str, new: str) -> None: ...
+    def import_file(
+        self,
+        name: str,
+        path: _Path,
+        *,
+        id: str | Literal[False] | None = None,
+        vector: str | None = None,
+        columns: str | Sequence[str] | None = None,
+        attributes: _Path | None = None,
+        format: _FileFormat | None = None,
+        metric: _Metric | None = None,
+        dtype: _Dtype | None = None,
+        dim: int | None = None,
+        on_bad: Literal["raise", "skip"] = "raise",
+        progress: _Progress = None,
+    ) -> dict[str, Any]: ...
     def backup(self, path: _Path) -> None: ...
     def close(self) -> None: ...
+    def _repr_html_(self) -> str: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
     def __getitem__(self, name: str, /) -> Collection: ...
     def __contains__(self, name: str, /) -> bool: ...
     def __iter__(self) -> Iterator[str]: ...
@@ -143,14 +168,16 @@ class Collection:
     def schema(self) -> _Schema: ...
     @property
     def model(self) -> str | None: ...
-    def upsert(self, ids: _Ids, vectors: _Vectors, data: _Data | None = None) -> int: ...
+    def upsert(
+        self, ids: _Ids, vectors: _Vectors, data: _Data | None = None, *, progress: _Progress = None
+    ) -> int: ...
     def add(self, ids: _Ids, vectors: _Vectors, data: _Data | None = None) -> int: ...
-    def add_texts(
-        self, texts: _Texts, ids: _Ids | None = None, data: _Data | None = None
-    ) -> list[Any]: ...
-    def upsert_texts(
-        self, texts: _Texts, ids: _Ids | None = None, data: _Data | None = None
-    ) -> list[Any]: ...
+    def import_batches(
+        self,
+        batches: Iterable[tuple[_Ids, _Vectors] | tuple[_Ids, _Vectors, _Data | None]],
+        *,
+        progress: _Progress = None,
+    ) -> int: ...
     def update(self, ids: _Ids, data: _Data) -> int: ...
     def delete(self, ids: _Ids) -> int: ...
     def get(
@@ -170,6 +197,17 @@ class Collection:
         select: str | Sequence[str] | None = None,
         vectors: bool = False,
     ) -> Hits: ...
+    def explain(
+        self,
+        q: _Vectors,
+        k: int = 10,
+        *,
+        ef: int | None = None,
+        exact: bool = False,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = None,
+        vectors: bool = False,
+    ) -> Explanation: ...
     def search_batch(
         self,
         queries: _Vectors,
@@ -190,15 +228,138 @@ class Collection:
         after: _Id | None = None,
         limit: int | None = None,
     ) -> Scan: ...
+    def snapshot(self) -> Snapshot: ...
+    def add_columns(self, columns: Mapping[str, _ColumnType]) -> int: ...
+    def export_file(
+        self,
+        path: _Path,
+        *,
+        format: _FileFormat | None = None,
+        select: str | Sequence[str] | None = None,
+        progress: _Progress = None,
+    ) -> int: ...
     def flush(self) -> None: ...
     def compact(self) -> dict[str, Any]: ...
     def verify(self) -> dict[str, Any]: ...
     def stats(self) -> dict[str, Any]: ...
     def refresh(self) -> bool: ...
     def close(self) -> None: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
     def __contains__(self, id: _Id, /) -> bool: ...
     def __len__(self) -> int: ...
     def _repr_html_(self) -> str: ...
+
+@final
+class Snapshot:
+    @property
+    def seq(self) -> int: ...
+    def search(
+        self,
+        q: _Vectors,
+        k: int = 10,
+        *,
+        ef: int | None = None,
+        exact: bool = False,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = None,
+        vectors: bool = False,
+    ) -> Hits: ...
+    def search_batch(
+        self,
+        queries: _Vectors,
+        k: int = 10,
+        *,
+        ef: int | None = None,
+        exact: bool = False,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = (),
+        vectors: bool = False,
+    ) -> BatchHits: ...
+    def get(
+        self, ids: _Ids, select: str | Sequence[str] | None = None, vectors: bool = False
+    ) -> Records: ...
+    def contains(self, id: _Id) -> bool: ...
+    def scan(
+        self,
+        batch_size: int = 4096,
+        *,
+        select: str | Sequence[str] | None = None,
+        vectors: bool = False,
+        after: _Id | None = None,
+        limit: int | None = None,
+    ) -> Scan: ...
+    def __contains__(self, id: _Id, /) -> bool: ...
+    def __len__(self) -> int: ...
+
+@final
+class Explanation:
+    @property
+    def hits(self) -> Hits: ...
+    @property
+    def parts(self) -> list[dict[str, Any]]: ...
+    @property
+    def prepare_seconds(self) -> float: ...
+    @property
+    def search_seconds(self) -> float: ...
+    @property
+    def read_seconds(self) -> float: ...
+    def _repr_html_(self) -> str: ...
+
+@final
+class Index:
+    def __new__(
+        cls,
+        dim: int,
+        metric: _Metric = "cosine",
+        dtype: _Dtype = "f32",
+        m: int = 16,
+        ef_construction: int = 200,
+        *,
+        ef: int = 100,
+        threads: int = 0,
+        code: _Code = "auto",
+    ) -> Self: ...
+    @staticmethod
+    def load(path: _Path, *, ef: int = 100, threads: int = 0) -> Index: ...
+    @staticmethod
+    def view(path: _Path, *, ef: int = 100, threads: int = 0) -> Index: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def metric(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def ef(self) -> int: ...
+    @ef.setter
+    def ef(self, ef: int) -> None: ...
+    @property
+    def unbuilt(self) -> int: ...
+    def add(self, vectors: _Vectors, ids: _Ids | None = None) -> int: ...
+    def remove(self, ids: _Ids) -> int: ...
+    def build(self) -> None: ...
+    def save(self, path: _Path) -> None: ...
+    def search(
+        self,
+        q: _Vectors,
+        k: int = 10,
+        *,
+        ef: int | None = None,
+        exact: bool = False,
+        max_distance: float | None = None,
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]: ...
+    def search_batch(
+        self,
+        queries: _Vectors,
+        k: int = 10,
+        *,
+        ef: int | None = None,
+        exact: bool = False,
+        max_distance: float | None = None,
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    def __contains__(self, id: _Id, /) -> bool: ...
+    def __len__(self) -> int: ...
 
 @final
 class Hit:

@@ -1,0 +1,168 @@
+"""The same database for `asyncio`: each call runs on a thread and is awaited.
+
+The engine works without Python's lock, so that the event loop goes on meanwhile and searches of several
+tasks run beside each other. Arguments and answers are those of the classes of `nearfield`; what is
+in memory already (`name`, `dim`, `path` …) is at `.sync`, the handle that is wrapped. A task that is
+cancelled stops waiting; the call itself goes on to its end on its thread.
+
+>>> import asyncio
+>>> import nearfield.aio
+>>> async def main():
+...     async with await nearfield.aio.open(tmp / "async.nf") as db:
+...         docs = await db.collection("docs", dim=2, metric="l2")
+...         await docs.upsert([1, 2], [[0, 0], [3, 4]])
+...         hits = await docs.search([3, 3], k=1)
+...         return hits.ids.tolist()
+>>> asyncio.run(main())
+[2]
+"""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from collections.abc import AsyncIterator
+from typing import Any
+
+import nearfield
+
+__all__ = ["Collection", "Database", "Index", "open"]
+
+
+async def open(path: Any, mode: Any = "w", **settings: Any) -> Database:
+    """As `nearfield.open`."""
+    return Database(await to_thread(nearfield.open, path, mode, **settings))
+
+
+class Database:
+    """A `nearfield.Database` whose calls are awaited."""
+
+    def __init__(self, sync: nearfield.Database) -> None:
+        self.sync = sync
+
+    async def collection(self, name: str, *args: Any, **settings: Any) -> Collection:
+        return Collection(await to_thread(self.sync.collection, name, *args, **settings))
+
+    async def create(self, name: str, *args: Any, **settings: Any) -> Collection:
+        return Collection(await to_thread(self.sync.create, name, *args, **settings))
+
+    async def open_collection(self, name: str) -> Collection:
+        """As `db[name]`."""
+        return Collection(await to_thread(self.sync.__getitem__, name))
+
+    async def collections(self) -> list[str]:
+        return await to_thread(self.sync.collections)
+
+    async def drop(self, name: str) -> None:
+        await to_thread(self.sync.drop, name)
+
+    async def rename(self, old: str, new: str) -> None:
+        await to_thread(self.sync.rename, old, new)
+
+    async def import_file(self, name: str, path: Any, **settings: Any) -> dict[str, Any]:
+        return await to_thread(self.sync.import_file, name, path, **settings)
+
+    async def backup(self, path: Any) -> None:
+        await to_thread(self.sync.backup, path)
+
+    async def close(self) -> None:
+        await to_thread(self.sync.close)
+
+    async def __aenter__(self) -> Database:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.close()
+
+
+class Collection:
+    """A `nearfield.Collection` whose calls are awaited."""
+
+    def __init__(self, sync: nearfield.Collection) -> None:
+        self.sync = sync
+
+    async def upsert(self, ids: Any, vectors: Any, data: Any = None, **settings: Any) -> int:
+        return await to_thread(self.sync.upsert, ids, vectors, data, **settings)
+
+    async def import_batches(self, batches: Any, **settings: Any) -> int:
+        return await to_thread(self.sync.import_batches, batches, **settings)
+
+    async def add(self, ids: Any, vectors: Any, data: Any = None) -> int:
+        return await to_thread(self.sync.add, ids, vectors, data)
+
+    async def update(self, ids: Any, data: Any) -> int:
+        return await to_thread(self.sync.update, ids, data)
+
+    async def delete(self, ids: Any) -> int:
+        return await to_thread(self.sync.delete, ids)
+
+    async def add_columns(self, columns: Any) -> int:
+        return await to_thread(self.sync.add_columns, columns)
+
+    async def get(self, ids: Any, select: Any = None, vectors: bool = False) -> nearfield.Records:
+        return await to_thread(self.sync.get, ids, select, vectors)
+
+    async def contains(self, id: Any) -> bool:
+        return await to_thread(self.sync.contains, id)
+
+    async def count(self) -> int:
+        return await to_thread(self.sync.count)
+
+    async def search(self, q: Any, k: int = 10, **settings: Any) -> nearfield.Hits:
+        return await to_thread(self.sync.search, q, k, **settings)
+
+    async def explain(self, q: Any, k: int = 10, **settings: Any) -> nearfield.Explanation:
+        return await to_thread(self.sync.explain, q, k, **settings)
+
+    async def search_batch(self, queries: Any, k: int = 10, **settings: Any) -> nearfield.BatchHits:
+        return await to_thread(self.sync.search_batch, queries, k, **settings)
+
+    async def scan(self, batch_size: int = 4096, **settings: Any) -> AsyncIterator[nearfield.Records]:
+        scan = await to_thread(self.sync.scan, batch_size, **settings)
+        while (records := await to_thread(next, scan, None)) is not None:
+            yield records
+
+    async def export_file(self, path: Any, **settings: Any) -> int:
+        return await to_thread(self.sync.export_file, path, **settings)
+
+    async def flush(self) -> None:
+        await to_thread(self.sync.flush)
+
+    async def compact(self) -> dict[str, Any]:
+        return await to_thread(self.sync.compact)
+
+    async def verify(self) -> dict[str, Any]:
+        return await to_thread(self.sync.verify)
+
+    async def stats(self) -> dict[str, Any]:
+        return await to_thread(self.sync.stats)
+
+    async def refresh(self) -> bool:
+        return await to_thread(self.sync.refresh)
+
+    async def close(self) -> None:
+        await to_thread(self.sync.close)
+
+
+class Index:
+    """A `nearfield.Index` whose long calls are awaited."""
+
+    def __init__(self, sync: nearfield.Index) -> None:
+        self.sync = sync
+
+    async def add(self, vectors: Any, ids: Any = None) -> int:
+        return await to_thread(self.sync.add, vectors, ids)
+
+    async def remove(self, ids: Any) -> int:
+        return await to_thread(self.sync.remove, ids)
+
+    async def build(self) -> None:
+        await to_thread(self.sync.build)
+
+    async def save(self, path: Any) -> None:
+        await to_thread(self.sync.save, path)
+
+    async def search(self, q: Any, k: int = 10, **settings: Any) -> tuple[Any, Any]:
+        return await to_thread(self.sync.search, q, k, **settings)
+
+    async def search_batch(self, queries: Any, k: int = 10, **settings: Any) -> tuple[Any, Any]:
+        return await to_thread(self.sync.search_batch, queries, k, **settings)

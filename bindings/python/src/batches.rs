@@ -1,0 +1,104 @@
+//! Imports of what Python iterates over: batches that are made while they are stored.
+
+use std::sync::{Mutex, PoisonError};
+
+use arrow_array::RecordBatch;
+use nearfield::{Collection, Error, ImportBatch};
+use pyo3::prelude::*;
+use pyo3::types::{PyIterator, PyTuple};
+
+use crate::bulk::some_ids;
+use crate::columns;
+use crate::errors::{call, invalid, wrong_type};
+use crate::files;
+use crate::ids::IdsArg;
+use crate::interrupt::long;
+use crate::vectors::{Shape, VectorsArg};
+
+/// Stores the rows of all batches or none; how many there were.
+pub(crate) fn import(
+    batches: &Bound<'_, PyAny>,
+    collection: &Collection,
+    shape: Shape,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<u64> {
+    let py = batches.py();
+    let mut items = batches.try_iter()?;
+    let Some(first) = items.next() else { return Ok(0) };
+    let mut first = Some(batch(&first?, shape, 0)?);
+    add_columns(py, collection, first.as_mut().and_then(|first| first.attributes.as_ref()))?;
+    let items: Py<PyIterator> = items.unbind();
+    let raised = Mutex::new(None);
+    let done = long(py, progress, |task| {
+        let mut row = first.as_ref().map_or(0, |first| first.len() as u64);
+        let rest = std::iter::from_fn(|| {
+            let next = Python::attach(|py| {
+                let item = items.bind(py).clone().next()?;
+                Some(item.and_then(|item| batch(&item, shape, row)))
+            })?;
+            Some(match next {
+                Ok(batch) => {
+                    row += batch.len() as u64;
+                    Ok(batch)
+                }
+                // The exception itself is kept for the caller.
+                Err(error) => {
+                    raised.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    Err(Error::Cancelled)
+                }
+            })
+        });
+        let source = first.take().map(Ok).into_iter().chain(rest);
+        let report = collection.import(source, files::options(task, None))?;
+        task.tell("done", report.rows, Some(report.rows));
+        Ok(report.rows)
+    });
+    match raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => done,
+    }
+}
+
+/// One batch: ids, vectors and perhaps data, the first of its rows being number `row`.
+fn batch(item: &Bound<'_, PyAny>, shape: Shape, row: u64) -> PyResult<ImportBatch> {
+    const EXPECTED: &str = "a tuple (ids, vectors) or (ids, vectors, data)";
+    let Ok(parts) = item.cast::<PyTuple>() else {
+        return Err(wrong_type("batches: an item", EXPECTED, item));
+    };
+    if !(2..=3).contains(&parts.len()) {
+        let message = format!("batches: expected {EXPECTED}, given {} values", parts.len());
+        return Err(invalid(item.py(), message));
+    }
+    let ids = IdsArg::from_python(&parts.get_item(0)?)?;
+    let vectors = VectorsArg::from_python(&parts.get_item(1)?, shape)?;
+    let rows = ids.len();
+    if rows != vectors.rows {
+        let message = format!("{rows} ids for {} vectors; give one for each", vectors.rows);
+        return Err(invalid(item.py(), message));
+    }
+    let data = if parts.len() == 3 { Some(parts.get_item(2)?) } else { None };
+    let data = data.filter(|data| !data.is_none());
+    let attributes = data.map(|data| columns::from_python(&data, rows)).transpose()?;
+    Ok(ImportBatch {
+        ids: some_ids(&ids.ids()?, 0, rows),
+        vectors: vectors.vectors()?.into_owned(),
+        attributes,
+        source_rows: (row..row + rows as u64).collect(),
+        rejected: Vec::new(),
+    })
+}
+
+/// Adds the columns that the first batch has and the collection lacks: an import adds none.
+fn add_columns(
+    py: Python<'_>,
+    collection: &Collection,
+    data: Option<&RecordBatch>,
+) -> PyResult<()> {
+    let Some(data) = data else { return Ok(()) };
+    let schema = call(py, || collection.schema())?;
+    let (_, missing) = columns::missing(py, data.clone(), &schema)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    call(py, || collection.add_columns(&missing)).map(|_added| ())
+}

@@ -1,0 +1,153 @@
+//! How a search was done, for people who wonder why it is slow.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nearfield::{PartExplanation, SearchPlan};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::hits::{Found, Hits};
+
+/// What a search found, how each part of the collection was searched for it, and what that took.
+/// Made by `Collection.explain`.
+///
+/// >>> explained = docs.explain([0, 1], k=1)
+/// >>> explained.parts[0]["plan"], explained.parts[0]["rows_compared"], explained.hits[0].id
+/// ('scan', 2, 1)
+#[pyclass(frozen, module = "nearfield")]
+pub(crate) struct Explanation {
+    found: Arc<Found>,
+    parts: Vec<PartExplanation>,
+    /// To prepare the query, to search, to read.
+    times: [Duration; 3],
+}
+
+/// Names of the numbers of a part, and what people are shown of them.
+const COUNTS: [(&str, &str); 7] = [
+    ("rows", "rows"),
+    ("live_rows", "live"),
+    ("nodes_expanded", "nodes"),
+    ("codes_compared", "codes compared"),
+    ("rows_compared", "rows compared"),
+    ("bytes_touched", "bytes"),
+    ("candidates", "candidates"),
+];
+
+impl Explanation {
+    pub(crate) fn new(
+        found: Arc<Found>,
+        parts: Vec<PartExplanation>,
+        times: [Duration; 3],
+    ) -> Self {
+        Self { found, parts, times }
+    }
+}
+
+#[pymethods]
+impl Explanation {
+    /// What `search` would have given.
+    #[getter]
+    fn hits(&self) -> Hits {
+        Hits { found: Arc::clone(&self.found) }
+    }
+
+    /// A dict for each part that was searched: its "segment" (None for rows in memory), "plan" ("scan",
+    /// "scan_codes", "walk", "walk_then_scan", "scan_codes_then_scan"), "rows", "live_rows",
+    /// "nodes_expanded", "codes_compared", "rows_compared", "bytes_touched", "candidates", "seconds".
+    #[getter]
+    fn parts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let dict = |part: &PartExplanation| -> PyResult<Bound<'py, PyDict>> {
+            let dict = PyDict::new(py);
+            dict.set_item("segment", part.segment)?;
+            dict.set_item("plan", plan(part.plan))?;
+            for ((name, _), count) in COUNTS.iter().zip(counts(part)) {
+                dict.set_item(name, count)?;
+            }
+            dict.set_item("seconds", part.time.as_secs_f64())?;
+            Ok(dict)
+        };
+        PyList::new(py, self.parts.iter().map(dict).collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// Seconds to check and convert the query.
+    #[getter]
+    fn prepare_seconds(&self) -> f64 {
+        self.times[0].as_secs_f64()
+    }
+
+    /// Seconds to search all parts and merge what they gave.
+    #[getter]
+    fn search_seconds(&self) -> f64 {
+        self.times[1].as_secs_f64()
+    }
+
+    /// Seconds to read columns and vectors of the hits.
+    #[getter]
+    fn read_seconds(&self) -> f64 {
+        self.times[2].as_secs_f64()
+    }
+
+    fn __repr__(&self) -> String {
+        let mut text = String::from("Explanation(\n");
+        for part in &self.parts {
+            let _ = write!(text, "  {}: {}", place(part), plan(part.plan));
+            for ((_, shown), count) in COUNTS.iter().zip(counts(part)).filter(|(_, n)| *n > 0) {
+                let _ = write!(text, ", {count} {shown}");
+            }
+            let _ = writeln!(text, ", {:.1?}", part.time);
+        }
+        let [prepare, search, read] = self.times;
+        let _ = write!(text, "  prepare {prepare:.1?}, search {search:.1?}, read {read:.1?})");
+        text
+    }
+
+    fn _repr_html_(&self) -> String {
+        let mut html = String::from("<table><thead><tr><th>part</th><th>plan</th>");
+        for (_, shown) in COUNTS {
+            let _ = write!(html, "<th>{shown}</th>");
+        }
+        html.push_str("<th>time</th></tr></thead><tbody>");
+        for part in &self.parts {
+            let _ = write!(html, "<tr><td>{}</td><td>{}</td>", place(part), plan(part.plan));
+            for count in counts(part) {
+                let _ = write!(html, "<td>{count}</td>");
+            }
+            let _ = write!(html, "<td>{:.1?}</td></tr>", part.time);
+        }
+        let [prepare, search, read] = self.times;
+        let _ = write!(
+            html,
+            "</tbody></table><p>prepare {prepare:.1?}, search {search:.1?}, read {read:.1?}</p>"
+        );
+        html
+    }
+}
+
+fn place(part: &PartExplanation) -> String {
+    part.segment.map_or_else(|| "memory".into(), |segment| format!("segment {segment}"))
+}
+
+fn plan(plan: SearchPlan) -> &'static str {
+    match plan {
+        SearchPlan::Scan => "scan",
+        SearchPlan::ScanCodes => "scan_codes",
+        SearchPlan::Walk => "walk",
+        SearchPlan::WalkThenScan => "walk_then_scan",
+        SearchPlan::ScanCodesThenScan => "scan_codes_then_scan",
+        _ => "other",
+    }
+}
+
+fn counts(part: &PartExplanation) -> [u64; 7] {
+    [
+        part.rows,
+        part.live_rows,
+        part.nodes_expanded,
+        part.codes_compared,
+        part.rows_compared,
+        part.bytes_touched,
+        part.candidates,
+    ]
+}

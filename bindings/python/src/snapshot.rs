@@ -1,0 +1,159 @@
+//! A collection as it was at one moment.
+
+use nearfield::{Error, Query, ScanOptions, Schema, Vectors};
+use pyo3::prelude::*;
+
+use crate::batch_hits::BatchHits;
+use crate::errors::call;
+use crate::hits::Hits;
+use crate::ids::{IdsArg, id_from_python};
+use crate::reading;
+use crate::records::{Records, Scan};
+use crate::request::{
+    Request, batch_size_count, distance, ef_count, exact_flag, fields, k_count, kind, limit_count,
+    names, vectors_flag,
+};
+use crate::vectors::Shape;
+
+/// The rows of a collection at one moment, to be read as often as wanted while writers go on. Made by
+/// `Collection.snapshot`. Its methods are those of the collection; a collection that is closed
+/// leaves its snapshots readable.
+///
+/// >>> before = docs.snapshot()
+/// >>> docs.delete([1, 2])
+/// 2
+/// >>> len(before), len(docs), before.search([0, 0], k=1)[0].id
+/// (2, 0, 1)
+#[pyclass(frozen, module = "nearfield")]
+pub(crate) struct Snapshot {
+    inner: nearfield::Snapshot,
+    schema: Schema,
+    shape: Shape,
+}
+
+impl Snapshot {
+    pub(crate) fn new(inner: nearfield::Snapshot, schema: Schema) -> Self {
+        let shape = Shape::of(&schema);
+        Self { inner, schema, shape }
+    }
+
+    fn begin<'q>(&self, vectors: Vectors<'q>) -> Result<(Schema, Query<'q>), Error> {
+        Ok((self.schema.clone(), self.inner.search(vectors)))
+    }
+}
+
+#[pymethods]
+impl Snapshot {
+    /// Number of the last write that it holds.
+    #[getter]
+    fn seq(&self) -> u64 {
+        self.inner.seq()
+    }
+
+    /// As `Collection.search`.
+    ///
+    /// >>> docs.snapshot().search([3, 4], k=1).ids.tolist()
+    /// [2]
+    #[pyo3(signature = (
+        q, k=10, *, ef=None, exact=false, max_distance=None, select=None, vectors=false
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn search(
+        &self,
+        q: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
+        #[pyo3(from_py_with = exact_flag)] exact: bool,
+        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
+        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+    ) -> PyResult<Hits> {
+        let request = Request { k, ef, exact, max_distance, select, vectors };
+        reading::search(q, self.shape, request, |query| self.begin(query))
+    }
+
+    /// As `Collection.search_batch`.
+    ///
+    /// >>> docs.snapshot().search_batch([[0, 0], [3, 4]], k=1).ids.tolist()
+    /// [[1], [2]]
+    #[pyo3(signature = (
+        queries, k=10, *, ef=None, exact=false, max_distance=None, select=Some(Vec::new()),
+        vectors=false
+    ))]
+    #[pyo3(text_signature = "($self, queries, k=10, *, ef=None, exact=False, max_distance=None, \
+                             select=(), vectors=False)")]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    fn search_batch(
+        &self,
+        queries: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
+        #[pyo3(from_py_with = exact_flag)] exact: bool,
+        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
+        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+    ) -> PyResult<BatchHits> {
+        let request = Request { k, ef, exact, max_distance, select, vectors };
+        reading::search_batch(queries, self.shape, request, |queries| self.begin(queries))
+    }
+
+    /// As `Collection.get`.
+    ///
+    /// >>> docs.snapshot().get([2]).to_dicts()
+    /// [{'id': 2, 'title': 'far'}]
+    #[pyo3(signature = (ids, select=None, vectors=false))]
+    fn get(
+        &self,
+        py: Python<'_>,
+        ids: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+    ) -> PyResult<Records> {
+        let ids = IdsArg::from_python(ids)?;
+        let (ids, fields) = (ids.ids()?, fields(select, vectors));
+        let records = call(py, || self.inner.get(ids, &fields))?;
+        let id_type = kind(records.ids.first(), &self.schema);
+        Ok(Records::new(records, id_type, self.shape.width))
+    }
+
+    /// As `Collection.contains`.
+    ///
+    /// >>> docs.snapshot().contains(1)
+    /// True
+    fn contains(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let id = id_from_python(id)?;
+        call(py, || self.inner.contains(id))
+    }
+
+    fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.contains(py, id)
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.len()
+    }
+
+    /// As `Collection.scan`.
+    ///
+    /// >>> [records.ids.tolist() for records in docs.snapshot().scan(limit=1)]
+    /// [[1]]
+    #[pyo3(signature = (batch_size=4096, *, select=None, vectors=false, after=None, limit=None))]
+    fn scan(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = batch_size_count)] batch_size: usize,
+        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
+        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+        after: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = limit_count)] limit: Option<usize>,
+    ) -> PyResult<Scan> {
+        let options = ScanOptions::new().batch_rows(batch_size).fields(fields(select, vectors));
+        let options = reading::pages(options, after, limit)?;
+        let scan = call(py, || self.inner.scan(options))?;
+        Ok(Scan::new(scan, kind(None, &self.schema), self.shape.width))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Snapshot({} rows, seq={})", self.inner.len(), self.inner.seq())
+    }
+}

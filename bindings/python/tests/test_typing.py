@@ -1,0 +1,92 @@
+"""The stubs as type checkers see them: mypy's stubtest, mypy and pyright, each where it is installed."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = '''
+import numpy as np
+import nearfield as nf
+import nearfield.aio
+
+with nf.open("my.nf", "r") as db:
+    docs: nf.Collection = db.collection("docs", dim=3, metric="cosine", text="body")
+    count: int = docs.upsert([1, 2], np.ones((2, 3)), {"title": ["a", None]}, progress=True)
+    docs.upsert("a", [1.0, 2.0, 3.0], [{"x": 1}], progress=lambda step: print(step.rows))
+    hits: nf.Hits = docs.search([1.0, 2.0, 3.0], k=3, select=["title"])
+    first: nf.Hit = hits[0]
+    ids, distances = docs.search_batch(np.ones((2, 3)), k=2)
+    docs.explain([1.0, 2.0, 3.0]).parts[0]["plan"].upper()
+    snapshot: nf.Snapshot = docs.snapshot()
+    for records in snapshot.scan():
+        records.to_dicts()
+    report: dict[str, object] = db.import_file("docs", "x.parquet", id=False, on_bad="skip")
+
+index = nf.Index(3, "l2", np.float16)
+index.ef = 30
+index.add(np.ones((1, 3)), [7])
+near, far = index.search([1, 2, 3])
+near.sum() + far.sum()
+
+
+async def main() -> None:
+    async with await nearfield.aio.open("my.nf") as db:
+        found: nf.Hits = await (await db.collection("docs")).search([1, 2, 3])
+        print(found)
+'''
+WRONG = '''
+import nearfield as nf
+
+nf.open("my.nf", "x")
+nf.Index(3, "euclid")
+nf.Index("3")
+nf.open("my.nf")["docs"].search([1.0], k="3")
+'''
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    env = dict(os.environ, NO_COLOR="1")
+    return subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, timeout=600, env=env, check=False
+    )
+
+
+def need(module: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+
+
+def test_stubtest_finds_the_stubs_and_the_module_alike(tmp_path: Path):
+    need("mypy")
+    allowed = tmp_path / "allowed"
+    # Not there when the program runs.
+    allowed.write_text("nearfield._nearfield._.*\n")
+    done = run(
+        "mypy.stubtest", "nearfield._nearfield", "--allowlist", str(allowed), "--ignore-unused-allowlist",
+        "--ignore-positional-only",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def test_mypy_takes_a_right_program_and_refuses_a_wrong_one(tmp_path: Path):
+    need("mypy")
+    (tmp_path / "right.py").write_text(PROGRAM)
+    (tmp_path / "wrong.py").write_text(WRONG)
+    right = run("mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(tmp_path / "right.py"))
+    assert right.returncode == 0, right.stdout
+    wrong = run("mypy", "--cache-dir", str(tmp_path / "cache"), str(tmp_path / "wrong.py"))
+    assert wrong.stdout.count("error:") == 4, wrong.stdout
+
+
+def test_pyright_takes_a_right_program_and_refuses_a_wrong_one(tmp_path: Path):
+    need("basedpyright")
+    (tmp_path / "right.py").write_text(PROGRAM)
+    (tmp_path / "wrong.py").write_text(WRONG)
+    right = run("basedpyright", "--level", "error", "--pythonpath", sys.executable, str(tmp_path / "right.py"))
+    assert right.returncode == 0, right.stdout + right.stderr
+    wrong = run("basedpyright", "--level", "error", "--pythonpath", sys.executable, str(tmp_path / "wrong.py"))
+    assert "\n4 errors" in wrong.stdout, wrong.stdout + wrong.stderr

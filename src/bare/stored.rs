@@ -1,0 +1,403 @@
+//! Rows in memory: those in the graph, then those added since.
+//!
+//! Removed rows stay where they are, marked dead, until the next build moves the others together.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use rayon::ThreadPool;
+use zerocopy::IntoBytes;
+
+use super::IndexOptions;
+use super::query::Neighbour;
+use super::saved::Pieces;
+use crate::bytes::{AlignedBytes, Guarded, Trusted};
+use crate::codec::codes::{CodeRows, Codec, CodedPairs};
+use crate::codec::full::{FullPairs, Rows, Space, encode_rows_into};
+use crate::codec::lift::Lift;
+use crate::error::{Error, Result};
+use crate::filter::rowset::RowSet;
+use crate::index::hnsw::{self, GONE, Seed, View};
+use crate::kernel::Isa;
+use crate::segment::coding::{self, Coding};
+use crate::segment::ids::IdsView;
+use crate::segment::search::{self, Ask, SearchOptions, SearchStats, Target};
+use crate::segment::writer::GraphParams;
+use crate::types::{CodeChoice, Id, IdType, Metric, Row, Vectors};
+
+/// Most rows of an index: a graph has room for no more.
+pub(super) const MAX_ROWS: usize = (1 << 30) - 1;
+/// Rows that are compared one by one before a search builds, and the share of those in the graph that
+/// they must be.
+const LEAST_UNBUILT: usize = 4_096;
+const UNBUILT_SHARE: usize = 8;
+/// Duplicate ids that an error lists.
+const LISTED: usize = 100;
+/// Bytes of codes that a thread makes at a time.
+const CODED_BYTES: usize = 128 << 10;
+
+/// How rows are brought into a graph.
+pub(super) struct BuildPlan<'a> {
+    pub(super) params: GraphParams,
+    pub(super) code: CodeChoice,
+    pub(super) isa: Isa,
+    pub(super) pool: &'a ThreadPool,
+    pub(super) keep_going: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// Rows, and a graph over the first of them.
+#[derive(Debug)]
+pub(super) struct Stored {
+    space: Space,
+    /// Room for at least as many rows as there are ids.
+    vectors: AlignedBytes,
+    /// One a row for cosine, else none.
+    inverse_norms: Vec<f32>,
+    ids: Vec<u64>,
+    /// The live row of each id; `None` while every row is its own id and alive.
+    rows: Option<HashMap<u64, Row>>,
+    /// The id of the next row that is given none.
+    next: u64,
+    built: Built,
+    /// Dead rows of the graph, and of those behind it, counted from there.
+    dead: [RowSet; 2],
+}
+
+/// What is made of the first `rows` rows.
+#[derive(Debug, Default)]
+pub(super) struct Built {
+    pub(super) rows: usize,
+    pub(super) graph: AlignedBytes,
+    pub(super) codes: Option<(Codec, AlignedBytes)>,
+}
+
+impl Stored {
+    pub(super) fn new(space: Space) -> Self {
+        Self {
+            space,
+            vectors: AlignedBytes::default(),
+            inverse_norms: Vec::new(),
+            ids: Vec::new(),
+            rows: None,
+            next: 0,
+            built: Built::default(),
+            dead: Default::default(),
+        }
+    }
+
+    /// Rows that were saved; `None` when two of them have one id.
+    pub(super) fn restore(
+        space: Space,
+        vectors: AlignedBytes,
+        inverse_norms: Vec<f32>,
+        ids: Vec<u64>,
+        next: u64,
+        built: Built,
+    ) -> Option<Self> {
+        let in_order = ids.iter().zip(0..).all(|(id, row): (&u64, u64)| *id == row);
+        let rows = if in_order { None } else { Some(distinct(&ids)?) };
+        let dead = Default::default();
+        Some(Self { space, vectors, inverse_norms, ids, rows, next, built, dead })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ids.len() - self.dead.iter().map(RowSet::len).sum::<usize>()
+    }
+
+    /// Rows behind the graph.
+    pub(super) fn unbuilt(&self) -> usize {
+        self.ids.len() - self.built.rows - self.dead[1].len()
+    }
+
+    /// Whether the graph holds the rows that there are and no others.
+    pub(super) fn is_built(&self) -> bool {
+        self.built.rows == self.ids.len() && self.dead.iter().all(RowSet::is_empty)
+    }
+
+    /// Whether searches lose more time on rows that are dead or not in the graph than they should.
+    pub(super) fn wants_build(&self) -> bool {
+        let waiting = self.ids.len() - self.built.rows;
+        let (dead, half) = (self.dead[0].len(), self.built.rows / 2);
+        (waiting > LEAST_UNBUILT && waiting > self.built.rows / UNBUILT_SHARE)
+            || (dead > LEAST_UNBUILT && dead > half)
+    }
+
+    pub(super) fn row_of(&self, id: u64) -> Option<Row> {
+        match &self.rows {
+            Some(rows) => rows.get(&id).copied(),
+            None => Row::try_from(id).ok().filter(|row| (*row as usize) < self.ids.len()),
+        }
+    }
+
+    pub(super) fn add(&mut self, ids: Option<&[u64]>, vectors: &Vectors<'_>) -> Result<u64> {
+        let rows = match ids {
+            Some(ids) => ids.len(),
+            None if vectors.is_empty() => 0,
+            None => (vectors.len() / self.space.elements()).max(1),
+        };
+        if rows > MAX_ROWS - self.ids.len() {
+            return Err(Error::invalid(format!("an index holds at most {MAX_ROWS} rows")));
+        }
+        let room = self.next.checked_add(rows as u64);
+        if ids.is_none() && room.is_none() {
+            return Err(Error::invalid("the largest id is in use; give ids for further rows"));
+        }
+        if let Some(ids) = ids {
+            self.check_new(ids)?;
+        }
+        let encoded = encode_rows_into(self.space, vectors, rows, AlignedBytes::zeroed)?;
+        // Nothing below fails.
+        self.append(encoded.0, &encoded.1);
+        let first = self.ids.len();
+        match ids {
+            Some(ids) => self.ids.extend_from_slice(ids),
+            None => self.ids.extend(self.next..self.next + rows as u64),
+        }
+        let more = &self.ids[first..];
+        let in_order = more.iter().zip(first as u64..).all(|(id, row)| *id == row);
+        self.next = more.iter().fold(self.next, |next, id| next.max(id.saturating_add(1)));
+        if self.rows.is_none() && !in_order {
+            self.name_rows(first);
+        }
+        if let Some(rows) = &mut self.rows {
+            rows.extend(self.ids[first..].iter().copied().zip(row_number(first)..));
+        }
+        Ok(rows as u64)
+    }
+
+    pub(super) fn remove(&mut self, ids: &[u64]) -> u64 {
+        if self.rows.is_none() && ids.iter().any(|id| self.row_of(*id).is_some()) {
+            self.name_rows(self.ids.len());
+        }
+        let Some(rows) = &mut self.rows else { return 0 };
+        let mut removed = 0;
+        for id in ids {
+            let Some(row) = rows.remove(id) else { continue };
+            let graph_rows = row_number(self.built.rows);
+            removed += u64::from(match row.checked_sub(graph_rows) {
+                Some(behind) => self.dead[1].insert(behind),
+                None => self.dead[0].insert(row),
+            });
+        }
+        removed
+    }
+
+    /// Refuses ids that exist or are given twice.
+    fn check_new(&self, ids: &[u64]) -> Result<()> {
+        let mut met = std::collections::HashSet::with_capacity(ids.len());
+        let mut known: Vec<Id> = Vec::new();
+        for id in ids {
+            if (self.row_of(*id).is_some() || !met.insert(*id)) && known.len() < LISTED {
+                known.push(Id::U64(*id));
+            }
+        }
+        if known.is_empty() { Ok(()) } else { Err(Error::DuplicateId { ids: known }) }
+    }
+
+    /// Begins to look rows up by id: the first `count`, each of which is its own.
+    fn name_rows(&mut self, count: usize) {
+        self.rows = Some(self.ids[..count].iter().copied().zip(0..).collect());
+    }
+
+    fn append(&mut self, vectors: AlignedBytes, inverse_norms: &[f32]) {
+        self.inverse_norms.extend_from_slice(inverse_norms);
+        let held = self.ids.len() * self.space.stride();
+        if held == 0 {
+            self.vectors = vectors;
+            return;
+        }
+        let wanted = held + vectors.len();
+        if wanted > self.vectors.len() {
+            // Memory that is never written is never there.
+            let mut larger = AlignedBytes::zeroed(wanted.max(held + held / 2));
+            larger.as_mut_slice()[..held].copy_from_slice(&self.vectors.as_slice()[..held]);
+            self.vectors = larger;
+        }
+        self.vectors.as_mut_slice()[held..wanted].copy_from_slice(vectors.as_slice());
+    }
+
+    /// Makes the graph one over all live rows. After `Cancelled` rows are compared one by one that are
+    /// in no graph.
+    pub(super) fn build(&mut self, plan: &BuildPlan<'_>) -> Result<()> {
+        if self.is_built() {
+            return Ok(());
+        }
+        let old = std::mem::take(&mut self.built);
+        let whole = self.dead.iter().all(RowSet::is_empty);
+        let to = self.gather(old.rows);
+        let made =
+            if self.ids.is_empty() { Ok(Built::default()) } else { self.make(plan, &old, &to) };
+        match made {
+            Ok(built) => self.built = built,
+            Err(error) => {
+                if whole {
+                    self.built = old;
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves live rows together; where each of the first `count` went.
+    fn gather(&mut self, count: usize) -> Vec<Row> {
+        let [graph_dead, later_dead] = std::mem::take(&mut self.dead);
+        if graph_dead.is_empty() && later_dead.is_empty() {
+            return (0..row_number(count)).collect();
+        }
+        let stride = self.space.stride();
+        let (mut to, mut next) = (Vec::with_capacity(count), 0);
+        for row in 0..self.ids.len() {
+            let dead = match row.checked_sub(count) {
+                Some(behind) => later_dead.contains(row_number(behind)),
+                None => graph_dead.contains(row_number(row)),
+            };
+            if row < count {
+                to.push(if dead { GONE } else { row_number(next) });
+            }
+            if dead {
+                continue;
+            }
+            if next < row {
+                self.ids[next] = self.ids[row];
+                if self.space.metric == Metric::Cosine {
+                    self.inverse_norms[next] = self.inverse_norms[row];
+                }
+                let from = row * stride..(row + 1) * stride;
+                self.vectors.as_mut_slice().copy_within(from, next * stride);
+            }
+            next += 1;
+        }
+        self.ids.truncate(next);
+        self.inverse_norms.truncate(next);
+        self.rows = Some(self.ids.iter().copied().zip(0..).collect());
+        to
+    }
+
+    fn make(&self, plan: &BuildPlan<'_>, old: &Built, to: &[Row]) -> Result<Built> {
+        let BuildPlan { params, code, isa, pool, keep_going } = plan;
+        let (space, count) = (self.space, self.ids.len());
+        let rows = self.rows_from(0, count);
+        let lift = Lift::new(space, rows, count);
+        let coding = coding::choose(*isa, space, rows, count, *code);
+        let view = View::parse(Guarded::trusted(old.graph.as_slice()), old.rows);
+        let seeds: Vec<_> = view.map(|view| Seed { view, to }).into_iter().collect();
+        let (graph, codes) = match coding {
+            Some(Coding { codec, .. }) => {
+                let codes = encode(plan, &codec, rows, count)?;
+                let coded = CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
+                let source = CodedPairs { rows: coded, lift: &lift };
+                let graph = hnsw::merge(*isa, &source, count, params, &seeds, pool, keep_going);
+                (graph, Some((codec, codes)))
+            }
+            None => {
+                let source = FullPairs { space, rows, lift: &lift };
+                (hnsw::merge(*isa, &source, count, params, &seeds, pool, keep_going), None)
+            }
+        };
+        let graph = graph.ok_or(Error::Cancelled)?.to_bytes();
+        Ok(Built { rows: count, graph, codes })
+    }
+
+    /// The nearest rows into `found`.
+    pub(super) fn search(&self, ask: Ask<'_>, options: &SearchOptions, found: &mut Vec<Neighbour>) {
+        let (graph_rows, all) = (self.built.rows, self.ids.len());
+        let graph = View::parse(Guarded::trusted(self.built.graph.as_slice()), graph_rows);
+        let codes = self
+            .built
+            .codes
+            .as_ref()
+            .map(|(codec, codes)| CodeRows { codec, codes: Guarded::trusted(codes.as_slice()) });
+        for (range, graph, codes, dead) in [
+            (0..graph_rows, graph, codes, &self.dead[0]),
+            (graph_rows..all, None, None, &self.dead[1]),
+        ] {
+            let ids = &self.ids[range.clone()];
+            let view = IdsView::section(IdType::U64, ids.len(), Guarded::trusted(ids.as_bytes()));
+            let (Some(names), false) = (view, ids.is_empty()) else { continue };
+            let rows = self.rows_from(range.start, range.end);
+            let target = Target { rows, len: ids.len(), graph, codes, bits: None, ids: names };
+            let nearest =
+                search::search(&target, &[ask], options, dead, &mut SearchStats::default());
+            found.extend(nearest.iter().flatten().map(|candidate| Neighbour {
+                id: ids.get(candidate.row as usize).copied().unwrap_or(u64::MAX),
+                distance: candidate.distance,
+            }));
+        }
+        if graph_rows > 0 && graph_rows < all {
+            found.sort_unstable_by(by_distance_and_id);
+            found.truncate(options.k);
+        }
+    }
+
+    fn rows_from(&self, first: usize, end: usize) -> Rows<'_, Trusted> {
+        let stride = self.space.stride();
+        let norms = self.inverse_norms.get(first..end).unwrap_or(&[]);
+        Rows {
+            vectors: Guarded::trusted(&self.vectors.as_slice()[first * stride..end * stride]),
+            inverse_norms: Guarded::trusted(norms.as_bytes()),
+        }
+    }
+
+    /// What a file of it holds.
+    pub(super) fn pieces(&self, options: &IndexOptions) -> Pieces<'_> {
+        let vectors = &self.vectors.as_slice()[..self.ids.len() * self.space.stride()];
+        Pieces {
+            space: self.space,
+            rows: self.ids.len(),
+            m: options.m,
+            ef_construction: options.ef_construction,
+            next: self.next,
+            vectors,
+            inverse_norms: self.inverse_norms.as_bytes(),
+            ids: self.ids.as_bytes(),
+            codes: self.built.codes.as_ref().map(|(codec, codes)| (codec, codes.as_slice())),
+            graph: self.built.graph.as_slice(),
+        }
+    }
+}
+
+fn by_distance_and_id(a: &Neighbour, b: &Neighbour) -> Ordering {
+    a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id))
+}
+
+/// Codes of all rows, made on all threads.
+fn encode(
+    plan: &BuildPlan<'_>,
+    codec: &Codec,
+    rows: Rows<'_, Trusted>,
+    count: usize,
+) -> Result<AlignedBytes> {
+    let stride = codec.stride();
+    let piece = (CODED_BYTES / stride).max(1);
+    let mut codes = AlignedBytes::zeroed(count * stride);
+    plan.pool.scope(|scope| {
+        for (index, codes) in codes.as_mut_slice().chunks_mut(stride * piece).enumerate() {
+            let range = index * piece..index * piece + codes.len() / stride;
+            scope.spawn(move |_| {
+                if (plan.keep_going)() {
+                    codec.encode(plan.isa, rows, range, codes);
+                }
+            });
+        }
+    });
+    if (plan.keep_going)() { Ok(codes) } else { Err(Error::Cancelled) }
+}
+
+/// The row of each id; `None` when two rows have one id.
+fn distinct(ids: &[u64]) -> Option<HashMap<u64, Row>> {
+    let mut rows = HashMap::with_capacity(ids.len());
+    for (id, row) in ids.iter().zip(0..) {
+        match rows.entry(*id) {
+            Entry::Vacant(entry) => entry.insert(row),
+            Entry::Occupied(_) => return None,
+        };
+    }
+    Some(rows)
+}
+
+/// A position as a row; there are at most [`MAX_ROWS`].
+fn row_number(position: usize) -> Row {
+    Row::try_from(position).unwrap_or(Row::MAX)
+}

@@ -1,0 +1,96 @@
+//! How a search was done, as JSON or as a table.
+
+use std::io::{self, Write};
+
+use nearfield::{Explanation, PartExplanation, SearchPlan};
+use serde::Serialize;
+
+use crate::show;
+
+/// The numbers of one search.
+#[derive(Debug, Serialize)]
+pub(crate) struct Explained {
+    prepare_seconds: f64,
+    search_seconds: f64,
+    read_seconds: f64,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Serialize)]
+struct Part {
+    segment: Option<u64>,
+    plan: &'static str,
+    rows: u64,
+    live_rows: u64,
+    nodes_expanded: u64,
+    codes_compared: u64,
+    rows_compared: u64,
+    bytes_touched: u64,
+    candidates: u64,
+    seconds: f64,
+}
+
+impl From<&Explanation> for Explained {
+    fn from(explained: &Explanation) -> Self {
+        Self {
+            prepare_seconds: explained.prepare.as_secs_f64(),
+            search_seconds: explained.search.as_secs_f64(),
+            read_seconds: explained.read.as_secs_f64(),
+            parts: explained.parts.iter().map(Part::from).collect(),
+        }
+    }
+}
+
+impl From<&PartExplanation> for Part {
+    fn from(part: &PartExplanation) -> Self {
+        Self {
+            segment: part.segment,
+            plan: match part.plan {
+                SearchPlan::Scan => "scan",
+                SearchPlan::ScanCodes => "scan codes",
+                SearchPlan::Walk => "walk",
+                SearchPlan::WalkThenScan => "walk, then scan",
+                SearchPlan::ScanCodesThenScan => "scan codes, then scan",
+                _ => "other",
+            },
+            rows: part.rows,
+            live_rows: part.live_rows,
+            nodes_expanded: part.nodes_expanded,
+            codes_compared: part.codes_compared,
+            rows_compared: part.rows_compared,
+            bytes_touched: part.bytes_touched,
+            candidates: part.candidates,
+            seconds: part.time.as_secs_f64(),
+        }
+    }
+}
+
+impl Explained {
+    /// A table with a line for each part.
+    pub(crate) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut table = show::table([
+            "part", "plan", "rows", "live", "nodes", "codes", "compared", "read", "time",
+        ]);
+        let time = |seconds| {
+            show::time(std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default())
+        };
+        for part in &self.parts {
+            let place = part.segment.map_or_else(|| "memory".into(), |at| format!("segment {at}"));
+            table.add_row(vec![
+                comfy_table::Cell::new(place),
+                comfy_table::Cell::new(part.plan),
+                show::right(show::count(part.rows)),
+                show::right(show::count(part.live_rows)),
+                show::right(show::count(part.nodes_expanded)),
+                show::right(show::count(part.codes_compared)),
+                show::right(show::count(part.rows_compared)),
+                show::right(show::size(part.bytes_touched)),
+                show::right(time(part.seconds)),
+            ]);
+        }
+        writeln!(out, "{table}")?;
+        let [prepare, search, read] =
+            [self.prepare_seconds, self.search_seconds, self.read_seconds].map(time);
+        writeln!(out, "prepare {prepare}, search {search}, read {read}")
+    }
+}
