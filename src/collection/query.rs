@@ -302,7 +302,9 @@ impl<'a> Query<'a> {
         }
         let pool = snapshot.host.pool()?;
         // Together scans read the rows once; every thread has its part.
-        let many = queries.len().div_ceil(pool.current_num_threads()).clamp(1, TOGETHER);
+        let threads = pool.current_num_threads().max(1);
+        let rounds = queries.len().div_ceil(threads * TOGETHER);
+        let many = queries.len().div_ceil(threads * rounds).max(1);
         let hits: Result<Vec<_>> = pool.install(|| queries.par_chunks(many).map(some).collect());
         Ok(hits?.into_iter().flatten().collect())
     }

@@ -12,6 +12,7 @@ use crate::bytes::Guard;
 use crate::codec::bits::{BitQuery, BitRows};
 use crate::codec::full::{Query, Rows, score_rows};
 use crate::filter::rowset::RowSet;
+use crate::index::hnsw::KEPT_ENTRIES;
 use crate::index::topk::TopK;
 pub(crate) use crate::kernel::fast_scan::BLOCK_ROWS;
 use crate::kernel::{self, Isa, Kernel};
@@ -31,7 +32,7 @@ const FIRST_BLOCKS: usize = 64;
 /// Bytes of blocks that several queries read one after the other.
 const PIECE_BYTES: usize = 32 << 10;
 /// Queries whose memory a thread keeps.
-const KEPT_WORKS: usize = 32;
+const KEPT_WORKS: usize = 16;
 /// Rows compared between two looks at the bound, at least, and the share of those that are left.
 const BATCH: usize = 32;
 const BATCH_SHARE: usize = 4;
@@ -102,6 +103,7 @@ pub(crate) fn scan<G: Guard>(
         pass.finish(asked, work);
     }
     works.truncate(KEPT_WORKS);
+    works.retain(|work| work.capacity() <= KEPT_ENTRIES);
     WORKS.set(works);
 }
 
@@ -114,7 +116,7 @@ struct Pass<'a, 'g, G> {
 
 impl<G: Guard> Pass<'_, '_, G> {
     /// The pass that all queries make together.
-    fn first(&self, asked: &[Asked<'_, '_>], works: &mut [Work]) {
+    fn first(&self, asked: &mut [Asked<'_, '_>], works: &mut [Work]) {
         let Self { isa, target: &BitTarget { bits, len, .. }, dead } = *self;
         let blocks = blocks_of(bits, len);
         let piece = match asked.len() {
@@ -130,7 +132,7 @@ impl<G: Guard> Pass<'_, '_, G> {
             // The rows of a first, short piece tell how near hits are at most.
             let piece = if first == 0 { FIRST_BLOCKS } else { piece };
             let next = blocks.min(first + piece);
-            for (asked, work) in asked.iter().zip(works.iter_mut()) {
+            for (asked, work) in asked.iter_mut().zip(works.iter_mut()) {
                 let (k, coded, beyond) = (asked.top.k(), asked.coded, f32::NEG_INFINITY);
                 if k == 0 {
                     continue;
@@ -144,7 +146,8 @@ impl<G: Guard> Pass<'_, '_, G> {
                     Sift { bits, len, blocks, coded, dead, beyond, bound, kept, work },
                 );
                 if first == 0 && next < blocks_of(bits, len) {
-                    work.bound_by_nearest(isa, asked.query, self.target.rows, k);
+                    let rows = self.target.rows;
+                    asked.scanned.compared += work.bound_by_nearest(isa, asked.query, rows, k);
                 }
             }
             first = next;
@@ -216,11 +219,17 @@ struct Work {
 
 impl Work {
     /// Lowers the bound to the largest distance of the `k` rows with the least estimates so far: so
-    /// far the k nearest are at most.
-    fn bound_by_nearest<G: Guard>(&mut self, isa: Isa, query: &Query, rows: Rows<'_, G>, k: usize) {
+    /// far the k nearest are at most. How many rows were compared for it.
+    fn bound_by_nearest<G: Guard>(
+        &mut self,
+        isa: Isa,
+        query: &Query,
+        rows: Rows<'_, G>,
+        k: usize,
+    ) -> u64 {
         let Self { near, bound, wanted, distances, .. } = self;
-        if near.len() <= k {
-            return;
+        if near.len() < 2 * k {
+            return 0;
         }
         near.select_nth_unstable_by(k, |a, b| a.distance.total_cmp(&b.distance));
         wanted.clear();
@@ -230,7 +239,18 @@ impl Work {
         score_rows(isa, query, rows, wanted, distances);
         *bound = distances.iter().fold(f32::NEG_INFINITY, |most, one| most.max(*one)).min(*bound);
         let bound = *bound;
+        // Those that set the bound are within it, whatever their codes said.
+        for (near, distance) in near[..k].iter_mut().zip(distances.iter()) {
+            near.least = near.least.min(*distance);
+        }
         near.retain(|near| near.least <= bound);
+        k as u64
+    }
+
+    /// The most entries that there is room for somewhere.
+    fn capacity(&self) -> usize {
+        let Self { near, edge, wanted, distances, .. } = self;
+        near.capacity().max(edge.capacity()).max(wanted.capacity()).max(distances.capacity())
     }
 
     /// Drops what is more than `kept`.
@@ -511,6 +531,25 @@ mod tests {
             assert_eq!(asked[0].scanned, scanned);
             assert_eq!(alone.into_sorted(), together.into_sorted());
         }
+    }
+
+    #[test]
+    fn the_one_nearest_row_is_kept_though_its_code_makes_it_farther() {
+        let space = Space { dimension: 96, vector_type: VectorType::F32, metric: Metric::L2 };
+        let values = clusters(space, 6_000);
+        let coded = Coded::new(space, &values);
+        let mut next = noise(11);
+        let mut found = 0;
+        for row in 0..400 {
+            // Some way off a row, but nearer to it than to the others of its cluster.
+            let query: Vec<f32> =
+                values[row * 96..][..96].iter().map(|x| x + 0.2 * next()).collect();
+            let none = RowSet::default();
+            let (rows, exact, _) = coded.both(Isa::detect(), &query, 1, f32::INFINITY, &none);
+            assert_eq!(rows.len(), 1);
+            found += usize::from(rows == exact);
+        }
+        assert!(found >= 394, "{found} of 400");
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::kernel::Isa;
 const LEAST_ROWS: usize = 512;
 /// Searches that compare all rows before codes are begun.
 const SEARCHES: u32 = 4;
+/// Searches of a batch that count at most.
+const MOST_SEARCHES: u32 = 64;
 /// Elements coded by one search: about a millisecond.
 const CODED_ELEMENTS: usize = 1 << 17;
 /// Scans that had to compare all rows after all, or many, before codes are given up.
@@ -50,17 +52,18 @@ struct Making {
 }
 
 impl Making {
-    /// Codes one search's share.
+    /// Codes the share of `searches` searches.
     fn further<G: Guard>(
         mut self,
         isa: Isa,
         space: Space,
         rows: Rows<'_, G>,
         count: usize,
+        searches: usize,
     ) -> Self {
         let codec = &self.made.codec;
         let bytes = codec.block_bytes();
-        let share = (CODED_ELEMENTS / space.dimension / BLOCK_ROWS).max(1);
+        let share = (CODED_ELEMENTS / space.dimension / BLOCK_ROWS).max(1) * searches;
         let blocks = self.blocks..count.div_ceil(BLOCK_ROWS).min(self.blocks + share);
         self.blocks = blocks.end;
         let out = &mut self.made.codes.as_mut_slice()[blocks.start * bytes..blocks.end * bytes];
@@ -86,18 +89,20 @@ impl FreshCodes {
         self.failures.fetch_add(1, Relaxed);
     }
 
-    /// A search has compared all of `count` rows: codes some, if it was not the first and `may`; how
-    /// many.
+    /// So many searches together have compared all of `count` rows: codes some for each, if they were
+    /// not the first and `may`; how many.
     pub(super) fn searched<G: Guard>(
         &self,
         isa: Isa,
         space: Space,
         rows: Rows<'_, G>,
         count: usize,
-        may: bool,
+        (searches, may): (usize, bool),
     ) -> usize {
         let small = count < LEAST_ROWS || space.dimension < LEAST_DIMENSION || !space.takes_codes();
-        let early = || self.searches.fetch_add(1, Relaxed) < SEARCHES;
+        let searches = u32::try_from(searches).unwrap_or(u32::MAX).clamp(1, MOST_SEARCHES);
+        let early =
+            || self.searches.fetch_add(searches, Relaxed).saturating_add(searches) <= SEARCHES;
         if small || self.made.get().is_some() || early() || !may {
             return 0;
         }
@@ -116,7 +121,7 @@ impl FreshCodes {
             }
         };
         let (before, all) = (now.blocks, count.div_ceil(BLOCK_ROWS));
-        let now = now.further(isa, space, rows, count);
+        let now = now.further(isa, space, rows, count, searches as usize);
         let coded = now.blocks - before;
         if now.blocks < all {
             *making = Some(now);

@@ -193,13 +193,13 @@ impl Chunk {
         let mut own = SearchStats::default();
         let found = search::search(&target, asks, options, dead, &mut own);
         let compared = own.rows_compared + own.rows_scanned;
-        if bits.is_none() {
-            if !options.exact && compared > 0 {
-                let may = stats.rows_coded == 0;
-                let coded = self.codes.searched(options.isa, self.space, rows, len, may);
-                own.rows_coded += coded as u64;
-            }
-        } else if own.codes_compared > 0 && compared * 8 > (asks.len() * len) as u64 {
+        if bits.is_none() && !options.exact && compared > 0 {
+            let may = stats.rows_coded == 0;
+            let (isa, many) = (options.isa, asks.len());
+            let coded = self.codes.searched(isa, self.space, rows, len, (many, may));
+            own.rows_coded += coded as u64;
+        }
+        for _ in 0..own.vain_scans {
             self.codes.failed();
         }
         stats.add(&own);

@@ -43,6 +43,8 @@ pub(crate) struct SearchStats {
     pub(crate) nodes_expanded: u64,
     /// Bytes of links, codes and vectors that were read for all of this.
     pub(crate) bytes_touched: u64,
+    /// Scans by codes that left most rows to compare, or did not decide.
+    pub(crate) vain_scans: u64,
     /// Rows of chunks coded for later searches.
     pub(crate) rows_coded: u64,
     /// Parts whose graph was walked.
@@ -58,6 +60,7 @@ impl SearchStats {
         self.rows_compared += other.rows_compared;
         self.nodes_expanded += other.nodes_expanded;
         self.bytes_touched += other.bytes_touched;
+        self.vain_scans += other.vain_scans;
         self.rows_coded += other.rows_coded;
         self.walks += other.walks;
     }
@@ -71,6 +74,7 @@ impl SearchStats {
             rows_compared: self.rows_compared - before.rows_compared,
             nodes_expanded: self.nodes_expanded - before.nodes_expanded,
             bytes_touched: self.bytes_touched - before.bytes_touched,
+            vain_scans: self.vain_scans - before.vain_scans,
             rows_coded: self.rows_coded - before.rows_coded,
             walks: self.walks - before.walks,
         }
@@ -106,6 +110,14 @@ pub(crate) struct Target<'a, G> {
 }
 
 impl<G: Guard> Target<'_, G> {
+    fn aid(&self) -> Aid {
+        match (self.graph, self.bits) {
+            (Some(_), _) => Aid::Graph,
+            (None, Some(_)) => Aid::Bits,
+            (None, None) => Aid::Nothing,
+        }
+    }
+
     /// Bytes from one vector to the next.
     fn stride(&self) -> u64 {
         (self.rows.vectors.len() / self.len.max(1)) as u64
@@ -128,6 +140,9 @@ const DISTANCES_PER_CANDIDATE: u128 = 32;
 /// A walk has room for more dead rows than this for each candidate it keeps: with fewer in all,
 /// they cannot push a live row out.
 const DEAD_PER_CANDIDATE: usize = 8;
+
+/// A scan by codes that compares more than one in so many rows is in vain.
+const VAIN_SHARE: u64 = 8;
 
 /// What a part has beside its rows.
 #[derive(Clone, Copy, Debug)]
@@ -188,18 +203,13 @@ pub(crate) fn search<G: Guard>(
     let live = target.len.saturating_sub(dead.len());
     let before = |a: Row, b: Row| target.ids.compare(a, b) == Ordering::Less;
     let k = options.k.min(live);
-    let aid = match (target.graph, target.bits) {
-        (Some(_), _) => Aid::Graph,
-        (None, Some(_)) => Aid::Bits,
-        (None, None) => Aid::Nothing,
-    };
     // Where codes lead, a walk keeps as many candidates as are compared exactly.
     let compared = target.codes.map_or(0, |codes| codes.codec.compared(k));
     let wanted = SearchOptions { ef: options.ef.max(compared), ..*options };
     let mut found = vec![Vec::new(); asks.len()];
     let (mut scanned, mut sifted) = (Vec::new(), Vec::new());
     for (at, ask) in asks.iter().enumerate() {
-        match plan(target.len, live, aid, &wanted, ask.max_distance) {
+        match plan(target.len, live, target.aid(), &wanted, ask.max_distance) {
             Plan::Nothing => {}
             Plan::Scan => scanned.push(at),
             Plan::ScanCodes => sifted.push(at),
@@ -232,6 +242,8 @@ pub(crate) fn search<G: Guard>(
         for ((at, done), (top, _)) in places.into_iter().zip(done).zip(tops) {
             stats.codes_compared += done.estimated;
             stats.rows_compared += done.compared;
+            let many = done.compared.saturating_mul(VAIN_SHARE) > target.len as u64;
+            stats.vain_scans += u64::from(many || !done.decided);
             let passes = done.estimated / (target.len as u64).max(1);
             stats.bytes_touched += passes * bits.blocks.len() as u64;
             stats.bytes_touched += done.compared * target.stride();

@@ -14,6 +14,7 @@
 
 mod bad_input;
 mod bare;
+mod batch;
 #[cfg(feature = "cli")]
 mod cli;
 mod codes;

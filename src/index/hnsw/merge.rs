@@ -105,12 +105,15 @@ pub(crate) fn merge<S: PairSource, G: Guard>(
     keep_going: &(dyn Fn() -> bool + Sync),
 ) -> Option<Graph> {
     assert!(count < MAX_ROWS);
-    let largest = (0..seeds.len()).max_by_key(|index| seeds[*index].live());
-    let to = largest.map(|index| seeds[index].lasting()).unwrap_or_default();
-    let kept: Vec<Row> = to.iter().copied().filter(|row| *row != GONE).collect();
-    let Some(largest) = largest.filter(|_| !kept.is_empty()) else {
+    let lasting = seeds.iter().map(Seed::lasting);
+    let rows = |to: &Vec<Row>| to.iter().filter(|row| **row != GONE).count();
+    let base = lasting.enumerate().max_by_key(|(_, to)| rows(to));
+    // Where most lists go, those that are left are islands: not worth their bridges.
+    let whole = |(at, to): &(usize, Vec<Row>)| rows(to) > 0 && 2 * rows(to) >= seeds[*at].live();
+    let Some((largest, to)) = base.filter(whole) else {
         return super::build(isa, source, count, params, pool, keep_going);
     };
+    let kept: Vec<Row> = to.iter().copied().filter(|row| *row != GONE).collect();
     let plan = Plan::new(count, params, kept.iter().copied());
     let base = Seed { view: seeds[largest].view, to: &to };
     let others = seeds.iter().enumerate().filter(|(index, _)| *index != largest);
