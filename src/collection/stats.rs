@@ -60,6 +60,9 @@ pub struct SegmentStats {
     pub code: &'static str,
     /// For codes: of a thousand near rows in a sample, how many a search would compare exactly.
     pub code_agreement: Option<u32>,
+    /// For a graph: of a thousand near rows in a sample, how many searches with the default effort
+    /// found when it was built.
+    pub graph_recall: Option<u32>,
     /// Bytes of its files.
     pub bytes: u64,
 }
@@ -168,6 +171,7 @@ fn segment_stats(part: &Arc<PartView>) -> Option<SegmentStats> {
             None => "full",
         },
         code_agreement: segment.code().map(|code| code.agreement),
+        graph_recall: segment.graph_recall(),
         bytes: segment.file_bytes(),
     })
 }

@@ -142,6 +142,9 @@ pub(crate) struct GraphStatistics {
     pub(crate) m: u32,
     pub(crate) ef_construction: u32,
     pub(crate) seed: u64,
+    /// Of a thousand near rows of a sample, how many searches with the default effort found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recall: Option<u32>,
 }
 
 impl Statistics {
@@ -149,7 +152,7 @@ impl Statistics {
         rows: usize,
         space: Space,
         id_type: IdType,
-        graph: Option<&hnsw::Params>,
+        graph: Option<(&hnsw::Params, u32)>,
         code: Option<CodeStatistics>,
     ) -> Self {
         let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
@@ -159,10 +162,11 @@ impl Statistics {
             vector_type: space.vector_type,
             metric: space.metric,
             id_type,
-            graph: graph.map(|params| GraphStatistics {
+            graph: graph.map(|(params, recall)| GraphStatistics {
                 m: small(params.m),
                 ef_construction: small(params.ef_construction),
                 seed: params.seed,
+                recall: Some(recall),
             }),
             code,
         }

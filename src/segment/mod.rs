@@ -19,6 +19,7 @@ pub(crate) mod layout;
 pub(crate) mod memtable;
 pub(crate) mod part;
 pub(crate) mod patch;
+mod quality;
 pub(crate) mod search;
 #[cfg(test)]
 mod tests;
@@ -231,6 +232,11 @@ impl Segment {
     /// The code that leads searches, and how well it agreed in thousandths.
     pub(crate) fn code(&self) -> Option<CodeStatistics> {
         self.core.statistics.code
+    }
+
+    /// How well searches over the graph found near rows when it was built, in thousandths.
+    pub(crate) fn graph_recall(&self) -> Option<u32> {
+        self.core.statistics.graph.and_then(|graph| graph.recall)
     }
 
     pub(crate) fn has_graph(&self) -> bool {

@@ -15,6 +15,7 @@ use super::id_table::IdTable;
 use super::ids::IdColumn;
 use super::layout::{self, Code, CodeStatistics, FIELD, MAX_ROWS, OwnedFile, Statistics};
 use super::part::{Part, RowMap, live_runs};
+use super::quality;
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::codec::codes::{CodeRows, Codec, CodedPairs};
 use crate::codec::full::{FullPairs, Rows, Space};
@@ -22,7 +23,8 @@ use crate::codec::lift::Lift;
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::BLOCK_ROWS;
-use crate::index::hnsw::{self, Seed};
+use crate::index::hnsw::{self, Seed, View};
+use crate::index::nearest::Indexed;
 use crate::kernel::Isa;
 use crate::storage::container::{ContainerWriter, Seal, WrittenSection};
 use crate::storage::disk::Disk;
@@ -176,12 +178,15 @@ impl SegmentWriter {
             self.container.section(layout::NORM, FIELD, self.inverse_norms.as_bytes())?;
         }
         let shadowed = self.write_ids()?;
-        let (params, code) = match plan {
+        let (graph, code) = match plan {
             IndexPlan::Nothing => (None, None),
             IndexPlan::Bits(plan) => (None, self.write_bits(plan)?),
-            IndexPlan::Graph(plan) => (Some(&plan.params), self.write_graph(plan)?),
+            IndexPlan::Graph(plan) => {
+                let (recall, code) = self.write_graph(plan)?;
+                (Some((&plan.params, recall)), code)
+            }
         };
-        let statistics = Statistics::new(rows, self.space, self.ids.id_type(), params, code);
+        let statistics = Statistics::new(rows, self.space, self.ids.id_type(), graph, code);
         let statistics = serde_json::to_vec(&statistics)
             .map_err(|error| Error::invalid(format!("statistics cannot be written: {error}")))?;
         self.container.section(layout::STAT, FIELD, &statistics)?;
@@ -204,8 +209,9 @@ impl SegmentWriter {
         Ok(shadowed)
     }
 
-    /// Writes the graph and, before it, the codes it is built on and walked by.
-    fn write_graph(&mut self, plan: &GraphPlan<'_>) -> Result<Option<CodeStatistics>> {
+    /// Writes the graph and, before it, the codes it is built on and walked by; how well it is found
+    /// to lead, and the codes.
+    fn write_graph(&mut self, plan: &GraphPlan<'_>) -> Result<(u32, Option<CodeStatistics>)> {
         let vectors = self.container.map_section(layout::RAWV, FIELD)?;
         let inverse_norms = std::mem::take(&mut self.inverse_norms);
         let rows = Rows {
@@ -224,11 +230,16 @@ impl SegmentWriter {
             Some(Seed { view, to: map.as_slice() })
         });
         let seeds: Vec<_> = seeds.collect();
-        let graph = match &coding {
-            Some(Coding { codec, .. }) => {
-                let codes = self.write_codes(plan, codec, rows)?;
-                let codes = Guarded::trusted(codes.as_slice());
-                let source = CodedPairs { rows: CodeRows { codec, codes }, lift: &lift };
+        let written = match &coding {
+            Some(Coding { codec, .. }) => Some((codec, self.write_codes(plan, codec, rows)?)),
+            None => None,
+        };
+        let codes = written
+            .as_ref()
+            .map(|(codec, codes)| CodeRows { codec, codes: Guarded::trusted(codes.as_slice()) });
+        let graph = match codes {
+            Some(rows) => {
+                let source = CodedPairs { rows, lift: &lift };
                 hnsw::merge(*isa, &source, count, params, &seeds, pool, keep_going)
             }
             None => {
@@ -240,10 +251,18 @@ impl SegmentWriter {
         self.container.begin(layout::GRPH, FIELD, 4096)?;
         graph.write(&mut |bytes| self.container.write(bytes))?;
         self.container.end()?;
-        Ok(coding.map(|Coding { codec, agreement }| CodeStatistics {
+        drop(graph);
+        let map = self.container.map_section(layout::GRPH, FIELD)?;
+        let misread = || Error::invalid("a graph that was just written cannot be read");
+        let graph = View::parse(Guarded::trusted(map.as_slice()), count).ok_or_else(misread)?;
+        let indexed = Indexed { rows, codes, graph };
+        let recall = quality::sampled_recall(*isa, space, indexed, count, keep_going);
+        let recall = recall.ok_or(Error::Cancelled)?;
+        let code = coding.as_ref().map(|Coding { codec, agreement }| CodeStatistics {
             kind: codec.kind().into(),
-            agreement,
-        }))
+            agreement: *agreement,
+        });
+        Ok((recall, code))
     }
 
     /// Writes the codes to scan by, where they pay.
