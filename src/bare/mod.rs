@@ -223,8 +223,20 @@ impl Index {
         if matches!(&*self.read()?, State::Mapped(_)) {
             return Ok(());
         }
+        self.build_aside(&keep_going)
+    }
+
+    /// Whether the next search builds first: many rows are not in the graph, or removed from it.
+    ///
+    /// # Errors
+    /// `Forked` where the index was changing when the process was forked.
+    pub fn wants_build(&self) -> Result<bool> {
+        Ok(self.is_own_process() && self.read()?.wants_build())
+    }
+
+    fn build_aside(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<()> {
         let pool = self.pool()?;
-        self.change(|stored| stored.build(&self.plan(pool, &keep_going)))
+        aside(|| self.change(|stored| stored.build(&self.plan(pool, keep_going))))?
     }
 
     /// Writes the index to `path` as one file, replacing what is there at once, and durably. Rows are
@@ -306,4 +318,16 @@ impl Index {
             .map_err(|error| Error::invalid(format!("threads cannot be started: {error}")))?;
         Ok(self.pool.get_or_init(|| pool))
     }
+}
+
+/// Runs `work` on a thread of its own. A caller that belongs to another pool of threads would take up
+/// other work of that pool while it waits for ours, which may want the index, whose lock it holds.
+fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, work);
+        let thread = thread.map_err(|error| {
+            Error::invalid(format!("the system gives no thread to build or search on: {error}"))
+        })?;
+        thread.join().map_err(|panic| std::panic::resume_unwind(panic))
+    })
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
+use super::aside;
 use super::{Index, State};
 use crate::codec::full::{self, Query};
 use crate::error::{Error, Result};
@@ -164,11 +165,12 @@ impl<'a> IndexQuery<'a> {
             let mut slots = places.zip(distances.chunks_mut(width).zip(&mut all.counts));
             slots.try_for_each(one)?;
         } else {
-            self.index.pool()?.install(|| {
+            let (pool, counts) = (self.index.pool()?, &mut all.counts);
+            let all = || {
                 let places = queries.par_iter().zip(ids.par_chunks_mut(width));
-                let slots = places.zip(distances.par_chunks_mut(width).zip(&mut all.counts));
-                slots.try_for_each(one)
-            })?;
+                places.zip(distances.par_chunks_mut(width).zip(counts)).try_for_each(one)
+            };
+            aside(|| pool.install(all))??;
         }
         Ok(all)
     }
@@ -183,13 +185,7 @@ impl<'a> IndexQuery<'a> {
             return Ok(state);
         }
         drop(state);
-        let pool = self.index.pool()?;
-        self.index.change(|stored| {
-            if !stored.wants_build() {
-                return Ok(());
-            }
-            stored.build(&self.index.plan(pool, &|| !self.is_cancelled()))
-        })?;
+        self.index.build_aside(&|| !self.is_cancelled())?;
         self.index.read()
     }
 

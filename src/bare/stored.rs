@@ -98,6 +98,8 @@ impl Stored {
         let in_order = ids.iter().zip(0..).all(|(id, row): (&u64, u64)| *id == row);
         let rows = if in_order { None } else { Some(distinct(&ids)?) };
         let dead = Default::default();
+        // Whatever the file says, no number is given twice.
+        let next = ids.iter().max().map_or(next, |most| next.max(most.saturating_add(1)));
         Some(Self { space, vectors, inverse_norms, ids, rows, next, built, dead })
     }
 
@@ -183,8 +185,11 @@ impl Stored {
         removed
     }
 
-    /// Refuses ids that exist or are given twice.
+    /// Refuses ids that exist or are given twice, and the one that stands for none in results.
     fn check_new(&self, ids: &[u64]) -> Result<()> {
+        if ids.contains(&u64::MAX) {
+            return Err(Error::invalid("id 18446744073709551615 means no hit; give a smaller one"));
+        }
         let mut met = std::collections::HashSet::with_capacity(ids.len());
         let mut known: Vec<Id> = Vec::new();
         for id in ids {

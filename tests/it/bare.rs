@@ -272,7 +272,7 @@ fn what_no_index_can_take_is_refused_in_words_and_changes_nothing() {
     assert!(matches!(Index::load(scratch.dir.path().join("none")), Err(Error::Io { .. })));
     assert!(index.save(scratch.dir.path().join("no").join("place")).is_err());
     assert!(index.save("/").is_err());
-    let last = index.add(Some(&[u64::MAX]), &[5.0_f32; 2]).unwrap();
+    let last = index.add(Some(&[u64::MAX - 1]), &[5.0_f32; 2]).unwrap();
     assert_eq!(last, 1);
     assert!(index.add(None, &[5.0_f32; 2]).is_err(), "there is no next number");
 }
@@ -294,4 +294,28 @@ fn a_build_or_batch_that_is_told_to_stop_leaves_an_index_that_answers() {
     assert_eq!(index.len().unwrap(), 3_000);
     let found = index.search(&all[3_000 * 8..][..8]).k(1).run().unwrap();
     assert_eq!((found[0].id, found[0].distance), (3_000, 0.0));
+}
+
+#[test]
+fn searches_from_another_pool_of_threads_build_once_and_all_end() {
+    use rayon::prelude::*;
+    const ROWS: usize = 6_000;
+    let mut random = Random::new(3);
+    let values: Vec<f32> = (0..ROWS * 8).map(|_| random.unit()).collect();
+    let index = Index::new(8, Metric::L2).unwrap();
+    index.add(None, values.as_slice()).unwrap();
+    assert!(index.wants_build().unwrap());
+    // The first to come builds, and waits for it on a thread that could take up another's search.
+    let found: Vec<usize> = (0..64_usize)
+        .into_par_iter()
+        .map(|at| {
+            let query = &values[at * 8..][..8];
+            let alone = index.search(query).k(1).run().unwrap().len();
+            alone + index.search(&values[..16]).k(1).run_batch().unwrap().counts.len()
+        })
+        .collect();
+    assert_eq!(found, vec![3; 64]);
+    assert!(!index.wants_build().unwrap());
+    let refused = index.add(Some(&[u64::MAX]), &values[..8]).unwrap_err();
+    assert!(refused.to_string().contains("smaller"), "{refused}");
 }

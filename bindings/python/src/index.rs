@@ -268,7 +268,18 @@ impl Index {
             return Err(invalid(py, message));
         }
         let (query, asked) = (query.vectors()?, Asked { k, ef, exact, max_distance });
-        let found: Vec<Neighbour> = call(py, || self.query(query, &asked).run())?;
+        let searched = call(py, || {
+            // A build takes so long that it must end on Ctrl-C.
+            let first = !exact && self.inner.wants_build()?;
+            if first { Ok(Err(query)) } else { self.query(query, &asked).run().map(Ok) }
+        })?;
+        let found: Vec<Neighbour> = match searched {
+            Ok(found) => found,
+            Err(query) => {
+                self.build(py)?;
+                call(py, || self.query(query, &asked).run())?
+            }
+        };
         let distances = PyArray1::from_iter(py, found.iter().map(|near| near.distance));
         Ok((id_array(py, found.iter().map(|near| near.id))?, distances.into_any()))
     }

@@ -193,7 +193,7 @@ def test_asyncio_searches_and_closes(tmp_path: Path):
 def test_every_method_has_its_awaited_form():
     for plain, awaited in [(nf.Database, nearfield.aio.Database), (nf.Collection, nearfield.aio.Collection)]:
         here = {n for n in vars(plain) if not n.startswith("_")} - {
-            "path", "read_only", "name", "dim", "schema", "snapshot",
+            "path", "read_only", "name", "dim", "schema", "model", "snapshot",
         }  # fmt: skip
         assert here <= set(vars(awaited)), plain
 

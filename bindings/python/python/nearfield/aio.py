@@ -89,6 +89,12 @@ class Collection:
     async def add(self, ids: Any, vectors: Any, data: Any = None) -> int:
         return await to_thread(self.sync.add, ids, vectors, data)
 
+    async def add_texts(self, texts: Any, ids: Any = None, data: Any = None) -> list[Any]:
+        return await to_thread(self.sync.add_texts, texts, ids, data)
+
+    async def upsert_texts(self, texts: Any, ids: Any = None, data: Any = None) -> list[Any]:
+        return await to_thread(self.sync.upsert_texts, texts, ids, data)
+
     async def update(self, ids: Any, data: Any) -> int:
         return await to_thread(self.sync.update, ids, data)
 
@@ -107,7 +113,7 @@ class Collection:
     async def count(self) -> int:
         return await to_thread(self.sync.count)
 
-    async def search(self, q: Any, k: int = 10, **settings: Any) -> nearfield.Hits:
+    async def search(self, q: Any = None, k: int = 10, **settings: Any) -> nearfield.Hits:
         return await to_thread(self.sync.search, q, k, **settings)
 
     async def explain(self, q: Any, k: int = 10, **settings: Any) -> nearfield.Explanation:

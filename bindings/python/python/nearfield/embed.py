@@ -29,6 +29,8 @@ Function: TypeAlias = Callable[[list[str]], Any]
 """Takes a list of texts, returns an array or list with a vector for each."""
 
 _PROBE = "nearfield"
+# Names of functions that say nothing of a model.
+_GENERIC = {"encode", "embed_documents", "embed_query", "forward", "__call__"}
 
 
 class Embedder:
@@ -36,7 +38,7 @@ class Embedder:
 
     `embed` takes a list of str and returns a vector for each: an array of shape (texts, dim), or
     lists of numbers. `model` is what collections remember: change it whenever equal texts may get
-    other vectors; left out, it is the function's `__name__`. `dim` left out is found by embedding
+    other vectors; left out, it is the function's `__name__`, unless that is one like `encode`. `dim` left out is found by embedding
     one word when it is first needed. `queries` is another function, for texts that are searched
     for, as some models want it.
 
@@ -59,6 +61,8 @@ class Embedder:
             raise TypeError(f"Embedder: expected a function of a list of texts, given {given}")
         if model is None:
             model = getattr(embed, "__name__", None)
+            # Of every model's method the name is the same: it would tell nothing.
+            model = None if model in _GENERIC else model
         if not isinstance(model, str) or model in ("", "<lambda>"):
             raise InvalidArgument(
                 "an embedder needs the name of its model, which collections remember: give "
