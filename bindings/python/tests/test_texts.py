@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import nearfield as nf
+import nearfield.embed
 
 
 def abc(texts):
@@ -352,3 +353,20 @@ def test_openai_is_adapted(db: nf.Database):
     assert notes.search(text="c", k=1)[0].id == 3
     with pytest.raises(nf.InvalidArgument, match="batch_size is 0"):
         nf.embed.openai("small", client=client, batch_size=0)
+
+
+@pytest.mark.parametrize("adapter", ["sentence_transformers", "model2vec", "openai"])
+def test_an_adapter_says_which_package_it_needs(adapter: str, monkeypatch):
+    monkeypatch.setitem(sys.modules, adapter, None)
+    with pytest.raises(ModuleNotFoundError, match=f"pip install {adapter.replace('_', '-')}"):
+        getattr(nearfield.embed, adapter)("some-model")
+
+
+def test_a_method_that_every_model_has_is_no_name_of_one():
+    class Model:
+        def encode(self, texts):
+            return [[1.0] for _ in texts]
+
+    with pytest.raises(nf.InvalidArgument, match="model="):
+        nf.Embedder(Model().encode)
+    assert nf.Embedder(Model().encode, model="ones").model == "ones"

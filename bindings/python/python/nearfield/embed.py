@@ -17,6 +17,7 @@ The adapters import their library when they are called, and not before.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -118,6 +119,26 @@ Embeds: TypeAlias = Embedder | Function | Any
 """What may be given as `embed`: an `Embedder`, a function, or embeddings of LangChain."""
 
 
+def _package(name: str) -> Any:
+    """A package that nearfield works without."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        wanted = name.replace("_", "-")
+        message = f"this embedder needs the package {wanted}: pip install {wanted}"
+        raise ModuleNotFoundError(message, name=name) from error
+
+
+def _path_and_name(model: str | os.PathLike[str], name: str | None) -> tuple[str, str]:
+    """The name or folder of a model, and what it is remembered as."""
+    path = os.fspath(model)
+    if name is None:
+        name = os.path.basename(os.path.abspath(path)) if os.path.isdir(path) else path
+    return path, name
+
+
 def sentence_transformers(model: Any, *, name: str | None = None, **encode: Any) -> Embedder:
     """An embedder by the package sentence-transformers.
 
@@ -126,13 +147,8 @@ def sentence_transformers(model: Any, *, name: str | None = None, **encode: Any)
     queries are asked accordingly. More arguments go to `encode`, such as `batch_size=64`.
     """
     if isinstance(model, (str, os.PathLike)):
-        from sentence_transformers import SentenceTransformer
-
-        path = os.fspath(model)
-        if name is None:
-            folder = os.path.isdir(path)
-            name = os.path.basename(os.path.abspath(path)) if folder else path
-        model = SentenceTransformer(path)
+        path, name = _path_and_name(model, name)
+        model = _package("sentence_transformers").SentenceTransformer(path)
     if name is None:
         raise InvalidArgument("give name=: what is this model to be remembered as?")
     arguments = {"show_progress_bar": False, "convert_to_numpy": True, **encode}
@@ -155,13 +171,8 @@ def model2vec(model: Any, *, name: str | None = None, **encode: Any) -> Embedder
     remember: by default the model's name, or that of its folder. More arguments go to `encode`.
     """
     if isinstance(model, (str, os.PathLike)):
-        from model2vec import StaticModel
-
-        path = os.fspath(model)
-        if name is None:
-            folder = os.path.isdir(path)
-            name = os.path.basename(os.path.abspath(path)) if folder else path
-        model = StaticModel.from_pretrained(path)
+        path, name = _path_and_name(model, name)
+        model = _package("model2vec").StaticModel.from_pretrained(path)
     if name is None:
         raise InvalidArgument("give name=: what is this model to be remembered as?")
     return Embedder(lambda texts: model.encode(texts, **encode), name, model.dim)
@@ -185,9 +196,7 @@ def openai(
     if batch_size < 1:
         raise InvalidArgument(f"batch_size is {batch_size}, expected 1 or more")
     if client is None:
-        from openai import OpenAI
-
-        client = OpenAI()
+        client = _package("openai").OpenAI()
     if dimensions is not None:
         create = {"dimensions": dimensions, **create}
 
