@@ -123,9 +123,9 @@ impl<G: Guard> Pass<'_, '_, G> {
             1 => blocks,
             _ => (PIECE_BYTES / bits.codec.block_bytes()).max(1),
         };
-        for work in works.iter_mut() {
+        for (asked, work) in asked.iter().zip(works.iter_mut()) {
             work.near.clear();
-            (work.dropped, work.bound) = (f32::INFINITY, f32::INFINITY);
+            (work.dropped, work.bound) = (f32::INFINITY, asked.top.bound());
         }
         let mut first = 0;
         while first < blocks {
@@ -137,15 +137,12 @@ impl<G: Guard> Pass<'_, '_, G> {
                 if k == 0 {
                     continue;
                 }
-                if first == 0 {
-                    work.bound = asked.top.bound();
-                }
-                let (blocks, bound, kept) = (first..next, work.bound, kept(k));
-                kernel::run(
-                    isa,
-                    Sift { bits, len, blocks, coded, dead, beyond, bound, kept, work },
-                );
-                if first == 0 && next < blocks_of(bits, len) {
+                let (bound, kept) = (work.bound, kept(k));
+                let blocks_now = first..next;
+                let sift =
+                    Sift { bits, len, blocks: blocks_now, coded, dead, beyond, bound, kept, work };
+                kernel::run(isa, sift);
+                if first == 0 && next < blocks {
                     let rows = self.target.rows;
                     asked.scanned.compared += work.bound_by_nearest(isa, asked.query, rows, k);
                 }

@@ -11,21 +11,19 @@ const WIDEN: usize = 128;
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn sums<const Q: usize>(tables: [&[u8]; Q], block: &[u8]) -> [[u32; BLOCK_ROWS]; Q] {
-    let mut out = [[0; BLOCK_ROWS]; Q];
+pub(super) fn sums(table: &[u8], block: &[u8]) -> [u32; BLOCK_ROWS] {
+    assert_eq!(table.len(), block.len());
+    let (tables, _) = table.as_chunks::<CODE_BYTES>();
     let (chunks, _) = block.as_chunks::<CODE_BYTES>();
-    for q in 0..Q {
-        assert_eq!(tables[q].len(), block.len());
-        let (tables, _) = tables[q].as_chunks::<CODE_BYTES>();
-        let mut sums = [_mm256_setzero_si256(); 4];
-        for (tables, chunks) in tables.chunks(WIDEN).zip(chunks.chunks(WIDEN)) {
-            add(tables, chunks, &mut sums);
-        }
-        let (parts, _) = out[q].as_chunks_mut::<8>();
-        for part in 0..4 {
-            // SAFETY: writes the 32 bytes of the array, unaligned.
-            unsafe { _mm256_storeu_si256(parts[part].as_mut_ptr().cast(), sums[part]) };
-        }
+    let mut sums = [_mm256_setzero_si256(); 4];
+    for (tables, chunks) in tables.chunks(WIDEN).zip(chunks.chunks(WIDEN)) {
+        add(tables, chunks, &mut sums);
+    }
+    let mut out = [0; BLOCK_ROWS];
+    let (parts, _) = out.as_chunks_mut::<8>();
+    for part in 0..4 {
+        // SAFETY: writes the 32 bytes of the array, unaligned.
+        unsafe { _mm256_storeu_si256(parts[part].as_mut_ptr().cast(), sums[part]) };
     }
     out
 }

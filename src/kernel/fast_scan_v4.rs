@@ -36,36 +36,25 @@ const fn group() -> [u8; CODE_BYTES] {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
-pub(super) fn sums<const Q: usize>(tables: [&[u8]; Q], block: &[u8]) -> [[u32; BLOCK_ROWS]; Q] {
-    let mut chunks = [&[][..]; Q];
-    for q in 0..Q {
-        assert_eq!(tables[q].len(), block.len());
-        chunks[q] = tables[q].as_chunks::<CODE_BYTES>().0;
-    }
+pub(super) fn sums(table: &[u8], block: &[u8]) -> [u32; BLOCK_ROWS] {
+    assert_eq!(table.len(), block.len());
+    let (tables, _) = table.as_chunks::<CODE_BYTES>();
     let (by_row, group) = (load(&BY_ROW), load(&GROUP));
     let (low_half, ones) = (_mm512_set1_epi8(15), _mm512_set1_epi8(1));
-    let mut low_sums = [_mm512_setzero_si512(); Q];
-    let mut high_sums = [_mm512_setzero_si512(); Q];
-    for (at, chunk) in block.as_chunks::<CODE_BYTES>().0.iter().enumerate() {
-        let codes = _mm512_permutexvar_epi8(by_row, load(chunk));
+    let (mut low_sums, mut high_sums) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+    for (table, chunk) in tables.iter().zip(block.as_chunks::<CODE_BYTES>().0) {
+        let (table, codes) = (load(table), _mm512_permutexvar_epi8(by_row, load(chunk)));
         // (codes & 15) | group
         let low = _mm512_ternarylogic_epi32::<0xF8>(group, codes, low_half);
         let high = _mm512_srli_epi16::<4>(codes);
         let high = _mm512_ternarylogic_epi32::<0xF8>(group, high, low_half);
-        for q in 0..Q {
-            let table = load(&chunks[q][at]);
-            let found = _mm512_permutexvar_epi8(low, table);
-            low_sums[q] = _mm512_dpbusd_epi32(low_sums[q], found, ones);
-            let found = _mm512_permutexvar_epi8(high, table);
-            high_sums[q] = _mm512_dpbusd_epi32(high_sums[q], found, ones);
-        }
+        low_sums = _mm512_dpbusd_epi32(low_sums, _mm512_permutexvar_epi8(low, table), ones);
+        high_sums = _mm512_dpbusd_epi32(high_sums, _mm512_permutexvar_epi8(high, table), ones);
     }
-    let mut out = [[0; BLOCK_ROWS]; Q];
-    for q in 0..Q {
-        let (low, high) = out[q].split_at_mut(BLOCK_ROWS / 2);
-        store(low_sums[q], low);
-        store(high_sums[q], high);
-    }
+    let mut out = [0; BLOCK_ROWS];
+    let (low, high) = out.split_at_mut(BLOCK_ROWS / 2);
+    store(low_sums, low);
+    store(high_sums, high);
     out
 }
 

@@ -108,10 +108,9 @@ pub(crate) trait Kernel: Copy + Send + Sync {
     /// `Σ rowᵢ · queryᵢ` where both have two elements a byte.
     fn dot_both_halves<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R];
 
-    /// Sums of lookups, a row each, over a block of one-bit codes: one sum for each table. Tables are
-    /// as long as the block, a multiple of [`CODE_BYTES`]; [`fast_scan`] has the layout. Exact for
-    /// up to 16,777,216 elements.
-    fn fast_scan<const Q: usize>(self, tables: [&[u8]; Q], block: &[u8]) -> [[u32; BLOCK_ROWS]; Q];
+    /// Sums of lookups, a row each, over a block of one-bit codes. The table is as long as the block, a
+    /// multiple of [`CODE_BYTES`]; [`fast_scan`] has the layout. Exact for up to 16,777,216 elements.
+    fn fast_scan(self, table: &[u8], block: &[u8]) -> [u32; BLOCK_ROWS];
 
     /// A bit for each of `values` that is at most `bound`, the first in the lowest bit. None for NaN.
     fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32;

@@ -132,9 +132,9 @@ impl Kernel for V3 {
     }
 
     #[inline(always)]
-    fn fast_scan<const Q: usize>(self, tables: [&[u8]; Q], block: &[u8]) -> [[u32; BLOCK_ROWS]; Q] {
+    fn fast_scan(self, table: &[u8], block: &[u8]) -> [u32; BLOCK_ROWS] {
         // SAFETY: `self` proves the tier.
-        unsafe { fast_scan_v3::sums(tables, block) }
+        unsafe { fast_scan_v3::sums(table, block) }
     }
 
     #[inline(always)]

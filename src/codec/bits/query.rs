@@ -128,7 +128,7 @@ pub(super) fn estimates<K: Kernel>(
 ) -> [f32; BLOCK_ROWS] {
     let (codes, [add, factor, _]) = split(block, code_bytes);
     let BitQuery { base, share, constant, step, .. } = query;
-    let [sums] = kernel.fast_scan([query.tables.as_slice()], codes);
+    let sums = kernel.fast_scan(query.tables.as_slice(), codes);
     let mut out = [0.0; BLOCK_ROWS];
     for row in 0..BLOCK_ROWS {
         let product = constant - step * sums[row] as f32;
