@@ -54,6 +54,31 @@ class Nearfield(Peer):
         return self.rows.search_batch(queries, K, ef=parameter).ids
 
 
+class NearfieldIndex(Peer):
+    """The class without a database, what hnswlib's own class is."""
+
+    packages = ("nearfield",)
+
+    def __init__(self, dim: int, metric: str, threads: int) -> None:
+        super().__init__(dim, metric, threads)
+        self.nearfield = self.load("nearfield")
+
+    def build(self, train: np.ndarray, folder: Path) -> None:
+        index = self.nearfield.Index(self.dim, self.metric, threads=self.threads)
+        index.add(train)
+        index.build()
+        index.save(folder / "index")
+
+    def open(self, folder: Path) -> None:
+        self.index = self.nearfield.Index.view(folder / "index", threads=self.threads)
+
+    def search_one(self, query: np.ndarray, parameter: int) -> np.ndarray:
+        return self.index.search(query, K, ef=parameter)[0]
+
+    def search(self, queries: np.ndarray, parameter: int) -> np.ndarray:
+        return self.index.search_batch(queries, K, ef=parameter)[0]
+
+
 class Zvec(Peer):
     """HNSW over INT8 codes, with and without comparing again with the rows ("refiner").
 

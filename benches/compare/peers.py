@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from databases import Chroma, DuckDbVss, LanceDb, Nearfield, QdrantEdge, SqliteVec, Zvec
+from databases import Chroma, DuckDbVss, LanceDb, Nearfield, NearfieldIndex, QdrantEdge, SqliteVec, Zvec
 from libraries import Faiss, Glass, Hnswlib, Peer, RabitqHnsw, Symqg, Usearch
 
 PEERS: dict[str, tuple[type[Peer], tuple]] = {
     "nearfield": (Nearfield, ()),
+    "nearfield-index": (NearfieldIndex, ()),
     # A graph even where a collection would be scanned by default, because it is small.
     "nearfield-graph": (Nearfield, ("auto", 0)),
     "hnswlib": (Hnswlib, ()),
