@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::collection::host::{Host, fresh_store_id};
-use crate::collection::options::{Durability, Schema, Settings, nearest};
+use crate::collection::options::{Durability, Schema, Settings};
 use crate::collection::{Collection, backup, recover};
 use crate::error::{Error, Result};
 use crate::storage::disk::{Disk, DiskLock, OsDisk};
+use crate::types::spelling::nearest;
 
 const LOCK: &str = "LOCK";
 const NEW_PREFIX: &str = ".new-";

@@ -1,4 +1,4 @@
-//! `nearfield delete`: rows by id.
+//! `nearfield delete`: rows by id or by a filter.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::{ids, open, show};
 
-/// Delete rows by id; ids that do not exist are passed over
+/// Delete rows by id, or those that a filter finds; ids that do not exist are passed over
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Database directory
@@ -16,15 +16,23 @@ pub(crate) struct Args {
     /// Name of the collection
     name: String,
     /// Ids of the rows
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required_unless_present = "filter", value_name = "ID")]
     ids: Vec<String>,
+    /// The rows for which this holds, as in SQL: "year < 2000 OR lang IS NULL"
+    #[arg(long = "where", value_name = "FILTER", conflicts_with = "ids")]
+    filter: Option<String>,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let db = open::writer(&args.db)?;
     let collection = db.open_collection(&args.name)?;
-    let ids = ids::parse(&args.ids, &collection.schema()?)?;
-    let deleted = collection.delete(ids::batch(&ids))?;
+    let deleted = match &args.filter {
+        Some(filter) => collection.delete_where(filter)?,
+        None => {
+            let ids = ids::parse(&args.ids, &collection.schema()?)?;
+            collection.delete(ids::batch(&ids))?
+        }
+    };
     let rows = collection.len()?;
     db.close()?;
     let document = json!({ "name": args.name, "deleted": deleted, "rows": rows });
