@@ -19,7 +19,6 @@ use crate::collection::options::{Durability, Schema, Settings};
 use crate::collection::{Collection, backup, recover};
 use crate::error::{Error, Result};
 use crate::storage::disk::{Disk, DiskLock, OsDisk};
-use crate::types::spelling::nearest;
 
 const LOCK: &str = "LOCK";
 const NEW_PREFIX: &str = ".new-";
@@ -414,7 +413,7 @@ impl Database {
         if names.iter().any(|known| known == name) {
             return Ok(());
         }
-        let hint = nearest(name, names.iter().map(String::as_str));
+        let hint = crate::types::spelling::nearest(name, names.iter().map(String::as_str));
         Err(Error::not_found(format!("collection {name:?}"), hint))
     }
 

@@ -2,19 +2,20 @@
 
 /// "; did you mean …?" with the candidate nearest to `name`, or the empty string.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String {
-    nearest_name(name, candidates)
+    nearest_name(name, candidates, 2)
         .map_or_else(String::new, |candidate| format!("; did you mean {candidate:?}?"))
 }
 
-/// The candidate nearest to `name`, unless none is near.
+/// The candidate nearest to `name`, unless more than one in `share` of its characters differ, and one.
 pub(crate) fn nearest_name<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,
+    share: usize,
 ) -> Option<&'a str> {
     candidates
         .map(|candidate| (edit_distance(name, candidate), candidate))
         .filter(|(distance, candidate)| {
-            *distance <= candidate.len().max(name.len().min(64)) / 2 + 1
+            *distance <= candidate.len().max(name.len().min(64)) / share + 1
         })
         .min()
         .map(|(_, candidate)| candidate)

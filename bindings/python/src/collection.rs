@@ -15,7 +15,7 @@ use crate::explain::Explanation;
 use crate::filter::{filter_arg, one_of};
 use crate::hits::Hits;
 use crate::ids::{IdsArg, id_from_python};
-use crate::interrupt::{Task, long, progress_arg};
+use crate::interrupt::{Run, Task, long, progress_arg};
 use crate::records::{Records, Scan};
 use crate::request::{
     Request, batch_size_count, distance, ef_count, exact_flag, fields, k_count, kind, limit_count,
@@ -289,7 +289,6 @@ impl Collection {
                 None => Ok(0),
             });
         };
-        let ids = IdsArg::from_python(ids)?;
         let (rows, ids) = (ids.len(), ids.ids()?);
         self.write(Some(data), rows, py, Run::Short, |batch, _| match batch {
             Some(batch) => inner.update(ids.clone(), batch),
@@ -315,7 +314,6 @@ impl Collection {
             let filter = r#where.unwrap_or_else(Filter::never);
             return call(py, || self.inner.delete_where(filter));
         };
-        let ids = IdsArg::from_python(ids)?;
         let ids = ids.ids()?;
         call(py, || self.inner.delete(ids))
     }
@@ -616,27 +614,6 @@ impl Collection {
     fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
         let (rows, schema) = call(py, || Ok((self.inner.len()?, self.inner.schema()?)))?;
         Ok(schema::html(self.inner.name(), rows, &schema))
-    }
-}
-
-/// How a write is run.
-enum Run {
-    /// It is over soon.
-    Short,
-    /// Somebody wants to hear of it, or to end it.
-    Long(Option<Py<PyAny>>),
-}
-
-impl Run {
-    fn run<T: Send>(
-        self,
-        py: Python<'_>,
-        work: impl FnOnce(Option<&Task>) -> nearfield::Result<T> + Send,
-    ) -> PyResult<T> {
-        match self {
-            Self::Short => call(py, || work(None)),
-            Self::Long(progress) => long(py, progress, |task| work(Some(task))),
-        }
     }
 }
 
