@@ -91,9 +91,9 @@ enum Naive {
     Part(String),
     Has(Vec<String>, bool),
     Flag,
-    Not(Box<Naive>),
-    And(Vec<Naive>),
-    Or(Vec<Naive>),
+    Not(Box<Self>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
 }
 
 type Truth = Option<bool>;

@@ -83,8 +83,11 @@ fn and(a: Truth, b: Truth) -> Truth {
     if a == Some(false) || b == Some(false) { Some(false) } else { a.zip(b).map(|(a, b)| a && b) }
 }
 
+/// What a filter says of the row of an id.
+type Holds = Box<dyn Fn(u64, &Row) -> Truth>;
+
 /// A random filter as text, and what it says of a row.
-fn condition(random: &mut Random, depth: u64) -> (String, Box<dyn Fn(u64, &Row) -> Truth>) {
+fn condition(random: &mut Random, depth: u64) -> (String, Holds) {
     let n = random.below(7) as i64 - 3;
     let id = random.below(300);
     let kinds = if depth == 0 { 9 } else { 12 };
