@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use super::ast::{Comparison, Value};
 use super::like::Pattern;
+use super::masks;
 use crate::types::Id;
 
 /// Longest set that is searched value by value.
@@ -83,8 +84,7 @@ impl Check {
     pub(super) fn all(&self) -> Option<Vec<Id>> {
         Some(match self {
             Self::Keys { low, high } if low == high => vec![Id::U64(*low)],
-            Self::KeyIn(KeySet::Few(keys)) => keys.iter().copied().map(Id::U64).collect(),
-            Self::KeyIn(KeySet::Many(keys)) => keys.iter().copied().map(Id::U64).collect(),
+            Self::KeyIn(keys) => keys.all().into_iter().map(Id::U64).collect(),
             Self::TextIn(TextSet::Few(texts)) => texts.iter().cloned().map(Id::Utf8).collect(),
             Self::TextIn(TextSet::Many(texts)) => texts.iter().cloned().map(Id::Utf8).collect(),
             _ => return None,
@@ -246,14 +246,49 @@ fn truncated(number: f64) -> i128 {
 pub(crate) enum KeySet {
     /// Ascending, each once.
     Few(Vec<u64>),
+    /// Keys that lie close together, as bits.
+    Dense(Dense),
     Many(HashSet<u64>),
+}
+
+/// Bits of the keys from `first` on.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Dense {
+    first: u64,
+    words: Vec<u64>,
+}
+
+impl Dense {
+    /// Of `keys`; `None` where bits would take more memory than they do.
+    fn new(keys: &HashSet<u64>) -> Option<Self> {
+        let (first, last) = (*keys.iter().min()?, *keys.iter().max()?);
+        let words = usize::try_from((last - first) / 64).ok().filter(|most| *most <= keys.len())?;
+        let mut words = vec![0u64; words + 1];
+        for key in keys {
+            let (word, bit) = Self::place(key - first);
+            words[word] |= 1 << bit;
+        }
+        Some(Self { first, words })
+    }
+
+    #[inline(always)]
+    pub(crate) fn contains(&self, key: u64) -> bool {
+        let (word, bit) = Self::place(key.wrapping_sub(self.first));
+        self.words.get(word).is_some_and(|word| word >> bit & 1 == 1)
+    }
+
+    #[inline(always)]
+    fn place(offset: u64) -> (usize, u32) {
+        let bit = (offset % 64) as u32;
+        (usize::try_from(offset / 64).unwrap_or(usize::MAX), bit)
+    }
 }
 
 impl KeySet {
     pub(super) fn new(keys: impl IntoIterator<Item = u64>) -> Self {
         let keys: HashSet<u64> = keys.into_iter().collect();
         if keys.len() > FEW {
-            return Self::Many(keys);
+            return Dense::new(&keys).map_or(Self::Many(keys), Self::Dense);
         }
         let mut few: Vec<u64> = keys.into_iter().collect();
         few.sort_unstable();
@@ -261,13 +296,27 @@ impl KeySet {
     }
 
     fn is_small(&self) -> bool {
-        matches!(self, Self::Few(_))
+        matches!(self, Self::Few(_) | Self::Dense(_))
+    }
+
+    /// All of them.
+    fn all(&self) -> Vec<u64> {
+        match self {
+            Self::Few(few) => few.clone(),
+            Self::Dense(dense) => {
+                let mut keys = Vec::new();
+                masks::for_each(&dense.words, |at| keys.push(dense.first + at as u64));
+                keys
+            }
+            Self::Many(many) => many.iter().copied().collect(),
+        }
     }
 
     #[inline(always)]
     pub(crate) fn contains(&self, key: u64) -> bool {
         match self {
             Self::Few(few) => few.contains(&key),
+            Self::Dense(dense) => dense.contains(key),
             Self::Many(many) => many.contains(&key),
         }
     }

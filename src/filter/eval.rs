@@ -145,6 +145,7 @@ fn checked(check: &Check, array: &ArrayRef, asked: &[u64]) -> Option<Vec<u64>> {
             keys(array, |key| key.wrapping_sub(low) <= span)?
         }
         Check::KeyIn(KeySet::Few(few)) => keys(array, |key| few.contains(&key))?,
+        Check::KeyIn(KeySet::Dense(dense)) => keys(array, |key| dense.contains(key))?,
         Check::KeyIn(set) => keys_of(array, asked, |key| set.contains(key))?,
         Check::Floats { low, high } => {
             let array = array.as_any().downcast_ref::<Float64Array>()?;
@@ -160,7 +161,10 @@ fn checked(check: &Check, array: &ArrayRef, asked: &[u64]) -> Option<Vec<u64>> {
         }
         Check::TextIn(set) => texts(array, asked, |text| set.contains(text))?,
         Check::Prefix(prefix) => texts(array, asked, |text| text.starts_with(prefix.as_ref()))?,
-        Check::Like(pattern) => texts(array, asked, |text| pattern.matches(text))?,
+        Check::Like(pattern) => {
+            let mut lower = String::new();
+            texts(array, asked, |text| pattern.matches(text, &mut lower))?
+        }
         Check::HasAny(set) => lists(array, asked, |list| list.any(|text| set.contains(text)))?,
         Check::HasAll(wanted) => lists(array, asked, |list| list.all(wanted))?,
     })
@@ -239,7 +243,7 @@ fn keys_of(array: &ArrayRef, asked: &[u64], holds: impl Fn(u64) -> bool) -> Opti
     Some(each(asked, |row| holds(array.value(row))))
 }
 
-fn texts(array: &ArrayRef, asked: &[u64], holds: impl Fn(&str) -> bool) -> Option<Vec<u64>> {
+fn texts(array: &ArrayRef, asked: &[u64], mut holds: impl FnMut(&str) -> bool) -> Option<Vec<u64>> {
     let array = array.as_any().downcast_ref::<LargeStringArray>()?;
     Some(each(asked, |row| holds(array.value(row))))
 }

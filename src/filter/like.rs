@@ -63,12 +63,20 @@ impl Pattern {
     }
 
     /// Whether all of `text` has the form. Takes the length of text times that of the longest piece at
-    /// most: what a piece matches first leaves the most to those behind it.
-    pub(super) fn matches(&self, text: &str) -> bool {
-        if self.ignore_case {
-            return Self::fits(&self.pieces, &lower(text));
+    /// most: what a piece matches first leaves the most to those behind it. Text without case is made in
+    /// `buffer`.
+    pub(super) fn matches(&self, text: &str, buffer: &mut String) -> bool {
+        if !self.ignore_case {
+            return Self::fits(&self.pieces, text);
         }
-        Self::fits(&self.pieces, text)
+        buffer.clear();
+        if text.is_ascii() {
+            buffer.push_str(text);
+            buffer.make_ascii_lowercase();
+        } else {
+            buffer.extend(text.chars().map(lower_char));
+        }
+        Self::fits(&self.pieces, buffer)
     }
 
     fn fits(pieces: &[Piece], text: &str) -> bool {

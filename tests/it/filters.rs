@@ -341,6 +341,28 @@ fn rows_are_filtered_by_string_ids_too() {
 }
 
 #[test]
+fn lists_of_ids_are_looked_up_however_long() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let docs = db.collection("docs", Schema::new(1, Metric::L2)).unwrap();
+    let ids: Vec<u64> = (0..2_000).map(|n| n * 3).collect();
+    docs.upsert(&ids, vec![0.0_f32; ids.len()], ()).unwrap();
+    let near: Vec<u64> = (10..40).collect();
+    let far: Vec<u64> = (0..20).map(|n| n << 50).chain([6, 7, 8, 9, u64::MAX]).collect();
+    for flushed in [false, true] {
+        if flushed {
+            docs.flush().unwrap();
+        }
+        assert_eq!(docs.count(col("id").is_in(near.clone())).unwrap(), 10);
+        assert_eq!(docs.count(col("id").is_in(far.clone())).unwrap(), 3);
+        assert_eq!(docs.count(col("id").not_in(near.clone())).unwrap(), 1_990);
+        assert_eq!(docs.count(col("id").is_in(0_u64..6_000)).unwrap(), 2_000);
+    }
+    assert_eq!(docs.delete_where(col("id").is_in(far)).unwrap(), 3);
+    assert_eq!(docs.len().unwrap(), 1_997);
+}
+
+#[test]
 fn a_deletion_by_filter_is_atomic_and_survives_reopening() {
     let scratch = Scratch::new();
     let (db, docs) = small(&scratch);

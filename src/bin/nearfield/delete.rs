@@ -10,16 +10,17 @@ use crate::{ids, open, show};
 
 /// Delete rows by id, or those that a filter finds; ids that do not exist are passed over
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("rows").required(true).args(["ids", "filter"]))]
 pub(crate) struct Args {
     /// Database directory
     db: PathBuf,
     /// Name of the collection
     name: String,
     /// Ids of the rows
-    #[arg(required_unless_present = "filter", value_name = "ID")]
+    #[arg(value_name = "ID")]
     ids: Vec<String>,
     /// The rows for which this holds, as in SQL: "year < 2000 OR lang IS NULL"
-    #[arg(long = "where", value_name = "FILTER", conflicts_with = "ids")]
+    #[arg(long = "where", value_name = "FILTER")]
     filter: Option<String>,
 }
 
