@@ -69,7 +69,7 @@ fn measure(args: &Args) -> Outcome {
     for first in (0..rows).step_by(BATCH.try_into()?) {
         let last = rows.min(first + BATCH);
         let ids: Vec<u64> = (first..last).collect();
-        docs.upsert(&ids, &vec![0.0_f32; ids.len()], &attributes(first, last)?)?;
+        docs.upsert(&ids, vec![0.0_f32; ids.len()], &attributes(first, last)?)?;
     }
     for place in ["memory", "file"] {
         if place == "file" {
