@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::collection::host::{Host, fresh_store_id};
-use crate::collection::options::{Durability, Schema, Settings, nearest};
+use crate::collection::options::{Durability, Schema, Settings};
 use crate::collection::{Collection, backup, recover};
 use crate::error::{Error, Result};
 use crate::storage::disk::{Disk, DiskLock, OsDisk};
@@ -413,7 +413,7 @@ impl Database {
         if names.iter().any(|known| known == name) {
             return Ok(());
         }
-        let hint = nearest(name, names.iter().map(String::as_str));
+        let hint = crate::types::spelling::nearest(name, names.iter().map(String::as_str));
         Err(Error::not_found(format!("collection {name:?}"), hint))
     }
 

@@ -65,6 +65,18 @@ pub enum Error {
     /// An argument that no state of the database could satisfy.
     #[error("{0}")]
     InvalidArgument(String),
+    /// A filter that cannot be read, or that the columns of the collection do not allow.
+    #[error("filter: {message}{}{}", place(*.position, .hint), below(.excerpt))]
+    Filter {
+        /// What is wrong, with what was given and what was expected.
+        message: String,
+        /// Byte of the filter's text, from 0, when it was given as one.
+        position: Option<usize>,
+        /// What was probably meant, or what to write; may be empty.
+        hint: String,
+        /// The line of the text with a mark below the place; empty without a text.
+        excerpt: String,
+    },
     /// Another process has the database open for writing.
     #[error(
         "database {} is open for writing by another process ({holder}); \
@@ -141,6 +153,17 @@ pub enum Error {
 
 fn first(ids: &[Id]) -> String {
     ids.first().map_or_else(String::new, ToString::to_string)
+}
+
+/// Where and what to do, behind a message.
+fn place(position: Option<usize>, hint: &str) -> String {
+    let place = position.map_or_else(String::new, |byte| format!(" at column {}", byte + 1));
+    if hint.is_empty() { place } else { format!("{place}; {hint}") }
+}
+
+/// The lines of an excerpt under a message.
+fn below(lines: &str) -> String {
+    if lines.is_empty() { String::new() } else { format!("\n{lines}") }
 }
 
 impl Error {

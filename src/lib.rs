@@ -49,7 +49,7 @@ mod types;
 pub use arrow_array;
 pub use bare::{Index, IndexOptions, IndexQuery, Neighbour, Neighbours};
 pub use collection::embed::{Embedder, Embedding};
-pub use collection::explain::{Explanation, PartExplanation, SearchPlan};
+pub use collection::explain::{Explanation, FilterExplanation, PartExplanation, SearchPlan};
 pub use collection::import::{
     ImportBatch, ImportOptions, ImportReport, OnBad, Phase, Progress, Rejected,
 };
@@ -62,6 +62,7 @@ pub use collection::{
 };
 pub use database::{Database, MAX_NAME_BYTES, OpenOptions};
 pub use error::{Error, Result};
+pub use filter::{Filter, FilterColumn, Value as FilterValue, col};
 pub use types::{
     CodeChoice, Column, DataType, Id, IdRef, IdType, Ids, MAX_DIMENSION, MAX_ID_BYTES, Metric,
     VectorType, Vectors,
@@ -72,6 +73,7 @@ pub use types::{
 #[doc(hidden)]
 pub mod testing {
     pub use crate::collection::fuzz::decode;
+    pub use crate::filter::fuzz::filter;
     pub use crate::index::bench;
     pub use crate::storage::disk::{DirEntry, Disk, DiskFile, DiskLock, OsDisk};
     pub use crate::storage::fault::{Fault, FaultDisk};

@@ -11,6 +11,8 @@ use arrow_array::{Array, LargeStringArray, StringArray, UInt64Array};
 use arrow_schema::{DataType as ArrowType, Field, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+pub(crate) mod spelling;
+pub(crate) mod time;
 mod vectors;
 
 pub use vectors::Vectors;

@@ -38,6 +38,19 @@ pub(crate) fn apply(view: &mut View, work: Work, log: &mut Vec<Payload>) -> Resu
         Work::Upsert(rows) => upsert(view, rows, log),
         Work::Update { ids, attributes } => update(view, &ids, attributes, log),
         Work::Delete(ids) => delete(view, &ids, log),
+        Work::DeleteWhere(filter) => {
+            let (places, ids) = view.found(&filter)?;
+            if places.is_empty() {
+                return Ok(0);
+            }
+            record(view, &Op::Delete(ids), log)?;
+            Ok(kill(view, places.into_iter()))
+        }
+        Work::UpdateWhere { filter, values } => {
+            let (_, ids) = view.found(&filter)?;
+            let values = columns::take(&values, &vec![0; ids.len()])?;
+            update(view, &ids, values, log)
+        }
         Work::AddColumns(added) => add_columns(view, added, log),
         Work::Remember(candidate) => remember(view, &candidate, log),
     }

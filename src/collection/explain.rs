@@ -15,12 +15,26 @@ pub struct Explanation {
     pub hits: Hits,
     /// The parts that were searched, in that order: the largest first.
     pub parts: Vec<PartExplanation>,
-    /// Checking and converting the query.
+    /// What was filtered; `None` without a filter.
+    pub filter: Option<FilterExplanation>,
+    /// Checking and converting the query, and finding the rows that the filter leaves.
     pub prepare: Duration,
     /// Searching the parts, merging what they gave, reading ids.
     pub search: Duration,
     /// Reading columns and vectors of the hits.
     pub read: Duration,
+}
+
+/// What a filter did in a search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FilterExplanation {
+    /// The filter as text.
+    pub filter: String,
+    /// Rows of the collection that it found.
+    pub matching_rows: u64,
+    /// How long finding them took, part of `prepare`.
+    pub time: Duration,
 }
 
 /// The search of one part: a segment, or fresh rows in memory.
@@ -33,6 +47,8 @@ pub struct PartExplanation {
     pub rows: u64,
     /// See `rows`.
     pub live_rows: u64,
+    /// Rows of them that the filter found; `None` without a filter.
+    pub matching_rows: Option<u64>,
     /// How it was searched.
     pub plan: SearchPlan,
     /// Nodes of the graph whose links were followed.
@@ -71,6 +87,8 @@ pub enum SearchPlan {
 pub(crate) struct Trace {
     /// Place among the parts of the view.
     pub(crate) part: usize,
+    /// Rows that a filter left.
+    pub(crate) matching: Option<usize>,
     pub(crate) stats: SearchStats,
     pub(crate) candidates: usize,
     pub(crate) time: Duration,
@@ -91,6 +109,7 @@ impl Trace {
             segment: part.segment_id(),
             rows: part.part.len() as u64,
             live_rows: part.live() as u64,
+            matching_rows: self.matching.map(|rows| rows as u64),
             plan,
             nodes_expanded: stats.nodes_expanded,
             codes_compared: stats.codes_compared,

@@ -22,6 +22,7 @@ pub(crate) mod host;
 pub(crate) mod import;
 mod made_ids;
 pub(crate) mod manifest;
+mod matching;
 mod op;
 pub(crate) mod options;
 pub(crate) mod query;

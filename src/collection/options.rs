@@ -11,6 +11,7 @@ use super::embed::Embedding;
 use crate::codec::full::Space;
 use crate::error::{Error, Result};
 use crate::segment::columns;
+use crate::types::spelling::nearest;
 use crate::types::{CodeChoice, Column, DataType, IdType, MAX_DIMENSION, Metric, VectorType};
 
 /// Most attribute columns a collection may have.
@@ -279,32 +280,6 @@ fn validate_column(column: &Column) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// "; did you mean …?" with the candidate nearest to `name`, or the empty string.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String {
-    candidates
-        .map(|candidate| (edit_distance(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(name.len()) / 2 + 1)
-        .min()
-        .map_or_else(String::new, |(_, candidate)| format!("; did you mean {candidate:?}?"))
-}
-
-/// Levenshtein distance of the first 64 characters.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().take(64).collect();
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, right) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(left != right);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// When a write is on disk.

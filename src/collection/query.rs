@@ -8,10 +8,12 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::explain::{Explanation, Trace};
+use super::matching::Chosen;
 use super::snapshot::{Found, SearchParams};
 use super::{Collection, Snapshot};
 use crate::codec::full;
 use crate::error::{Error, Result};
+use crate::filter::Filter;
 use crate::types::{Id, Vectors};
 
 /// One answer of a search.
@@ -167,6 +169,7 @@ struct Request {
     max_distance: f32,
     select: Option<Vec<String>>,
     with_vectors: bool,
+    filter: Option<Filter>,
     cancel: Option<Arc<AtomicBool>>,
 }
 
@@ -179,6 +182,7 @@ impl<'a> Query<'a> {
             max_distance: f32::INFINITY,
             select: None,
             with_vectors: false,
+            filter: None,
             cancel: None,
         };
         Self { snapshot, vectors, request }
@@ -209,6 +213,28 @@ impl<'a> Query<'a> {
         self
     }
 
+    /// Returns only hits that `filter` finds: a [`Filter`], or its text. If k rows of the collection
+    /// match, k rows come back. Called again, both filters have to agree.
+    ///
+    /// ```
+    /// # fn main() -> nearfield::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("temporary directory");
+    /// # let db = nearfield::Database::open(dir.path().join("my.nf"))?;
+    /// # let docs = db.collection("docs", nearfield::Schema::new(2, nearfield::Metric::L2))?;
+    /// docs.upsert(&[1, 2], &[0.0_f32, 0.0, 3.0, 4.0], ())?;
+    /// let hits = docs.search(&[0.0_f32, 1.0]).filter("id > 1").run()?;
+    /// assert_eq!((hits.len(), hits[0].id.clone()), (1, 2.into()));
+    /// # Ok(()) }
+    /// ```
+    pub fn filter(mut self, filter: impl Into<Filter>) -> Self {
+        let filter = filter.into();
+        self.request.filter = Some(match self.request.filter.take() {
+            Some(before) => before.and(filter),
+            None => filter,
+        });
+        self
+    }
+
     /// Reads these columns of the hits as well.
     pub fn select<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.request.select = Some(columns.into_iter().map(Into::into).collect());
@@ -231,8 +257,9 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     /// `DimensionMismatch` unless exactly one vector of the collection's dimension was given;
-    /// `InvalidVector` for NaN or infinity; `NotFound` for an unknown column; `Corrupt` when
-    /// bytes that the search touched are damaged; `Closed`, `Forked`.
+    /// `InvalidVector` for NaN or infinity; `NotFound` for an unknown column to select; `Filter` for a
+    /// filter that cannot be read or does not fit the columns; `Corrupt` when bytes that the search
+    /// touched are damaged; `Closed`, `Forked`.
     pub fn run(self) -> Result<Hits> {
         self.one(None).map(|answer| answer.hits)
     }
@@ -256,10 +283,11 @@ impl<'a> Query<'a> {
     /// As [`run`](Self::run).
     pub fn explain(self) -> Result<Explanation> {
         let mut traces = Vec::new();
-        let Answer { hits, snapshot, times: [prepare, search, read] } =
+        let Answer { hits, snapshot, chosen, times: [prepare, search, read] } =
             self.one(Some(&mut traces))?;
+        let filter = chosen.map(Chosen::explain);
         let parts = traces.iter().filter_map(|trace| trace.explain(&snapshot.view)).collect();
-        Ok(Explanation { hits, parts, prepare, search, read })
+        Ok(Explanation { hits, parts, filter, prepare, search, read })
     }
 
     fn one(self, traces: Option<&mut Vec<Trace>>) -> Result<Answer> {
@@ -272,13 +300,14 @@ impl<'a> Query<'a> {
         }
         let queries = full::prepare_query(space, &vectors)?;
         let wanted = request.wanted(&snapshot)?;
+        let chosen = request.choose(&snapshot)?;
         let prepared = start.elapsed();
-        let found = request.search(&snapshot, &queries, traces)?;
+        let found = request.search(&snapshot, &queries, chosen.as_ref(), traces)?;
         let searched = start.elapsed().saturating_sub(prepared);
         let found = found.into_iter().next().ok_or_else(|| Error::invalid("no query vector"))?;
         let hits = request.read(&snapshot, found, wanted.as_ref())?;
         let read = start.elapsed().saturating_sub(prepared + searched);
-        Ok(Answer { hits, snapshot, times: [prepared, searched, read] })
+        Ok(Answer { hits, snapshot, chosen, times: [prepared, searched, read] })
     }
 
     /// Runs the search for every query vector given, on all threads of the database.
@@ -292,8 +321,9 @@ impl<'a> Query<'a> {
         let snapshot = snapshot?;
         let queries = full::prepare_query(snapshot.view.schema.space(), &vectors)?;
         let wanted = request.wanted(&snapshot)?;
+        let chosen = request.choose(&snapshot)?;
         let some = |queries: &[full::Query]| -> Result<Vec<Hits>> {
-            let found = request.search(&snapshot, queries, None)?;
+            let found = request.search(&snapshot, queries, chosen.as_ref(), None)?;
             let read = |found| request.read(&snapshot, found, wanted.as_ref());
             found.into_iter().map(read).collect()
         };
@@ -318,10 +348,16 @@ impl Request {
         self.select.as_deref().map(|names| snapshot.view.schema.select(Some(names))).transpose()
     }
 
+    /// What the filter leaves; `None` without one.
+    fn choose(&self, snapshot: &Snapshot) -> Result<Option<Chosen>> {
+        self.filter.as_ref().map(|filter| snapshot.view.choose(filter)).transpose()
+    }
+
     fn search(
         &self,
         snapshot: &Snapshot,
         queries: &[full::Query],
+        chosen: Option<&Chosen>,
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Vec<Found>>> {
         if self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
@@ -333,9 +369,10 @@ impl Request {
             exact: self.exact,
             max_distance: self.max_distance,
         };
+        let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
         match self.k {
             0 => Ok(vec![Vec::new(); queries.len()]),
-            _ => snapshot.view.search(snapshot.host.isa, queries, &params, traces),
+            _ => snapshot.view.search(snapshot.host.isa, queries, &params, hidden, traces),
         }
     }
 
@@ -370,6 +407,7 @@ const TOGETHER: usize = 16;
 struct Answer {
     hits: Hits,
     snapshot: Snapshot,
+    chosen: Option<Chosen>,
     /// To prepare the query, to search, to read.
     times: [Duration; 3],
 }
@@ -382,11 +420,18 @@ pub struct ScanOptions {
     pub(crate) limit: usize,
     pub(crate) batch_rows: usize,
     pub(crate) fields: Fields,
+    pub(crate) filter: Option<Filter>,
 }
 
 impl Default for ScanOptions {
     fn default() -> Self {
-        Self { after: None, limit: usize::MAX, batch_rows: 4_096, fields: Fields::all() }
+        Self {
+            after: None,
+            limit: usize::MAX,
+            batch_rows: 4_096,
+            fields: Fields::all(),
+            filter: None,
+        }
     }
 }
 
@@ -411,6 +456,12 @@ impl ScanOptions {
     /// Rows per batch, 1 to 65,536.
     pub fn batch_rows(mut self, rows: usize) -> Self {
         self.batch_rows = rows.clamp(1, 65_536);
+        self
+    }
+
+    /// Passes over rows that `filter` does not find: a [`Filter`], or its text.
+    pub fn filter(mut self, filter: impl Into<Filter>) -> Self {
+        self.filter = Some(filter.into());
         self
     }
 

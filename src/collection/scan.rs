@@ -11,6 +11,7 @@ use super::query::{Records, ScanOptions};
 use super::snapshot::{PartView, Place};
 use super::{Collection, Snapshot};
 use crate::error::Result;
+use crate::filter::rowset::RowSet;
 use crate::types::{Id, Row};
 
 /// Rows read at a time from the id order of a part.
@@ -23,6 +24,8 @@ pub struct Scan {
     wanted: SchemaRef,
     options: ScanOptions,
     cursors: Vec<Cursor>,
+    /// Of each part the rows to pass over, when there is a filter.
+    hidden: Option<Vec<RowSet>>,
     left: usize,
     failed: bool,
 }
@@ -37,11 +40,11 @@ struct Cursor {
 }
 
 impl Cursor {
-    /// The live row at the cursor, which moves over dead ones.
-    fn head(&mut self, part: &PartView) -> Result<Option<Row>> {
+    /// The row at the cursor, which moves over those that are `hidden`.
+    fn head(&mut self, part: &PartView, hidden: &RowSet) -> Result<Option<Row>> {
         loop {
             while let Some(&row) = self.ahead.front() {
-                if !part.dead.contains(row) {
+                if !hidden.contains(row) {
                     return Ok(Some(row));
                 }
                 self.ahead.pop_front();
@@ -67,16 +70,23 @@ impl Scan {
             let position = part.part.seek(options.after.as_ref().map(Id::as_ref))?;
             cursors.push(Cursor { position, ahead: VecDeque::new() });
         }
+        let filter = options.filter.as_ref();
+        let chosen = filter.map(|filter| snapshot.view.choose(filter)).transpose()?;
+        let hidden = chosen.map(|chosen| chosen.hidden);
         let left = options.limit;
-        Ok(Self { snapshot, wanted, options, cursors, left, failed: false })
+        Ok(Self { snapshot, wanted, options, cursors, hidden, left, failed: false })
     }
 
     fn batch(&mut self) -> Result<Option<Records>> {
         let view = self.snapshot.view.clone();
         let parts: Vec<&Arc<PartView>> = view.parts().collect();
+        let hidden: Vec<&RowSet> = match &self.hidden {
+            Some(hidden) => hidden.iter().collect(),
+            None => parts.iter().map(|part| &part.dead).collect(),
+        };
         let mut heads = BinaryHeap::new();
         for (index, cursor) in self.cursors.iter_mut().enumerate() {
-            if let Some(row) = cursor.head(parts[index])? {
+            if let Some(row) = cursor.head(parts[index], hidden[index])? {
                 heads.push(Reverse((parts[index].part.id(row)?, Place { part: index, row })));
             }
         }
@@ -88,7 +98,7 @@ impl Scan {
             places.push(place);
             let (part, cursor) = (parts[place.part], &mut self.cursors[place.part]);
             cursor.ahead.pop_front();
-            if let Some(row) = cursor.head(part)? {
+            if let Some(row) = cursor.head(part, hidden[place.part])? {
                 heads.push(Reverse((part.part.id(row)?, Place { part: place.part, row })));
             }
         }
@@ -132,7 +142,7 @@ impl Collection {
     /// several calls, begin the next one [`after`](ScanOptions::after) the last id of this one.
     ///
     /// # Errors
-    /// `NotFound` for an unknown column; `SchemaMismatch` for an id of the wrong kind; `Corrupt`,
+    /// `NotFound` for an unknown column; `SchemaMismatch` for an id of the wrong kind; `Filter`, `Corrupt`,
     /// `Closed`, `Forked`; each batch may fail too.
     pub fn scan(&self, options: ScanOptions) -> Result<Scan> {
         self.snapshot()?.scan(options)

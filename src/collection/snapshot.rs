@@ -226,13 +226,15 @@ impl View {
         Ok(places)
     }
 
-    /// For each query the `k` nearest live rows by (distance, id); how each part was searched for all
-    /// of them, into `traces`.
+    /// For each query the `k` nearest live rows by (distance, id), where `hidden` names for each part
+    /// all the rows that do not count, those of them; how each part was searched for all queries, into
+    /// `traces`.
     pub(crate) fn search(
         &self,
         isa: Isa,
         queries: &[full::Query],
         params: &SearchParams,
+        hidden: Option<&[RowSet]>,
         mut traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Vec<Found>>> {
         let mut stats = SearchStats::default();
@@ -245,14 +247,17 @@ impl View {
         let mut found: Vec<Vec<(f32, Place)>> = vec![Vec::new(); queries.len()];
         for index in order {
             let part = parts[index];
-            if part.live() == 0 {
+            let dead = hidden.and_then(|hidden| hidden.get(index)).unwrap_or(&part.dead);
+            let left = part.part.len() - dead.len();
+            if left == 0 {
                 continue;
             }
             let start = traces.is_some().then(|| (Instant::now(), stats));
-            let candidates = part.part.search(&asks, &options, &part.dead, &mut stats)?;
+            let candidates = part.part.search(&asks, &options, dead, &mut stats)?;
             if let (Some(traces), Some((start, before))) = (&mut traces, start) {
                 traces.push(Trace {
                     part: index,
+                    matching: hidden.map(|_| left),
                     stats: stats.since(&before),
                     candidates: candidates.iter().map(Vec::len).sum(),
                     time: start.elapsed(),

@@ -20,6 +20,7 @@ use super::options::Durability;
 use super::snapshot::{Frozen, View};
 use super::{Core, apply, flush, segment_files};
 use crate::error::{Error, Result};
+use crate::filter::Filter;
 use crate::segment::memtable::Batch;
 use crate::storage::wal::{Payload, WalIdentity, WalWriter};
 use crate::types::{Column, Ids};
@@ -38,6 +39,10 @@ pub(crate) enum Work {
     Update { ids: Ids<'static>, attributes: RecordBatch },
     /// Rows to remove.
     Delete(Ids<'static>),
+    /// Rows that a filter finds, to be removed.
+    DeleteWhere(Filter),
+    /// New attributes, one row, for the rows that a filter finds.
+    UpdateWhere { filter: Filter, values: RecordBatch },
     /// Columns to add; those that exist with the same type are passed over.
     AddColumns(Vec<Column>),
     /// An embedder to remember, if it is the first.

@@ -1,5 +1,33 @@
-//! Which rows are allowed: row sets now, predicates over attribute columns later.
+//! Which rows are wanted: predicates over attribute columns, and sets of rows.
 //!
-//! Knows rows and columns, never an id, a vector or a file.
+//! ```text
+//! text ─ parse ┐
+//! JSON ─ json  ├─► Filter (ast) ─ bind, with the columns there are ─► Bound ─ eval ─► words of bits
+//! Rust ─ build ┘        └─ print ─► text
+//! ```
+//!
+//! Knows rows and columns, never how ids are stored, a vector or a file. Why it is built as it is:
+//! docs/decisions/017-filters.md.
 
+mod ast;
+mod bind;
+mod build;
+mod check;
+mod eval;
+mod failure;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
+mod json;
+mod lex;
+mod like;
+mod masks;
+mod parse;
+mod print;
 pub(crate) mod rowset;
+#[cfg(test)]
+mod tests;
+
+pub use ast::{Filter, Value};
+pub(crate) use bind::{Bound, BoundColumn};
+pub use build::{FilterColumn, col};
+pub(crate) use masks::Masks;

@@ -21,6 +21,50 @@ pub(crate) struct RowSet {
 }
 
 impl RowSet {
+    /// The rows whose bit is set: row `i` is bit `i % 64` of word `i / 64`.
+    pub(crate) fn from_words(words: &[u64]) -> Self {
+        let mut set = Self::default();
+        for page in words.chunks(PAGE_WORDS) {
+            let count = page.iter().map(|word| word.count_ones() as usize).sum::<usize>();
+            set.len += count;
+            set.pages.push((count > 0).then(|| {
+                let mut words = [0; PAGE_WORDS];
+                words[..page.len()].copy_from_slice(page);
+                Arc::new(words)
+            }));
+        }
+        set
+    }
+
+    /// The rows below `rows` that are not in the set.
+    pub(crate) fn complement(&self, rows: usize) -> Self {
+        let mut words = vec![u64::MAX; rows.div_ceil(64)];
+        if let Some(last) = words.get_mut(rows / 64) {
+            *last = (1 << (rows % 64)) - 1;
+        }
+        for (words, page) in words.chunks_mut(PAGE_WORDS).zip(&self.pages) {
+            for (word, taken) in words.iter_mut().zip(page.iter().flat_map(|page| page.iter())) {
+                *word &= !taken;
+            }
+        }
+        Self::from_words(&words)
+    }
+
+    /// The rows that are not in `other`.
+    pub(crate) fn without(&self, other: &Self) -> Self {
+        const NONE: [u64; PAGE_WORDS] = [0; PAGE_WORDS];
+        if other.is_empty() {
+            return self.clone();
+        }
+        let mut words = Vec::with_capacity(self.pages.len() * PAGE_WORDS);
+        for (index, page) in self.pages.iter().enumerate() {
+            let ours = page.as_deref().unwrap_or(&NONE);
+            let theirs = other.pages.get(index).and_then(|page| page.as_deref()).unwrap_or(&NONE);
+            words.extend(ours.iter().zip(theirs).map(|(ours, theirs)| ours & !theirs));
+        }
+        Self::from_words(&words)
+    }
+
     /// How many rows are in the set.
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
@@ -119,6 +163,27 @@ mod tests {
         assert!(!before.contains(200_000));
         assert_eq!(set.iter().collect::<Vec<_>>(), [3, 200_000]);
         assert_eq!(set.difference(&before).collect::<Vec<_>>(), [200_000]);
+    }
+
+    #[test]
+    fn sets_are_made_of_words_and_combined_word_by_word() {
+        let every = |step: Row| {
+            let mut set = RowSet::default();
+            (0..150_001).filter(|row| row % step == 0).for_each(|row| assert!(set.insert(row)));
+            set
+        };
+        let (twos, threes) = (every(2), every(3));
+        let rows = |set: &RowSet| set.iter().collect::<Vec<_>>();
+        let only =
+            |keep: fn(Row) -> bool| (0..150_001).filter(|row| keep(*row)).collect::<Vec<_>>();
+        let left = twos.without(&threes);
+        assert_eq!(rows(&left), only(|row| row % 2 == 0 && row % 3 != 0));
+        assert_eq!(left.len(), rows(&left).len());
+        let others = twos.complement(150_001);
+        assert_eq!(rows(&others), only(|row| row % 2 == 1));
+        assert_eq!(others.len() + twos.len(), 150_001);
+        assert_eq!(RowSet::default().complement(64).len(), 64);
+        assert_eq!(rows(&RowSet::from_words(&[5, 0, 1 << 63])), [0, 2, 191]);
     }
 
     #[test]

@@ -11,8 +11,7 @@ use arrow_schema::{Field, Schema};
 use serde_json::Value;
 
 use crate::types::DataType;
-
-use super::time;
+use crate::types::time;
 
 /// Attribute columns that grow row by row.
 #[derive(Debug)]

@@ -10,10 +10,10 @@ use arrow_array::{Array, ArrayRef};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use crate::error::{Error, Result};
+use crate::types::time;
 use crate::types::{DataType, IdRef, Vectors};
 
 use super::export::{ExportBatch, ExportSchema};
-use super::time;
 
 pub(super) struct JsonWriter<'a, W> {
     out: W,

@@ -39,7 +39,6 @@ mod table;
 mod tests;
 #[cfg(feature = "parquet")]
 mod thrift;
-mod time;
 mod whole;
 
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use super::{ExportBatch, ExportSchema, Format, ReadOptions, Reader, read, write}
 use crate::collection::Collection;
 use crate::collection::import::{ImportOptions, ImportReport};
 use crate::collection::options::Schema;
-use crate::collection::query::{Fields, ScanOptions};
+use crate::collection::query::ScanOptions;
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::types::{Column, Id, IdType, Ids, Metric, VectorType, Vectors};
@@ -178,18 +178,18 @@ impl FileImport {
     }
 }
 
-/// Writes all rows of `collection` as they are now to `path`: ids, vectors and the columns of
-/// `fields`. Without a `format`, the extension says it. `keep_going` is told how many rows were
-/// written, and asked. Returns how many there were.
+/// Writes the rows of `collection` that `options` choose, as they are now, to `path`: ids, vectors and
+/// the columns of its fields. Without a `format`, the extension says it. `keep_going` is told how many
+/// rows were written, and asked. Returns how many there were.
 ///
 /// # Errors
 /// `InvalidArgument` for an extension that names no format; `NotFound` for an unknown column;
-/// `Cancelled`; `Corrupt`, `Full`, `Io`, `Closed`, `Forked`. What was at `path` is still there then.
+/// `Filter` for a filter that does not fit; `Cancelled`; `Corrupt`, `Full`, `Io`, `Closed`, `Forked`. What was at `path` is still there then.
 pub fn export(
     collection: &Collection,
     path: impl AsRef<Path>,
     format: Option<Format>,
-    fields: &Fields,
+    options: ScanOptions,
     mut keep_going: impl FnMut(u64) -> bool,
 ) -> Result<u64> {
     let path = path.as_ref();
@@ -201,7 +201,8 @@ pub fn export(
         ))
     })?;
     let (schema, snapshot) = (collection.schema()?, collection.snapshot()?);
-    let scan = snapshot.scan(ScanOptions::new().fields(fields.clone().with_vectors()))?;
+    let fields = options.fields.clone();
+    let scan = snapshot.scan(options.fields(fields.clone().with_vectors()))?;
     let id_type = schema.id_type().unwrap_or(IdType::U64);
     let mut shape = ExportSchema::new(schema.dimension(), schema.vector_type(), id_type);
     // In the order asked for; the scan has refused names that are not there.

@@ -12,7 +12,10 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::str;
+use std::sync::Arc;
 
+use arrow_array::builder::LargeStringBuilder;
+use arrow_array::{ArrayRef, UInt64Array};
 use zerocopy::IntoBytes;
 
 use crate::bytes::{Guard, Guarded, Trusted};
@@ -215,6 +218,29 @@ impl<'a, G: Guard> IdsView<'a, G> {
             }
             IdType::Utf8 => Some(IdRef::Utf8(str::from_utf8(self.text_of(row)?).ok()?)),
         }
+    }
+
+    /// The ids of `count` rows from `first` on as an Arrow column; `None` when one cannot be read.
+    pub(crate) fn column(&self, first: Row, count: usize) -> Option<ArrayRef> {
+        let rows = (first..).take(count);
+        Some(match self.id_type {
+            IdType::U64 => {
+                let number = |row| match self.at(row)? {
+                    IdRef::U64(id) => Some(id),
+                    IdRef::Utf8(_) => None,
+                };
+                let numbers: Option<Vec<u64>> = rows.map(number).collect();
+                Arc::new(UInt64Array::from(numbers?))
+            }
+            IdType::Utf8 => {
+                let mut texts = LargeStringBuilder::new();
+                for row in rows {
+                    let IdRef::Utf8(id) = self.at(row)? else { return None };
+                    texts.append_value(id);
+                }
+                Arc::new(texts.finish())
+            }
+        })
     }
 
     /// Whether `row` is called `id`.

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use zerocopy::IntoBytes;
 
@@ -22,7 +22,7 @@ use crate::codec::full::{Rows, Space};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::index::topk::Candidate;
-use crate::types::{IdRef, IdType, Metric, Row};
+use crate::types::{Column, IdRef, IdType, Metric, Row};
 
 /// A checked batch, in stored form: what [`Chunk::new`] takes.
 #[derive(Clone, Debug)]
@@ -154,6 +154,18 @@ impl Chunk {
     pub(crate) fn id_ref(&self, row: Row) -> Result<IdRef<'_>> {
         self.inside(row, 1)?;
         Ok(self.batch.ids.at(row as usize))
+    }
+
+    pub(crate) fn id_column(&self, first: Row, count: usize) -> Result<ArrayRef> {
+        self.inside(first, count)?;
+        let column = self.batch.ids.view().column(first, count);
+        column.ok_or_else(|| Error::invalid("an id of a chunk cannot be read"))
+    }
+
+    /// A column of all rows; null when the chunk lacks it.
+    pub(crate) fn column(&self, column: &Column) -> ArrayRef {
+        let stored = self.batch.attributes.column_by_name(&column.name);
+        stored.cloned().unwrap_or_else(|| columns::null_column(column.data_type, self.len()))
     }
 
     pub(crate) fn vector_bytes(&self, first: Row, count: usize) -> Result<&[u8]> {

@@ -16,6 +16,7 @@ mod fresh_codes;
 pub(crate) mod id_table;
 pub(crate) mod ids;
 pub(crate) mod layout;
+mod matching;
 pub(crate) mod memtable;
 pub(crate) mod part;
 pub(crate) mod patch;
@@ -29,7 +30,7 @@ pub(crate) mod writer;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 
 use self::attributes::AttributeFile;
@@ -270,6 +271,14 @@ impl Segment {
         let id = self.core.ids_view()?.at(row);
         marks.check()?;
         id.ok_or_else(|| self.core.ids.corrupt(&format!("row {row} has no readable id")))
+    }
+
+    /// The ids of `count` rows from `first` on, as an Arrow column.
+    pub(crate) fn id_column(&self, first: Row, count: usize) -> Result<ArrayRef> {
+        let marks = Marks::of([Some(&self.core.ids), None, None, None, None]);
+        let column = self.core.ids_view()?.column(first, count);
+        marks.check()?;
+        column.ok_or_else(|| self.core.ids.corrupt("a row has no readable id"))
     }
 
     pub(crate) fn vector_bytes(&self, first: Row, count: usize) -> Result<&[u8]> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 
 use super::Segment;
@@ -63,6 +63,11 @@ impl Part {
     /// What `row` is called, owned.
     pub(crate) fn id(&self, row: Row) -> Result<Id> {
         self.id_ref(row).map(IdRef::to_id)
+    }
+
+    /// The ids of `count` rows from `first` on, as an Arrow column.
+    pub(crate) fn id_column(&self, first: Row, count: usize) -> Result<ArrayRef> {
+        ask!(self, part => part.id_column(first, count))
     }
 
     /// Stored bytes of `count` rows from `first` on, `Space::stride` bytes each.

@@ -114,7 +114,6 @@ impl Patch {
     }
 
     /// The rows this patch has values for, ascending.
-    #[cfg(test)]
     pub(crate) fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> =
             self.layers.iter().flat_map(|layer| layer.rows.iter().copied()).collect();

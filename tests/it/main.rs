@@ -22,6 +22,7 @@ mod common;
 mod crash;
 mod damage;
 mod explain;
+mod filters;
 mod lifecycle;
 mod model;
 mod oracle;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
-use nearfield::{Error, ScanOptions, Vectors};
+use nearfield::{Error, Filter, ScanOptions, Vectors};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use serde_json::to_string;
@@ -11,9 +12,10 @@ use serde_json::to_string;
 use crate::batch_hits::BatchHits;
 use crate::errors::{call, invalid};
 use crate::explain::Explanation;
+use crate::filter::{filter_arg, one_of};
 use crate::hits::Hits;
 use crate::ids::{IdsArg, id_from_python};
-use crate::interrupt::{Task, long, progress_arg};
+use crate::interrupt::{Run, Task, long, progress_arg};
 use crate::records::{Records, Scan};
 use crate::request::{
     Request, batch_size_count, distance, ef_count, exact_flag, fields, k_count, kind, limit_count,
@@ -260,31 +262,58 @@ impl Collection {
     }
 
     /// Sets the columns of `data` in the rows of `ids`; other columns and the vectors stay. Ids
-    /// that do not exist are passed over. Returns how many rows were updated.
+    /// that do not exist are passed over. With `where` in place of ids, all rows that the filter finds
+    /// are given the values of `data`, a dict of one row. Returns how many rows were updated.
     ///
     /// >>> docs.update([1, 99], {"title": ["nearest", "nobody"]})
     /// 1
+    /// >>> docs.update(data={"title": "one of two"}, where="id IN (1, 2)")
+    /// 2
+    #[pyo3(signature = (ids=None, data=None, *, r#where=None))]
     fn update(
         &self,
         py: Python<'_>,
-        ids: &Bound<'_, PyAny>,
-        data: &Bound<'_, PyAny>,
+        ids: Option<&Bound<'_, PyAny>>,
+        data: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
     ) -> PyResult<u64> {
-        let ids = IdsArg::from_python(ids)?;
-        let (rows, ids) = (ids.len(), ids.ids()?);
+        let Some(data) = data else {
+            return Err(PyTypeError::new_err("update() needs data, the new values of the rows"));
+        };
         let inner = &self.inner;
+        let Some(ids) = one_of("update", ids, r#where.as_ref())? else {
+            let filter = r#where.unwrap_or_else(Filter::never);
+            let row = PyList::new(py, [data])?;
+            return self.write(Some(row.as_any()), 1, py, Run::Short, |batch, _| match batch {
+                Some(batch) => inner.update_where(&filter, batch),
+                None => Ok(0),
+            });
+        };
+        let (rows, ids) = (ids.len(), ids.ids()?);
         self.write(Some(data), rows, py, Run::Short, |batch, _| match batch {
             Some(batch) => inner.update(ids.clone(), batch),
             None => Ok(0),
         })
     }
 
-    /// Removes the rows of `ids`. Returns how many there were.
+    /// Removes the rows of `ids`, or with `where` those that the filter finds, all at once. Returns how
+    /// many there were.
     ///
     /// >>> docs.delete([2, 99])
     /// 1
-    fn delete(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<u64> {
-        let ids = IdsArg::from_python(ids)?;
+    /// >>> docs.delete(where="title LIKE 'n%'")
+    /// 1
+    #[pyo3(signature = (ids=None, *, r#where=None))]
+    fn delete(
+        &self,
+        py: Python<'_>,
+        ids: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
+    ) -> PyResult<u64> {
+        let Some(ids) = one_of("delete", ids, r#where.as_ref())? else {
+            let filter = r#where.unwrap_or_else(Filter::never);
+            return call(py, || self.inner.delete_where(filter));
+        };
         let ids = ids.ids()?;
         call(py, || self.inner.delete(ids))
     }
@@ -326,16 +355,24 @@ impl Collection {
         self.contains(py, id)
     }
 
-    /// How many rows there are; also `len(docs)`.
+    /// How many rows there are, or with `where` how many the filter finds; also `len(docs)`.
     ///
-    /// >>> docs.count(), len(docs)
-    /// (2, 2)
-    fn count(&self, py: Python<'_>) -> PyResult<usize> {
-        call(py, || self.inner.len())
+    /// >>> docs.count(), len(docs), docs.count(where="id > 1")
+    /// (2, 2, 1)
+    #[pyo3(signature = (*, r#where=None))]
+    fn count(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
+    ) -> PyResult<u64> {
+        call(py, || match r#where {
+            Some(filter) => self.inner.count(filter),
+            None => Ok(self.inner.len()? as u64),
+        })
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        self.count(py)
+        call(py, || self.inner.len())
     }
 
     /// The `k` rows nearest to the vector `q`, or to a text that is embedded first (`text`, in a
@@ -346,13 +383,19 @@ impl Collection {
     /// `select` names the columns to read (all if it is left out, none for `[]`), and `vectors`
     /// reads the vectors too.
     ///
+    /// `where` leaves only rows that a filter finds: the text of an SQL WHERE clause, a dict
+    /// (`{"year": {"$gte": 2019}}`) or an expression (`nf.col("year") >= 2019`); see `Filter`. If `k` rows
+    /// match, `k` rows come back. Raises `FilterError` for a filter that does not fit the columns.
+    ///
+    /// >>> docs.search([1, 1], k=1, where="title = 'far' OR title IS NULL")[0].id
+    /// 2
     /// >>> docs.search([1, 1], k=1)
     /// Hits([
     ///   Hit(id=1, distance=2, score=-2, title='near'),
     /// ])
     #[pyo3(signature = (
         q=None, k=10, *, text=None, ef=None, exact=false, max_distance=None, select=None,
-        vectors=false
+        vectors=false, r#where=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn search(
@@ -366,9 +409,11 @@ impl Collection {
         #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
     ) -> PyResult<Hits> {
         let q = texts::query(py, &self.inner, q, text)?;
-        let request = Request { k, ef, exact, max_distance, select, vectors };
+        let filter = r#where;
+        let request = Request { k, ef, exact, max_distance, select, vectors, filter };
         reading::search(&q, self.shape, request, |query| self.begin(query))
     }
 
@@ -378,7 +423,8 @@ impl Collection {
     /// >>> docs.explain([1, 1], k=1).parts[0]["plan"]
     /// 'scan'
     #[pyo3(signature = (
-        q, k=10, *, ef=None, exact=false, max_distance=None, select=None, vectors=false
+        q, k=10, *, ef=None, exact=false, max_distance=None, select=None, vectors=false,
+        r#where=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn explain(
@@ -390,8 +436,10 @@ impl Collection {
         #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
     ) -> PyResult<Explanation> {
-        let request = Request { k, ef, exact, max_distance, select, vectors };
+        let filter = r#where;
+        let request = Request { k, ef, exact, max_distance, select, vectors, filter };
         reading::explain(q, self.shape, request, |query| self.begin(query))
     }
 
@@ -404,10 +452,10 @@ impl Collection {
     /// ([[1], [2]], [[0.0], [0.0]])
     #[pyo3(signature = (
         queries, k=10, *, ef=None, exact=false, max_distance=None, select=Some(Vec::new()),
-        vectors=false
+        vectors=false, r#where=None
     ))]
     #[pyo3(text_signature = "($self, queries, k=10, *, ef=None, exact=False, max_distance=None, \
-                             select=(), vectors=False)")]
+                             select=(), vectors=False, where=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn search_batch(
         &self,
@@ -418,8 +466,10 @@ impl Collection {
         #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
     ) -> PyResult<BatchHits> {
-        let request = Request { k, ef, exact, max_distance, select, vectors };
+        let filter = r#where;
+        let request = Request { k, ef, exact, max_distance, select, vectors, filter };
         reading::search_batch(queries, self.shape, request, |queries| self.begin(queries))
     }
 
@@ -444,11 +494,11 @@ impl Collection {
 
     /// Writes all rows to the file `path`: ids, vectors and the columns of `select` (all if it is left
     /// out). `format` is "parquet", "arrow", "arrow_stream" or "jsonl", left out what the extension says.
-    /// `progress` is as for `upsert`. Returns how many rows were written.
+    /// `where` is as for `search`, `progress` as for `upsert`. Returns how many rows were written.
     ///
     /// >>> docs.export_file(tmp / "docs.parquet")
     /// 2
-    #[pyo3(signature = (path, *, format=None, select=None, progress=None))]
+    #[pyo3(signature = (path, *, format=None, select=None, progress=None, r#where=None))]
     fn export_file(
         &self,
         py: Python<'_>,
@@ -456,18 +506,22 @@ impl Collection {
         format: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         progress: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
     ) -> PyResult<u64> {
-        files::export(py, &self.inner, path, format, select, progress)
+        files::export(py, &self.inner, path, format, select, r#where, progress)
     }
 
     /// Walks through all rows in ascending order of id: an iterator of `Records` of at most
-    /// `batch_size` rows (1 to 65,536) each, behind the id `after`, `limit` rows in all. Rows
-    /// written meanwhile do not appear.
+    /// `batch_size` rows (1 to 65,536) each, behind the id `after`, `limit` rows in all, those that
+    /// `where` finds (as for `search`). Rows written meanwhile do not appear.
     ///
     /// >>> for records in docs.scan(batch_size=1000, select=["title"]):
     /// ...     print(records.to_dicts())
     /// [{'id': 1, 'title': 'near'}, {'id': 2, 'title': 'far'}]
-    #[pyo3(signature = (batch_size=4096, *, select=None, vectors=false, after=None, limit=None))]
+    #[pyo3(signature = (
+        batch_size=4096, *, select=None, vectors=false, after=None, limit=None, r#where=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn scan(
         &self,
         py: Python<'_>,
@@ -476,9 +530,10 @@ impl Collection {
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
         after: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = limit_count)] limit: Option<usize>,
+        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
     ) -> PyResult<Scan> {
         let options = ScanOptions::new().batch_rows(batch_size).fields(fields(select, vectors));
-        let options = reading::pages(options, after, limit)?;
+        let options = reading::pages(options, after, limit, r#where)?;
         let (schema, scan) = call(py, || Ok((self.inner.schema()?, self.inner.scan(options)?)))?;
         Ok(Scan::new(scan, kind(None, &schema), self.shape.width))
     }
@@ -559,27 +614,6 @@ impl Collection {
     fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
         let (rows, schema) = call(py, || Ok((self.inner.len()?, self.inner.schema()?)))?;
         Ok(schema::html(self.inner.name(), rows, &schema))
-    }
-}
-
-/// How a write is run.
-enum Run {
-    /// It is over soon.
-    Short,
-    /// Somebody wants to hear of it, or to end it.
-    Long(Option<Py<PyAny>>),
-}
-
-impl Run {
-    fn run<T: Send>(
-        self,
-        py: Python<'_>,
-        work: impl FnOnce(Option<&Task>) -> nearfield::Result<T> + Send,
-    ) -> PyResult<T> {
-        match self {
-            Self::Short => call(py, || work(None)),
-            Self::Long(progress) => long(py, progress, |task| work(Some(task))),
-        }
     }
 }
 

@@ -83,6 +83,7 @@ fn class_name(error: &Error) -> &'static str {
         Error::NotFound { .. } => "NotFound",
         Error::SchemaMismatch { .. } => "SchemaMismatch",
         Error::InvalidArgument(_) => "InvalidArgument",
+        Error::Filter { .. } => "FilterError",
         Error::Locked { .. } => "Locked",
         Error::Closed(_) => "Closed",
         Error::ReadOnly(_) => "ReadOnly",
@@ -114,6 +115,10 @@ fn add_details(exception: &Bound<'_, PyAny>, error: &Error) -> PyResult<()> {
         Error::DuplicateId { ids } => {
             let ids: PyResult<Vec<_>> = ids.iter().map(|id| id_to_python(py, id)).collect();
             exception.setattr("ids", PyList::new(py, ids?)?)
+        }
+        Error::Filter { position, hint, .. } => {
+            exception.setattr("position", position)?;
+            exception.setattr("hint", hint)
         }
         Error::Locked { path, holder } => {
             exception.setattr("path", path.display().to_string())?;

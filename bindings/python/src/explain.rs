@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nearfield::{PartExplanation, SearchPlan};
+use nearfield::{FilterExplanation, PartExplanation, SearchPlan};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -20,6 +20,7 @@ use crate::hits::{Found, Hits};
 pub(crate) struct Explanation {
     found: Arc<Found>,
     parts: Vec<PartExplanation>,
+    filter: Option<FilterExplanation>,
     /// To prepare the query, to search, to read.
     times: [Duration; 3],
 }
@@ -39,9 +40,10 @@ impl Explanation {
     pub(crate) fn new(
         found: Arc<Found>,
         parts: Vec<PartExplanation>,
+        filter: Option<FilterExplanation>,
         times: [Duration; 3],
     ) -> Self {
-        Self { found, parts, times }
+        Self { found, parts, filter, times }
     }
 }
 
@@ -55,7 +57,8 @@ impl Explanation {
 
     /// A dict for each part that was searched: its "segment" (None for rows in memory), "plan" ("scan",
     /// "scan_codes", "walk", "walk_then_scan", "scan_codes_then_scan"), "rows", "live_rows",
-    /// "nodes_expanded", "codes_compared", "rows_compared", "bytes_touched", "candidates", "seconds".
+    /// "nodes_expanded", "codes_compared", "rows_compared", "bytes_touched", "candidates", "matching_rows" (of the filter, else None),
+    /// "seconds".
     #[getter]
     fn parts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let dict = |part: &PartExplanation| -> PyResult<Bound<'py, PyDict>> {
@@ -65,13 +68,26 @@ impl Explanation {
             for ((name, _), count) in COUNTS.iter().zip(counts(part)) {
                 dict.set_item(name, count)?;
             }
+            dict.set_item("matching_rows", part.matching_rows)?;
             dict.set_item("seconds", part.time.as_secs_f64())?;
             Ok(dict)
         };
         PyList::new(py, self.parts.iter().map(dict).collect::<PyResult<Vec<_>>>()?)
     }
 
-    /// Seconds to check and convert the query.
+    /// What was filtered: a dict of the "filter" as text, the "matching_rows" of the collection, and
+    /// the "seconds" that finding them took, a part of `prepare_seconds`. None without a filter.
+    #[getter]
+    fn filter<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(filter) = &self.filter else { return Ok(None) };
+        let dict = PyDict::new(py);
+        dict.set_item("filter", &filter.filter)?;
+        dict.set_item("matching_rows", filter.matching_rows)?;
+        dict.set_item("seconds", filter.time.as_secs_f64())?;
+        Ok(Some(dict))
+    }
+
+    /// Seconds to check and convert the query, and to find the rows of the filter.
     #[getter]
     fn prepare_seconds(&self) -> f64 {
         self.times[0].as_secs_f64()
@@ -91,6 +107,10 @@ impl Explanation {
 
     fn __repr__(&self) -> String {
         let mut text = String::from("Explanation(\n");
+        if let Some(filter) = &self.filter {
+            let FilterExplanation { filter, matching_rows, time, .. } = filter;
+            let _ = writeln!(text, "  {filter}: {matching_rows} rows, {time:.1?}");
+        }
         for part in &self.parts {
             let _ = write!(text, "  {}: {}", place(part), plan(part.plan));
             for ((_, shown), count) in COUNTS.iter().zip(counts(part)).filter(|(_, n)| *n > 0) {

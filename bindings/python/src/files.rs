@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use nearfield::interop::{self, FileImport, Format};
-use nearfield::{Fields, ImportOptions, ImportReport, OnBad, Phase};
+use nearfield::{Fields, Filter, ImportOptions, ImportReport, OnBad, Phase, ScanOptions};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -118,6 +118,7 @@ pub(crate) fn export(
     path: PathBuf,
     format: Option<&Bound<'_, PyAny>>,
     select: Option<Vec<String>>,
+    filter: Option<Filter>,
     progress: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<u64> {
     let progress = progress.map(progress_arg).transpose()?.flatten();
@@ -125,10 +126,16 @@ pub(crate) fn export(
     if matches!(format, Some(Format::Ivecs)) {
         return Err(invalid(py, "ivecs files hold whole numbers of 32 bits, which no vector is"));
     }
-    let fields = select.map_or_else(Fields::all, Fields::columns);
+    let mut options = ScanOptions::new().fields(select.map_or_else(Fields::all, Fields::columns));
+    if let Some(filter) = &filter {
+        options = options.filter(filter);
+    }
     long(py, progress, |task| {
-        let total = collection.len()? as u64;
-        let rows = interop::export(collection, path, format, &fields, |rows| {
+        let total = match filter {
+            Some(filter) => collection.count(filter)?,
+            None => collection.len()? as u64,
+        };
+        let rows = interop::export(collection, path, format, options, |rows| {
             task.tell("writing", rows, Some(total))
         })?;
         task.tell("done", rows, Some(rows));

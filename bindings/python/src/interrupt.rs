@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
-use crate::errors::{guard, raise};
+use crate::errors::{self, guard, raise};
 
 /// How long signals may wait.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -131,4 +131,25 @@ pub(crate) fn progress_arg(value: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny
         return Ok(Some(value.clone().unbind()));
     }
     Err(crate::errors::wrong_type("progress", "True or a callable", value))
+}
+
+/// How a write is run.
+pub(crate) enum Run {
+    /// It is over soon.
+    Short,
+    /// Somebody wants to hear of it, or to end it.
+    Long(Option<Py<PyAny>>),
+}
+
+impl Run {
+    pub(crate) fn run<T: Send>(
+        self,
+        py: Python<'_>,
+        work: impl FnOnce(Option<&Task>) -> nearfield::Result<T> + Send,
+    ) -> PyResult<T> {
+        match self {
+            Self::Short => errors::call(py, || work(None)),
+            Self::Long(progress) => long(py, progress, |task| work(Some(task))),
+        }
+    }
 }

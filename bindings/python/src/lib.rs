@@ -17,6 +17,8 @@ mod database;
 mod errors;
 mod explain;
 mod files;
+mod filter;
+mod filter_values;
 mod hits;
 mod ids;
 mod index;
@@ -47,6 +49,8 @@ mod _nearfield {
     use super::database::{Database, open, restore};
     #[pymodule_export]
     use super::explain::Explanation;
+    #[pymodule_export]
+    use super::filter::{Column, Filter, col};
     #[pymodule_export]
     use super::hits::{Hit, Hits};
     #[pymodule_export]

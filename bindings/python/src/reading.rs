@@ -1,6 +1,6 @@
 //! Searches as a collection and a snapshot of one run them.
 
-use nearfield::{Error, ScanOptions};
+use nearfield::{Error, Filter, ScanOptions};
 use nearfield::{Query, Schema, Vectors};
 use pyo3::prelude::*;
 
@@ -52,7 +52,7 @@ pub(crate) fn explain(
     let id_type = kind(explained.hits.hits.first().map(|hit| &hit.id), &schema);
     let times = [explained.prepare, explained.search, explained.read];
     let found = Found::new(explained.hits, id_type, shape.width);
-    Ok(Explanation::new(found, explained.parts, times))
+    Ok(Explanation::new(found, explained.parts, explained.filter, times))
 }
 
 pub(crate) fn search_batch(
@@ -91,9 +91,13 @@ pub(crate) fn pages(
     mut options: ScanOptions,
     after: Option<&Bound<'_, PyAny>>,
     limit: Option<usize>,
+    filter: Option<Filter>,
 ) -> PyResult<ScanOptions> {
     if let Some(after) = after {
         options = options.after(id_from_python(after)?);
+    }
+    if let Some(filter) = filter {
+        options = options.filter(filter);
     }
     if let Some(limit) = limit {
         options = options.limit(limit);

@@ -1,7 +1,7 @@
 //! What may be said beside the vectors of a search, and the same of a `get` or `scan`: numbers,
 //! flags and names of columns, each read from Python by a function that names it in its error.
 
-use nearfield::{Fields, Id, IdType, Schema};
+use nearfield::{Fields, Filter, Id, IdType, Schema};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -17,6 +17,7 @@ pub(crate) struct Request {
     pub(crate) max_distance: Option<f32>,
     pub(crate) select: Option<Vec<String>>,
     pub(crate) vectors: bool,
+    pub(crate) filter: Option<Filter>,
 }
 
 impl Request {
@@ -32,6 +33,9 @@ impl Request {
         }
         if let Some(distance) = self.max_distance {
             query = query.max_distance(distance);
+        }
+        if let Some(filter) = self.filter {
+            query = query.filter(filter);
         }
         let all = || schema.columns().iter().map(|column| column.name.clone()).collect();
         let columns = self.select.unwrap_or_else(all);

@@ -1,10 +1,11 @@
 //! A collection as it was at one moment.
 
-use nearfield::{Error, Query, ScanOptions, Schema, Vectors};
+use nearfield::{Error, Filter, Query, ScanOptions, Schema, Vectors};
 use pyo3::prelude::*;
 
 use crate::batch_hits::BatchHits;
 use crate::errors::call;
+use crate::filter::filter_arg;
 use crate::hits::Hits;
 use crate::ids::{IdsArg, id_from_python};
 use crate::reading;
@@ -55,7 +56,8 @@ impl Snapshot {
     /// >>> docs.snapshot().search([3, 4], k=1).ids.tolist()
     /// [2]
     #[pyo3(signature = (
-        q, k=10, *, ef=None, exact=false, max_distance=None, select=None, vectors=false
+        q, k=10, *, ef=None, exact=false, max_distance=None, select=None, vectors=false,
+        r#where=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn search(
@@ -67,8 +69,10 @@ impl Snapshot {
         #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
     ) -> PyResult<Hits> {
-        let request = Request { k, ef, exact, max_distance, select, vectors };
+        let filter = r#where;
+        let request = Request { k, ef, exact, max_distance, select, vectors, filter };
         reading::search(q, self.shape, request, |query| self.begin(query))
     }
 
@@ -78,10 +82,10 @@ impl Snapshot {
     /// [[1], [2]]
     #[pyo3(signature = (
         queries, k=10, *, ef=None, exact=false, max_distance=None, select=Some(Vec::new()),
-        vectors=false
+        vectors=false, r#where=None
     ))]
     #[pyo3(text_signature = "($self, queries, k=10, *, ef=None, exact=False, max_distance=None, \
-                             select=(), vectors=False)")]
+                             select=(), vectors=False, where=None)")]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn search_batch(
         &self,
@@ -92,8 +96,10 @@ impl Snapshot {
         #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
+        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
     ) -> PyResult<BatchHits> {
-        let request = Request { k, ef, exact, max_distance, select, vectors };
+        let filter = r#where;
+        let request = Request { k, ef, exact, max_distance, select, vectors, filter };
         reading::search_batch(queries, self.shape, request, |queries| self.begin(queries))
     }
 
@@ -129,6 +135,22 @@ impl Snapshot {
         self.contains(py, id)
     }
 
+    /// As `Collection.count`.
+    ///
+    /// >>> docs.snapshot().count(where="id > 1")
+    /// 1
+    #[pyo3(signature = (*, r#where=None))]
+    fn count(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
+    ) -> PyResult<u64> {
+        call(py, || match r#where {
+            Some(filter) => self.inner.count(filter),
+            None => Ok(self.inner.len() as u64),
+        })
+    }
+
     fn __len__(&self) -> usize {
         self.inner.len()
     }
@@ -137,7 +159,10 @@ impl Snapshot {
     ///
     /// >>> [records.ids.tolist() for records in docs.snapshot().scan(limit=1)]
     /// [[1]]
-    #[pyo3(signature = (batch_size=4096, *, select=None, vectors=false, after=None, limit=None))]
+    #[pyo3(signature = (
+        batch_size=4096, *, select=None, vectors=false, after=None, limit=None, r#where=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn scan(
         &self,
         py: Python<'_>,
@@ -146,9 +171,10 @@ impl Snapshot {
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
         after: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = limit_count)] limit: Option<usize>,
+        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
     ) -> PyResult<Scan> {
         let options = ScanOptions::new().batch_rows(batch_size).fields(fields(select, vectors));
-        let options = reading::pages(options, after, limit)?;
+        let options = reading::pages(options, after, limit, r#where)?;
         let scan = call(py, || self.inner.scan(options))?;
         Ok(Scan::new(scan, kind(None, &self.schema), self.shape.width))
     }

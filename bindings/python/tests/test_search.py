@@ -52,7 +52,8 @@ def test_k_of_every_size(docs: nf.Collection):
         ({"max_distance": float("nan")}, ValueError, "max_distance is NaN"),
         ({"select": "titel"}, KeyError, "did you mean \"title\""),
         ({"select": [1]}, TypeError, "select: expected a list of column names"),
-        ({"where": "x"}, TypeError, "where"),
+        ({"where": 5}, TypeError, "where"),
+        ({"when": "x"}, TypeError, "when"),
     ],
 )
 def test_wrong_arguments_say_what_is_right(docs: nf.Collection, arguments, error, message):

@@ -1,4 +1,4 @@
-//! `nearfield delete`: rows by id.
+//! `nearfield delete`: rows by id or by a filter.
 
 use std::path::PathBuf;
 
@@ -8,23 +8,32 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::{ids, open, show};
 
-/// Delete rows by id; ids that do not exist are passed over
+/// Delete rows by id, or those that a filter finds; ids that do not exist are passed over
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("rows").required(true).args(["ids", "filter"]))]
 pub(crate) struct Args {
     /// Database directory
     db: PathBuf,
     /// Name of the collection
     name: String,
     /// Ids of the rows
-    #[arg(required = true, value_name = "ID")]
+    #[arg(value_name = "ID")]
     ids: Vec<String>,
+    /// The rows for which this holds, as in SQL: "year < 2000 OR lang IS NULL"
+    #[arg(long = "where", value_name = "FILTER")]
+    filter: Option<String>,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let db = open::writer(&args.db)?;
     let collection = db.open_collection(&args.name)?;
-    let ids = ids::parse(&args.ids, &collection.schema()?)?;
-    let deleted = collection.delete(ids::batch(&ids))?;
+    let deleted = match &args.filter {
+        Some(filter) => collection.delete_where(filter)?,
+        None => {
+            let ids = ids::parse(&args.ids, &collection.schema()?)?;
+            collection.delete(ids::batch(&ids))?
+        }
+    };
     let rows = collection.len()?;
     db.close()?;
     let document = json!({ "name": args.name, "deleted": deleted, "rows": rows });

@@ -13,7 +13,16 @@ pub(crate) struct Explained {
     prepare_seconds: f64,
     search_seconds: f64,
     read_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<Filtered>,
     parts: Vec<Part>,
+}
+
+#[derive(Debug, Serialize)]
+struct Filtered {
+    filter: String,
+    matching_rows: u64,
+    seconds: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -22,6 +31,8 @@ struct Part {
     plan: &'static str,
     rows: u64,
     live_rows: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matching_rows: Option<u64>,
     nodes_expanded: u64,
     codes_compared: u64,
     rows_compared: u64,
@@ -36,6 +47,11 @@ impl From<&Explanation> for Explained {
             prepare_seconds: explained.prepare.as_secs_f64(),
             search_seconds: explained.search.as_secs_f64(),
             read_seconds: explained.read.as_secs_f64(),
+            filter: explained.filter.as_ref().map(|filter| Filtered {
+                filter: filter.filter.clone(),
+                matching_rows: filter.matching_rows,
+                seconds: filter.time.as_secs_f64(),
+            }),
             parts: explained.parts.iter().map(Part::from).collect(),
         }
     }
@@ -55,6 +71,7 @@ impl From<&PartExplanation> for Part {
             },
             rows: part.rows,
             live_rows: part.live_rows,
+            matching_rows: part.matching_rows,
             nodes_expanded: part.nodes_expanded,
             codes_compared: part.codes_compared,
             rows_compared: part.rows_compared,
@@ -68,19 +85,23 @@ impl From<&PartExplanation> for Part {
 impl Explained {
     /// A table with a line for each part.
     pub(crate) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut table = show::table([
-            "part", "plan", "rows", "live", "nodes", "codes", "compared", "read", "time",
-        ]);
         let time = |seconds| {
             show::time(std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default())
         };
+        if let Some(Filtered { filter, matching_rows, seconds }) = &self.filter {
+            let found = show::counted(*matching_rows, "row");
+            writeln!(out, "{} finds {found} in {}", show::plain(filter), time(*seconds))?;
+        }
+        let mut table = show::table([
+            "part", "plan", "rows", "live", "nodes", "codes", "compared", "read", "time",
+        ]);
         for part in &self.parts {
             let place = part.segment.map_or_else(|| "memory".into(), |at| format!("segment {at}"));
             table.add_row(vec![
                 comfy_table::Cell::new(place),
                 comfy_table::Cell::new(part.plan),
                 show::right(show::count(part.rows)),
-                show::right(show::count(part.live_rows)),
+                show::right(show::count(part.matching_rows.unwrap_or(part.live_rows))),
                 show::right(show::count(part.nodes_expanded)),
                 show::right(show::count(part.codes_compared)),
                 show::right(show::count(part.rows_compared)),

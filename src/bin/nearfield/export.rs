@@ -23,6 +23,9 @@ pub(crate) struct Args {
     name: String,
     /// File to write or replace: .parquet, .arrow, .arrows or .jsonl
     file: PathBuf,
+    /// Only rows for which this holds, as in SQL: "lang = 'en' AND year >= 2019"
+    #[arg(long = "where", value_name = "FILTER")]
+    filter: Option<String>,
     /// Columns to write, separated by commas [default: all]
     #[arg(long, value_name = "A,B", value_parser = args::names)]
     select: Option<Names>,
@@ -43,7 +46,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         Some(Names(names)) => Fields::columns(names),
         None => Fields::all(),
     };
-    let scan = snapshot.scan(ScanOptions::new().fields(fields.with_vectors()))?;
+    let mut options = ScanOptions::new().fields(fields.with_vectors());
+    let mut total = snapshot.len() as u64;
+    if let Some(filter) = &args.filter {
+        total = snapshot.count(filter)?;
+        options = options.filter(filter);
+    }
+    let scan = snapshot.scan(options)?;
     let id_type = schema.id_type().unwrap_or(IdType::U64);
     let mut shape = ExportSchema::new(schema.dimension(), schema.vector_type(), id_type);
     let all = || schema.columns().iter().map(|column| &column.name).collect();
@@ -57,7 +66,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         }
     }
     let interrupt = Interrupt::catch();
-    let meter = Meter::start("writing", Some(snapshot.len() as u64));
+    let meter = Meter::start("writing", Some(total));
     let mut rows = 0;
     let batches = scan.map(|records| {
         if interrupt.raised() {

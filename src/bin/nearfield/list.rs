@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Begin behind this id
     #[arg(long, value_name = "ID", allow_hyphen_values = true, requires = "name")]
     after: Option<String>,
+    /// Only rows for which this holds, as in SQL: "lang = 'en' AND year >= 2019"
+    #[arg(long = "where", value_name = "FILTER", requires = "name")]
+    filter: Option<String>,
     /// Columns to show, separated by commas [default: all]
     #[arg(long, value_name = "A,B", value_parser = args::names, requires = "name")]
     select: Option<Names>,
@@ -160,6 +163,9 @@ fn rows(args: &Args, name: &str, output: &Output) -> Result<(), Failure> {
         && let Some(after) = ids::parse(std::slice::from_ref(after), &schema)?.pop()
     {
         options = options.after(after);
+    }
+    if let Some(filter) = &args.filter {
+        options = options.filter(filter);
     }
     if let Some(Names(names)) = &args.select {
         options = options.fields(Fields::columns(names));

@@ -11,6 +11,7 @@ mod cells;
 mod collections;
 mod compact;
 mod copy;
+mod count;
 mod create;
 mod delete;
 mod demo;
@@ -66,6 +67,7 @@ enum Command {
     Search(search::Args),
     Get(get::Args),
     Delete(delete::Args),
+    Count(count::Args),
     List(list::Args),
     Stats(stats::Args),
     Verify(verify::Args),
@@ -100,6 +102,7 @@ fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Search(args) => search::run(args, output),
         Command::Get(args) => get::run(args, output),
         Command::Delete(args) => delete::run(args, output),
+        Command::Count(args) => count::run(args, output),
         Command::List(args) => list::run(args, output),
         Command::Stats(args) => stats::run(args, output),
         Command::Verify(args) => verify::run(args, output),

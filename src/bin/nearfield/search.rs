@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Only hits at most this far away
     #[arg(long, value_name = "D", allow_hyphen_values = true)]
     max_distance: Option<f32>,
+    /// Only rows for which this holds, as in SQL: "lang = 'en' AND year >= 2019"
+    #[arg(long = "where", value_name = "FILTER")]
+    filter: Option<String>,
     /// Columns to show, separated by commas
     #[arg(long, value_name = "A,B", value_parser = args::names)]
     select: Option<Names>,
@@ -170,6 +173,9 @@ fn query<'a>(args: &Args, collection: &Collection, vectors: Vectors<'a>) -> Quer
     }
     if let Some(distance) = args.max_distance {
         query = query.max_distance(distance);
+    }
+    if let Some(filter) = &args.filter {
+        query = query.filter(filter);
     }
     if let Some(Names(names)) = &args.select {
         query = query.select(names);

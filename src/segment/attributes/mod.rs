@@ -17,18 +17,18 @@ mod writer;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use arrow_array::{RecordBatch, new_null_array};
-use arrow_schema::SchemaRef;
+use arrow_array::{ArrayRef, RecordBatch, new_null_array};
+use arrow_schema::{Field, SchemaRef};
 
 pub(crate) use writer::AttributeWriter;
 
 use self::point::read_column;
-use super::columns::{self, Directory, HEADER_BYTES, Malformed};
+use super::columns::{self, ColumnEntry, Directory, HEADER_BYTES, Malformed};
 use super::layout::{self, AttributeMeta, OwnedFile};
 use crate::error::{Error, Result};
 use crate::storage::container::{Container, Section};
 use crate::storage::disk::Disk;
-use crate::types::Row;
+use crate::types::{Column, Row};
 
 /// Bytes of the group directory before its entries, and of an entry.
 const DIRECTORY_BYTES: usize = 16;
@@ -120,6 +120,23 @@ impl AttributeFile {
         columns::gather(wanted, &batches.iter().collect::<Vec<_>>(), &picks)
     }
 
+    /// Rows of each group, in row order.
+    pub(crate) fn group_rows(&self) -> impl Iterator<Item = usize> + '_ {
+        self.groups.iter().map(|group| group.rows)
+    }
+
+    /// A column of a whole group; null where the file lacks it.
+    pub(crate) fn group_column(&self, group: usize, column: &Column) -> Result<ArrayRef> {
+        let Some(group) = self.groups.get(group) else {
+            return Err(self.blocks.corrupt(&format!("there is no group {group}")));
+        };
+        let field = Field::new(&column.name, column.data_type.to_arrow(), true);
+        match Self::find(self.directory(group)?, &field)? {
+            Some(entry) => self.decode(group, entry),
+            None => Ok(new_null_array(field.data_type(), group.rows)),
+        }
+    }
+
     /// Reads every byte and compares checksums.
     pub(crate) fn verify_checksums(&self) -> Result<()> {
         self.container.verify()
@@ -144,27 +161,35 @@ impl AttributeFile {
         let mut arrays = Vec::with_capacity(wanted.fields().len());
         let len = if whole { group.rows } else { rows.len() };
         for field in wanted.fields() {
-            let Some(entry) = directory.columns.iter().find(|c| c.name == *field.name()) else {
-                arrays.push(new_null_array(field.data_type(), len));
-                continue;
-            };
-            if entry.data_type.to_arrow() != *field.data_type() {
-                return Err(Error::SchemaMismatch {
-                    what: format!("column {:?}", field.name()),
-                    expected: field.data_type().to_string(),
-                    given: entry.data_type.to_string(),
-                });
-            }
-            arrays.push(if whole {
-                let body = self.blocks.read(group.offset + entry.start, entry.len)?;
-                columns::decode_column(entry, group.rows, body)
-                    .map_err(|error| self.malformed(error))?
-            } else {
-                read_column(&self.blocks, group.offset, entry, group.rows, rows)?
+            arrays.push(match Self::find(directory, field)? {
+                None => new_null_array(field.data_type(), len),
+                Some(entry) if whole => self.decode(group, entry)?,
+                Some(entry) => read_column(&self.blocks, group.offset, entry, group.rows, rows)?,
             });
         }
         let batch = columns::assemble(Arc::clone(wanted), arrays, len)?;
         if whole { columns::take(&batch, rows) } else { Ok(batch) }
+    }
+
+    /// Where a column is, if the group has it.
+    fn find<'a>(directory: &'a Directory, field: &Field) -> Result<Option<&'a ColumnEntry>> {
+        let entry = directory.columns.iter().find(|column| column.name == *field.name());
+        match entry {
+            Some(entry) if entry.data_type.to_arrow() != *field.data_type() => {
+                Err(Error::SchemaMismatch {
+                    what: format!("column {:?}", field.name()),
+                    expected: field.data_type().to_string(),
+                    given: entry.data_type.to_string(),
+                })
+            }
+            entry => Ok(entry),
+        }
+    }
+
+    /// All values of a column of a group.
+    fn decode(&self, group: &Group, entry: &ColumnEntry) -> Result<ArrayRef> {
+        let body = self.blocks.read(group.offset + entry.start, entry.len)?;
+        columns::decode_column(entry, group.rows, body).map_err(|error| self.malformed(error))
     }
 
     fn directory<'a>(&self, group: &'a Group) -> Result<&'a Directory> {

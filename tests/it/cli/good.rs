@@ -286,11 +286,32 @@ fn an_interrupted_import_stores_nothing() {
 }
 
 #[test]
+fn rows_are_chosen_by_a_filter_in_every_command_that_reads_or_removes_them() {
+    let shell = Shell::with_docs();
+    let filter = ["--where", "year IS NOT NULL AND tags HAS 'x'"];
+    let with = |args: &[&'static str]| [args, &filter].concat();
+    let found = shell.json(&with(&["search", "db", "docs", "--values", "2,0", "--explain"]));
+    let ids = hit_ids(&found["queries"][0]);
+    assert_eq!(ids, ["b"]);
+    assert_eq!(found["explanation"]["filter"]["matching_rows"], 1);
+    assert_eq!(found["explanation"]["filter"]["filter"], filter[1]);
+    assert_eq!(shell.json(&with(&["count", "db", "docs"]))["rows"], 1);
+    assert_eq!(shell.json(&["count", "db", "docs"])["rows"], 4);
+    assert_eq!(shell.json(&with(&["list", "db", "docs"]))["rows"][0]["id"], "b");
+    assert_eq!(shell.json(&with(&["export", "db", "docs", "x.jsonl"]))["rows"], 1);
+    let deleted = shell.json(&with(&["delete", "db", "docs"]));
+    assert_eq!((&deleted["deleted"], &deleted["rows"]), (&json!(1), &json!(3)));
+    shell.fails(&["delete", "db", "docs"], 2, "--where");
+    shell.fails(&["delete", "db", "docs", "a", "--where", "TRUE"], 2, "--where");
+    shell.fails(&["count", "db", "docs", "--where", "yeer > 1"], 1, "did you mean year?");
+}
+
+#[test]
 fn help_and_version_are_answers() {
     let shell = Shell::new();
     assert!(shell.ok(&["--version"]).stdout.starts_with("nearfield "));
     let help = shell.ok(&["--help"]).stdout;
-    for command in ["create", "import", "search", "get", "delete", "list", "stats", "verify"] {
+    for command in ["create", "import", "search", "get", "delete", "count", "list", "stats"] {
         assert!(help.contains(command), "{help}");
         assert!(shell.ok(&[command, "--help"]).stdout.contains("Usage:"));
     }

@@ -67,6 +67,16 @@ class Locked(Error, OSError):
     holder: str
 
 
+class FilterError(Error, ValueError):
+    """A filter that cannot be read, or that the columns of the collection do not allow. `position` is
+    the character of its text, from 0, in bytes (None for dicts and expressions), `hint` what was
+    probably meant."""
+
+    __module__ = "nearfield"
+    position: int | None
+    hint: str
+
+
 class Closed(Error):
     """The database or collection was closed, dropped or renamed."""
 

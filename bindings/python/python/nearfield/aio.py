@@ -95,11 +95,11 @@ class Collection:
     async def upsert_texts(self, texts: Any, ids: Any = None, data: Any = None) -> list[Any]:
         return await to_thread(self.sync.upsert_texts, texts, ids, data)
 
-    async def update(self, ids: Any, data: Any) -> int:
-        return await to_thread(self.sync.update, ids, data)
+    async def update(self, ids: Any = None, data: Any = None, *, where: Any = None) -> int:
+        return await to_thread(self.sync.update, ids, data, where=where)
 
-    async def delete(self, ids: Any) -> int:
-        return await to_thread(self.sync.delete, ids)
+    async def delete(self, ids: Any = None, *, where: Any = None) -> int:
+        return await to_thread(self.sync.delete, ids, where=where)
 
     async def add_columns(self, columns: Any) -> int:
         return await to_thread(self.sync.add_columns, columns)
@@ -110,8 +110,8 @@ class Collection:
     async def contains(self, id: Any) -> bool:
         return await to_thread(self.sync.contains, id)
 
-    async def count(self) -> int:
-        return await to_thread(self.sync.count)
+    async def count(self, *, where: Any = None) -> int:
+        return await to_thread(self.sync.count, where=where)
 
     async def search(self, q: Any = None, k: int = 10, **settings: Any) -> nearfield.Hits:
         return await to_thread(self.sync.search, q, k, **settings)

@@ -7,7 +7,7 @@ const DAY_MICROS: i64 = 86_400_000_000;
 
 /// The text of a time, with as many decimals as it needs; plain microseconds outside the years
 /// 0000 to 9999.
-pub(super) fn format(micros: i64) -> String {
+pub(crate) fn format(micros: i64) -> String {
     let (days, rest) = (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));
     let (year, month, day) = civil(days);
     if !(0..=9999).contains(&year) {
@@ -25,7 +25,7 @@ pub(super) fn format(micros: i64) -> String {
 
 /// The time that a text means: a date, or a date and time with an optional offset (UTC without
 /// one); decimals beyond microseconds are cut off.
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     let (date, time) = match text.split_once(['T', 't', ' ']) {
         Some((date, time)) => (date, Some(time)),
         None => (text, None),

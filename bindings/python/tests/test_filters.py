@@ -1,0 +1,154 @@
+import asyncio
+import pickle
+from datetime import datetime, timezone
+
+import numpy as np
+import pytest
+
+import nearfield as nf
+from nearfield import aio
+
+
+@pytest.fixture
+def books(db: nf.Database) -> nf.Collection:
+    books = db.collection("books", dim=2, metric="l2")
+    data = {
+        "year": [2019, 2020, None, 2024],
+        "price": [1.5, float("nan"), 3.0, None],
+        "lang": ["en", "de", "en", None],
+        "sold": [True, False, None, True],
+        "tags": [["rust", "db"], ["db"], [], None],
+        "at": [datetime(2024, 1, day, tzinfo=timezone.utc) for day in (1, 2, 3, 4)],
+    }
+    books.upsert([1, 2, 3, 4], [[0, 0], [1, 0], [2, 0], [3, 0]], data)
+    return books
+
+
+col = nf.col
+
+FOUND = [
+    ("year >= 2020", {"year": {"$gte": 2020}}, col("year") >= 2020, [2, 4]),
+    ("lang = 'en'", {"lang": "en"}, col("lang") == "en", [1, 3]),
+    ("lang <> 'en'", {"lang": {"$ne": "en"}}, col("lang") != "en", [2]),
+    ("year IS NULL", {"year": None}, col("year") == None, [3]),  # noqa: E711
+    ("year IS NOT NULL", {"year": {"$exists": True}}, col("year").is_not_null(), [1, 2, 4]),
+    ("year IN (2019, 2024.0)", {"year": {"$in": [2019, 2024.0]}}, col("year").isin([2019, 2024.0]), [1, 4]),
+    ("year NOT IN (2019)", {"year": {"$nin": (2019,)}}, ~col("year").isin({2019}), [2, 4]),
+    ("sold", {"sold": True}, col("sold"), [1, 4]),
+    ("NOT sold", {"$not": {"sold": True}}, ~col("sold"), [2]),
+    ("tags HAS 'db'", {"tags": {"$has": "db"}}, col("tags").has("db"), [1, 2]),
+    ("tags HAS ALL ('db', 'rust')", {"tags": {"$has_all": ["db", "rust"]}}, col("tags").has_all(["db", "rust"]), [1]),
+    ("tags HAS ANY ('x', 'rust')", {"tags": {"$contains": "rust"}}, col("tags").contains("rust"), [1]),
+    ("lang LIKE 'd_'", {"lang": {"$like": "d_"}}, col("lang").like("d_"), [2]),
+    ("lang ILIKE 'E%'", {"lang": {"$ilike": "E%"}}, col("lang").ilike("E%"), [1, 3]),
+    ("lang STARTS WITH 'e'", {"lang": {"$prefix": "e"}}, col("lang").starts_with("e"), [1, 3]),
+    ("year BETWEEN 2019 AND 2020", {"year": {"$between": [2019, 2020]}}, col("year").between(2019, 2020), [1, 2]),
+    ("price < 2 OR id = 3", {"$or": [{"price": {"$lt": 2}}, {"id": 3}]}, (col("price") < 2) | (col("id") == 3), [1, 3]),
+    ("lang = 'en' AND id > 1", {"lang": "en", "id": {"$gt": 1}}, (col("lang") == "en") & "id > 1", [3]),
+    ("at >= '2024-01-03'", {"at": {"$gte": datetime(2024, 1, 3)}}, col("at") >= datetime(2024, 1, 3, tzinfo=timezone.utc), [3, 4]),
+    ("year > 2019", {"year": {"$gt": np.int64(2019)}}, col("year") > np.float32(2019), [2, 4]),
+]
+
+
+@pytest.mark.parametrize(("text", "dictionary", "expression", "ids"), FOUND)
+def test_three_spellings_find_the_same_rows_everywhere(books, text, dictionary, expression, ids):
+    for where in (text, dictionary, expression, nf.Filter(text)):
+        assert books.search([0, 0], where=where).ids.tolist() == ids
+        assert books.search_batch([[0, 0]], k=len(ids), where=where).ids.tolist() == [ids]
+        assert books.count(where=where) == books.snapshot().count(where=where) == len(ids)
+        assert [i for records in books.scan(where=where) for i in records.ids.tolist()] == ids
+        explained = books.explain([0, 0], where=where)
+        assert explained.filter["matching_rows"] == len(ids)
+        assert explained.parts == [] or explained.parts[0]["matching_rows"] == len(ids)
+
+
+REFUSED = [
+    ("yaer = 1", nf.FilterError, "did you mean year"),
+    ("year = 'x'", nf.FilterError, "int64"),
+    ("year = ", nf.FilterError, "found the end"),
+    ("lang = 'x", nf.FilterError, "no end"),
+    ("(" * 10_000, nf.FilterError, "256 deep"),
+    ("", nf.FilterError, "empty"),
+    ({"year": {"$gtx": 1}}, nf.FilterError, r"did you mean \$gt"),
+    ({"year": [1]}, nf.FilterError, "expected a value"),
+    ({1: 2}, TypeError, "a key of a filter"),
+    ({"year": object()}, TypeError, "a value of a filter"),
+    ({"price": float("nan")}, TypeError, "NaN"),
+    (5, TypeError, "where: expected the text of a filter"),
+    (["year = 1"], TypeError, "where: expected"),
+    (col("price") < float("nan"), nf.FilterError, "NaN"),
+]
+
+
+@pytest.mark.parametrize(("where", "kind", "words"), REFUSED)
+def test_what_is_no_filter_is_refused_everywhere_and_changes_nothing(books, tmp_path, where, kind, words):
+    calls = [
+        lambda: books.search([0, 0], where=where),
+        lambda: books.search_batch([[0, 0]], where=where),
+        lambda: books.explain([0, 0], where=where),
+        lambda: books.count(where=where),
+        lambda: list(books.scan(where=where)),
+        lambda: books.delete(where=where),
+        lambda: books.update(data={"year": 1}, where=where),
+        lambda: books.export_file(tmp_path / "out.jsonl", where=where),
+        lambda: books.snapshot().search([0, 0], where=where),
+    ]
+    for call in calls:
+        with pytest.raises(kind, match=words):
+            call()
+    assert books.count(where="year <> 1") == 3
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_an_error_tells_the_place():
+    with pytest.raises(nf.FilterError) as caught:
+        nf.Filter("year >= 2019 AMD lang = 'en'")
+    assert (caught.value.position, caught.value.hint) == (13, "did you mean AND?")
+    assert str(caught.value).endswith("\n" + " " * 15 + "^")
+
+
+def test_expressions_are_no_truth_values():
+    for expression in (col("a"), col("a") == 1):
+        with pytest.raises(TypeError, match="join filters by"):
+            bool(expression)
+    with pytest.raises(TypeError, match="None has no order"):
+        col("a") < None
+    with pytest.raises(TypeError, match="a list of them"):
+        col("a").isin("abc")
+
+
+def test_filters_are_printed_compared_and_pickled():
+    made = (col("a b") == "it's") & ~(col("n").isin(np.arange(3)) | col("s").like("a!%", escape="!"))
+    text = "\"a b\" = 'it''s' AND NOT (n IN (0, 1, 2) OR s LIKE 'a!%' ESCAPE '!')"
+    assert str(made) == text
+    assert made == nf.Filter(text) == pickle.loads(pickle.dumps(made))
+    assert len({made, nf.Filter(text)}) == 1
+    assert repr(nf.Filter("n=1")) == 'Filter("n = 1")'
+
+
+def test_rows_are_deleted_updated_and_exported_by_filter(books, tmp_path):
+    assert books.update(data={"lang": "fr", "tags": ["x"]}, where="year >= 2020") == 2
+    assert books.get(2)[0]["lang"] == "fr"
+    assert books.get(4)[0]["tags"] == ["x"]
+    assert books.export_file(tmp_path / "fr.jsonl", where=col("lang") == "fr") == 2
+    assert len((tmp_path / "fr.jsonl").read_text().splitlines()) == 2
+    assert books.delete(where={"lang": "fr"}) == 2
+    assert books.delete(where={"lang": "fr"}) == 0
+    assert len(books) == 2
+    for wrong in (lambda: books.delete(), lambda: books.delete([1], where="TRUE")):
+        with pytest.raises(TypeError, match="delete"):
+            wrong()
+    with pytest.raises(TypeError, match="data"):
+        books.update(where="TRUE")
+
+
+def test_asyncio_takes_filters_too(books):
+    async def main():
+        wrapped = aio.Collection(books)
+        hits = await wrapped.search([0, 0], where="lang = 'en'")
+        found = [r async for r in wrapped.scan(where="id > 2")]
+        counts = await wrapped.count(where="sold"), await wrapped.delete(where="sold")
+        updated = await wrapped.update(data={"year": 1}, where="TRUE")
+        return hits.ids.tolist(), len(found[0]), counts, updated
+
+    assert asyncio.run(main()) == ([1, 3], 2, (2, 2), 2)

@@ -1,0 +1,159 @@
+//! Filters at work: which rows of a view one finds, counting them, deleting and updating them.
+//!
+//! > A write by filter finds its rows under the writer's lock, in the state that it changes, and is
+//! > logged by the ids that it found: replaying it needs no filter.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+
+use super::explain::FilterExplanation;
+use super::snapshot::{Place, View};
+use super::write::{self, Work};
+use super::{Collection, Snapshot, normalize_given};
+use crate::error::{Error, Result};
+use crate::filter::rowset::RowSet;
+use crate::filter::{Bound, Filter};
+use crate::types::{IdRef, Ids, Row};
+
+/// The live rows that a filter finds.
+#[derive(Debug)]
+pub(crate) struct Matches {
+    /// Of each part of the view.
+    parts: Vec<RowSet>,
+}
+
+/// What a search or scan passes over.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    /// Of each part of the view, the rows that are dead or that the filter does not find.
+    pub(crate) hidden: Vec<RowSet>,
+    text: String,
+    rows: usize,
+    time: Duration,
+}
+
+impl Chosen {
+    pub(crate) fn explain(self) -> FilterExplanation {
+        FilterExplanation { filter: self.text, matching_rows: self.rows as u64, time: self.time }
+    }
+}
+
+impl Matches {
+    /// How many rows there are.
+    fn rows(&self) -> usize {
+        self.parts.iter().map(RowSet::len).sum()
+    }
+
+    fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        let parts = self.parts.iter().enumerate();
+        parts.flat_map(|(part, rows)| rows.iter().map(move |row: Row| Place { part, row }))
+    }
+}
+
+impl View {
+    fn bind(&self, filter: &Filter) -> Result<Bound> {
+        filter.bind(self.schema.columns(), self.schema.id_type())
+    }
+
+    /// The live rows that `filter` finds.
+    pub(crate) fn matches(&self, filter: &Filter) -> Result<Matches> {
+        let bound = self.bind(filter)?;
+        let find = |part: &std::sync::Arc<super::snapshot::PartView>| -> Result<RowSet> {
+            if part.live() == 0 {
+                return Ok(RowSet::default());
+            }
+            Ok(part.part.matching(&bound, &part.patch)?.without(&part.dead))
+        };
+        Ok(Matches { parts: self.parts().map(find).collect::<Result<_>>()? })
+    }
+
+    /// What to pass over in order to find what `filter` finds.
+    pub(crate) fn choose(&self, filter: &Filter) -> Result<Chosen> {
+        let start = Instant::now();
+        let matches = self.matches(filter)?;
+        let hide = |(part, rows): (&std::sync::Arc<super::snapshot::PartView>, &RowSet)| {
+            rows.complement(part.part.len())
+        };
+        let hidden = self.parts().zip(&matches.parts).map(hide).collect();
+        let (rows, time) = (matches.rows(), start.elapsed());
+        Ok(Chosen { hidden, text: filter.to_string(), rows, time })
+    }
+
+    /// The live rows that `filter` finds, and what they are called.
+    pub(crate) fn found(&self, filter: &Filter) -> Result<(Vec<Place>, Ids<'static>)> {
+        let places: Vec<Place> = self.matches(filter)?.places().collect();
+        let parts: Vec<_> = self.parts().collect();
+        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        for place in &places {
+            match parts[place.part].part.id_ref(place.row)? {
+                IdRef::U64(id) => numbers.push(id),
+                IdRef::Utf8(id) => texts.push(Cow::Owned(id.to_owned())),
+            }
+        }
+        let ids = if texts.is_empty() { Ids::from(numbers) } else { Ids::Utf8(texts) };
+        Ok((places, ids))
+    }
+}
+
+impl Snapshot {
+    /// As [`Collection::count`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn count(&self, filter: impl Into<Filter>) -> Result<u64> {
+        self.host.check()?;
+        Ok(self.view.matches(&filter.into())?.rows() as u64)
+    }
+}
+
+impl Collection {
+    /// How many rows `filter` finds.
+    ///
+    /// ```
+    /// # fn main() -> nearfield::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("temporary directory");
+    /// # let db = nearfield::Database::open(dir.path().join("my.nf"))?;
+    /// # let docs = db.collection("docs", nearfield::Schema::new(1, nearfield::Metric::L2))?;
+    /// docs.upsert(&[1, 2, 3], &[0.0_f32, 1.0, 2.0], ())?;
+    /// assert_eq!(docs.count("id >= 2")?, 2);
+    /// assert_eq!(docs.delete_where("id IN (1, 3, 5)")?, 2);
+    /// assert_eq!(docs.len()?, 1);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `Filter` for an unknown column, a type that does not agree or a text that is no filter;
+    /// `Corrupt`, `Closed`, `Forked`.
+    pub fn count(&self, filter: impl Into<Filter>) -> Result<u64> {
+        self.snapshot()?.count(filter)
+    }
+
+    /// Removes the rows that `filter` finds, all at once: those that are there when the write takes its
+    /// turn. Returns how many there were.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count) and [`delete`](Self::delete); nothing is removed then.
+    pub fn delete_where(&self, filter: impl Into<Filter>) -> Result<u64> {
+        write::submit(self.writable()?, Work::DeleteWhere(filter.into()))
+    }
+
+    /// Sets the columns of `values`, a batch of one row, in the rows that `filter` finds, all at once; other
+    /// columns and the vectors stay. Returns how many rows were updated.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count) and [`update`](Self::update); nothing is changed then.
+    pub fn update_where(&self, filter: impl Into<Filter>, values: &RecordBatch) -> Result<u64> {
+        let core = self.writable()?;
+        if values.num_rows() != 1 {
+            return Err(Error::invalid(format!(
+                "{} rows of values; expected one row, which all rows found are given",
+                values.num_rows()
+            )));
+        }
+        let schema = core.slot.load().schema.clone();
+        let values = normalize_given(&schema, values)?;
+        write::submit(core, Work::UpdateWhere { filter: filter.into(), values })
+    }
+}

@@ -1,0 +1,620 @@
+//! Filters against an evaluator written apart, row by row in three-valued logic; bad input.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{LargeListBuilder, LargeStringBuilder};
+use arrow_array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, TimestampMicrosecondArray,
+    UInt64Array,
+};
+use proptest::prelude::*;
+
+use super::{BoundColumn, Filter, Value, col};
+use crate::error::Error;
+use crate::types::{Column, DataType, IdType};
+
+fn columns() -> Vec<Column> {
+    let column = |name: &str, data_type| Column { name: name.into(), data_type, text: false };
+    vec![
+        column("flag", DataType::Bool),
+        column("n", DataType::Int64),
+        column("x", DataType::Float64),
+        column("s", DataType::Utf8),
+        column("t", DataType::Timestamp),
+        column("tags", DataType::ListUtf8),
+        column("a \"b\"", DataType::Int64),
+    ]
+}
+
+/// A row of the columns above.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    id: u64,
+    flag: Option<bool>,
+    n: Option<i64>,
+    x: Option<f64>,
+    s: Option<String>,
+    t: Option<i64>,
+    tags: Option<Vec<Option<String>>>,
+}
+
+fn array(rows: &[Row], column: &BoundColumn) -> ArrayRef {
+    let name = match column {
+        BoundColumn::Id(_) => "id",
+        BoundColumn::Attribute(column) => column.name.as_str(),
+    };
+    let rows = rows.iter();
+    match name {
+        "id" => Arc::new(rows.map(|row| row.id).collect::<UInt64Array>()),
+        "flag" => Arc::new(rows.map(|row| row.flag).collect::<BooleanArray>()),
+        "n" => Arc::new(rows.map(|row| row.n).collect::<Int64Array>()),
+        "x" => Arc::new(rows.map(|row| row.x).collect::<Float64Array>()),
+        "s" => Arc::new(rows.map(|row| row.s.clone()).collect::<LargeStringArray>()),
+        "t" => Arc::new(
+            rows.map(|row| row.t).collect::<TimestampMicrosecondArray>().with_timezone("UTC"),
+        ),
+        "tags" => {
+            let mut lists = LargeListBuilder::new(LargeStringBuilder::new());
+            for row in rows {
+                for tag in row.tags.iter().flatten() {
+                    lists.values().append_option(tag.as_ref());
+                }
+                lists.append(row.tags.is_some());
+            }
+            Arc::new(lists.finish())
+        }
+        _ => Arc::new(Int64Array::new_null(rows.len())),
+    }
+}
+
+fn found(filter: &Filter, rows: &[Row]) -> Result<Vec<bool>, Error> {
+    let bound = filter.bind(&columns(), Some(IdType::U64))?;
+    let words = bound.evaluate(rows.len(), &mut |column| Ok(array(rows, column)))?;
+    assert_eq!(words.len(), rows.len().div_ceil(64));
+    let behind = words.iter().map(|word| word.count_ones()).sum::<u32>();
+    let found: Vec<bool> =
+        (0..rows.len()).map(|row| words[row / 64] >> (row % 64) & 1 == 1).collect();
+    assert_eq!(behind as usize, found.iter().filter(|found| **found).count());
+    Ok(found)
+}
+
+/// A condition in a form of its own, for the naive evaluator.
+#[derive(Clone, Debug)]
+enum Naive {
+    Always(bool),
+    Compare(&'static str, &'static str, Value),
+    Between(&'static str, Value, Value),
+    In(&'static str, Vec<Value>),
+    Null(&'static str),
+    Like(String, bool),
+    Prefix(String),
+    Part(String),
+    Has(Vec<String>, bool),
+    Flag,
+    Not(Box<Self>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
+}
+
+type Truth = Option<bool>;
+
+fn not(truth: Truth) -> Truth {
+    truth.map(|truth| !truth)
+}
+
+fn and(a: Truth, b: Truth) -> Truth {
+    match (a, b) {
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (Some(true), Some(true)) => Some(true),
+        _ => None,
+    }
+}
+
+fn or(a: Truth, b: Truth) -> Truth {
+    not(and(not(a), not(b)))
+}
+
+fn cell(row: &Row, column: &str) -> Value {
+    match column {
+        "id" => row.id.into(),
+        "flag" => row.flag.into(),
+        "n" => row.n.into(),
+        "x" => row.x.into(),
+        "s" => row.s.clone().into(),
+        "t" => row.t.map_or(Value::Null, Value::Timestamp),
+        _ => Value::Null,
+    }
+}
+
+/// A float as sign, mantissa and exponent, to be compared with whole numbers exactly.
+fn order_int_float(int: i128, float: f64) -> Option<std::cmp::Ordering> {
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    if float.is_nan() {
+        return None;
+    }
+    if float >= 1e30 {
+        return Some(Less);
+    }
+    if float <= -1e30 {
+        return Some(Greater);
+    }
+    // Below 1e30 a float has a whole part that fits.
+    let whole = float.trunc() as i128;
+    Some(int.cmp(&whole).then(if float.fract() > 0.0 {
+        Less
+    } else if float.fract() < 0.0 {
+        Greater
+    } else {
+        Equal
+    }))
+}
+
+fn order(a: &Value, b: &Value) -> Option<std::cmp::Ordering> {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
+        (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
+        (Value::Int(a), Value::Float(b)) => order_int_float(*a, *b),
+        (Value::Float(a), Value::Int(b)) => {
+            order_int_float(*b, *a).map(std::cmp::Ordering::reverse)
+        }
+        (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
+        (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
+        (Value::Timestamp(a), Value::Timestamp(b)) => Some(a.cmp(b)),
+        other => panic!("{other:?} are not made"),
+    }
+}
+
+fn compare(a: &Value, op: &str, b: &Value) -> Truth {
+    if *a == Value::Null || *b == Value::Null {
+        return None;
+    }
+    let order = order(a, b);
+    Some(match op {
+        "=" => order.is_some_and(std::cmp::Ordering::is_eq),
+        "<>" => !order.is_some_and(std::cmp::Ordering::is_eq),
+        "<" => order.is_some_and(std::cmp::Ordering::is_lt),
+        "<=" => order.is_some_and(std::cmp::Ordering::is_le),
+        ">" => order.is_some_and(std::cmp::Ordering::is_gt),
+        _ => order.is_some_and(std::cmp::Ordering::is_ge),
+    })
+}
+
+/// LIKE by trying everything; `\` escapes.
+fn like(pattern: &[char], text: &[char]) -> bool {
+    match pattern {
+        [] => text.is_empty(),
+        ['\\', wanted, rest @ ..] => text.first() == Some(wanted) && like(rest, &text[1..]),
+        ['%', rest @ ..] => (0..=text.len()).any(|from| like(rest, &text[from..])),
+        ['_', rest @ ..] => !text.is_empty() && like(rest, &text[1..]),
+        [wanted, rest @ ..] => text.first() == Some(wanted) && like(rest, &text[1..]),
+    }
+}
+
+impl Naive {
+    fn truth(&self, row: &Row) -> Truth {
+        let text = |holds: &dyn Fn(&str) -> bool| row.s.as_deref().map(holds);
+        match self {
+            Self::Always(value) => Some(*value),
+            Self::Compare(column, op, value) => compare(&cell(row, column), op, value),
+            Self::Between(column, low, high) => {
+                let cell = cell(row, column);
+                and(compare(&cell, ">=", low), compare(&cell, "<=", high))
+            }
+            Self::In(column, values) => {
+                let cell = cell(row, column);
+                values.iter().map(|value| compare(&cell, "=", value)).fold(Some(false), or)
+            }
+            Self::Null(column) => Some(match *column {
+                "tags" => row.tags.is_none(),
+                column => cell(row, column) == Value::Null,
+            }),
+            Self::Like(pattern, ignore_case) => text(&|text| {
+                let fold =
+                    |text: &str| if *ignore_case { text.to_lowercase() } else { text.into() };
+                let chars = |text: &str| fold(text).chars().collect::<Vec<_>>();
+                like(&chars(pattern), &chars(text))
+            }),
+            Self::Prefix(prefix) => text(&|text| text.starts_with(prefix)),
+            Self::Part(part) => text(&|text| text.contains(part)),
+            Self::Has(values, all) => row.tags.as_ref().map(|tags| {
+                let has = |value: &String| tags.iter().flatten().any(|tag| tag == value);
+                if *all { values.iter().all(has) } else { values.iter().any(has) }
+            }),
+            Self::Flag => row.flag,
+            Self::Not(inner) => not(inner.truth(row)),
+            Self::And(parts) => parts.iter().map(|part| part.truth(row)).fold(Some(true), and),
+            Self::Or(parts) => parts.iter().map(|part| part.truth(row)).fold(Some(false), or),
+        }
+    }
+
+    fn filter(&self) -> Filter {
+        let fold = |parts: &[Self], join: fn(Filter, Filter) -> Filter| {
+            parts.iter().map(Self::filter).reduce(join).expect("parts")
+        };
+        match self {
+            Self::Always(true) => Filter::always(),
+            Self::Always(false) => Filter::never(),
+            Self::Compare(column, op, value) => {
+                let (column, value) = (col(*column), value.clone());
+                match *op {
+                    "=" => column.eq(value),
+                    "<>" => column.ne(value),
+                    "<" => column.lt(value),
+                    "<=" => column.le(value),
+                    ">" => column.gt(value),
+                    _ => column.ge(value),
+                }
+            }
+            Self::Between(column, low, high) => col(*column).between(low.clone(), high.clone()),
+            Self::In(column, values) => col(*column).is_in(values.clone()),
+            Self::Null(column) => col(*column).is_null(),
+            Self::Like(pattern, true) => col("s").ilike_with_escape(pattern, '\\'),
+            Self::Like(pattern, false) => col("s").like_with_escape(pattern, '\\'),
+            Self::Prefix(prefix) => col("s").starts_with(prefix),
+            Self::Part(part) => col("s").contains(part),
+            Self::Has(values, true) => col("tags").has_all(values.clone()),
+            Self::Has(values, false) => col("tags").has_any(values.clone()),
+            Self::Flag => col("flag").is_true(),
+            Self::Not(inner) => inner.filter().not(),
+            Self::And(parts) => fold(parts, |a, b| a.and(b)),
+            Self::Or(parts) => fold(parts, |a, b| a.or(b)),
+        }
+    }
+}
+
+fn ints() -> impl Strategy<Value = i64> {
+    let big = 1i64 << 53;
+    prop_oneof![
+        -3..4i64,
+        Just(big - 1),
+        Just(big),
+        Just(big + 1),
+        Just(i64::MIN),
+        Just(i64::MAX),
+        Just(i64::MAX - 1),
+        any::<i64>()
+    ]
+}
+
+fn floats() -> impl Strategy<Value = f64> {
+    let big = (1i64 << 53) as f64;
+    prop_oneof![
+        (-6..7i32).prop_map(|half| f64::from(half) / 2.0),
+        Just(-0.0),
+        Just(big),
+        Just(big + 2.0),
+        Just(i64::MAX as f64),
+        Just(i64::MIN as f64),
+        Just(f64::INFINITY),
+        Just(f64::NEG_INFINITY),
+        Just(1e300),
+        Just(5e-324),
+    ]
+}
+
+fn words() -> impl Strategy<Value = String> {
+    prop_oneof!["[aAbé%_' ]{0,4}", Just("Straße".to_owned()), Just("ÉA".to_owned())]
+}
+
+fn patterns() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        "[aAbéÉ' ]",
+        Just("%".to_owned()),
+        Just("_".to_owned()),
+        Just("\\%".to_owned())
+    ];
+    prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+}
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    let x = prop_oneof![4 => floats(), 1 => Just(f64::NAN)];
+    let tags = prop::collection::vec(prop::option::weighted(0.9, "[ab]{1,2}"), 0..4);
+    let row = (
+        prop_oneof![0..5u64, Just(u64::MAX), Just(1 << 63)],
+        prop::option::of(any::<bool>()),
+        prop::option::of(ints()),
+        prop::option::of(x),
+        prop::option::of(words()),
+        prop::option::of(-2..3i64),
+        prop::option::of(tags),
+    );
+    let row = row.prop_map(|(id, flag, n, x, s, t, tags)| Row { id, flag, n, x, s, t, tags });
+    prop::collection::vec(row, 0..150)
+}
+
+fn values(column: &'static str) -> BoxedStrategy<Value> {
+    let numbers = || {
+        prop_oneof![
+            ints().prop_map(Value::from),
+            floats().prop_map(Value::from),
+            Just(Value::Int(u64::MAX.into())),
+            Just(Value::Int(i128::MAX)),
+            Just(Value::Int(i128::MIN)),
+        ]
+    };
+    let value = match column {
+        "flag" => any::<bool>().prop_map(Value::from).boxed(),
+        "s" => words().prop_map(Value::from).boxed(),
+        "t" => (-2..3i64).prop_map(Value::Timestamp).boxed(),
+        _ => numbers().boxed(),
+    };
+    prop_oneof![9 => value, 1 => Just(Value::Null)].boxed()
+}
+
+fn leaf() -> impl Strategy<Value = Naive> {
+    let column = || prop::sample::select(vec!["id", "n", "x", "s", "t"]);
+    let op = prop::sample::select(vec!["=", "<>", "<", "<=", ">", ">="]);
+    let compared = (column(), op).prop_flat_map(|(column, op)| {
+        values(column).prop_map(move |value| Naive::Compare(column, op, value))
+    });
+    let flagged = (prop::sample::select(vec!["=", "<>"]), values("flag"))
+        .prop_map(|(op, value)| Naive::Compare("flag", op, value));
+    let between = column().prop_flat_map(|column| {
+        (values(column), values(column))
+            .prop_map(move |(low, high)| Naive::Between(column, low, high))
+    });
+    let member = prop::sample::select(vec!["id", "n", "x", "s", "t", "flag"]);
+    let member = member.prop_flat_map(|column| {
+        prop::collection::vec(values(column), 0..12).prop_map(move |list| Naive::In(column, list))
+    });
+    let null = prop::sample::select(vec!["id", "n", "x", "s", "t", "flag", "tags"]);
+    prop_oneof![
+        4 => compared,
+        1 => flagged,
+        1 => between,
+        2 => member,
+        1 => null.prop_map(Naive::Null),
+        2 => (patterns(), any::<bool>()).prop_map(|(pattern, fold)| Naive::Like(pattern, fold)),
+        1 => words().prop_map(Naive::Prefix),
+        1 => words().prop_map(Naive::Part),
+        2 => (prop::collection::vec("[ab]{1,2}", 0..3), any::<bool>())
+            .prop_map(|(list, all)| Naive::Has(list, all)),
+        1 => Just(Naive::Flag),
+        1 => any::<bool>().prop_map(Naive::Always),
+    ]
+}
+
+fn naive() -> impl Strategy<Value = Naive> {
+    leaf().prop_recursive(4, 24, 3, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|inner| Naive::Not(inner.into())),
+            prop::collection::vec(inner.clone(), 1..4).prop_map(Naive::And),
+            prop::collection::vec(inner, 1..4).prop_map(Naive::Or),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_filter_finds_what_a_naive_evaluator_finds(naive in naive(), rows in rows()) {
+        let filter = naive.filter();
+        let expected: Vec<bool> = rows.iter().map(|row| naive.truth(row) == Some(true)).collect();
+        let found = found(&filter, &rows).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert_eq!(found, expected, "{}", filter);
+    }
+
+    #[test]
+    fn the_text_of_a_filter_is_read_back_as_the_same(naive in naive()) {
+        let filter = naive.filter();
+        let text = filter.to_string();
+        let back = Filter::parse(&text).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert_eq!(&back, &filter, "{}", text);
+        prop_assert_eq!(back.to_string(), text);
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_fail_otherwise_than_by_an_error(
+        text in "([a-z\"'(),<>=! 0-9.éA-]|AND|OR|NOT|IN|LIKE|HAS|NULL|BETWEEN){0,12}"
+    ) {
+        match Filter::parse(&text) {
+            Ok(filter) => prop_assert_eq!(Filter::parse(&filter.to_string()).expect("printed"), filter),
+            Err(Error::Filter { position, message, .. }) => {
+                prop_assert!(!message.is_empty());
+                prop_assert!(position.is_none_or(|at| text.is_char_boundary(at)));
+            }
+            Err(other) => prop_assert!(false, "{}", other),
+        }
+    }
+}
+
+#[test]
+fn the_three_spellings_mean_the_same() {
+    use serde_json::json;
+    for (text, json) in [
+        ("n >= 2019", json!({"n": {"$gte": 2019}})),
+        ("s = 'en'", json!({"s": "en"})),
+        ("n > 1 AND n < 9", json!({"n": {"$gt": 1, "$lt": 9}})),
+        (
+            "n IN (1, 2) OR s NOT IN ('a')",
+            json!({"$or": [{"n": {"$in": [1, 2]}}, {"s": {"$nin": ["a"]}}]}),
+        ),
+        ("NOT (flag = TRUE)", json!({"$not": {"flag": true}})),
+        ("NOT (x <= 1.5)", json!({"x": {"$not": {"$lte": 1.5}}})),
+        ("s IS NULL AND n IS NOT NULL", json!({"$and": [{"s": null}, {"n": {"$exists": true}}]})),
+        ("s LIKE 'a%' AND s NOT ILIKE '_b'", json!({"s": {"$like": "a%", "$nilike": "_b"}})),
+        ("s STARTS WITH 'a'", json!({"s": {"$prefix": "a"}})),
+        ("s CONTAINS 'a'", json!({"s": {"$contains": "a"}})),
+        ("n BETWEEN 1 AND 2.0", json!({"n": {"$between": [1, 2.0]}})),
+        ("tags HAS 'a'", json!({"tags": {"$has": "a"}})),
+        ("tags HAS ALL ['a', 'b']", json!({"tags": {"$has_all": ["a", "b"]}})),
+        ("tags HAS ANY ('a', 'b')", json!({"tags": {"$has_any": ["a", "b"]}})),
+        ("TRUE", json!({})),
+        ("n <> 3", json!({"n": {"$ne": 3}})),
+        ("not (n = 1 or n = 2)", json!({"$nor": [{"n": 1}, {"n": 2}]})),
+        ("3 < n", json!({"n": {"$gt": 3}})),
+    ] {
+        let parsed = Filter::parse(text).expect(text);
+        assert_eq!(parsed, Filter::from_json(&json).expect(text), "{text}");
+        parsed.bind(&columns(), Some(IdType::U64)).expect(text);
+    }
+}
+
+/// The text of the error, with the place marked.
+fn refusal(text: &str) -> String {
+    let filter = match Filter::parse(text) {
+        Ok(filter) => filter,
+        Err(error) => return error.to_string(),
+    };
+    match filter.bind(&columns(), Some(IdType::U64)) {
+        Ok(_) => panic!("{text} was taken"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn bad_texts_are_answered_with_the_place_and_what_was_meant() {
+    for (text, parts) in [
+        ("", &["empty"][..]),
+        ("  ", &["empty"]),
+        ("year = 1", &["no column \"year\"", "column 1"]),
+        ("tag HAS 'a'", &["did you mean tags?", "column 1"]),
+        ("n = 1 AMD n = 2", &["found AMD", "column 7; did you mean AND?"]),
+        ("s LIK 'a'", &["did you mean LIKE?", "column 3"]),
+        ("s = 'abc", &["has no end", "column 5"]),
+        ("s = \"abc\"", &["text is written 'abc'"]),
+        ("s = abc", &["text is written 'abc'"]),
+        ("n = 'x'", &["column \"n\" is int64", "the text 'x'"]),
+        ("n = '5'", &["without quotes"]),
+        ("s = 5", &["is utf8", "the number 5", "single quotes"]),
+        ("flag > TRUE", &["no order"]),
+        ("n", &["no condition"]),
+        ("t > 5", &["is timestamp", "the number 5", "2024-02-29"]),
+        ("t > 'yesterday'", &["no time"]),
+        ("t > TIMESTAMP 'x'", &["no time"]),
+        ("tags = 'a'", &["list_utf8", "HAS"]),
+        ("tags IN ('a')", &["list_utf8", "HAS"]),
+        ("s HAS 'a'", &["is utf8", "HAS asks columns of list_utf8"]),
+        ("n LIKE 'a'", &["is int64", "LIKE asks columns of utf8"]),
+        ("id = 'a'", &["the id is u64"]),
+        ("(n = 1", &["opens here", "column 1"]),
+        ("n = 1)", &["closes nothing", "column 6"]),
+        ("n = 1 AND", &["found the end", "column 10"]),
+        ("n IN 1", &["list in brackets"]),
+        ("n IN (1 2)", &["expected , or )"]),
+        ("n BETWEEN 1 OR 2", &["expected AND"]),
+        ("n IS 5", &["expected NULL"]),
+        ("n & 1", &["write AND"]),
+        ("n = 1x", &["1x is no number"]),
+        ("n = NaN", &["expected a value"]),
+        ("s LIKE 'a\\' ESCAPE '\\'", &["nothing follows the escape"]),
+        ("s LIKE 'a' ESCAPE 'ab'", &["one character"]),
+        ("é = 1", &["no column"]),
+        ("a-b = 1", &["quoted by \""]),
+    ] {
+        let error = refusal(text);
+        for part in parts {
+            assert!(error.contains(part), "{text:?} gave {error:?}, not {part:?}");
+        }
+    }
+    assert_eq!(
+        refusal("n = 1 AND yaer = 2"),
+        "filter: there is no column \"yaer\" at column 11; there are flag, n, x, s, t, tags, \
+         a \"b\", id\n  n = 1 AND yaer = 2\n            ^"
+    );
+}
+
+#[test]
+fn bad_dictionaries_are_answered_with_the_path() {
+    use serde_json::json;
+    for (json, parts) in [
+        (json!([]), &["expected an object, given an array"][..]),
+        (json!({"n": {"$gtt": 1}}), &["n.$gtt", "did you mean $gt?"]),
+        (json!({"$an": []}), &["$an", "did you mean $and?"]),
+        (json!({"$and": [{"n": {"$in": 5}}]}), &["$and.n.$in: expected an array, given a number"]),
+        (json!({"n": [1]}), &["given an array", "$in"]),
+        (json!({"n": {}}), &["no operator is given"]),
+        (json!({"n": {"$between": [1]}}), &["two values, given 1"]),
+        (json!({"n": {"$exists": 1}}), &["takes a bool"]),
+        (json!({"s": {"$like": 1}}), &["expected a string"]),
+        (json!({"n": {"$not": {"$not": {"$eq": 1}}}}), &["other operators"]),
+    ] {
+        let error = Filter::from_json(&json).expect_err("bad").to_string();
+        for part in parts {
+            assert!(error.contains(part), "{json} gave {error:?}, not {part:?}");
+        }
+    }
+    assert!(Filter::from_json(&json!({"n": {"$eq": f64::NAN}})).is_ok(), "NaN is null in JSON");
+    let nan = col("x").lt(f64::NAN).bind(&columns(), None).expect_err("NaN").to_string();
+    assert!(nan.contains("NaN is equal to nothing"), "{nan}");
+}
+
+#[test]
+fn deep_nesting_is_refused_and_does_not_overflow() {
+    let deep = "(".repeat(10_000) + "n = 1" + &")".repeat(10_000);
+    assert!(refusal(&deep).contains("more than 256 deep"));
+    let fine = "NOT (".repeat(200) + "n = 1" + &")".repeat(200);
+    assert_eq!(Filter::parse(&fine).expect("200 levels"), col("n").eq(1));
+    let mut built = col("n").eq(1);
+    for _ in 0..100_000 {
+        built = built.not().and(col("x").lt(1)).or(col("s").eq("a"));
+    }
+    let (copy, text) = (built.clone(), built.to_string());
+    assert_eq!(copy, built);
+    assert!(built.bind(&columns(), None).expect_err("deep").to_string().contains("256 deep"));
+    assert!(refusal(&text).contains("256 deep"));
+    let mut json = serde_json::json!({"n": 1});
+    for _ in 0..1_000 {
+        json = serde_json::json!({"$not": json});
+    }
+    assert!(Filter::from_json(&json).expect_err("deep").to_string().contains("256 deep"));
+    // Chains are flat, however long.
+    let chain = (0..10_000).map(|n| col("n").eq(n)).reduce(|a, b| a.or(b)).expect("conditions");
+    let rows = [Row { n: Some(9_999), ..Row::default() }, Row::default()];
+    assert_eq!(found(&chain, &rows).expect("flat"), [true, false]);
+    assert_eq!(Filter::parse(&chain.to_string()).expect("long"), chain);
+}
+
+#[test]
+fn a_million_values_and_a_megabyte_of_text_are_taken() {
+    let list: Vec<String> = (0..1_000_000).map(|n| (n * 3).to_string()).collect();
+    let filter = Filter::parse(&format!("n IN ({})", list.join(","))).expect("long list");
+    let rows: Vec<Row> = (0..100).map(|n| Row { n: Some(n), ..Row::default() }).collect();
+    let expected: Vec<bool> = (0..100).map(|n| n % 3 == 0).collect();
+    assert_eq!(found(&filter, &rows).expect("numbers"), expected);
+    let text = "a".repeat(1 << 20);
+    let rows = [Row { s: Some(text.clone()), ..Row::default() }, Row::default()];
+    assert_eq!(found(&col("s").eq(text.as_str()), &rows).expect("text"), [true, false]);
+    let error = Filter::parse(&text).expect("a name").bind(&columns(), None).expect_err("unknown");
+    assert!(error.to_string().len() < 1_000, "{error}");
+    // Patterns that would be tried in exponentially many ways.
+    let pattern = "%a".repeat(1_000) + "%b";
+    let rows = [Row { s: Some("a".repeat(10_000)), ..Row::default() }];
+    assert_eq!(found(&col("s").like(pattern), &rows).expect("pattern"), [false]);
+}
+
+#[test]
+fn nan_is_equal_to_nothing_and_found_by_negations() {
+    let rows = [
+        Row { x: Some(f64::NAN), ..Row::default() },
+        Row { x: Some(0.0), ..Row::default() },
+        Row::default(),
+    ];
+    for (text, expected) in [
+        ("x = 0", [false, true, false]),
+        ("x <> 0", [true, false, false]),
+        ("x < 1", [false, true, false]),
+        ("NOT x < 1", [true, false, false]),
+        ("x NOT IN (0, 1, 2)", [true, false, false]),
+        ("x IS NULL", [false, false, true]),
+        ("x = -0.0", [false, true, false]),
+    ] {
+        assert_eq!(
+            found(&Filter::parse(text).expect(text), &rows).expect(text),
+            expected,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn words_are_understood_in_any_case_and_names_are_quoted_where_needed() {
+    let text = "n in (1) and s not like 'a''b%' escape '!' or \"a \"\"b\"\"\" is not null";
+    let printed = Filter::parse(text).expect(text).to_string();
+    let expected = "(n IN (1) AND s NOT LIKE 'a''b%' ESCAPE '!') OR \"a \"\"b\"\"\" IS NOT NULL";
+    assert_eq!(printed, expected);
+    let times = "t >= TIMESTAMP '2024-02-29T00:00:00Z'";
+    assert_eq!(Filter::parse("t >= date '2024-02-29'").expect("a date").to_string(), times);
+    let rows = [Row { t: Some(1), ..Row::default() }];
+    let filter = Filter::parse("t > '1970-01-01' AND TIMESTAMP '1970-01-02' > t").expect("times");
+    assert_eq!(found(&filter, &rows).expect("times"), [true]);
+}
