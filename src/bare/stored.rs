@@ -292,7 +292,7 @@ impl Stored {
             Some(Coding { codec, .. }) => {
                 let codes = encode(plan, &codec, rows, count)?;
                 let coded = CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
-                let source = CodedPairs { rows: coded, lift: &lift };
+                let source = CodedPairs::new(*isa, coded, &lift);
                 let graph = hnsw::merge(*isa, &source, count, params, &seeds, pool, keep_going);
                 (graph, Some((codec, codes)))
             }

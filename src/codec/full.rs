@@ -486,7 +486,7 @@ impl<K: Kernel, F: Form, G: Guard> Scorer for FullScorer<'_, K, F, G> {
     }
 
     #[inline(always)]
-    fn prefetch_bytes(&self, bytes: &[u8]) {
-        self.table.kernel.prefetch(bytes);
+    fn prefetch_slice<T>(&self, items: &[T]) {
+        self.table.kernel.prefetch(items);
     }
 }

@@ -65,8 +65,8 @@ pub(crate) trait Scorer {
     /// Asks for the bytes of `row` ahead of time.
     fn prefetch(&self, row: Row);
 
-    /// Asks for other bytes (of a graph) ahead of time.
-    fn prefetch_bytes(&self, bytes: &[u8]);
+    /// Asks for something else (links of a graph) ahead of time.
+    fn prefetch_slice<T>(&self, items: &[T]);
 }
 
 /// Rows that can be compared with each other.

@@ -275,7 +275,7 @@ impl Stored {
         }
         let graph = match self.code_rows() {
             Some(rows) => {
-                let source = CodedPairs { rows, lift };
+                let source = CodedPairs::new(isa, rows, lift);
                 hnsw::merge(isa, &source, self.count, &params, &seeds, &pool, &|| true)
             }
             None => {

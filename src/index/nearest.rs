@@ -14,7 +14,7 @@ use crate::types::Row;
 /// Rows compared exactly at least, where codes led the walk.
 const LEAST_COMPARED: usize = 16;
 /// Of `ef` candidates, one in so many is, so that a larger `ef` also corrects the codes.
-const COMPARED_SHARE: usize = 16;
+const COMPARED_SHARE: usize = 8;
 
 /// What a search by graph has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

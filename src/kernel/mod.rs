@@ -115,10 +115,13 @@ pub(crate) trait Kernel: Copy + Send + Sync {
     /// A bit for each of `values` that is at most `bound`, the first in the lowest bit. None for NaN.
     fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32;
 
-    /// Asks for the cache lines of `bytes` ahead of their use.
+    /// The lowest bit of each of `bytes`, the first in the lowest bit.
+    fn low_bits(self, bytes: &[u8; 32]) -> u32;
+
+    /// Asks for the cache lines of `items` ahead of their use.
     #[inline(always)]
-    fn prefetch(self, bytes: &[u8]) {
-        prefetch(bytes);
+    fn prefetch<T>(self, items: &[T]) {
+        prefetch(items);
     }
 }
 
@@ -175,15 +178,16 @@ impl Plain for i8 {
     }
 }
 
+/// Asks for the cache lines of `items` ahead of their use.
 #[inline(always)]
-fn prefetch(bytes: &[u8]) {
+pub(crate) fn prefetch<T>(items: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in (0..bytes.len()).step_by(64) {
+    for line in (0..size_of_val(items)).step_by(64) {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let address = bytes.as_ptr().wrapping_add(line).cast();
+        let address = items.as_ptr().wrapping_byte_add(line).cast();
         // SAFETY: a prefetch is a hint that may be given any address; SSE is part of x86-64.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes;
+    let _ = items;
 }

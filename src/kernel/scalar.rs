@@ -110,6 +110,15 @@ impl Kernel for Scalar {
     fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32 {
         fast_scan::at_most(values, bound)
     }
+
+    #[inline(always)]
+    fn low_bits(self, bytes: &[u8; 32]) -> u32 {
+        let mut bits = 0;
+        for (place, byte) in bytes.iter().enumerate() {
+            bits |= u32::from(byte & 1) << place;
+        }
+        bits
+    }
 }
 
 #[inline(always)]

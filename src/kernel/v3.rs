@@ -142,6 +142,21 @@ impl Kernel for V3 {
         // SAFETY: `self` proves the tier.
         unsafe { fast_scan_v3::at_most(values, bound) }
     }
+
+    #[inline(always)]
+    fn low_bits(self, bytes: &[u8; 32]) -> u32 {
+        // SAFETY: `self` proves the tier.
+        unsafe { low_bits(bytes) }
+    }
+}
+
+/// The lowest bit of each byte.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn low_bits(bytes: &[u8; 32]) -> u32 {
+    // SAFETY: reads the 32 bytes of the array, unaligned.
+    let bytes = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
+    _mm256_movemask_epi8(_mm256_slli_epi16::<7>(bytes)).cast_unsigned()
 }
 
 /// Integer product of unsigned bytes with signed ones, or with unsigned ones less 128.

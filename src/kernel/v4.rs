@@ -6,7 +6,7 @@ use half::f16;
 use zerocopy::IntoBytes;
 
 use super::fast_scan::BLOCK_ROWS;
-use super::{CODE_BYTES, Kernel, Op, bits, fast_scan_v4, whole};
+use super::{CODE_BYTES, Kernel, Op, bits, fast_scan_v4, v3, whole};
 
 pub(super) const LANES: usize = 16;
 const ACCUMULATORS: usize = 4;
@@ -117,6 +117,12 @@ impl Kernel for V4 {
     fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32 {
         // SAFETY: `self` proves the tier.
         unsafe { fast_scan_v4::at_most(values, bound) }
+    }
+
+    #[inline(always)]
+    fn low_bits(self, bytes: &[u8; 32]) -> u32 {
+        // SAFETY: `self` proves the tier.
+        unsafe { v3::low_bits(bytes) }
     }
 }
 

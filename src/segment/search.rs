@@ -296,6 +296,8 @@ fn walk<G: Guard>(
     }
     let mut found = top.into_sorted();
     found.retain(|candidate| candidate.distance <= max_distance);
+    // Hits are told by their ids, which lie far apart.
+    found.iter().for_each(|candidate| target.ids.prefetch(candidate.row));
     Some(found)
 }
 

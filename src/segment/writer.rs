@@ -239,7 +239,7 @@ impl SegmentWriter {
             .map(|(codec, codes)| CodeRows { codec, codes: Guarded::trusted(codes.as_slice()) });
         let graph = match codes {
             Some(rows) => {
-                let source = CodedPairs { rows, lift: &lift };
+                let source = CodedPairs::new(*isa, rows, &lift);
                 hnsw::merge(*isa, &source, count, params, &seeds, pool, keep_going)
             }
             None => {

@@ -6,7 +6,8 @@
 //! ```text
 //! x ≈ mean + factor · (u − offset)       bytes:  u in 0..=255, offset 128
 //!                                        halves: u in 0..=15, offset 7.5, after a rotation
-//! code row i at i × stride: the u, to a multiple of 64 bytes · factor · square · norm · sum, f32
+//! code row i at i × stride: the u, to a multiple of 64 bytes; in the lowest bits of the last 32,
+//! factor and square
 //! ```
 //! Bytes: factor is the largest element / 127. Halves: the scale with the smallest angle between x
 //! and its code of a few tried, and a factor that makes ⟨x, code⟩ right: ‖x‖² / ⟨x, u − offset⟩,
@@ -34,11 +35,14 @@ use crate::kernel::{self, CODE_BYTES, Isa, Kernel};
 use crate::types::Metric;
 
 mod encode;
+mod factors;
+mod pairs;
 mod scorer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::scorer::{CodeRows, CodedPairs, CodedSource};
+pub(crate) use self::pairs::CodedPairs;
+pub(crate) use self::scorer::{CodeRows, CodedSource};
 
 /// How much is kept of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +53,6 @@ pub(crate) enum CodeKind {
     Half,
 }
 
-/// Bytes of a row behind its levels.
-const FACTORS: usize = 16;
 /// Draws the rotation of halves.
 const SEED: u64 = 0x726f_7461_7465;
 /// Rows wanted that [`COMPARED`] speaks of.
@@ -58,7 +60,7 @@ const HITS: usize = 16;
 /// How many rows may be compared exactly for each [`HITS`] that are wanted.
 pub(crate) const COMPARED: [u8; 4] = [26, 38, 52, 80];
 const MAGIC: [u8; 8] = *b"NFCODE\0\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 64;
 
 /// Makes codes and reads them.
@@ -113,11 +115,9 @@ impl Codec {
         self.kind
     }
 
-    /// Bytes from one code row to the next.
+    /// Bytes from one code row to the next: whole cache lines.
     pub(crate) fn stride(&self) -> usize {
-        let bytes = self.code_bytes + FACTORS;
-        // Whole lines for bytes; for halves a third of a row would be filling.
-        if self.kind == CodeKind::Byte { bytes.next_multiple_of(64) } else { bytes }
+        self.code_bytes
     }
 
     /// How many of the nearest by code the `k` nearest are among.

@@ -1,10 +1,10 @@
 //! Distances of code rows from a query or from each other.
 
-use super::encode::{half_constant, half_product};
-use super::{CodeKind, Codec, CodedQuery, FACTORS};
+use super::factors::unpack;
+use super::pairs::{CodedPairs, Own, half_constant, half_product};
+use super::{CodeKind, Codec, CodedQuery};
 use crate::bytes::{Guard, Guarded};
-use crate::codec::lift::Lift;
-use crate::codec::{BATCH, PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
+use crate::codec::{BATCH, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
 use crate::kernel::{self, Isa, Kernel};
 use crate::types::{Metric, Row};
 
@@ -50,28 +50,11 @@ impl<G: Guard> QuerySource for CodedSource<'_, G> {
     }
 }
 
-/// Pairs of code rows.
-#[derive(Debug)]
-pub(crate) struct CodedPairs<'a, G> {
-    pub(crate) rows: CodeRows<'a, G>,
-    /// Of the full rows.
-    pub(crate) lift: &'a Lift,
-}
-
-impl<G: Guard> PairSource for CodedPairs<'_, G> {
-    fn run<O: PairsOp>(&self, isa: Isa, op: O) -> O::Output {
-        match self.rows.codec.kind {
-            CodeKind::Byte => kernel::run(isa, Compare::<G, O, BYTE_PAIRS> { source: self, op }),
-            CodeKind::Half => kernel::run(isa, Compare::<G, O, HALF_PAIRS> { source: self, op }),
-        }
-    }
-}
-
 // Which kernel compares.
 const BYTES: u8 = 0;
 const HALVES: u8 = 1;
-const BYTE_PAIRS: u8 = 2;
-const HALF_PAIRS: u8 = 3;
+pub(super) const BYTE_PAIRS: u8 = 2;
+pub(super) const HALF_PAIRS: u8 = 3;
 
 struct Scan<'a, 'b, G, O, const FORM: u8> {
     source: &'a CodedSource<'b, G>,
@@ -86,7 +69,7 @@ impl<G: Guard, O: ScorerOp, const FORM: u8> kernel::Op for Scan<'_, '_, G, O, FO
     fn run<K: Kernel>(self, kernel: K) -> O::Output {
         let CodedSource { rows, query } = self.source;
         let dot = rows.codec.space.metric == Metric::Dot;
-        let table = Table::<K, G, FORM>::new(kernel, *rows, &[], 0.0);
+        let table = Table::<K, G, FORM>::new(kernel, *rows);
         self.op.run(CodeScorer {
             table,
             query: query.bytes.as_slice(),
@@ -95,14 +78,15 @@ impl<G: Guard, O: ScorerOp, const FORM: u8> kernel::Op for Scan<'_, '_, G, O, FO
             square: query.square,
             shift: 128 * query.sum,
             sum: 7.5 * query.sum as f32,
+            filling: 0,
             height: 0.0,
         })
     }
 }
 
-struct Compare<'a, 'b, G, O, const FORM: u8> {
-    source: &'a CodedPairs<'b, G>,
-    op: O,
+pub(super) struct Compare<'a, 'b, G, O, const FORM: u8> {
+    pub(super) source: &'a CodedPairs<'b, G>,
+    pub(super) op: O,
 }
 
 impl<G: Guard, O: PairsOp, const FORM: u8> kernel::Op for Compare<'_, '_, G, O, FORM> {
@@ -110,9 +94,10 @@ impl<G: Guard, O: PairsOp, const FORM: u8> kernel::Op for Compare<'_, '_, G, O, 
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> O::Output {
-        let CodedPairs { rows, lift } = self.source;
+        let CodedPairs { rows, lift, own, filling } = self.source;
         let (heights, inverse_longest) = lift.parts();
-        self.op.run(Table::<K, G, FORM>::new(kernel, *rows, heights, inverse_longest))
+        let table = Table::<K, G, FORM>::new(kernel, *rows);
+        self.op.run(Table { heights, inverse_longest, own, filling: *filling, ..table })
     }
 }
 
@@ -121,10 +106,12 @@ struct Table<'a, K, G, const FORM: u8> {
     kernel: K,
     codes: Guarded<'a, G>,
     stride: usize,
-    code_bytes: usize,
     constant: f32,
+    // Of pairs alone.
     heights: &'a [f32],
     inverse_longest: f32,
+    own: &'a [Own],
+    filling: u32,
 }
 
 impl<K: Copy, G, const FORM: u8> Clone for Table<'_, K, G, FORM> {
@@ -138,30 +125,30 @@ impl<K: Copy, G, const FORM: u8> Copy for Table<'_, K, G, FORM> {}
 
 impl<'a, K: Kernel, G: Guard, const FORM: u8> Table<'a, K, G, FORM> {
     #[inline(always)]
-    fn new(kernel: K, rows: CodeRows<'a, G>, heights: &'a [f32], inverse_longest: f32) -> Self {
+    fn new(kernel: K, rows: CodeRows<'a, G>) -> Self {
         let codec = rows.codec;
         Self {
             kernel,
             codes: rows.codes,
             stride: codec.stride(),
-            code_bytes: codec.code_bytes,
             constant: half_constant(codec.length),
-            heights,
-            inverse_longest,
+            heights: &[],
+            inverse_longest: 0.0,
+            own: &[],
+            filling: 0,
         }
     }
 
-    /// Levels and factors of a row.
+    /// Levels of a row and the bits that they carry.
     #[inline(always)]
-    fn row(&self, row: Row) -> (&'a [u8], [f32; 4]) {
-        let bytes = self.codes.get(row as usize * self.stride, self.code_bytes + FACTORS);
-        let (levels, factors) = bytes.split_at(self.code_bytes);
-        let (words, _) = factors.as_chunks::<4>();
-        let mut factors = [0.0; 4];
-        for (factor, word) in factors.iter_mut().zip(words) {
-            *factor = f32::from_le_bytes(*word);
-        }
-        (levels, factors)
+    fn row(&self, row: Row) -> (&'a [u8], u32) {
+        let levels = self.codes.get(row as usize * self.stride, self.stride);
+        (levels, levels.last_chunk().map_or(0, |last| self.kernel.low_bits(last)))
+    }
+
+    #[inline(always)]
+    fn own(&self, row: Row) -> Own {
+        self.own.get(row as usize).copied().unwrap_or_default()
     }
 }
 
@@ -171,7 +158,8 @@ impl<'a, K: Kernel, G: Guard, const FORM: u8> Pairs for Table<'a, K, G, FORM> {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a sum of bytes")]
     fn scorer(self, row: Row) -> Self::Scorer {
-        let (query, [factor, _, norm, sum]) = self.row(row);
+        let (query, bits) = self.row(row);
+        let ([factor, _], Own { norm, sum }) = (unpack(bits), self.own(row));
         let lifted = !self.heights.is_empty();
         CodeScorer {
             table: self,
@@ -181,6 +169,7 @@ impl<'a, K: Kernel, G: Guard, const FORM: u8> Pairs for Table<'a, K, G, FORM> {
             square: norm,
             shift: 128_i32.wrapping_mul(sum as i32),
             sum,
+            filling: bits & self.filling,
             height: self.heights.get(row as usize).copied().unwrap_or(0.0),
         }
     }
@@ -198,6 +187,8 @@ struct CodeScorer<'a, K, G, const FORM: u8> {
     shift: i32,
     /// Halves: the same, or the sum of the levels.
     sum: f32,
+    /// Of pairs: the bits of the query row that no element carries.
+    filling: u32,
     height: f32,
 }
 
@@ -205,9 +196,9 @@ impl<K: Kernel, G: Guard, const FORM: u8> CodeScorer<'_, K, G, FORM> {
     #[inline(always)]
     fn score_rows<const R: usize>(&self, rows: [Row; R]) -> [f32; R] {
         let mut levels: [&[u8]; R] = [&[]; R];
-        let mut factors = [[0.0; 4]; R];
+        let mut bits = [0; R];
         for r in 0..R {
-            (levels[r], factors[r]) = self.table.row(rows[r]);
+            (levels[r], bits[r]) = self.table.row(rows[r]);
         }
         let kernel = self.table.kernel;
         let products = match FORM {
@@ -218,25 +209,33 @@ impl<K: Kernel, G: Guard, const FORM: u8> CodeScorer<'_, K, G, FORM> {
         };
         let mut out = [0.0; R];
         for r in 0..R {
-            out[r] = self.finish(products[r], factors[r], rows[r]);
+            out[r] = self.finish(products[r], bits[r], rows[r]);
         }
         out
     }
 
     #[inline(always)]
     #[expect(clippy::cast_precision_loss, reason = "rounds products above 2^24")]
-    fn finish(&self, product: i32, [factor, square, norm, sum]: [f32; 4], row: Row) -> f32 {
+    fn finish(&self, product: i32, bits: u32, row: Row) -> f32 {
+        let [factor, mut square] = unpack(bits);
         let product = match FORM {
-            BYTES | BYTE_PAIRS => product.wrapping_sub(self.shift) as f32,
+            BYTES => product.wrapping_sub(self.shift) as f32,
             HALVES => product as f32 - self.sum,
-            _ => half_product(product, self.sum, sum, self.table.constant),
+            _ => {
+                let Own { norm, sum } = self.table.own(row);
+                square = norm;
+                // Filling that is set in both rows was counted.
+                let product = product - (bits & self.filling).count_ones().cast_signed();
+                if FORM == BYTE_PAIRS {
+                    product.wrapping_sub(self.shift) as f32
+                } else {
+                    half_product(product, self.sum, sum, self.table.constant)
+                }
+            }
         };
         let dot = (self.scale * product) * factor;
         match self.ask {
-            Ask::Square => {
-                let square = if FORM == BYTES || FORM == HALVES { square } else { norm };
-                (self.square + square - dot).max(0.0)
-            }
+            Ask::Square => (self.square + square - dot).max(0.0),
             Ask::Product => (0.0 - dot).min(f32::INFINITY),
             Ask::Lifted => {
                 let table = &self.table;
@@ -287,12 +286,14 @@ impl<K: Kernel, G: Guard, const FORM: u8> Scorer for CodeScorer<'_, K, G, FORM> 
     #[inline(always)]
     fn prefetch(&self, row: Row) {
         let table = &self.table;
-        let bytes = table.code_bytes + FACTORS;
-        table.kernel.prefetch(table.codes.hint(row as usize * table.stride, bytes));
+        table.kernel.prefetch(table.codes.hint(row as usize * table.stride, table.stride));
+        if FORM == BYTE_PAIRS || FORM == HALF_PAIRS {
+            table.kernel.prefetch(table.own.get(row as usize..=row as usize).unwrap_or(&[]));
+        }
     }
 
     #[inline(always)]
-    fn prefetch_bytes(&self, bytes: &[u8]) {
-        self.table.kernel.prefetch(bytes);
+    fn prefetch_slice<T>(&self, items: &[T]) {
+        self.table.kernel.prefetch(items);
     }
 }

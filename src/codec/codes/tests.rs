@@ -97,7 +97,7 @@ fn distances_are_near_the_exact_ones_on_every_tier() {
                         assert!(error < tolerance, "{metric} {dimension} {kind:?} {error}");
                     }
                     let lift = Lift::new(stored.space, stored.rows(), stored.count);
-                    let pairs = CodedPairs { rows, lift: &lift }.run(isa, From(7, 60));
+                    let pairs = CodedPairs::new(isa, rows, &lift).run(isa, From(7, 60));
                     let all = (codes.as_slice().to_vec(), found, pairs);
                     let before = before.get_or_insert_with(|| all.clone());
                     assert!(*before == all, "{metric} {dimension} {kind:?} {}", isa.name());
@@ -118,7 +118,7 @@ fn copies_are_at_distance_zero_of_each_other() {
             let (codec, codes) = stored.code(kind, Isa::detect());
             let rows = CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
             let lift = Lift::default();
-            let found = CodedPairs { rows, lift: &lift }.run(Isa::detect(), From(0, 40));
+            let found = CodedPairs::new(Isa::detect(), rows, &lift).run(Isa::detect(), From(0, 40));
             assert_eq!((found[0], found[20]), (0.0, 0.0), "{kind:?} {dimension}");
             assert!(found[1] > 0.0);
         }

@@ -108,7 +108,7 @@ impl<H: Guard> Links for Base<'_, '_, H> {
 
     #[inline(always)]
     fn prefetch<S: Scorer>(&self, scorer: &S, node: u32) {
-        scorer.prefetch_bytes(self.view.links_hint(node));
+        scorer.prefetch_slice(self.view.links_hint(node));
     }
 }
 
