@@ -1,41 +1,27 @@
-//! Parallel insertion.
-//!
-//! Levels and entry are drawn beforehand, so that nothing about the graph's shape changes while
-//! threads insert. Links are atomics read without a lock; a list is written under the lock of its
-//! node. A list that is read while it is replaced shows a mixture of two valid lists, which a walk
-//! can use as well as either.
-//!
-//! A new node writes its own lists from level 0 upwards, each before any link to it on that level.
-//! So whoever can reach a node finds its list, and nobody writes to it before its owner.
+//! A graph from nothing: levels and entry are drawn beforehand, rows are inserted in rounds.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use rayon::ThreadPool;
 
-use crate::codec::{PairSource, Pairs, PairsOp, Scorer};
+use crate::codec::{PairSource, Pairs, Scorer};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::Params;
 use crate::index::hnsw::graph::{END, Graph, Level, MAX_CAP, MAX_LEVELS, MAX_ROWS, cap, width};
 use crate::index::hnsw::pool::Ties;
 use crate::index::hnsw::prune::{Link, select};
 use crate::index::hnsw::repair::repair;
+use crate::index::hnsw::rounds::{Jobs, insert_all};
 use crate::index::hnsw::walk::{Links, Scratch, Stop, descend, walk};
 use crate::kernel::Isa;
 use crate::types::Row;
 
-/// Rows inserted by one thread before the others join, so that they find a graph to search.
-const FIRST_ROWS: usize = 1024;
-/// Rows a thread takes at a time.
-pub(super) const CHUNK_ROWS: usize = 16;
 /// Candidates kept by a walk from near rows: this part of those of an insertion, and at least so
 /// many.
 const NEAR_SHARE: usize = 2;
 const NEAR_LEAST: usize = 32;
 /// A node is on the next level with probability 2⁻⁵.
 const LEVEL_BITS: u32 = 5;
-/// Most locks of a level; nodes share them.
-const LOCKS: usize = 1 << 14;
 
 /// Builds the graph of the first `count` rows on all threads of `pool`. `None` when `keep_going`,
 /// asked now and then, says no.
@@ -53,7 +39,7 @@ pub(crate) fn build<S: PairSource>(
     assert!(count < MAX_ROWS);
     let plan = Plan::new(count, params, 0..);
     let rows = Rows { plan: &plan, count, keep_going };
-    if !insert_all(isa, source, &plan, &rows, pool) {
+    if !insert_all(isa, source, &plan, 0, &rows, pool) {
         return None;
     }
     let mut graph = plan.finish(params);
@@ -79,12 +65,11 @@ pub(super) struct Layer {
     count: usize,
     /// Slots of a list, and how many of them are used.
     width: usize,
-    pub(super) max: usize,
+    max: usize,
     links: Vec<AtomicU32>,
     /// Bits of each link's distance from its owner, so that a full list is pruned without scoring
     /// it again.
     lengths: Vec<AtomicU32>,
-    locks: Vec<Mutex<()>>,
 }
 
 impl Plan {
@@ -155,12 +140,11 @@ impl Layer {
             max,
             links: (0..slots).map(|_| AtomicU32::new(END)).collect(),
             lengths: (0..slots).map(|_| AtomicU32::new(0)).collect(),
-            locks: (0..count.min(LOCKS)).map(|_| Mutex::new(())).collect(),
         }
     }
 
     /// The node of a row that is on this level.
-    fn node(&self, row: Row) -> u32 {
+    pub(super) fn node(&self, row: Row) -> u32 {
         if self.rows.is_empty() {
             return row;
         }
@@ -175,15 +159,9 @@ impl Layer {
         start..start + self.width
     }
 
+    /// Writes a list, of a node that no other thread writes to.
     #[inline(always)]
-    fn lock(&self, node: u32) -> std::sync::MutexGuard<'_, ()> {
-        let lock = &self.locks[node as usize % self.locks.len()];
-        lock.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes a list; the node is locked, or not reachable yet.
-    #[inline(always)]
-    pub(super) fn write(&self, node: u32, list: &[Link]) {
+    fn write(&self, node: u32, list: &[Link]) {
         let range = self.range(node);
         for (slot, link) in self.lengths[range.clone()].iter().zip(list) {
             slot.store(link.distance.to_bits(), Relaxed);
@@ -197,29 +175,40 @@ impl Layer {
         }
     }
 
-    /// Adds a link to a node's list, pruning the list if it is full.
+    /// The links of a node, with their lengths.
     #[inline(always)]
-    pub(super) fn add<P: Pairs>(&self, pairs: P, node: u32, link: Link, work: &mut Work) {
-        let _locked = self.lock(node);
+    pub(super) fn read(&self, node: u32) -> impl Iterator<Item = Link> + '_ {
         let range = self.range(node);
-        let links = &self.links[range.clone()];
-        let lengths = &self.lengths[range];
+        let slots = self.links[range.clone()].iter().zip(&self.lengths[range]);
+        let links = slots.map(|(slot, length)| Link {
+            node: slot.load(Relaxed),
+            distance: f32::from_bits(length.load(Relaxed)),
+        });
+        links.take_while(|link| link.node != END)
+    }
+
+    /// Adds links to a node's list.
+    #[inline(always)]
+    pub(super) fn add<P: Pairs>(
+        &self,
+        pairs: P,
+        node: u32,
+        added: impl Iterator<Item = Link>,
+        work: &mut Work,
+    ) {
         work.candidates.clear();
-        for (slot, length) in links.iter().zip(lengths) {
-            let other = slot.load(Relaxed);
-            if other == END {
-                break;
-            }
-            let distance = f32::from_bits(length.load(Relaxed));
-            work.candidates.push(Link { distance, node: other });
-        }
-        let len = work.candidates.len();
-        if len < self.max {
-            lengths[len].store(link.distance.to_bits(), Relaxed);
-            links[len].store(link.node, Relaxed);
+        work.candidates.extend(self.read(node));
+        work.candidates.extend(added);
+        self.keep(pairs, node, work);
+    }
+
+    /// Writes the candidates as a node's list, pruned to what it holds.
+    #[inline(always)]
+    pub(super) fn keep<P: Pairs>(&self, pairs: P, node: u32, work: &mut Work) {
+        if work.candidates.len() <= self.max {
+            self.write(node, &work.candidates);
             return;
         }
-        work.candidates.push(link);
         let ties = Ties::mixed(node);
         work.candidates.sort_unstable_by(|a, b| {
             let by_distance = a.distance.total_cmp(&b.distance);
@@ -248,7 +237,9 @@ impl Links for Layer {
     }
 
     #[inline(always)]
-    fn prefetch<S: Scorer>(&self, _scorer: &S, _node: u32) {}
+    fn prefetch<S: Scorer>(&self, scorer: &S, node: u32) {
+        scorer.prefetch_slice(&self.links[self.range(node)]);
+    }
 }
 
 /// Memory of a thread that inserts.
@@ -271,21 +262,6 @@ impl Work {
     }
 }
 
-/// What is to be inserted, in order.
-pub(super) trait Jobs: Sync {
-    fn len(&self) -> usize;
-
-    /// A row and the lowest level on which it is linked; into the empty `near` go inserted rows near
-    /// it, to start from. `None` when nothing is to be done.
-    fn job(&self, index: usize, near: &mut Vec<Row>) -> Option<(Row, usize)>;
-
-    /// Is told that a row is inserted.
-    fn done(&self, row: Row);
-
-    /// Asked now and then; "no" ends it all.
-    fn keep_going(&self) -> bool;
-}
-
 /// All rows but the entry, each from the entry.
 struct Rows<'a> {
     plan: &'a Plan,
@@ -298,7 +274,7 @@ impl Jobs for Rows<'_> {
         self.count
     }
 
-    fn job(&self, index: usize, _near: &mut Vec<Row>) -> Option<(Row, usize)> {
+    fn job(&self, index: usize) -> Option<(Row, usize)> {
         let row = Row::try_from(index).ok()?;
         (row != self.plan.entry).then_some((row, 0))
     }
@@ -310,67 +286,10 @@ impl Jobs for Rows<'_> {
     }
 }
 
-/// Inserts on all threads of `pool`; false when stopped.
-pub(super) fn insert_all<S: PairSource>(
-    isa: Isa,
-    source: &S,
-    plan: &Plan,
-    jobs: &dyn Jobs,
-    pool: &ThreadPool,
-) -> bool {
-    let next = AtomicUsize::new(0);
-    let stopped = AtomicBool::new(false);
-    let insert = |end| {
-        source.run(isa, Insert { plan, jobs, next: &next, end, stopped: &stopped });
-    };
-    let first = jobs.len().min(FIRST_ROWS);
-    insert(first);
-    if first < jobs.len() {
-        next.store(first, Relaxed);
-        pool.broadcast(|_| insert(jobs.len()));
-    }
-    !stopped.into_inner()
-}
-
-/// Does jobs up to `end` until none is left.
-struct Insert<'a> {
-    plan: &'a Plan,
-    jobs: &'a dyn Jobs,
-    next: &'a AtomicUsize,
-    end: usize,
-    stopped: &'a AtomicBool,
-}
-
-impl PairsOp for Insert<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<P: Pairs>(self, pairs: P) {
-        let mut work = Work::new(self.plan);
-        loop {
-            let start = self.next.fetch_add(CHUNK_ROWS, Relaxed);
-            if start >= self.end || self.stopped.load(Relaxed) {
-                return;
-            }
-            if !self.jobs.keep_going() {
-                self.stopped.store(true, Relaxed);
-                return;
-            }
-            for index in start..self.end.min(start + CHUNK_ROWS) {
-                work.rows.clear();
-                if let Some((row, lowest)) = self.jobs.job(index, &mut work.rows) {
-                    insert(self.plan, pairs, row, lowest, &mut work);
-                    self.jobs.done(row);
-                }
-            }
-        }
-    }
-}
-
-/// Links a row on its levels from `lowest` on, of which there is one at least. On level 0 it starts
+/// Writes the lists of a row on its levels from `lowest` on, of which there is one at least. On level 0 it starts
 /// from `work.rows` where there are any.
 #[inline(always)]
-fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, lowest: usize, work: &mut Work) {
+pub(super) fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, lowest: usize, work: &mut Work) {
     let scorer = pairs.scorer(row);
     let own_top = usize::from(plan.tops[row as usize]);
     let near = !work.rows.is_empty();
@@ -419,12 +338,6 @@ fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, lowest: usize, work: &mut W
     }
     for level in lowest..=own_top {
         let layer = &plan.layers[level];
-        let node = layer.node(row);
-        let chosen = std::mem::take(&mut work.chosen[level]);
-        layer.write(node, &chosen);
-        for link in &chosen {
-            layer.add(pairs, link.node, Link { distance: link.distance, node }, work);
-        }
-        work.chosen[level] = chosen;
+        layer.write(layer.node(row), &work.chosen[level]);
     }
 }

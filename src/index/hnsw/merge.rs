@@ -13,11 +13,11 @@ use rayon::ThreadPool;
 use crate::bytes::Guard;
 use crate::codec::{PairSource, Pairs, PairsOp, Scorer};
 use crate::index::hnsw::Params;
-use crate::index::hnsw::build::{CHUNK_ROWS, Jobs, Plan, Work, insert_all};
+use crate::index::hnsw::build::{Plan, Work};
 use crate::index::hnsw::graph::{Graph, MAX_ROWS, View};
-use crate::index::hnsw::pool::Ties;
-use crate::index::hnsw::prune::{Link, select};
+use crate::index::hnsw::prune::Link;
 use crate::index::hnsw::repair::repair;
+use crate::index::hnsw::rounds::{CHUNK_ROWS, Jobs, insert_all};
 use crate::kernel::Isa;
 use crate::types::Row;
 
@@ -132,9 +132,10 @@ pub(crate) fn merge<S: PairSource, G: Guard>(
         return None;
     }
     let high = kept.iter().filter(|row| plan.tops[**row as usize] > 0 && **row != plan.entry);
-    for jobs in [high.map(|row| Job::Lift(*row)).collect(), state.rest()] {
-        let jobs: Vec<Job> = jobs;
-        if !insert_all(isa, source, &plan, &(&state, jobs.as_slice()), pool) {
+    let lifts: Vec<Job> = high.map(|row| Job::Lift(*row)).collect();
+    // The levels above have nothing but the entry yet.
+    for (linked, jobs) in [(0, lifts), (kept.len(), state.rest())] {
+        if !insert_all(isa, source, &plan, linked, &(&state, jobs.as_slice()), pool) {
             return None;
         }
     }
@@ -193,17 +194,21 @@ impl<G: Guard> Jobs for (&State<'_, '_, G>, &[Job]) {
         self.1.len()
     }
 
-    fn job(&self, index: usize, near: &mut Vec<Row>) -> Option<(Row, usize)> {
+    fn job(&self, index: usize) -> Option<(Row, usize)> {
         let (state, jobs) = self;
         match jobs[index] {
             Job::Lift(row) => Some((row, 1)),
             Job::Plain(row) => Some((row, 0)),
-            Job::From { seed, old } => {
-                let seed = state.others[seed];
-                let links = seed.links(old).filter_map(|link| seed.new_row(link));
-                near.extend(links.filter(|link| state.is_inserted(*link)));
-                Some((seed.to[old as usize], 0))
-            }
+            Job::From { seed, old } => Some((state.others[seed].to[old as usize], 0)),
+        }
+    }
+
+    fn near(&self, index: usize, near: &mut Vec<Row>) {
+        let (state, jobs) = self;
+        if let Job::From { seed, old } = jobs[index] {
+            let seed = state.others[seed];
+            let links = seed.links(old).filter_map(|link| seed.new_row(link));
+            near.extend(links.filter(|link| state.is_inserted(*link)));
         }
     }
 
@@ -283,20 +288,6 @@ fn keep<P: Pairs, G: Guard>(
     work.candidates.clear();
     let links = work.rows.iter().zip(&work.distances);
     work.candidates.extend(links.map(|(&node, &distance)| Link { distance, node }));
-    if work.candidates.len() <= layer.max {
-        layer.write(row, &work.candidates);
-    } else {
-        sort(&mut work.candidates, Ties::mixed(row));
-        select(pairs, layer, &work.candidates, layer.max, &mut work.kept);
-        layer.write(row, &work.kept);
-    }
+    layer.keep(pairs, row, work);
     state.inserted[row as usize].store(true, Relaxed);
-}
-
-#[inline(always)]
-fn sort(links: &mut [Link], ties: Ties) {
-    links.sort_unstable_by(|a, b| {
-        let by_distance = a.distance.total_cmp(&b.distance);
-        by_distance.then_with(|| ties.rank(a.node).cmp(&ties.rank(b.node)))
-    });
 }

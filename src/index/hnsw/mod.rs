@@ -15,7 +15,8 @@
 //! | `pool` | the best nodes of a walk, sorted |
 //! | `walk` | the loop shared by search and build |
 //! | `search` | the walk over a [`View`] |
-//! | `build` | parallel insertion |
+//! | `build` | a graph from nothing |
+//! | `rounds` | parallel insertion |
 //! | `merge` | a graph from the graphs of parts |
 //! | `prune` | which candidates become links |
 //! | `repair` | links to rows that nothing leads to; [`verify`] |
@@ -26,6 +27,7 @@ mod merge;
 mod pool;
 mod prune;
 mod repair;
+mod rounds;
 mod search;
 mod walk;
 
