@@ -55,10 +55,25 @@ pub(crate) struct Plan {
     pub(crate) graph: bool,
 }
 
+/// Bytes that a row counts for at least: a scan spends time on each, however short.
+const LEAST_ROW_BYTES: u64 = 512;
+
+/// Whether a segment of `rows` vectors of `bytes` gets a graph.
+pub(crate) fn wants_graph(rows: u64, bytes: u64, settings: &Settings) -> bool {
+    bytes.max(rows.saturating_mul(LEAST_ROW_BYTES)) >= settings.graph_bytes
+}
+
+impl Shape {
+    fn lacks_graph(&self, settings: &Settings) -> bool {
+        !self.graph && wants_graph(self.live, self.bytes, settings)
+    }
+}
+
 impl Plan {
     fn of(shapes: &[Shape], inputs: Vec<usize>, settings: &Settings) -> Self {
         let bytes: u64 = inputs.iter().map(|index| shapes[*index].bytes).sum();
-        Self { inputs, graph: bytes >= settings.graph_bytes }
+        let rows = inputs.iter().map(|index| shapes[*index].live).sum();
+        Self { inputs, graph: wants_graph(rows, bytes, settings) }
     }
 }
 
@@ -91,8 +106,7 @@ pub(crate) fn plan(shapes: &[Shape], settings: &Settings, idle: bool) -> Option<
     if !idle {
         return None;
     }
-    let flat =
-        |index: &usize| !shapes[*index].graph && shapes[*index].bytes >= settings.graph_bytes;
+    let flat = |index: &usize| shapes[*index].lacks_graph(settings);
     let inputs = that_fit(shapes, (0..shapes.len()).filter(flat).collect(), settings);
     (!inputs.is_empty()).then(|| Plan::of(shapes, inputs, settings))
 }
@@ -190,8 +204,7 @@ fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
         let [only] = run.as_slice() else { return false };
         let shape = shapes[*only];
         let patched = !view.segments[*only].patch.is_empty();
-        let graph = shape.graph || shape.bytes < settings.graph_bytes;
-        shape.rows == shape.live && !patched && graph
+        shape.rows == shape.live && !patched && !shape.lacks_graph(settings)
     };
     runs.retain(|run| !finished(run));
     runs.into_iter().map(|run| Plan::of(&shapes, run, settings)).collect()
@@ -328,5 +341,9 @@ mod tests {
         assert_eq!(plan(&shapes, &Settings::default(), false), None);
         let due = plan(&shapes, &Settings::default(), true);
         assert_eq!(due, Some(Plan { inputs: vec![1], graph: true }));
+        // Short vectors count for more than their bytes.
+        let short = |rows| Shape { rows, live: rows, bytes: rows * 200, graph: false };
+        assert_eq!(plan(&[short(32_767)], &Settings::default(), true), None);
+        assert!(plan(&[short(32_768)], &Settings::default(), true).is_some());
     }
 }

@@ -314,7 +314,7 @@ impl<'a> Import<'a> {
     fn finish_segment(&mut self) -> Result<()> {
         let Some(sink) = self.sink.take() else { return Ok(()) };
         let bytes = sink.rows() * self.schema.space().stride() as u64;
-        let graph = bytes >= self.core.host.settings.graph_bytes;
+        let graph = compact::wants_graph(sink.rows(), bytes, &self.core.host.settings);
         if graph {
             self.tell(Phase::Indexing)?;
         }

@@ -28,7 +28,7 @@ use crate::{log, settings, texts};
 /// a core.
 ///
 /// For tuning: `memtable_bytes` (fresh rows held in memory, 64 MiB), `memory_budget` (of imports
-/// and builds, 1 GiB), `graph_bytes` (vectors from which a segment gets a graph, 16 MiB), `m` (16),
+/// and builds, 1 GiB), `graph_bytes` (vectors, of 512 each at least, from which a segment gets a graph, 16 MiB), `m` (16),
 /// `ef_construction` (200), `ef_search` (100), `code` ("auto"; "full", "byte", "half" or "bit": what leads
 /// searches to candidates, which are then compared exactly), `compaction` (in the background,
 /// True).
