@@ -135,6 +135,13 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The function that ranks the candidates of a search failed.
+    #[error("the function that ranks candidates failed: {source}")]
+    Rerank {
+        /// What the function returned.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The caller's callback or token asked to stop.
     #[error("cancelled; nothing of this operation was stored")]
     Cancelled,

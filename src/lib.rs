@@ -44,6 +44,7 @@ pub mod interop;
 pub(crate) mod kernel;
 pub(crate) mod segment;
 pub(crate) mod storage;
+pub(crate) mod text;
 mod types;
 
 pub use arrow_array;
@@ -57,12 +58,18 @@ pub use half;
 
 pub use collection::options::{Durability, MAX_COLUMN_NAME_BYTES, MAX_COLUMNS, Schema, Settings};
 pub use collection::query::{Fields, Hit, Hits, Query, Records, ScanOptions};
+pub use collection::ranking::{Fusion, Normalize};
+#[cfg(feature = "text")]
+pub use collection::words::Snippets;
 pub use collection::{
     Attributes, Collection, CompactReport, Scan, SegmentStats, Snapshot, Stats, VerifyReport,
 };
 pub use database::{Database, MAX_NAME_BYTES, OpenOptions};
 pub use error::{Error, Result};
 pub use filter::{Filter, FilterColumn, Value as FilterValue, col};
+pub use text::options::{Language, TextOptions};
+#[cfg(feature = "text")]
+pub use text::{snippet::Snippet, words::Words};
 pub use types::{
     CodeChoice, Column, DataType, Id, IdRef, IdType, Ids, MAX_DIMENSION, MAX_ID_BYTES, Metric,
     VectorType, Vectors,
@@ -78,6 +85,8 @@ pub mod testing {
     pub use crate::storage::disk::{DirEntry, Disk, DiskFile, DiskLock, OsDisk};
     pub use crate::storage::fault::{Fault, FaultDisk};
     pub use crate::storage::mmap::Mapped;
+    #[cfg(feature = "text")]
+    pub use crate::text::fuzz::{text_index, words};
 }
 
 /// The examples of README.md, compiled and run.

@@ -219,6 +219,11 @@ struct Npy {
     body: Vec<u8>,
 }
 
+/// The rows of an npy file.
+pub fn vectors(path: &Path) -> Outcome<Array> {
+    Ok(array(&npy(path)?)?.0)
+}
+
 fn npy(path: &Path) -> Outcome<Npy> {
     let bad = || format!("{} is no npy file of version 1", path.display());
     let bytes = std::fs::read(path)?;

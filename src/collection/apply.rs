@@ -15,6 +15,7 @@ use crate::segment::columns;
 use crate::segment::memtable::{Batch, Chunk, Source};
 use crate::segment::part::Part;
 use crate::storage::wal::Payload;
+use crate::text::options::TextOptions;
 use crate::types::{Column, IdRef, IdType, Ids, Row};
 
 /// Small chunks are merged up to this many bytes, so that single-row writes do not leave a part
@@ -52,6 +53,7 @@ pub(crate) fn apply(view: &mut View, work: Work, log: &mut Vec<Payload>) -> Resu
             update(view, &ids, values, log)
         }
         Work::AddColumns(added) => add_columns(view, added, log),
+        Work::IndexText { column, options } => index_text(view, &column, options, log),
         Work::Remember(candidate) => remember(view, &candidate, log),
     }
 }
@@ -258,6 +260,23 @@ fn add_columns(view: &mut View, added: Vec<Column>, log: &mut Vec<Payload>) -> R
         view.schema = Arc::new(schema);
     }
     Ok(count)
+}
+
+/// Has a column of texts indexed; 1 when that is new.
+fn index_text(
+    view: &mut View,
+    column: &str,
+    options: TextOptions,
+    log: &mut Vec<Payload>,
+) -> Result<u64> {
+    let mut schema = (*view.schema).clone();
+    if !schema.set_text(column, options)? {
+        return Ok(0);
+    }
+    schema.validate()?;
+    record(view, &Op::Schema(schema.clone()), log)?;
+    view.schema = Arc::new(schema);
+    Ok(1)
 }
 
 /// Remembers an embedder; how many were remembered.

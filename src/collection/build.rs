@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow_schema::SchemaRef;
-
 use super::Core;
 use super::options::Schema;
 use super::snapshot::PartView;
@@ -38,7 +36,7 @@ impl Sink {
         let disk = &core.disk;
         let space = schema.space();
         let writer = SegmentWriter::create(disk, &core.dir, core.store, number, space, id_type)?;
-        let attributes = attribute_writer(core, &schema.arrow(), number)?;
+        let attributes = attribute_writer(core, schema, number, None)?;
         Ok(Self { number, schema: schema.clone(), id_type, writer, attributes })
     }
 
@@ -109,17 +107,27 @@ impl Sink {
     }
 }
 
+/// A writer of the attributes of `segment`, and of the indexes of its texts; those that are the same in
+/// the part before are copied.
 fn attribute_writer(
     core: &Core,
-    columns: &SchemaRef,
+    schema: &Schema,
     segment: u64,
+    before: Option<&PartView>,
 ) -> Result<Option<AttributeWriter>> {
+    let columns = schema.arrow();
     if columns.fields().is_empty() {
         return Ok(None);
     }
     let generation = core.file_number();
     let disk = &core.disk;
-    AttributeWriter::create(disk, &core.dir, core.store, segment, generation, columns).map(Some)
+    let writer =
+        AttributeWriter::create(disk, &core.dir, core.store, segment, generation, &columns)?;
+    #[cfg(feature = "text")]
+    let writer = writer.with_texts(super::words::writers(schema, before)?);
+    #[cfg(not(feature = "text"))]
+    let _ = before;
+    Ok(Some(writer))
 }
 
 impl PartView {
@@ -205,7 +213,7 @@ pub(crate) fn rewrite_attributes(
     part: &PartView,
 ) -> Result<Option<PartView>> {
     let Some((segment, meta)) = part.as_segment() else { return Ok(None) };
-    let Some(mut writer) = attribute_writer(core, &schema.arrow(), meta.segment)? else {
+    let Some(mut writer) = attribute_writer(core, schema, meta.segment, Some(part))? else {
         return Ok(None);
     };
     // Dead rows keep their place: the file is addressed by row.

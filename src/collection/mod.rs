@@ -19,6 +19,7 @@ mod follow;
 pub(crate) mod fuzz;
 mod hints;
 pub(crate) mod host;
+mod hybrid;
 pub(crate) mod import;
 mod made_ids;
 pub(crate) mod manifest;
@@ -26,6 +27,7 @@ mod matching;
 mod op;
 pub(crate) mod options;
 pub(crate) mod query;
+pub(crate) mod ranking;
 pub(crate) mod recover;
 mod retire;
 mod scan;
@@ -37,6 +39,8 @@ mod switch;
 mod texts;
 mod threads;
 mod tombstones;
+#[cfg(feature = "text")]
+pub(crate) mod words;
 mod write;
 
 use std::path::PathBuf;
@@ -58,6 +62,7 @@ use crate::segment::columns;
 use crate::segment::ids::IdColumn;
 use crate::segment::memtable::Batch;
 use crate::storage::disk::Disk;
+use crate::text::options::TextOptions;
 use crate::types::{Column, Id, Ids, MAX_ID_BYTES, Vectors};
 
 pub use self::compact::CompactReport;
@@ -306,6 +311,18 @@ impl Collection {
     /// `SchemaMismatch` when a column exists with another type; `InvalidArgument` for a bad name.
     pub fn add_columns(&self, columns: &[Column]) -> Result<u64> {
         write::submit(self.writable()?, Work::AddColumns(columns.to_vec()))
+    }
+
+    /// Has the texts of a UTF-8 column indexed for search by words, or indexed anew with other options.
+    /// Returns whether that is a change. The index of rows that are there is made when a search first
+    /// wants it, and written when their segment is.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown column; `InvalidArgument` for one that is not UTF-8, and for options
+    /// out of range; `Full`, `Poisoned`, `ReadOnly`, `Closed`, `Forked`.
+    pub fn add_text_index(&self, column: &str, options: TextOptions) -> Result<bool> {
+        let work = Work::IndexText { column: column.into(), options };
+        Ok(write::submit(self.writable()?, work)? > 0)
     }
 
     /// Rows that exist among `ids`, in the order asked for; ids that do not exist are left out.

@@ -4,6 +4,8 @@
 //! The schema names its vector fields, so that a later version may hold several; this version
 //! creates exactly one, called `vector`.
 
+use std::collections::BTreeMap;
+
 use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,7 @@ use super::embed::Embedding;
 use crate::codec::full::Space;
 use crate::error::{Error, Result};
 use crate::segment::columns;
+use crate::text::options::TextOptions;
 use crate::types::spelling::nearest;
 use crate::types::{CodeChoice, Column, DataType, IdType, MAX_DIMENSION, Metric, VectorType};
 
@@ -48,6 +51,9 @@ pub struct Schema {
     id_type: Option<IdType>,
     fields: Vec<VectorField>,
     columns: Vec<Column>,
+    /// Text columns that are indexed otherwise than by default.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    texts: BTreeMap<String, TextOptions>,
 }
 
 impl Schema {
@@ -59,7 +65,7 @@ impl Schema {
         let vector_type = if metric.is_binary() { VectorType::B1 } else { VectorType::F32 };
         let name = "vector".into();
         let field = VectorField { name, dimension, vector_type, metric, embedding: None };
-        Self { id_type: None, fields: vec![field], columns: Vec::new() }
+        Self { id_type: None, fields: vec![field], columns: Vec::new(), texts: BTreeMap::new() }
     }
 
     /// Stores vectors as `vector_type` instead of f32.
@@ -88,6 +94,21 @@ impl Schema {
     pub fn text(mut self, name: impl Into<String>) -> Self {
         self.columns.push(Column { name: name.into(), data_type: DataType::Utf8, text: true });
         self
+    }
+
+    /// Adds a UTF-8 column to be searched by words, its texts indexed as `options` say.
+    #[must_use]
+    pub fn text_with(mut self, name: impl Into<String>, options: TextOptions) -> Self {
+        let name = name.into();
+        self.texts.insert(name.clone(), options);
+        self.text(name)
+    }
+
+    /// How the texts of a column are indexed; `None` for a column that is not.
+    #[must_use]
+    pub fn text_options(&self, column: &str) -> Option<TextOptions> {
+        let column = self.columns.iter().find(|known| known.name == column && known.text)?;
+        Some(self.texts.get(&column.name).copied().unwrap_or_default())
     }
 
     /// Dimensions of a vector.
@@ -177,6 +198,23 @@ impl Schema {
         self.columns.push(column);
     }
 
+    /// Has the texts of `column` indexed as `options` say; whether that is new.
+    pub(crate) fn set_text(&mut self, column: &str, options: TextOptions) -> Result<bool> {
+        self.find(column)?;
+        let new = self.text_options(column) != Some(options);
+        for known in self.columns.iter_mut().filter(|known| known.name == column) {
+            known.text = true;
+        }
+        self.texts.insert(column.into(), options);
+        Ok(new)
+    }
+
+    /// The columns that are searched by words, in order of declaration.
+    #[cfg(feature = "text")]
+    pub(crate) fn text_columns(&self) -> impl Iterator<Item = (&Column, TextOptions)> {
+        self.columns.iter().filter_map(|column| Some((column, self.text_options(&column.name)?)))
+    }
+
     pub(crate) fn set_embedding(&mut self, embedding: Embedding) {
         self.fields[0].embedding = Some(embedding);
     }
@@ -215,6 +253,10 @@ impl Schema {
                 return Err(Error::invalid(format!("column {:?} is declared twice", column.name)));
             }
         }
+        for (name, options) in &self.texts {
+            self.find(name)?;
+            options.validate(name)?;
+        }
         field.embedding.as_ref().map_or(Ok(()), |embedding| embedding.validate(&self.columns))
     }
 
@@ -245,6 +287,13 @@ impl Schema {
                 })
                 .or_else(|| differs("id type", id_type(self)?, id_type(asked)?))
                 .or_else(|| differs("embedding model", model(self)?, model(asked)?))
+                .or_else(|| {
+                    asked.texts.iter().find_map(|(name, options)| {
+                        let stored = self.text_options(name)?;
+                        let what = format!("text options of column {name:?}");
+                        differs(&what, format!("{stored:?}"), format!("{options:?}"))
+                    })
+                })
                 .or_else(|| {
                     asked.columns.iter().find_map(|column| {
                         let stored =

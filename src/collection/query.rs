@@ -9,6 +9,7 @@ use arrow_schema::SchemaRef;
 
 use super::explain::{Explanation, Trace};
 use super::matching::Chosen;
+use super::ranking::{Fusion, Ranked, Rerank};
 use super::snapshot::{Found, SearchParams};
 use super::{Collection, Snapshot};
 use crate::codec::full;
@@ -23,11 +24,13 @@ pub struct Hit {
     pub id: Id,
     /// Distance under the collection's metric: smaller is closer.
     pub distance: f32,
-    /// The same as a score: bigger is better (see [`Metric::score`](crate::Metric::score)).
+    /// The same as a score: bigger is better (see [`Metric::score`](crate::Metric::score)). Of a search
+    /// by words, of one by both, and of a function that ranks, the score that gave the order; without a
+    /// vector the distance is the negated score.
     pub score: f32,
 }
 
-/// The answers of one search, nearest first; equal distances by ascending id.
+/// The answers of one search, best first; equal ones by ascending id.
 #[derive(Clone, Debug)]
 pub struct Hits {
     /// The hits, at most `k`.
@@ -36,6 +39,10 @@ pub struct Hits {
     pub attributes: Option<RecordBatch>,
     /// The vectors of the hits, row-major; `None` unless [`Query::with_vectors`] was called.
     pub vectors: Option<Vectors<'static>>,
+    /// For each hit, by column, the piece of its text in which the words stand; `None` unless
+    /// [`Query::highlight`] was called.
+    #[cfg(feature = "text")]
+    pub snippets: Option<Vec<super::words::Snippets>>,
 }
 
 impl Hits {
@@ -156,25 +163,40 @@ impl Records {
 #[must_use = "a query does nothing until run"]
 pub struct Query<'a> {
     snapshot: Result<Snapshot>,
-    vectors: Vectors<'a>,
-    request: Request,
+    /// `None` for a search by words alone.
+    vectors: Option<Vectors<'a>>,
+    pub(super) request: Request<'a>,
 }
 
 /// Everything asked for beside the vectors.
 #[derive(Debug)]
-struct Request {
-    k: usize,
+pub(super) struct Request<'a> {
+    pub(super) k: usize,
     ef: Option<usize>,
     exact: bool,
-    max_distance: f32,
+    pub(super) max_distance: f32,
     select: Option<Vec<String>>,
     with_vectors: bool,
     filter: Option<Filter>,
     cancel: Option<Arc<AtomicBool>>,
+    #[cfg(feature = "text")]
+    pub(super) words: Option<super::words::WordAsk>,
+    pub(super) fusion: Fusion,
+    /// Rows that each list gives to a fusion.
+    #[cfg(feature = "text")]
+    pub(super) candidates: Option<usize>,
+    /// Characters of a snippet.
+    #[cfg(feature = "text")]
+    pub(super) highlight: Option<usize>,
+    pub(super) rerank: Option<Rerank<'a>>,
 }
 
 impl<'a> Query<'a> {
     pub(crate) fn new(snapshot: Result<Snapshot>, vectors: Vectors<'a>) -> Self {
+        Self::of(snapshot, Some(vectors))
+    }
+
+    pub(super) fn of(snapshot: Result<Snapshot>, vectors: Option<Vectors<'a>>) -> Self {
         let request = Request {
             k: 10,
             ef: None,
@@ -184,6 +206,14 @@ impl<'a> Query<'a> {
             with_vectors: false,
             filter: None,
             cancel: None,
+            #[cfg(feature = "text")]
+            words: None,
+            fusion: Fusion::default(),
+            #[cfg(feature = "text")]
+            candidates: None,
+            #[cfg(feature = "text")]
+            highlight: None,
+            rerank: None,
         };
         Self { snapshot, vectors, request }
     }
@@ -247,6 +277,35 @@ impl<'a> Query<'a> {
         self
     }
 
+    /// Gives the `candidates` best rows (at least k) to `rank`, which returns a score for each, bigger
+    /// being better; the k of most score are the hits. The function sees what the query selects.
+    ///
+    /// ```
+    /// # fn main() -> nearfield::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("temporary directory");
+    /// # let db = nearfield::Database::open(dir.path().join("my.nf"))?;
+    /// # let docs = db.collection("docs", nearfield::Schema::new(1, nearfield::Metric::L2))?;
+    /// docs.upsert(&[1, 2, 3], &[0.0_f32, 1.0, 2.0], ())?;
+    /// let farthest = |hits: &nearfield::Hits| Ok(hits.iter().map(|hit| hit.distance).collect());
+    /// let hits = docs.search(&[0.0_f32]).k(1).rerank(10, farthest).run()?;
+    /// assert_eq!((hits[0].id.clone(), hits[0].score), (3.into(), 4.0));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// What the function fails with is the source of [`Error::Rerank`], which the search answers.
+    pub fn rerank(
+        mut self,
+        candidates: usize,
+        rank: impl Fn(&Hits) -> Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>>
+        + Send
+        + Sync
+        + 'a,
+    ) -> Self {
+        self.request.rerank = Some(Rerank::new(candidates, rank));
+        self
+    }
+
     /// Ends a batch of searches with `Cancelled` soon after this is set.
     pub fn cancel(mut self, flag: Arc<AtomicBool>) -> Self {
         self.request.cancel = Some(flag);
@@ -295,17 +354,19 @@ impl<'a> Query<'a> {
         let Self { snapshot, vectors, request } = self;
         let snapshot = snapshot?;
         let space = snapshot.view.schema.space();
-        if vectors.len() != space.elements() {
-            return Err(full::wrong_length(space, vectors.element_type(), 0, vectors.len()));
-        }
-        let queries = full::prepare_query(space, &vectors)?;
+        let queries = match &vectors {
+            Some(vectors) if vectors.len() != space.elements() => {
+                return Err(full::wrong_length(space, vectors.element_type(), 0, vectors.len()));
+            }
+            Some(vectors) => full::prepare_query(space, vectors)?,
+            None => Vec::new(),
+        };
         let wanted = request.wanted(&snapshot)?;
         let chosen = request.choose(&snapshot)?;
         let prepared = start.elapsed();
-        let found = request.search(&snapshot, &queries, chosen.as_ref(), traces)?;
+        let ranked = request.rank(&snapshot, &queries, chosen.as_ref(), wanted.as_ref(), traces)?;
         let searched = start.elapsed().saturating_sub(prepared);
-        let found = found.into_iter().next().ok_or_else(|| Error::invalid("no query vector"))?;
-        let hits = request.read(&snapshot, found, wanted.as_ref())?;
+        let hits = request.read(&snapshot, ranked, wanted.as_ref())?;
         let read = start.elapsed().saturating_sub(prepared + searched);
         Ok(Answer { hits, snapshot, chosen, times: [prepared, searched, read] })
     }
@@ -319,12 +380,21 @@ impl<'a> Query<'a> {
         use rayon::prelude::*;
         let Self { snapshot, vectors, request } = self;
         let snapshot = snapshot?;
+        let Some(vectors) = vectors.filter(|_| request.is_of_vectors_alone()) else {
+            return Err(Error::invalid(
+                "words and functions that rank go with one query at a time; use run",
+            ));
+        };
         let queries = full::prepare_query(snapshot.view.schema.space(), &vectors)?;
+        let metric = snapshot.view.schema.metric();
         let wanted = request.wanted(&snapshot)?;
         let chosen = request.choose(&snapshot)?;
         let some = |queries: &[full::Query]| -> Result<Vec<Hits>> {
-            let found = request.search(&snapshot, queries, chosen.as_ref(), None)?;
-            let read = |found| request.read(&snapshot, found, wanted.as_ref());
+            let found = request.search(&snapshot, queries, request.k, chosen.as_ref(), None)?;
+            let read = |found: Vec<Found>| {
+                let ranked = found.into_iter().map(|found| Ranked::near(found, metric)).collect();
+                request.read(&snapshot, ranked, wanted.as_ref())
+            };
             found.into_iter().map(read).collect()
         };
         if queries.len() < 2 {
@@ -340,11 +410,12 @@ impl<'a> Query<'a> {
     }
 }
 
-impl Request {
+impl Request<'_> {
     fn wanted(&self, snapshot: &Snapshot) -> Result<Option<SchemaRef>> {
         if self.max_distance.is_nan() {
             return Err(Error::invalid("max_distance is NaN; give a number"));
         }
+        self.fusion.validate()?;
         self.select.as_deref().map(|names| snapshot.view.schema.select(Some(names))).transpose()
     }
 
@@ -353,10 +424,12 @@ impl Request {
         self.filter.as_ref().map(|filter| snapshot.view.choose(filter)).transpose()
     }
 
-    fn search(
+    /// For each query the `k` nearest rows.
+    pub(super) fn search(
         &self,
         snapshot: &Snapshot,
         queries: &[full::Query],
+        k: usize,
         chosen: Option<&Chosen>,
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Vec<Found>>> {
@@ -364,39 +437,43 @@ impl Request {
             return Err(Error::Cancelled);
         }
         let params = SearchParams {
-            k: self.k,
+            k,
             ef: self.ef.unwrap_or(snapshot.host.settings.ef_search).max(1),
             exact: self.exact,
             max_distance: self.max_distance,
         };
         let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
-        match self.k {
+        match k {
             0 => Ok(vec![Vec::new(); queries.len()]),
             _ => snapshot.view.search(snapshot.host.isa, queries, &params, hidden, traces),
         }
     }
 
     /// The hits with what is wanted of their rows.
-    fn read(
+    pub(super) fn read(
         &self,
         snapshot: &Snapshot,
-        found: Vec<Found>,
+        ranked: Vec<Ranked>,
         wanted: Option<&SchemaRef>,
     ) -> Result<Hits> {
-        let places: Vec<_> = found.iter().map(|found| found.place).collect();
-        let metric = snapshot.view.schema.metric();
+        let places: Vec<_> = ranked.iter().map(|ranked| ranked.place).collect();
         let attributes =
             wanted.map(|wanted| snapshot.view.attributes(&places, wanted)).transpose()?;
         let vectors = self.with_vectors.then(|| snapshot.view.vectors(&places)).transpose()?;
-        let hits = found
-            .into_iter()
-            .map(|found| Hit {
-                score: metric.score(found.distance),
-                id: found.id,
-                distance: found.distance,
-            })
-            .collect();
-        Ok(Hits { hits, attributes, vectors })
+        #[cfg(feature = "text")]
+        let snippets = self.snippets(snapshot, &places)?;
+        let hit = |Ranked { id, score, distance, .. }| Hit {
+            id,
+            distance: distance.unwrap_or(-score),
+            score,
+        };
+        Ok(Hits {
+            hits: ranked.into_iter().map(hit).collect(),
+            attributes,
+            vectors,
+            #[cfg(feature = "text")]
+            snippets,
+        })
     }
 }
 

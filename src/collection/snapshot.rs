@@ -61,6 +61,11 @@ impl PartView {
         self.part.memory_bytes() + self.patch.memory_bytes()
     }
 
+    /// The part of it, and of what segments hold, that is indexes of texts.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.part.text_bytes() + self.patch.text_bytes()
+    }
+
     /// Rows that are not dead.
     pub(crate) fn live(&self) -> usize {
         self.part.len() - self.dead.len()
@@ -90,7 +95,7 @@ pub(crate) struct Frozen {
 }
 
 /// A row of a snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Place {
     /// Index of the part, in the order of [`View::parts`].
     pub(crate) part: usize,

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::segment::memtable::Batch;
 use crate::storage::wal::{Payload, WalIdentity, WalWriter};
+use crate::text::options::TextOptions;
 use crate::types::{Column, Ids};
 
 /// A log buffer under [`Durability::None`] is handed to the system when it has grown this large.
@@ -45,6 +46,8 @@ pub(crate) enum Work {
     UpdateWhere { filter: Filter, values: RecordBatch },
     /// Columns to add; those that exist with the same type are passed over.
     AddColumns(Vec<Column>),
+    /// A column of texts to index.
+    IndexText { column: String, options: TextOptions },
     /// An embedder to remember, if it is the first.
     Remember(Candidate),
 }

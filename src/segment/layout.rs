@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! seg-000007.nfs           kind SEGM   RAWV [NORM] IDSC IDTB IDSO [QPAR CODE] [GRPH] STAT
-//! seg-000007.000003.attr   kind ATTR   GRPS GDIR
+//! seg-000007.000003.attr   kind ATTR   GRPS GDIR [TEXT …]
 //! ```
 //!
 //! Sections are named by tag and field; the one vector field of this version is 0. What each
@@ -49,6 +49,10 @@ pub(crate) const STAT: Tag = *b"STAT";
 pub(crate) const GRPS: Tag = *b"GRPS";
 /// Where each group lies.
 pub(crate) const GDIR: Tag = *b"GDIR";
+
+/// The index of a column of texts, or of some of its rows; numbered.
+#[cfg(feature = "text")]
+pub(crate) const TEXT: Tag = *b"TEXT";
 
 /// Most rows of a segment.
 pub(crate) const MAX_ROWS: usize = 1 << 31;

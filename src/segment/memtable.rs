@@ -50,6 +50,8 @@ pub(crate) struct Chunk {
     sorted: OnceLock<Vec<Row>>,
     /// Made by searches.
     codes: FreshCodes,
+    #[cfg(feature = "text")]
+    pub(super) text: crate::text::cell::TextCell,
 }
 
 /// A live chunk to merge: with its dead rows and its patch.
@@ -83,7 +85,18 @@ impl Chunk {
             + columns::size_bytes(&batch.attributes)
             + table.memory_bytes();
         let (sorted, codes) = (OnceLock::new(), FreshCodes::default());
-        Ok((Self { space, batch, table, ends, bytes, sorted, codes }, shadowed))
+        let chunk = Self {
+            space,
+            batch,
+            table,
+            ends,
+            bytes,
+            sorted,
+            codes,
+            #[cfg(feature = "text")]
+            text: crate::text::cell::TextCell::default(),
+        };
+        Ok((chunk, shadowed))
     }
 
     /// One chunk of the live rows of several, patches applied, with the columns of `schema`; and
@@ -231,7 +244,11 @@ impl Chunk {
 
     pub(crate) fn memory_bytes(&self) -> usize {
         let sorted = self.sorted.get().map_or(0, |sorted| sorted.capacity() * 4);
-        self.bytes + sorted + self.codes.memory_bytes()
+        #[cfg(feature = "text")]
+        let text = self.text.memory_bytes();
+        #[cfg(not(feature = "text"))]
+        let text = 0;
+        self.bytes + sorted + self.codes.memory_bytes() + text
     }
 
     fn sorted(&self) -> &[Row] {

@@ -25,6 +25,8 @@ pub(crate) mod search;
 #[cfg(test)]
 mod tests;
 mod verify;
+#[cfg(feature = "text")]
+mod words;
 pub(crate) mod writer;
 
 use std::path::Path;

@@ -116,6 +116,17 @@ impl Part {
         }
     }
 
+    /// Memory that indexes of texts hold, mapped files aside.
+    pub(crate) fn text_bytes(&self) -> usize {
+        #[cfg(feature = "text")]
+        match self {
+            Self::Chunk(chunk) => chunk.text.memory_bytes(),
+            Self::Segment(segment) => segment.attribute_file().map_or(0, |file| file.text_bytes()),
+        }
+        #[cfg(not(feature = "text"))]
+        0
+    }
+
     /// Whether searches walk a graph.
     pub(crate) fn has_graph(&self) -> bool {
         match self {

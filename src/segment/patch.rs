@@ -18,6 +18,10 @@ use crate::types::Row;
 /// Sequence number of the write that a row came with.
 type SeqNo = u64;
 
+/// Rows that have values together, and for each column asked for the index of their texts.
+#[cfg(feature = "text")]
+pub(crate) type TextLayer<'a> = (&'a [Row], Vec<Arc<crate::text::index::ColumnIndex>>);
+
 /// Attribute rows laid over those of a part.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Patch {
@@ -33,6 +37,8 @@ struct Layer {
     seqs: Vec<SeqNo>,
     /// One attribute row for each of `rows`, in the schema of its time.
     batch: RecordBatch,
+    #[cfg(feature = "text")]
+    text: crate::text::cell::TextCell,
 }
 
 impl Patch {
@@ -60,11 +66,11 @@ impl Patch {
             .iter()
             .map(|(_, index)| (0, Row::try_from(*index).unwrap_or(Row::MAX)))
             .collect::<Vec<_>>();
-        let layer = Layer {
-            rows: order.iter().map(|(row, _)| *row).collect(),
-            seqs: vec![seq; order.len()],
-            batch: columns::gather(batch.schema_ref(), &[batch], &picks)?,
-        };
+        let layer = Layer::new(
+            order.iter().map(|(row, _)| *row).collect(),
+            vec![seq; order.len()],
+            columns::gather(batch.schema_ref(), &[batch], &picks)?,
+        );
         self.under(Arc::new(layer))
     }
 
@@ -153,7 +159,39 @@ impl Patch {
     /// Memory held by the values, roughly.
     pub(crate) fn memory_bytes(&self) -> usize {
         let layer = |layer: &Arc<Layer>| layer.rows.len() * 12 + columns::size_bytes(&layer.batch);
-        self.layers.iter().map(layer).sum()
+        let text = self.text_bytes();
+        self.layers.iter().map(layer).sum::<usize>() + text
+    }
+
+    /// The part of it that indexes of texts hold.
+    pub(crate) fn text_bytes(&self) -> usize {
+        #[cfg(feature = "text")]
+        return self.layers.iter().map(|layer| layer.text.memory_bytes()).sum();
+        #[cfg(not(feature = "text"))]
+        0
+    }
+
+    /// Newest first: rows that have values together, and the index of a column of their texts, row
+    /// after row. A row counts where it comes first.
+    #[cfg(feature = "text")]
+    pub(crate) fn text_layers(
+        &self,
+        columns: &[(&crate::types::Column, crate::text::options::Cutting)],
+    ) -> Result<Vec<TextLayer<'_>>> {
+        let layer = |layer: &'_ Arc<Layer>| {
+            let index = |(column, cutting): &(&crate::types::Column, _)| {
+                layer.text.get(&column.name, *cutting, || {
+                    super::words::index_of(
+                        layer.batch.column_by_name(&column.name),
+                        column,
+                        *cutting,
+                        layer.rows.len(),
+                    )
+                })
+            };
+            columns.iter().map(index).collect::<Result<Vec<_>>>()
+        };
+        self.layers.iter().map(|found| Ok((found.rows.as_slice(), layer(found)?))).collect()
     }
 
     /// This patch under one layer, merged with those below that are not much larger.
@@ -180,6 +218,16 @@ impl Patch {
 }
 
 impl Layer {
+    fn new(rows: Vec<Row>, seqs: Vec<SeqNo>, batch: RecordBatch) -> Self {
+        Self {
+            rows,
+            seqs,
+            batch,
+            #[cfg(feature = "text")]
+            text: crate::text::cell::TextCell::default(),
+        }
+    }
+
     /// Both layers in one; `self` wins.
     fn over(&self, older: &Self) -> Result<Self> {
         let (mut a, mut b) = (0, 0);
@@ -203,17 +251,17 @@ impl Layer {
         }
         let schema = wider(self.batch.schema_ref(), older.batch.schema_ref());
         let batch = columns::gather(schema, &[&self.batch, &older.batch], &picks)?;
-        Ok(Self { rows, seqs, batch })
+        Ok(Self::new(rows, seqs, batch))
     }
 
     fn only(&self, indexes: &[usize]) -> Result<Self> {
         let picks: Vec<Row> =
             indexes.iter().map(|index| Row::try_from(*index).unwrap_or(Row::MAX)).collect();
-        Ok(Self {
-            rows: indexes.iter().map(|index| self.rows[*index]).collect(),
-            seqs: indexes.iter().map(|index| self.seqs[*index]).collect(),
-            batch: columns::take(&self.batch, &picks)?,
-        })
+        Ok(Self::new(
+            indexes.iter().map(|index| self.rows[*index]).collect(),
+            indexes.iter().map(|index| self.seqs[*index]).collect(),
+            columns::take(&self.batch, &picks)?,
+        ))
     }
 }
 

@@ -19,6 +19,10 @@
 
 use std::fs::File;
 use std::io;
+#[cfg(feature = "text")]
+use std::ops::Range;
+#[cfg(feature = "text")]
+use std::sync::Arc;
 
 use crate::bytes::AlignedBytes;
 
@@ -66,6 +70,37 @@ impl Mapped {
         }
     }
 }
+
+/// A range of a map that keeps the map: bytes that stay where they are as long as it lives.
+#[cfg(feature = "text")]
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    map: Arc<Mapped>,
+    range: Range<usize>,
+}
+
+#[cfg(feature = "text")]
+impl Kept {
+    /// `None` when the range is not inside the map.
+    pub(crate) fn new(map: Arc<Mapped>, range: Range<usize>) -> Option<Self> {
+        map.as_slice().get(range.clone())?;
+        Some(Self { map, range })
+    }
+}
+
+#[cfg(feature = "text")]
+impl std::ops::Deref for Kept {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.map.as_slice()[self.range.clone()]
+    }
+}
+
+// SAFETY: the bytes are those of a map, or of memory that nobody changes, behind an `Arc` that this
+// value holds: moving or cloning the value leaves them where they are, and `range` never changes.
+#[cfg(feature = "text")]
+unsafe impl stable_deref_trait::StableDeref for Kept {}
 
 #[cfg(test)]
 mod tests {

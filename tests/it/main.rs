@@ -23,6 +23,8 @@ mod crash;
 mod damage;
 mod explain;
 mod filters;
+#[cfg(feature = "text")]
+mod hybrid;
 mod lifecycle;
 mod model;
 mod oracle;
@@ -31,3 +33,5 @@ mod rag;
 mod texts;
 mod tidy;
 mod vector_types;
+#[cfg(feature = "text")]
+mod words;

@@ -40,7 +40,7 @@ const ROOMS: &[Room] = &[
     room("index", 3, &["kernel", "codec", "filter::rowset"]),
     room("text", 3, &["storage", "filter::rowset"]),
     room("segment", 4, &["index", "text", "codec", "filter", "storage", "kernel"]),
-    room("collection", 5, &["segment", "codec", "filter", "storage"]),
+    room("collection", 5, &["segment", "text", "codec", "filter", "storage"]),
     room("database", ROOF, &[]),
     room("memory", ROOF, &[]),
     room("bare", ROOF, &[]),

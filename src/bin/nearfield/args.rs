@@ -1,7 +1,7 @@
 //! Words that several commands take as arguments.
 
 use clap::ValueEnum;
-use nearfield::{Column, DataType, IdType, Metric, VectorType};
+use nearfield::{Column, DataType, IdType, Metric, TextOptions, VectorType};
 
 /// How vectors are compared.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -112,6 +112,32 @@ pub(crate) fn column(text: &str) -> Result<Column, String> {
     }
 }
 
+/// How texts of a language are indexed; `none` for words as they are.
+pub(crate) fn text_options(text: &str) -> Result<TextOptions, String> {
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(TextOptions::new().no_language());
+    }
+    let language = text.parse().map_err(|error: nearfield::Error| error.to_string())?;
+    Ok(TextOptions::new().language(language))
+}
+
+/// Columns to search by words, each with its weight.
+#[derive(Clone, Debug)]
+pub(crate) struct Weights(pub(crate) Vec<(String, f32)>);
+
+/// Reads `title=2,body`; the last `=` separates, and a column without one weighs 1.
+pub(crate) fn weights(text: &str) -> Result<Weights, String> {
+    let Names(names) = names(text)?;
+    let weight = |name: String| match name.rsplit_once('=') {
+        None => Ok((name, 1.0)),
+        Some((column, weight)) => match weight.trim().parse() {
+            Ok(weight) => Ok((column.trim().to_owned(), weight)),
+            Err(error) => Err(format!("the weight {weight:?} of {column:?} is no number: {error}")),
+        },
+    };
+    names.into_iter().map(weight).collect::<Result<_, _>>().map(Weights)
+}
+
 /// Numbers separated by commas or blanks, with or without brackets around them.
 #[derive(Clone, Debug)]
 pub(crate) struct Numbers(pub(crate) Vec<f32>);
@@ -153,6 +179,16 @@ mod tests {
         }
         assert!(numbers("1,x").unwrap_err().contains("position 1"));
         assert!(numbers("[]").is_err());
+    }
+
+    #[test]
+    fn columns_have_their_weights_behind_a_sign() {
+        let Weights(found) = weights("title=2.5, body,a=b=0").unwrap();
+        let expected = [("title", 2.5), ("body", 1.0), ("a=b", 0.0)];
+        assert_eq!(found, expected.map(|(name, weight)| (name.to_owned(), weight)));
+        assert!(weights("title=x").unwrap_err().contains("title"));
+        assert!(text_options("none").unwrap().values().0.is_none());
+        assert!(text_options("klingon").unwrap_err().contains("english"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nearfield::{Column, Database, Schema};
+use nearfield::{Column, Database, Schema, TextOptions};
 
 use crate::args::{self, IdArg, MetricArg, TypeArg};
 use crate::failure::Failure;
@@ -34,6 +34,10 @@ pub(crate) struct Args {
     /// Attribute column of text to be searched by words; repeatable
     #[arg(long = "text", value_name = "NAME")]
     texts: Vec<String>,
+    /// Language of the text columns, for stop words and endings: english, german, fr, …; none takes
+    /// words as they are
+    #[arg(long, value_name = "LANGUAGE", default_value = "english", value_parser = args::text_options)]
+    language: TextOptions,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
@@ -48,7 +52,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         schema = schema.column(&column.name, column.data_type);
     }
     for name in &args.texts {
-        schema = schema.text(name);
+        schema = schema.text_with(name, args.language);
     }
     let db = Database::open(&args.db)?;
     if db.collections()?.contains(&args.name) {

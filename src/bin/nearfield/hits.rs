@@ -1,8 +1,9 @@
 //! Answers of searches, as JSON or as tables.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use nearfield::{Hit, Hits, Id};
+use nearfield::{Hit, Hits, Id, Snippets};
 use serde::{Serialize, Serializer};
 
 use crate::cells::Cells;
@@ -40,24 +41,30 @@ struct JsonHit<'a> {
     score: f32,
     #[serde(skip_serializing_if = "Option::is_none")]
     attributes: Option<Cells<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snippets: Option<BTreeMap<&'a str, String>>,
 }
 
 impl Found {
     /// The hits that count, each with its row of attributes.
-    fn shown(&self) -> impl Iterator<Item = (&Hit, Option<Cells<'_>>)> {
+    fn shown(&self) -> impl Iterator<Item = (&Hit, Option<Cells<'_>>, Option<&Snippets>)> {
         let counts = |(_, hit): &(usize, &Hit)| self.except.as_ref() != Some(&hit.id);
         self.hits.iter().enumerate().filter(counts).take(self.k).map(|(row, hit)| {
-            (hit, self.hits.attributes.as_ref().map(|batch| Cells { batch, row }))
+            let cells = self.hits.attributes.as_ref().map(|batch| Cells { batch, row });
+            (hit, cells, self.hits.snippets.as_ref().and_then(|all| all.get(row)))
         })
     }
 }
 
 fn hits_as_json<S: Serializer>(found: &Found, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(found.shown().map(|(hit, attributes)| JsonHit {
+    serializer.collect_seq(found.shown().map(|(hit, attributes, snippets)| JsonHit {
         id: &hit.id,
         distance: hit.distance,
         score: hit.score,
         attributes,
+        snippets: snippets.map(|all| {
+            all.iter().map(|(name, snippet)| (name.as_str(), snippet.marked("**", "**"))).collect()
+        }),
     }))
 }
 
@@ -82,8 +89,10 @@ fn print_found(found: &Found, out: &mut dyn Write) -> io::Result<()> {
     let schema = found.hits.attributes.as_ref().map(|batch| batch.schema());
     let columns = schema.iter().flat_map(|schema| schema.fields().iter());
     let headings = ["id", "distance", "score"].into_iter();
-    let mut table = show::table(headings.chain(columns.map(|field| field.name().as_str())));
-    for (hit, attributes) in found.shown() {
+    let headings = headings.chain(columns.map(|field| field.name().as_str()));
+    let pieces = found.hits.snippets.is_some().then_some("words in");
+    let mut table = show::table(headings.chain(pieces));
+    for (hit, attributes, snippets) in found.shown() {
         let mut cells = vec![
             comfy_table::Cell::new(show::id(&hit.id)),
             show::right(format!("{:.6}", hit.distance)),
@@ -91,6 +100,13 @@ fn print_found(found: &Found, out: &mut dyn Write) -> io::Result<()> {
         ];
         let values = attributes.iter().flat_map(Cells::values);
         cells.extend(values.map(|value| show::plain(&value.to_string()).into()));
+        cells.extend(snippets.map(|snippets| {
+            let marked = snippets.iter().filter(|(_, snippet)| !snippet.marks.is_empty());
+            let lines = marked.map(|(name, snippet)| {
+                format!("{}: {}", show::plain(name), show::plain(&snippet.marked("**", "**")))
+            });
+            lines.collect::<Vec<_>>().join("\n").into()
+        }));
         table.add_row(cells);
     }
     if table.is_empty() { writeln!(out, "no hits") } else { writeln!(out, "{table}") }

@@ -1,12 +1,12 @@
-//! `nearfield search`: the rows nearest to vectors, or to a row that is there.
+//! `nearfield search`: the rows nearest to vectors, or to a row that is there, and those that have words.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nearfield::{Collection, Fields, Id, Query, Vectors};
+use nearfield::{Collection, Fields, Fusion, Id, Query, Vectors, Words};
 use serde::Serialize;
 
-use crate::args::{self, Names, Numbers};
+use crate::args::{self, Names, Numbers, Weights};
 use crate::explain::Explained;
 use crate::failure::Failure;
 use crate::hits::{self, Answer, Found, Label};
@@ -17,7 +17,7 @@ use crate::{ids, open, queries, show};
 /// Queries searched between two looks at Ctrl-C.
 const CHUNK: usize = 256;
 
-/// Search for the rows nearest to a vector, to all vectors of a file, or to a row
+/// Search for the rows nearest to a vector, to all vectors of a file, or to a row; by words; or by both
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Database directory
@@ -26,6 +26,8 @@ pub(crate) struct Args {
     name: String,
     #[command(flatten)]
     asked: Asked,
+    #[command(flatten)]
+    worded: Worded,
     /// With --vector: only this row of the file, from 0
     #[arg(long, value_name = "I", conflicts_with_all = ["like", "values"])]
     row: Option<u64>,
@@ -52,8 +54,36 @@ pub(crate) struct Args {
     explain: bool,
 }
 
+/// What is looked for by words, beside a vector or instead of one.
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
+struct Worded {
+    /// Words in the columns of text: "rust +mmap -windows \"page fault\" segf* mispeled~1"; beside a vector, both
+    /// give one order
+    #[arg(
+        long, value_name = "QUERY", allow_hyphen_values = true,
+        required_unless_present_any = ["vector", "like", "values"]
+    )]
+    words: Option<String>,
+    /// The words as they are, without operators
+    #[arg(long, requires = "words")]
+    plain: bool,
+    /// Columns to search by words, with weights: title=2,body [default: all columns of text]
+    #[arg(long = "in", value_name = "A=W,B", requires = "words", value_parser = args::weights)]
+    columns: Option<Weights>,
+    /// Share of the vector's scores, 0 to 1, in a weighted sum with those of the words [default:
+    /// reciprocal ranks]
+    #[arg(long, value_name = "ALPHA", requires = "words")]
+    alpha: Option<f32>,
+    /// Show the piece of each text in which the words stand, the words in **
+    #[arg(long, requires = "words")]
+    highlight: bool,
+}
+
+/// Characters of a piece of text.
+const SNIPPET: usize = 160;
+
+#[derive(Debug, clap::Args)]
+#[group(required = false, multiple = false)]
 struct Asked {
     /// File of query vectors: .npy, .fvecs, .jsonl, .parquet, …; all are answered
     #[arg(long, value_name = "FILE")]
@@ -91,12 +121,12 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             let (id, vector) = vector_of(args, &collection, typed)?;
             // One more, because the row finds itself.
             let k = if args.k == 0 { 0 } else { args.k.saturating_add(1) };
-            single(args, &collection, vector, k, Some(id))?
+            single(args, &collection, Some(vector), k, Some(id))?
         }
-        Asked { values, .. } => {
-            let values = values.as_ref().map_or(&[][..], |Numbers(values)| values);
-            single(args, &collection, values.into(), args.k, None)?
+        Asked { values: Some(Numbers(values)), .. } => {
+            single(args, &collection, Some(values.as_slice().into()), args.k, None)?
         }
+        _ => single(args, &collection, None, args.k, None)?,
     };
     let seconds = elapsed.as_secs_f64();
     let document = Document { seconds, queries: answers, explanation: explained };
@@ -115,7 +145,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
 fn single(
     args: &Args,
     collection: &Collection,
-    vector: Vectors<'_>,
+    vector: Option<Vectors<'_>>,
     k: usize,
     like: Option<Id>,
 ) -> Result<Answers, Failure> {
@@ -147,7 +177,16 @@ fn file_queries(args: &Args, collection: &Collection, file: &Path) -> Result<Ans
             let range = first * width..(first + rows.len()) * width;
             let Some(vectors) = piece.vectors.get(range) else { break };
             let start = Instant::now();
-            let found = query(args, collection, vectors).k(args.k).run_batch()?;
+            let found = if args.worded.words.is_some() {
+                let each = (first..first + rows.len()).map(|row| {
+                    interrupt.check()?;
+                    let vector = piece.vectors.get(row * width..(row + 1) * width);
+                    Ok(query(args, collection, vector).k(args.k).run()?)
+                });
+                each.collect::<Result<Vec<_>, Failure>>()?
+            } else {
+                query(args, collection, Some(vectors)).k(args.k).run_batch()?
+            };
             all.elapsed += start.elapsed();
             all.answers.extend(rows.iter().zip(found).map(|(row, hits)| Answer {
                 query: Label::Row(*row),
@@ -166,8 +205,27 @@ fn file_queries(args: &Args, collection: &Collection, file: &Path) -> Result<Ans
     }
 }
 
-fn query<'a>(args: &Args, collection: &Collection, vectors: Vectors<'a>) -> Query<'a> {
-    let mut query = collection.search(vectors).exact(args.exact);
+fn query<'a>(args: &Args, collection: &Collection, vectors: Option<Vectors<'a>>) -> Query<'a> {
+    let Worded { words, plain, columns, alpha, highlight } = &args.worded;
+    let words = words.as_ref().map(|words| match plain {
+        true => Words::plain(words),
+        false => Words::new(words),
+    });
+    let mut query = match (vectors, words) {
+        (Some(vectors), None) => collection.search(vectors),
+        (Some(vectors), Some(words)) => collection.search(vectors).words(words),
+        (None, words) => collection.search_words(words.unwrap_or_else(|| Words::plain(""))),
+    };
+    query = query.exact(args.exact);
+    if let Some(Weights(columns)) = columns {
+        query = query.columns(columns.iter().cloned());
+    }
+    if let Some(alpha) = alpha {
+        query = query.fusion(Fusion::weighted(*alpha));
+    }
+    if *highlight {
+        query = query.highlight(SNIPPET);
+    }
     if let Some(ef) = args.ef {
         query = query.ef(ef);
     }

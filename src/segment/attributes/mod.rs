@@ -3,6 +3,7 @@
 //! ```text
 //! GRPS   column blocks (columns module), one a group, back to back
 //! GDIR   rows u64 · groups u64 · per group: offset u64 · length u64 · rows u64
+//! TEXT   the index of a column of texts (texts module), none or several
 //! ```
 //!
 //! A few rows are read in place, value by value; many rows of a group decode it whole. Columns
@@ -12,6 +13,8 @@
 mod point;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "text")]
+pub(crate) mod texts;
 mod writer;
 
 use std::path::Path;
@@ -42,6 +45,8 @@ pub(crate) struct AttributeFile {
     groups: Vec<Group>,
     blocks: Section,
     container: Container,
+    #[cfg(feature = "text")]
+    text: crate::text::cell::TextCell,
     // After the maps: see `OwnedFile`.
     file: OwnedFile,
 }
@@ -75,7 +80,14 @@ impl AttributeFile {
         let groups = parse_groups(section.read_all()?, rows, blocks.len())
             .ok_or_else(|| section.corrupt("groups do not cover the segment's rows"))?;
         let file = OwnedFile::new(disk, path);
-        Ok(Self { groups, blocks, container, file })
+        Ok(Self {
+            groups,
+            blocks,
+            container,
+            #[cfg(feature = "text")]
+            text: crate::text::cell::TextCell::default(),
+            file,
+        })
     }
 
     /// Length of the file.

@@ -35,6 +35,8 @@ pub(crate) struct AttributeWriter {
     rows: u64,
     /// Bytes of groups written.
     written: u64,
+    #[cfg(feature = "text")]
+    texts: Vec<super::texts::TextWriter>,
     // After the container, which has the file open.
     file: OwnedFile,
 }
@@ -66,13 +68,24 @@ impl AttributeWriter {
             groups: 0,
             rows: 0,
             written: 0,
+            #[cfg(feature = "text")]
+            texts: Vec::new(),
             file,
         })
+    }
+
+    /// Makes these indexes as well.
+    #[cfg(feature = "text")]
+    pub(crate) fn with_texts(mut self, texts: Vec<super::texts::TextWriter>) -> Self {
+        self.texts = texts;
+        self
     }
 
     /// Appends rows; columns that the batch lacks are null.
     pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         let batch = columns::project(batch, &self.schema)?;
+        #[cfg(feature = "text")]
+        self.texts.iter_mut().for_each(|text| text.push(&batch));
         let mut from = 0;
         while from < batch.num_rows() {
             let take = (GROUP_ROWS - self.pending_rows).min(COPY_ROWS).min(batch.num_rows() - from);
@@ -108,6 +121,13 @@ impl AttributeWriter {
         directory.extend_from_slice(&self.groups.to_le_bytes());
         directory.extend_from_slice(&self.directory);
         self.container.section(layout::GDIR, layout::FIELD, &directory)?;
+        #[cfg(feature = "text")]
+        {
+            let mut field = 0;
+            for text in std::mem::take(&mut self.texts) {
+                text.finish(&mut self.container, &mut field)?;
+            }
+        }
         let seal = self.container.finish()?;
         self.file.set_obsolete(false);
         Ok(AttributeMeta { generation: self.generation, seal })

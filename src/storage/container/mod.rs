@@ -85,7 +85,7 @@ impl Container {
     ) -> Result<Self> {
         let map = disk.map(path).map_err(|error| Error::io("open", path, error))?;
         let extent = 0..map.as_slice().len();
-        let file = Arc::new(MappedFile { path: path.into(), map });
+        let file = Arc::new(MappedFile { path: path.into(), map: Arc::new(map) });
         let parsed = parse(path, file.map.as_slice(), extent.clone(), identity, seal)?;
         let sections = parsed
             .places

@@ -19,13 +19,15 @@ use super::Tag;
 use super::layout::{BLOCK_BYTES, section_name};
 use crate::bytes::{Guard, Guarded};
 use crate::error::{Error, Result};
+#[cfg(feature = "text")]
+use crate::storage::mmap::Kept;
 use crate::storage::mmap::Mapped;
 
 /// A mapped file and its name.
 #[derive(Debug)]
 pub(super) struct MappedFile {
     pub(super) path: PathBuf,
-    pub(super) map: Mapped,
+    pub(super) map: Arc<Mapped>,
 }
 
 /// A section whose blocks are checked on first touch (its `Guard`). Cheap to clone; keeps the map
@@ -117,6 +119,15 @@ impl Section {
     /// The whole section, checked now.
     pub(crate) fn read_all(&self) -> Result<&[u8]> {
         self.read(0, self.len())
+    }
+
+    /// The whole section, checked now, for as long as it is wanted.
+    #[cfg(feature = "text")]
+    pub(crate) fn keep_all(&self) -> Result<Kept> {
+        self.read_all()?;
+        let Place { start, len, .. } = self.shared.place;
+        Kept::new(self.shared.file.map.clone(), start..start + len)
+            .ok_or_else(|| self.corrupt("it lies outside the file"))
     }
 
     /// How many touches have failed so far: a mark for [`status_since`](Self::status_since).

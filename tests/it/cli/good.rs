@@ -388,3 +388,44 @@ fn a_search_that_is_explained_says_what_each_part_did() {
     let plain = shell.json(&args[..7]);
     assert!(plain.get("explanation").is_none());
 }
+
+#[test]
+fn words_are_searched_alone_and_beside_a_vector() {
+    let shell = Shell::new();
+    let create = ["create", "db", "docs", "--dim", "1", "--metric", "l2", "--text", "body"];
+    shell.ok(&[&create[..], &["--text", "title", "--language", "german"]].concat());
+    shell.write(
+        "docs.jsonl",
+        "{\"id\": 1, \"vector\": [0], \"title\": \"Häuser\", \"body\": \"Seitenfehler in mmap\"}\n\
+         {\"id\": 2, \"vector\": [1], \"title\": \"Bäume\", \"body\": \"ein Haus, zwei Häuser\"}\n\
+         {\"id\": 3, \"vector\": [2], \"title\": null, \"body\": \"E0502\"}\n",
+    );
+    shell.ok(&["import", "db", "docs", "docs.jsonl"]);
+    let search = |args: &[&str]| shell.json(&[&["search", "db", "docs"], args].concat());
+    let ids = |args: &[&str]| -> Vec<u64> {
+        let found = search(args);
+        hit_ids(&found["queries"][0]).iter().filter_map(|id| id.as_u64()).collect()
+    };
+    assert_eq!(ids(&["--words", "haus"]), [2, 1]);
+    assert_eq!(ids(&["--words", "haus", "--in", "title=2"]), [1]);
+    assert_eq!(ids(&["--words", "haus", "--in", "title=0.1,body", "--where", "id > 1"]), [2]);
+    assert_eq!(ids(&["--words", "+haus -mmap"]), [2]);
+    assert_eq!(ids(&["--words", "-mmap +", "--plain"]), [1]);
+    assert_eq!(ids(&["--values", "0", "--words", "e0502", "-k", "2"]), [3, 1]);
+    assert_eq!(ids(&["--values", "0", "--words", "e0502", "-k", "1", "--alpha", "0.1"]), [3]);
+    assert_eq!(ids(&["--like", "1", "--words", "e0502", "-k", "1"]), [3]);
+    let shown = search(&["--words", "mmap", "--highlight", "--select", ""]);
+    assert_eq!(shown["queries"][0]["hits"][0]["snippets"]["body"], "Seitenfehler in **mmap**");
+    let table = shell.ok(&["search", "db", "docs", "--words", "mmap", "--highlight"]);
+    assert!(table.stdout.contains("**mmap**"), "{}", table.stdout);
+    shell.write("q.npy", npy(&[&[0.1], &[1.9]]));
+    let found = search(&["--vector", "q.npy", "--words", "e0502 haus", "-k", "1"]);
+    assert_eq!(found["queries"].as_array().map(Vec::len), Some(2));
+    shell.fails(&["search", "db", "docs", "--words", "(a"], 1, "not closed");
+    shell.fails(&["search", "db", "docs"], 2, "--words");
+    shell.fails(
+        &["create", "db", "other", "--dim", "1", "--metric", "l2", "--language", "x"],
+        2,
+        "x",
+    );
+}

@@ -1,0 +1,175 @@
+//! The files of an index as one run of bytes.
+//!
+//! ```text
+//! magic "NFTEXT01" · header length u64 · header, JSON · zeros to a multiple of 8 · body
+//! ```
+//!
+//! The header says what wrote the index and how texts were cut, where each file lies in the body,
+//! and the digest of the body. Bytes that do not agree with it, or that another version wrote, are
+//! no index: it is made anew from the texts. Nothing is given to the library that was not compared
+//! with the digest. docs/format.md, "Text index".
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use tantivy::directory::OwnedBytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::options::Cutting;
+
+const MAGIC: [u8; 8] = *b"NFTEXT01";
+const ALIGN: usize = 8;
+/// Bytes before the header.
+const FRONT: usize = 16;
+/// Most bytes of a header.
+const MAX_HEADER: usize = 1 << 20;
+/// What writes the files: an index of another engine or way of cutting is made anew.
+pub(super) const ENGINE: &str = "tantivy 0.27, cut 1";
+
+/// What a pack says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Header {
+    pub(super) engine: String,
+    pub(super) column: String,
+    pub(super) cutting: Cutting,
+    /// The first row of the part that the index is of, and how many it holds.
+    pub(super) first: u32,
+    pub(super) rows: u32,
+    /// Rows with a word, and words.
+    pub(super) filled: u32,
+    pub(super) words: u64,
+    files: Vec<File>,
+    /// XXH3-64 of the body, as hexadecimal digits.
+    digest: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct File {
+    name: String,
+    start: usize,
+    len: usize,
+}
+
+impl Header {
+    pub(super) fn new(column: &str, cutting: Cutting, first: u32, rows: u32) -> Self {
+        Self {
+            engine: ENGINE.into(),
+            column: column.into(),
+            cutting,
+            first,
+            rows,
+            filled: 0,
+            words: 0,
+            files: Vec::new(),
+            digest: String::new(),
+        }
+    }
+}
+
+/// The files behind their header.
+pub(super) fn pack(mut header: Header, files: &[Named]) -> Option<Vec<u8>> {
+    let mut start = 0;
+    for (name, bytes) in files {
+        header.files.push(File { name: name.clone(), start, len: bytes.len() });
+        start = (start + bytes.len()).next_multiple_of(ALIGN);
+    }
+    let mut body = Vec::with_capacity(start);
+    for (_, bytes) in files {
+        body.extend_from_slice(bytes);
+        body.resize(body.len().next_multiple_of(ALIGN), 0);
+    }
+    header.digest = digest(&body);
+    let head = serde_json::to_vec(&header).ok()?;
+    let front = FRONT + head.len().next_multiple_of(ALIGN);
+    let mut packed = Vec::with_capacity(front + body.len());
+    packed.extend_from_slice(&MAGIC);
+    packed.extend_from_slice(&(head.len() as u64).to_le_bytes());
+    packed.extend_from_slice(&head);
+    packed.resize(front, 0);
+    packed.append(&mut body);
+    Some(packed)
+}
+
+/// The header of a pack, and where the body begins; or why it is none.
+fn head(packed: &[u8]) -> Result<(Header, usize), &'static str> {
+    let front: &[u8; FRONT] = packed.first_chunk().ok_or("it is cut short")?;
+    if front[..8] != MAGIC {
+        return Err("it does not begin as an index");
+    }
+    let [.., a, b, c, d, e, f, g, h] = *front;
+    let len = usize::try_from(u64::from_le_bytes([a, b, c, d, e, f, g, h])).unwrap_or(usize::MAX);
+    if len > MAX_HEADER {
+        return Err("its header is too long");
+    }
+    let head = packed.get(FRONT..FRONT + len).ok_or("it is cut short")?;
+    let header: Header =
+        serde_json::from_slice(head).map_err(|_unread| "its header is no header")?;
+    if header.engine != ENGINE {
+        return Err("another version wrote it");
+    }
+    Ok((header, FRONT + len.next_multiple_of(ALIGN)))
+}
+
+/// The column that a pack says it is of, by its first bytes.
+pub(super) fn column_of(packed: &[u8]) -> Option<String> {
+    head(packed).ok().map(|(header, _)| header.column)
+}
+
+/// A file and its name.
+pub(super) type Named = (String, OwnedBytes);
+
+/// The header of a pack, and its files; or why it is none.
+pub(super) fn unpack(packed: &OwnedBytes) -> Result<(Header, Vec<Named>), &'static str> {
+    let (header, start) = head(packed)?;
+    let body = packed.get(start..).ok_or("it is cut short")?;
+    if digest(body) != header.digest {
+        return Err("its bytes do not agree with their digest");
+    }
+    let body = packed.slice(start..packed.len());
+    let file = |file: &File| -> Option<Named> {
+        let range: Range<usize> = file.start..file.start.checked_add(file.len)?;
+        (range.end <= body.len()).then(|| (file.name.clone(), body.slice(range)))
+    };
+    let files = header.files.iter().map(file).collect::<Option<Vec<_>>>();
+    files.map(|files| (header, files)).ok_or("a file lies outside it")
+}
+
+fn digest(body: &[u8]) -> String {
+    format!("{:016x}", xxh3_64(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::options::TextOptions;
+
+    #[test]
+    fn every_change_of_a_byte_and_every_truncation_is_noticed() {
+        let header = Header::new("body", TextOptions::new().cutting(), 3, 5);
+        let files = [("a", &b"twelve bytes"[..]), ("b", b""), ("c", b"x")];
+        let files = files.map(|(name, bytes)| (name.to_owned(), OwnedBytes::new(bytes.to_vec())));
+        let packed = pack(header.clone(), &files).unwrap();
+        let (read, found) = unpack(&OwnedBytes::new(packed.clone())).unwrap();
+        assert_eq!((read.first, read.rows, read.column.as_str()), (3, 5, "body"));
+        assert!(found.iter().zip(&files).all(|(a, b)| a.0 == b.0 && a.1 == b.1));
+        for len in 0..packed.len() {
+            assert!(unpack(&OwnedBytes::new(packed[..len].to_vec())).is_err(), "{len}");
+        }
+        let head = FRONT + read_len(&packed);
+        for at in (0..packed.len()).filter(|at| *at < FRONT || *at >= head.next_multiple_of(8)) {
+            let mut bad = packed.clone();
+            bad[at] ^= 1;
+            assert!(unpack(&OwnedBytes::new(bad)).is_err(), "byte {at}");
+        }
+        for at in FRONT..head {
+            let mut bad = packed.clone();
+            bad[at] ^= 1;
+            // Where it can be read at all, the files are inside, and the body is what it was.
+            drop(unpack(&OwnedBytes::new(bad)));
+        }
+    }
+
+    fn read_len(packed: &[u8]) -> usize {
+        usize::try_from(u64::from_le_bytes(packed[8..16].try_into().unwrap())).unwrap()
+    }
+}

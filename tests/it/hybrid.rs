@@ -1,0 +1,108 @@
+//! Searches by vector and words in one order, and functions that rank.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, LargeStringArray, RecordBatch};
+use nearfield::{Collection, Error, Fusion, Hits, Id, Metric, Normalize, Schema};
+
+use crate::common::Scratch;
+
+/// Rows 0 to 19 at x = id, with the texts of their numbers; 5 and 15 share a rare word.
+fn filled(docs: &Collection) {
+    let text = |id: u64| match id {
+        5 => "five rare".to_owned(),
+        15 => "fifteen rare word".to_owned(),
+        id => format!("number {id}"),
+    };
+    let ids: Vec<u64> = (0..20).collect();
+    let texts: ArrayRef =
+        Arc::new(LargeStringArray::from_iter_values(ids.iter().map(|id| text(*id))));
+    let batch = RecordBatch::try_from_iter([("body", texts)]).unwrap();
+    let vectors: Vec<f32> = ids.iter().map(|id| *id as f32).collect();
+    docs.upsert(&ids, &vectors, &batch).unwrap();
+}
+
+fn ids(hits: &Hits) -> Vec<u64> {
+    let number = |id: &Id| match id {
+        Id::U64(id) => *id,
+        Id::Utf8(_) => panic!("ids are numbers"),
+    };
+    hits.iter().map(|hit| number(&hit.id)).collect()
+}
+
+#[test]
+fn a_row_may_be_found_by_vector_or_by_words_and_has_its_distance() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let docs = db.collection("docs", Schema::new(1, Metric::L2).text("body")).unwrap();
+    filled(&docs);
+    for segment in [false, true] {
+        if segment {
+            docs.compact().unwrap();
+        }
+        let query = || docs.search(&[0.0_f32]).words("rare").candidates(3);
+        let hits = query().k(10).run().unwrap();
+        // Ranks of the vector 0, 1, 2, …; of the words 5, 15.
+        assert_eq!(ids(&hits), [5, 0, 1, 15, 2, 3, 4, 6, 7, 8], "at least k of each list");
+        let distances: Vec<f32> = hits.iter().map(|hit| hit.distance).collect();
+        assert_eq!(distances[..4], [25.0, 0.0, 1.0, 225.0]);
+        assert!((hits[0].score - (1.0 / 66.0 + 1.0 / 61.0)).abs() < 1e-7);
+        let hits = query().k(2).filter("id >= 10").run().unwrap();
+        assert_eq!(ids(&hits), [10, 15]);
+        let hits = query().k(20).max_distance(30.0).run().unwrap();
+        assert_eq!(ids(&hits), [5, 0, 1, 2, 3, 4]);
+        let near = query().k(3).fusion(Fusion::weighted(1.0)).run().unwrap();
+        assert_eq!(ids(&near), [0, 1, 2]);
+        let worded = query().k(2).fusion(Fusion::weighted(0.0)).run().unwrap();
+        assert_eq!(ids(&worded)[0], 5);
+        let z = Fusion::Weighted { alpha: 0.5, normalize: Normalize::ZScore };
+        assert_eq!(query().k(100).fusion(z).run().unwrap().len(), 20);
+        let none = docs.search(&[0.0_f32]).words("absent the").k(3).run().unwrap();
+        assert_eq!(ids(&none), [0, 1, 2]);
+    }
+    let snapshot = docs.snapshot().unwrap();
+    docs.delete(&[5]).unwrap();
+    let both = |hits: Hits| ids(&hits).contains(&5);
+    assert!(both(snapshot.search(&[0.0_f32]).words("rare").k(2).run().unwrap()));
+    assert!(!both(docs.search(&[0.0_f32]).words("rare").k(20).run().unwrap()));
+    assert!(docs.search(&[0.0_f32]).words("a").fusion(Fusion::weighted(2.0)).run().is_err());
+    assert!(docs.search(&[0.0_f32, 1.0]).words("a").run_batch().is_err());
+    assert!(docs.search(&[f32::NAN]).words("a").run().is_err());
+}
+
+#[test]
+fn a_function_ranks_the_candidates_by_what_it_sees() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let docs = db.collection("docs", Schema::new(1, Metric::L2).text("body")).unwrap();
+    filled(&docs);
+    let longest = |hits: &Hits| {
+        let texts = hits.attributes.as_ref().unwrap().column(0).as_string::<i64>();
+        Ok(texts.iter().map(|text| text.unwrap().len() as f32).collect())
+    };
+    let query = || docs.search(&[0.0_f32]).words("rare").select(["body"]).k(2);
+    let hits = query().rerank(20, longest).run().unwrap();
+    assert_eq!(ids(&hits), [15, 5]);
+    assert_eq!((hits[0].score, hits[0].distance), (17.0, 225.0));
+    assert_eq!(hits.attributes.unwrap().num_rows(), 2);
+    let reversed = |hits: &Hits| Ok((0..hits.len()).map(|at| at as f32).collect());
+    let words = docs.search_words("rare").k(1).rerank(9, reversed).run().unwrap();
+    assert_eq!(ids(&words), [15]);
+    let near = docs.search(&[0.0_f32]).k(2).rerank(5, reversed).run().unwrap();
+    assert_eq!(ids(&near), [4, 3]);
+    let equal = docs.search(&[0.0_f32]).k(2).rerank(5, |hits: &Hits| Ok(vec![0.0; hits.len()]));
+    assert_eq!(ids(&equal.run().unwrap()), [0, 1], "ties by id");
+
+    let few = query().rerank(20, |_: &Hits| Ok(vec![1.0])).run().unwrap_err().to_string();
+    assert!(few.contains("1 scores for 20 candidates"), "{few}");
+    let nan = |hits: &Hits| Ok(vec![f32::NAN; hits.len()]);
+    assert!(query().rerank(20, nan).run().unwrap_err().to_string().contains("NaN"));
+    let failed = query().rerank(20, |_: &Hits| Err("no model".into())).run();
+    match failed {
+        Err(Error::Rerank { source }) => assert_eq!(source.to_string(), "no model"),
+        other => panic!("{other:?}"),
+    }
+    let never = |_: &Hits| panic!("nothing to rank");
+    assert!(docs.search_words("absent").rerank(5, never).run().unwrap().is_empty());
+}
