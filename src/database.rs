@@ -10,13 +10,15 @@
 //!
 //! A collection appears, disappears and changes its name by one atomic rename of its directory.
 
+mod copy;
+
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::collection::host::{Host, fresh_store_id};
 use crate::collection::options::{Durability, Schema, Settings};
-use crate::collection::{Collection, backup, recover};
+use crate::collection::{Collection, recover};
 use crate::error::{Error, Result};
 use crate::storage::disk::{Disk, DiskLock, OsDisk};
 
@@ -275,53 +277,6 @@ impl Database {
         self.rename_durably(&self.path().join(from), &self.path().join(to))
     }
 
-    /// Copies the whole database to `to`, which must not exist, while it stays open. The copy
-    /// holds every write that returned before the call.
-    ///
-    /// # Errors
-    /// `InvalidArgument` when `to` exists or is inside the database; `Full` or `Io`, and then
-    /// nothing is left there.
-    pub fn backup(&self, to: impl AsRef<Path>) -> Result<()> {
-        let to = to.as_ref();
-        self.host.check()?;
-        if is_inside(to, self.path()) {
-            return Err(Error::invalid(format!(
-                "{} is inside the database itself; copy it to another place",
-                to.display()
-            )));
-        }
-        let disk = &self.host.disk;
-        let staging = new_sibling(disk, to)?;
-        disk.create_dir(&staging).map_err(|error| Error::io("create", &staging, error))?;
-        let result = (|| {
-            for name in self.collections()? {
-                let collection = self.open_collection(&name)?;
-                backup::copy_collection(&collection, &staging.join(&name))?;
-            }
-            write_marker(disk, &staging)?;
-            publish(disk, &staging, to)
-        })();
-        if result.is_err() {
-            remove_tree(disk, &staging);
-        }
-        result
-    }
-
-    /// Verifies the backup at `from` and copies it to `to`, which must not exist.
-    ///
-    /// # Errors
-    /// `Corrupt` when the backup does not verify; as [`backup`](Self::backup) otherwise.
-    pub fn restore(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
-        let source = OpenOptions::new().read_only(true).open(from)?;
-        for name in source.collections()? {
-            let report = source.open_collection(&name)?.verify()?;
-            if let Some(problem) = report.problems.into_iter().next() {
-                return Err(Error::corrupt(&source.path().join(&name), "backup", problem));
-            }
-        }
-        source.backup(to)
-    }
-
     /// Closes the database and every collection opened through it: what is in memory is made
     /// durable, background work ends, the lock is released. In a forked child nothing is touched.
     /// Closing twice is allowed.
@@ -344,6 +299,27 @@ impl Database {
         self.host.mark_closed();
         self.host.release_lock();
         result
+    }
+
+    /// Closes the database and, if it holds no collection, removes its directory: for whoever has
+    /// created it for something that then failed. Returns whether it was removed.
+    ///
+    /// # Errors
+    /// As [`close`](Self::close); `ReadOnly`, `Io`.
+    pub fn close_and_remove_if_empty(&self) -> Result<bool> {
+        self.host.check()?;
+        self.host.check_writable()?;
+        let (disk, path) = (&self.host.disk, self.path());
+        let entries = disk.list(path).map_err(|error| Error::io("list", path, error))?;
+        if entries.iter().any(|entry| entry.name != LOCK) {
+            return self.close().map(|()| false);
+        }
+        let file = path.join(LOCK);
+        // While the lock is held, so that nobody else has opened what is removed.
+        disk.remove_file(&file).map_err(|error| Error::io("remove", &file, error))?;
+        self.close()?;
+        disk.remove_dir(path).map_err(|error| Error::io("remove", path, error))?;
+        sync_dir(disk, &parent(path)).map(|()| true)
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, HashMap<String, Collection>>> {
@@ -486,34 +462,6 @@ fn take_lock(disk: &Arc<dyn Disk>, path: &Path) -> Result<DiskLock> {
             Err(Error::Locked { path: path.into(), holder })
         }
     }
-}
-
-/// The file that makes a directory a database, for a copy that nobody has opened yet.
-fn write_marker(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
-    let file = path.join(LOCK);
-    disk.create(&file).map_err(|error| Error::io("create", &file, error))?;
-    sync_dir(disk, path)
-}
-
-/// Whether `path` is `dir` or below it, as far as their names tell.
-fn is_inside(path: &Path, dir: &Path) -> bool {
-    match (std::path::absolute(path), std::path::absolute(dir)) {
-        (Ok(path), Ok(dir)) => path.starts_with(dir),
-        _ => path.starts_with(dir),
-    }
-}
-
-/// A name beside `to` under which a copy grows until it is whole.
-fn new_sibling(disk: &Arc<dyn Disk>, to: &Path) -> Result<PathBuf> {
-    if disk.list(to).is_ok() || disk.read(to, u64::MAX).is_ok() {
-        return Err(Error::invalid(format!("{} exists already; give a new name", to.display())));
-    }
-    Ok(parent(to).join(format!("{NEW_PREFIX}{:032x}", fresh_store_id())))
-}
-
-fn publish(disk: &Arc<dyn Disk>, staging: &Path, to: &Path) -> Result<()> {
-    disk.rename(staging, to).map_err(|error| Error::io("rename", staging, error))?;
-    sync_dir(disk, &parent(to)).inspect_err(|_| remove_tree(disk, to))
 }
 
 /// Removes what an interrupted create or drop left behind.

@@ -186,6 +186,14 @@ impl Error {
         }
     }
 
+    /// Files that are in use were removed by somebody else.
+    pub(crate) fn removed(path: &Path) -> Self {
+        let lost = "it was removed while it was open, and what was not written elsewhere is lost; \
+                    open the database again, or restore a backup";
+        let source = io::Error::new(io::ErrorKind::NotFound, lost);
+        Self::Io { action: "write to", path: path.into(), source }
+    }
+
     pub(crate) fn corrupt(
         file: &Path,
         section: impl Into<String>,

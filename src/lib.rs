@@ -57,8 +57,9 @@ pub use collection::import::{
 pub use half;
 
 pub use collection::options::{Durability, MAX_COLUMN_NAME_BYTES, MAX_COLUMNS, Schema, Settings};
-pub use collection::query::{Fields, Hit, Hits, Query, Records, ScanOptions};
+pub use collection::query::{Hit, Hits, Query};
 pub use collection::ranking::{Fusion, Normalize};
+pub use collection::reading::{Fields, Records, ScanOptions};
 #[cfg(feature = "text")]
 pub use collection::words::Snippets;
 pub use collection::{
@@ -71,8 +72,8 @@ pub use text::options::{Language, TextOptions};
 #[cfg(feature = "text")]
 pub use text::{snippet::Snippet, words::Words};
 pub use types::{
-    CodeChoice, Column, DataType, Id, IdRef, IdType, Ids, MAX_DIMENSION, MAX_ID_BYTES, Metric,
-    VectorType, Vectors,
+    CodeChoice, Column, DataType, Id, IdRef, IdType, Ids, MAX_DIMENSION, MAX_ID_BYTES,
+    MAX_SPARSE_WEIGHTS, Metric, SparseVector, VectorType, Vectors,
 };
 
 /// Doors for this project's own tests and benches; not a public interface.

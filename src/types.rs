@@ -11,11 +11,15 @@ use arrow_array::{Array, LargeStringArray, StringArray, UInt64Array};
 use arrow_schema::{DataType as ArrowType, Field, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+pub(crate) mod sparse;
 pub(crate) mod spelling;
 pub(crate) mod time;
 mod vectors;
 
+pub use sparse::{MAX_SPARSE_WEIGHTS, SparseVector};
 pub use vectors::Vectors;
+
+use crate::error::{Error, Result};
 
 /// Position of a row inside one segment or memtable chunk.
 pub(crate) type Row = u32;
@@ -319,9 +323,34 @@ ids_from! {
     Vec<String> => |ids| Self::Utf8(ids.into_iter().map(Cow::Owned).collect());
     u64 => |id| Self::U64(Cow::Owned(vec![id]));
     &'a str => |id| Self::Utf8(vec![Cow::Borrowed(id)]);
+}
+
+macro_rules! ids_from_arrow {
+    ($($from:ty => |$ids:ident| $make:expr;)*) => {$(
+        /// Refuses nulls with `InvalidArgument`: a row without an id cannot be found again.
+        impl<'a> TryFrom<$from> for Ids<'a> {
+            type Error = Error;
+
+            fn try_from($ids: $from) -> Result<Self> {
+                no_null($ids)?;
+                Ok($make)
+            }
+        }
+    )*};
+}
+ids_from_arrow! {
     &'a UInt64Array => |ids| Self::U64(Cow::Borrowed(ids.values()));
     &'a StringArray => |ids| Self::Utf8((0..ids.len()).map(|i| Cow::Borrowed(ids.value(i))).collect());
     &'a LargeStringArray => |ids| Self::Utf8((0..ids.len()).map(|i| Cow::Borrowed(ids.value(i))).collect());
+}
+
+fn no_null(ids: &dyn Array) -> Result<()> {
+    match (0..ids.len()).find(|row| ids.null_count() > 0 && ids.is_null(*row)) {
+        Some(row) => Err(Error::invalid(format!(
+            "ids: null at row {row}, expected an id for every row; fill it in or leave the row out"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 impl<'a, const N: usize> From<&'a [u64; N]> for Ids<'a> {
@@ -353,6 +382,9 @@ pub enum DataType {
     Timestamp,
     /// A list of UTF-8 strings.
     ListUtf8,
+    /// A [`SparseVector`], searched by [`Collection::search_sparse`](crate::Collection::search_sparse). In
+    /// Arrow a list of structs of an index (uint32) and a value (float32).
+    Sparse,
 }
 
 impl DataType {
@@ -368,6 +400,10 @@ impl DataType {
             Self::ListUtf8 => {
                 ArrowType::LargeList(Field::new("item", ArrowType::LargeUtf8, true).into())
             }
+            Self::Sparse => {
+                let item = ArrowType::Struct(sparse::fields());
+                ArrowType::LargeList(Field::new("item", item, false).into())
+            }
         }
     }
 }
@@ -381,6 +417,7 @@ impl fmt::Display for DataType {
             Self::Utf8 => "utf8",
             Self::Timestamp => "timestamp",
             Self::ListUtf8 => "list_utf8",
+            Self::Sparse => "sparse",
         })
     }
 }

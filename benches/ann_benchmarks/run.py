@@ -5,19 +5,25 @@
 `--upstream` is a clone of ann-benchmarks (bare or not; its newest commit is used, no file of it is
 changed), `--data` a folder of sets with train, queries, neighbors and distances as .npy files. Sets
 become HDF5 files of upstream's form; then upstream's `main` runs every algorithm that can be imported
-(ours from the wheel that is installed, hnswlib and faiss if they are), computes its recall, and
-upstream's `plot.py` draws. Needs what upstream's requirements.txt names, but neither Docker nor the
-exact versions. Results: `WORK/results/*.png` and `WORK/results.json`.
+(ours from the wheel that is installed; hnswlib, faiss, Glass, SymphonyQG and ScaNN if they are: those that
+are not are named with the package to install), computes its recall, and upstream's `plot.py` draws. Needs
+what upstream's requirements.txt names, but neither Docker nor the exact versions. Glass has wheels for
+CPython 3.10 alone. Results: `WORK/results/*.png`, copied to `--plots`, and `WORK/results.json`. `--smoke` takes
+the first rows of two sets, to see that all of it runs.
 """
 
 import argparse
 import gzip
+import importlib.util
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -30,8 +36,6 @@ SETS = {
     "glove-50-60k": ("glove-50-60k-angular", "angular"),
     "npm-mpnet-768": ("npm-mpnet-768-angular", "angular"),
 }
-# Upstream's algorithms beside us: folder, constructor, name. The parameters are the same for all.
-PEERS = [("hnswlib", "HnswLib", "hnswlib"), ("faiss_hnsw", "FaissHNSW", "hnsw(faiss)")]
 ATTEMPTS = 4
 # Runs a script of upstream's with our sets among those it knows.
 LAUNCH = """
@@ -45,13 +49,56 @@ runpy.run_path({argv!r}[0], run_name="__main__")
 """
 
 
+class Algorithm(NamedTuple):
+    """An algorithm as upstream knows it."""
+
+    name: str
+    folder: str
+    constructor: str
+    module: str
+    """What is imported."""
+    package: str
+    """What pip installs."""
+    parameters: Callable[[int, int], dict[str, int]] | None = lambda m, ef: {"M": m, "efConstruction": ef}
+    """What it is made with, for an M and an efConstruction; None for ScaNN, which has no graph."""
+    base: tuple[str, ...] = ("@metric",)
+    ours: tuple[str, ...] = ()
+    """Files of this folder that upstream lacks: the module, then those that stand beside it."""
+
+
+OURS = ("module.py", "config.yml", "Dockerfile")
+
+
+# The same graph by other names: 2 M links of a node in the lowest layer.
+def glass(m: int, ef: int) -> dict[str, int]:
+    return {"R": 2 * m, "L": ef, "level": 2}
+
+
+def symqg(m: int, ef: int) -> dict[str, int]:
+    return {"degree": 2 * m, "efConstruction": ef}
+
+
+ALGORITHMS = [
+    Algorithm("nearfield", "nearfield", "NearfieldIndex", "nearfield", "nearfield", ours=OURS),
+    Algorithm("nearfield-collection", "nearfield", "NearfieldCollection", "nearfield", "nearfield", ours=OURS),
+    Algorithm("hnswlib", "hnswlib", "HnswLib", "hnswlib", "hnswlib"),
+    Algorithm("hnsw(faiss)", "faiss_hnsw", "FaissHNSW", "faiss", "faiss-cpu"),
+    Algorithm("glass", "glass", "Glass", "glassppy", "glassppy", glass, ("@metric", "@dimension")),
+    Algorithm("symqg", "symqg", "Symqg", "rabitqlib", "rabitqlib", symqg, ours=("symqg.py",)),
+    Algorithm("scann", "scann", "Scann", "scann", "scann", None, ()),
+]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--upstream", required=True, type=Path, help="a clone of ann-benchmarks")
     parser.add_argument("--data", type=Path, default=HERE.parents[2] / "shared" / "data")
     parser.add_argument("--work", type=Path, default=HERE.parents[1] / "target" / "ann-benchmarks")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--algorithms", nargs="+", help="names; all if left out")
+    names = [algorithm.name for algorithm in ALGORITHMS]
+    parser.add_argument("--algorithms", nargs="+", choices=names, default=names)
+    parser.add_argument("--plots", type=Path, help="copy the plots here, such as docs/plots")
+    parser.add_argument("--smoke", action="store_true", help="few rows of two sets, to see that it runs")
     parser.add_argument("--runs", type=int, default=3, help="the best of so many counts")
     parser.add_argument("--m", type=int, default=16)
     parser.add_argument("--ef-construction", type=int, default=200)
@@ -59,29 +106,40 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="only the first rows, to see that it runs")
     parser.add_argument("--force", action="store_true", help="run again what has results")
     args = parser.parse_args()
+    if args.smoke:
+        args.sets, args.rows, args.runs = args.sets[:2], args.rows or 2_000, 1
+        args.ef = [20, 80]
+    algorithms = [algorithm for algorithm in ALGORITHMS if algorithm.name in args.algorithms]
+    for algorithm in list(algorithms):
+        if importlib.util.find_spec(algorithm.module) is None:
+            print(f"{algorithm.name} is left out: pip install {algorithm.package}", file=sys.stderr)
+            algorithms.remove(algorithm)
 
     unpack(args.upstream, args.work)
-    install(args)
     summary = {}
     for folder in args.sets:
         name, distance = SETS[folder]
         if args.rows:
             name = f"{name}-{args.rows}"
-        convert(args.data / folder, args.work / "data" / f"{name}.hdf5", distance, args.rows)
-        for algorithm in args.algorithms or names_of_algorithms():
+        rows = convert(args.data / folder, args.work / "data" / f"{name}.hdf5", distance, args.rows)
+        for algorithm in algorithms:
+            asked = install(algorithm, args, distance, rows)
             force = ["--force"] if args.force else []
             options = ["--local", "--runs", str(args.runs), "--definitions", "definitions"]
-            run = ["run.py", "--dataset", name, "--algorithm", algorithm, *options, *force]
-            wanted = args.work / "results" / name / "10" / algorithm
+            run = ["run.py", "--dataset", name, "--algorithm", algorithm.name, *options, *force]
+            wanted = args.work / "results" / name / "10" / algorithm.name
             for _ in range(ATTEMPTS):
                 # Upstream's worker may find its queue still empty, and end without a word.
                 launch(args.work, name, run)
-                if len(list(wanted.glob("*.hdf5"))) >= len(args.ef):
+                if len(list(wanted.glob("*.hdf5"))) >= asked:
                     break
             else:
-                print(f"{algorithm} has not run on {name}: see the log above", file=sys.stderr)
+                print(f"{algorithm.name} has not run on {name}: see the log above", file=sys.stderr)
         plot = ["plot.py", "--dataset", name, "-X", "a3", "-Y", "log", "-o", f"results/{name}.png"]
         launch(args.work, name, plot)
+        if args.plots:
+            args.plots.mkdir(parents=True, exist_ok=True)
+            shutil.copy(args.work / "results" / f"{name}.png", args.plots / f"ann-benchmarks-{name}.png")
         summary[name] = curves(args.work, name)
     (args.work / "results.json").write_text(json.dumps(summary, indent=1) + "\n")
     for name, algorithms in summary.items():
@@ -101,47 +159,47 @@ def unpack(upstream: Path, work: Path) -> None:
             files.extractall(work, members=wanted)
 
 
-def install(args: argparse.Namespace) -> None:
-    """Our algorithms where upstream looks for them, and definitions with the parameters asked for."""
-    ours = args.work / "ann_benchmarks" / "algorithms" / "nearfield"
-    ours.mkdir(exist_ok=True)
-    for file in ("module.py", "config.yml", "Dockerfile"):
-        (ours / file).write_text((HERE / file).read_text())
-    algorithms = [
-        ("nearfield", "NearfieldIndex", "nearfield"),
-        ("nearfield", "NearfieldCollection", "nearfield-collection"),
-        *PEERS,
-    ]
-    for folder, constructor, name in algorithms:
-        definition = {
-            "base_args": ["@metric"],
-            "constructor": constructor,
-            "disabled": False,
-            "docker_tag": f"ann-benchmarks-{folder}",
-            "module": f"ann_benchmarks.algorithms.{folder}",
-            "name": name,
-            "run_groups": {
-                "one": {
-                    "arg_groups": [{"M": args.m, "efConstruction": args.ef_construction}],
-                    "args": {},
-                    "query_args": [args.ef],
-                }
-            },
-        }
-        place = args.work / "definitions" / constructor
-        place.mkdir(parents=True, exist_ok=True)
-        # JSON is YAML.
-        (place / "config.yml").write_text(json.dumps({"float": {"any": [definition]}}, indent=1))
+def install(algorithm: Algorithm, args: argparse.Namespace, distance: str, rows: int) -> int:
+    """The algorithm where upstream looks for it, defined with the parameters asked for, and nothing else
+    defined; how many runs that makes."""
+    place = args.work / "ann_benchmarks" / "algorithms" / algorithm.folder
+    for number, file in enumerate(algorithm.ours):
+        place.mkdir(exist_ok=True)
+        (place / ("module.py" if number == 0 else file)).write_text((HERE / file).read_text())
+    if algorithm.parameters is None:
+        # About the leaves that upstream takes for a million rows; a share of them is searched.
+        leaves = max(10, round(2 * rows**0.5))
+        kind = "dot_product" if distance == "angular" else "squared_l2"
+        shares = [0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32] if not args.smoke else [0.05, 0.2]
+        asked = [[max(1, round(leaves * share)), reorder] for share in shares for reorder in (40, 120)]
+        group = {"args": [[leaves], [0.2], [2], [kind]], "query_args": [asked]}
+    else:
+        made = algorithm.parameters(args.m, args.ef_construction)
+        asked = args.ef
+        group = {"arg_groups": [made], "args": {}, "query_args": [asked]}
+    definition = {
+        "base_args": list(algorithm.base),
+        "constructor": algorithm.constructor,
+        "disabled": False,
+        "docker_tag": f"ann-benchmarks-{algorithm.folder}",
+        "module": f"ann_benchmarks.algorithms.{algorithm.folder}",
+        "name": algorithm.name,
+        "run_groups": {"one": group},
+    }
+    definitions = args.work / "definitions"
+    shutil.rmtree(definitions, ignore_errors=True)
+    (definitions / algorithm.constructor).mkdir(parents=True)
+    # JSON is YAML.
+    text = json.dumps({"float": {"any": [definition]}}, indent=1)
+    (definitions / algorithm.constructor / "config.yml").write_text(text)
+    return len(asked)
 
 
-def names_of_algorithms() -> list[str]:
-    return ["nearfield", "nearfield-collection", *(name for _, _, name in PEERS)]
-
-
-def convert(source: Path, target: Path, distance: str, rows: int | None) -> None:
-    """A set of ours as upstream's HDF5: float32, with the true neighbours."""
+def convert(source: Path, target: Path, distance: str, rows: int | None) -> int:
+    """A set of ours as upstream's HDF5: float32, with the true neighbours; how many rows it has."""
     if target.exists():
-        return
+        with h5py.File(target) as file:
+            return len(file["train"])
     target.parent.mkdir(parents=True, exist_ok=True)
 
     def load(name: str) -> np.ndarray:
@@ -170,6 +228,7 @@ def convert(source: Path, target: Path, distance: str, rows: int | None) -> None
             ("train", "test", "neighbors", "distances"), (train, test, neighbors, distances)
         ):
             file.create_dataset(name, data=array)
+    return len(train)
 
 
 def nearest(train: np.ndarray, test: np.ndarray, distance: str) -> tuple[np.ndarray, np.ndarray]:

@@ -67,7 +67,7 @@ impl Array {
         }
     }
 
-    fn owned(&self, dimension: usize, from: usize, to: usize) -> Vectors<'static> {
+    pub fn owned(&self, dimension: usize, from: usize, to: usize) -> Vectors<'static> {
         let range = from * dimension..to * dimension;
         match self {
             Self::F16(values) => values[range].to_vec().into(),

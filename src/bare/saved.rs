@@ -1,14 +1,17 @@
 //! The file of a bare index: a container like that of a segment, but for its name.
 //!
 //! ```text
-//! kind INDX   RAWV [NORM] IDSC [QPAR CODE] [GRPH] STAT
+//! kind INDX   RAWV [NORM] IDSC [IDSO] [QPAR CODE] [GRPH] STAT
 //! ```
-//! Sections are those of a segment file, byte for byte, with ids u64. `STAT` is JSON, see
-//! [`Facts`]. The file is written beside its place and renamed into it.
+//! Sections are those of a segment file, byte for byte, with ids u64; `IDSO` is there unless ids
+//! ascend with the rows. So an id is found where the file is mapped, by halving, and no table is made
+//! when it is opened. `STAT` is JSON, see [`Facts`]. The file is written beside its place and renamed
+//! into it.
 
+use std::cmp::Ordering;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +60,8 @@ pub(super) struct Pieces<'a> {
     pub(super) vectors: &'a [u8],
     pub(super) inverse_norms: &'a [u8],
     pub(super) ids: &'a [u8],
+    /// The rows in ascending order of id, unless they stand so.
+    pub(super) order: Option<Vec<u8>>,
     pub(super) codes: Option<(&'a Codec, &'a [u8])>,
     /// Empty when there are no rows.
     pub(super) graph: &'a [u8],
@@ -70,7 +75,7 @@ pub(super) fn write(path: &Path, pieces: &Pieces<'_>) -> Result<()> {
         return Err(Error::invalid(format!("{} is not the name of a file", path.display())));
     };
     let mut part = name.to_os_string();
-    let (process, number) = (std::process::id(), WRITTEN.fetch_add(1, Ordering::Relaxed));
+    let (process, number) = (std::process::id(), WRITTEN.fetch_add(1, Relaxed));
     part.push(format!(".{process}.{number}.part"));
     let part = path.with_file_name(part);
     let written = write_part(&disk, &part, pieces).and_then(|()| {
@@ -92,6 +97,9 @@ fn write_part(disk: &Arc<dyn Disk>, part: &Path, pieces: &Pieces<'_>) -> Result<
         file.section(layout::NORM, FIELD, pieces.inverse_norms)?;
     }
     file.section(layout::IDSC, FIELD, pieces.ids)?;
+    if let Some(order) = &pieces.order {
+        file.section(layout::IDSO, FIELD, order)?;
+    }
     if let Some((codec, codes)) = pieces.codes {
         file.section(layout::QPAR, FIELD, &codec.to_bytes())?;
         file.section(layout::CODE, FIELD, codes)?;
@@ -124,6 +132,7 @@ pub(super) struct Saved {
     vectors: Section,
     inverse_norms: Option<Section>,
     ids: Section,
+    order: Option<Section>,
     codes: Option<(Codec, Section)>,
     graph: Option<Section>,
     nobody: RowSet,
@@ -152,6 +161,10 @@ impl Saved {
             _ => None,
         };
         let ids = sized(layout::IDSC, 8)?;
+        let order = match container.section(layout::IDSO, FIELD) {
+            Some(_) => Some(sized(layout::IDSO, 4)?),
+            None => None,
+        };
         let codes = match facts.codes {
             true => {
                 let parameters = container.require(layout::QPAR, FIELD)?;
@@ -167,7 +180,7 @@ impl Saved {
             false => None,
         };
         let nobody = RowSet::default();
-        let saved = Self { space, facts, vectors, inverse_norms, ids, codes, graph, nobody };
+        let saved = Self { space, facts, vectors, inverse_norms, ids, order, codes, graph, nobody };
         let marks = saved.marks();
         saved.graph_view()?;
         saved.check(marks)?;
@@ -188,10 +201,35 @@ impl Saved {
     }
 
     pub(super) fn contains(&self, id: u64) -> Result<bool> {
-        let ids: &[u64] = view(self.ids.read_all()?);
-        // The place where it is unless ids were given.
-        let own = usize::try_from(id).ok().and_then(|row| ids.get(row)).is_some_and(|at| *at == id);
-        Ok(own || ids.contains(&id))
+        let marks = self.marks();
+        let found = self.find(id);
+        self.check(marks)?;
+        found
+    }
+
+    /// Looks for an id where the file is mapped. Ids that are met out of order tell of a wrong file.
+    fn find(&self, id: u64) -> Result<bool> {
+        let ids = self.ids.guarded();
+        let order = self.order.as_ref().map(Section::guarded);
+        let (mut low, mut high) = (0, self.facts.rows);
+        let (mut below, mut above) = (None, None);
+        while low < high {
+            let middle = low.midpoint(high);
+            let row = order.map_or(middle, |order| order.u32_at(middle) as usize);
+            if row >= self.facts.rows {
+                return Err(self.ids.corrupt(&format!("row {row} is listed, and there is none")));
+            }
+            let met = ids.u64_at(row);
+            if below.is_some_and(|below| met <= below) || above.is_some_and(|above| met >= above) {
+                return Err(self.ids.corrupt("rows are not in the order of their ids"));
+            }
+            match met.cmp(&id) {
+                Ordering::Equal => return Ok(true),
+                Ordering::Less => (low, below) = (middle + 1, Some(met)),
+                Ordering::Greater => (high, above) = (middle, Some(met)),
+            }
+        }
+        Ok(false)
     }
 
     /// The same in memory, all of it checked.
@@ -205,6 +243,10 @@ impl Saved {
         if ids.len() != self.facts.rows {
             return Err(self.ids.corrupt("its length does not agree with the number of rows"));
         }
+        let order = match &self.order {
+            Some(section) => Some(view(section.read_all()?).to_vec()),
+            None => None,
+        };
         let codes = match &self.codes {
             Some((codec, section)) => Some((codec.clone(), copy(section)?)),
             None => None,
@@ -212,8 +254,8 @@ impl Saved {
         let graph = self.graph.as_ref().map(copy).transpose()?.unwrap_or_default();
         let built = Built { rows: self.facts.rows, graph, codes };
         let (vectors, next) = (copy(&self.vectors)?, self.facts.next);
-        Stored::restore(self.space, vectors, inverse_norms, ids, next, built)
-            .ok_or_else(|| self.ids.corrupt("two rows have one id"))
+        Stored::restore(self.space, vectors, inverse_norms, (ids, order), next, built)
+            .ok_or_else(|| self.ids.corrupt("rows are not in the order of their ids"))
     }
 
     /// Copies the file, all of it checked.
@@ -235,6 +277,7 @@ impl Saved {
             vectors: self.vectors.read_all()?,
             inverse_norms: &inverse_norms,
             ids: self.ids.read_all()?,
+            order: self.order.as_ref().map(Section::read_all).transpose()?.map(<[u8]>::to_vec),
             codes,
             graph: &graph,
         };
@@ -279,19 +322,19 @@ impl Saved {
         }
     }
 
-    fn sections(&self) -> [Option<&Section>; 5] {
+    fn sections(&self) -> [Option<&Section>; 6] {
         let codes = self.codes.as_ref().map(|(_, section)| section);
         let (norms, graph) = (self.inverse_norms.as_ref(), self.graph.as_ref());
-        [Some(&self.vectors), Some(&self.ids), norms, codes, graph]
+        [Some(&self.vectors), Some(&self.ids), self.order.as_ref(), norms, codes, graph]
     }
 
     /// How many touches of each section have failed so far.
-    fn marks(&self) -> [u64; 5] {
+    fn marks(&self) -> [u64; 6] {
         self.sections().map(|section| section.map_or(0, Section::failures))
     }
 
     /// `Corrupt` when a touch has failed since.
-    fn check(&self, marks: [u64; 5]) -> Result<()> {
+    fn check(&self, marks: [u64; 6]) -> Result<()> {
         for (section, mark) in self.sections().into_iter().zip(marks) {
             if let Some(section) = section {
                 section.status_since(mark)?;
@@ -308,4 +351,57 @@ fn sized(container: &Container, tag: Tag, rows: usize, row_bytes: usize) -> Resu
         return Err(section.corrupt("its length does not agree with the number of rows"));
     }
     Ok(section)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::IntoBytes;
+
+    /// The file of rows 0 to 6, each at its own id times ten unless `ids` says otherwise.
+    fn file(path: &Path, ids: &[u64], order: Option<&[u32]>) {
+        let space = Schema::new(1, Metric::L2).space();
+        let index = super::super::Index::new(1, Metric::L2).expect("an index");
+        let rows: Vec<f32> = ids.iter().zip(0_u8..).map(|(_, row)| f32::from(row)).collect();
+        index.add(None, rows.as_slice()).expect("added");
+        index.build().expect("built");
+        let state = index.read().expect("own process");
+        let super::super::State::Memory(stored) = &*state else { panic!("in memory") };
+        let mut pieces = stored.pieces(index.options());
+        assert_eq!(pieces.space.stride(), space.stride());
+        pieces.ids = ids.as_bytes();
+        pieces.order = order.map(|order| order.as_bytes().to_vec());
+        write(path, &pieces).expect("written");
+    }
+
+    #[test]
+    fn orders_of_ids_that_are_none_are_refused() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("a.nfi");
+        let shuffled = [30, 10, 50, 0, 20, 60, 40];
+        let right = [3, 1, 4, 0, 6, 2, 5];
+        file(&path, &shuffled, Some(&right));
+        let saved = Saved::open(&path).expect("a right file");
+        assert!((0..70).all(|id| saved.contains(id).expect("whole") == (id % 10 == 0)));
+        assert!(saved.load().expect("a right file").row_of(50) == Some(2));
+        for (what, ids, order) in [
+            ("no order", &shuffled[..], None),
+            ("a row that is not there", &shuffled, Some([3, 1, 4, 7, 6, 2, 5])),
+            ("a row twice", &shuffled, Some([3, 1, 4, 4, 6, 2, 5])),
+            ("two rows changed places", &shuffled, Some([1, 3, 4, 0, 6, 2, 5])),
+            ("backwards", &shuffled, Some([5, 2, 6, 0, 4, 1, 3])),
+            ("one id twice", &[30, 10, 50, 0, 20, 50, 40], Some(right)),
+        ] {
+            file(&path, ids, order.as_ref().map(|order| &order[..]));
+            let saved = Saved::open(&path).expect("opened without looking at all ids");
+            let loaded = saved.load();
+            assert!(matches!(loaded, Err(Error::Corrupt { .. })), "{what}: {loaded:?}");
+            // Where it is mapped, what is met on the way is checked.
+            let found = (0..70).map(|id| saved.contains(id)).filter_map(Result::err);
+            let refused = found.inspect(|error| assert!(matches!(error, Error::Corrupt { .. })));
+            assert!(refused.count() > 0 || what == "two rows changed places", "{what}");
+        }
+        file(&path, &shuffled, Some(&right[..6]));
+        assert!(matches!(Saved::open(&path), Err(Error::Corrupt { .. })), "too short");
+    }
 }

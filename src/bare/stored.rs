@@ -2,9 +2,10 @@
 //!
 //! Removed rows stay where they are, marked dead, until the next build moves the others together.
 
+mod gather;
+
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use rayon::ThreadPool;
 use zerocopy::IntoBytes;
@@ -18,13 +19,13 @@ use crate::codec::full::{FullPairs, Rows, Space, encode_rows_into};
 use crate::codec::lift::Lift;
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
-use crate::index::hnsw::{self, GONE, Seed, View};
+use crate::index::hnsw::{self, Seed, View};
 use crate::kernel::Isa;
 use crate::segment::coding::{self, Coding};
 use crate::segment::ids::IdsView;
 use crate::segment::search::{self, Ask, SearchOptions, SearchStats, Target};
 use crate::segment::writer::GraphParams;
-use crate::types::{CodeChoice, Id, IdType, Metric, Row, Vectors};
+use crate::types::{CodeChoice, Id, IdType, Row, Vectors};
 
 /// Most rows of an index: a graph has room for no more.
 pub(super) const MAX_ROWS: usize = (1 << 30) - 1;
@@ -55,13 +56,24 @@ pub(super) struct Stored {
     /// One a row for cosine, else none.
     inverse_norms: Vec<f32>,
     ids: Vec<u64>,
-    /// The live row of each id; `None` while every row is its own id and alive.
-    rows: Option<HashMap<u64, Row>>,
+    names: Names,
     /// The id of the next row that is given none.
     next: u64,
     built: Built,
     /// Dead rows of the graph, and of those behind it, counted from there.
     dead: [RowSet; 2],
+}
+
+/// How the live row of an id is found.
+#[derive(Debug)]
+enum Names {
+    /// Every row is its own id and alive.
+    Own,
+    /// All rows are alive: as they were read from a file, in ascending order of id, or with the rows
+    /// in that order.
+    Ordered(Option<Vec<Row>>),
+    /// The live row of each id.
+    Table(HashMap<u64, Row>),
 }
 
 /// What is made of the first `rows` rows.
@@ -79,28 +91,40 @@ impl Stored {
             vectors: AlignedBytes::default(),
             inverse_norms: Vec::new(),
             ids: Vec::new(),
-            rows: None,
+            names: Names::Own,
             next: 0,
             built: Built::default(),
             dead: Default::default(),
         }
     }
 
-    /// Rows that were saved; `None` when two of them have one id.
+    /// Rows that were saved: `order` lists them by ascending id unless they stand so. `None` when it
+    /// does not.
     pub(super) fn restore(
         space: Space,
         vectors: AlignedBytes,
         inverse_norms: Vec<f32>,
-        ids: Vec<u64>,
+        (ids, order): (Vec<u64>, Option<Vec<Row>>),
         next: u64,
         built: Built,
     ) -> Option<Self> {
         let in_order = ids.iter().zip(0..).all(|(id, row): (&u64, u64)| *id == row);
-        let rows = if in_order { None } else { Some(distinct(&ids)?) };
+        let ascends = match &order {
+            None => ids.is_sorted_by(|a, b| a < b),
+            Some(order) => {
+                let known: Option<Vec<u64>> =
+                    order.iter().map(|row| ids.get(*row as usize).copied()).collect();
+                order.len() == ids.len() && known?.is_sorted_by(|a, b| a < b)
+            }
+        };
+        if !ascends {
+            return None;
+        }
+        let names = if in_order { Names::Own } else { Names::Ordered(order) };
         let dead = Default::default();
         // Whatever the file says, no number is given twice.
         let next = ids.iter().max().map_or(next, |most| next.max(most.saturating_add(1)));
-        Some(Self { space, vectors, inverse_norms, ids, rows, next, built, dead })
+        Some(Self { space, vectors, inverse_norms, ids, names, next, built, dead })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -126,9 +150,14 @@ impl Stored {
     }
 
     pub(super) fn row_of(&self, id: u64) -> Option<Row> {
-        match &self.rows {
-            Some(rows) => rows.get(&id).copied(),
-            None => Row::try_from(id).ok().filter(|row| (*row as usize) < self.ids.len()),
+        match &self.names {
+            Names::Own => Row::try_from(id).ok().filter(|row| (*row as usize) < self.ids.len()),
+            Names::Ordered(None) => self.ids.binary_search(&id).ok().map(row_number),
+            Names::Ordered(Some(order)) => {
+                let at = order.binary_search_by_key(&id, |row| self.ids[*row as usize]);
+                at.ok().map(|at| order[at])
+            }
+            Names::Table(rows) => rows.get(&id).copied(),
         }
     }
 
@@ -159,20 +188,19 @@ impl Stored {
         let more = &self.ids[first..];
         let in_order = more.iter().zip(first as u64..).all(|(id, row)| *id == row);
         self.next = more.iter().fold(self.next, |next, id| next.max(id.saturating_add(1)));
-        if self.rows.is_none() && !in_order {
-            self.name_rows(first);
+        if matches!(self.names, Names::Own) && in_order {
+            return Ok(rows as u64);
         }
-        if let Some(rows) = &mut self.rows {
-            rows.extend(self.ids[first..].iter().copied().zip(row_number(first)..));
-        }
+        let added = self.ids[first..].iter().copied().zip(row_number(first)..);
+        name_rows(&mut self.names, &self.ids[..first]).extend(added);
         Ok(rows as u64)
     }
 
     pub(super) fn remove(&mut self, ids: &[u64]) -> u64 {
-        if self.rows.is_none() && ids.iter().any(|id| self.row_of(*id).is_some()) {
-            self.name_rows(self.ids.len());
+        if !ids.iter().any(|id| self.row_of(*id).is_some()) {
+            return 0;
         }
-        let Some(rows) = &mut self.rows else { return 0 };
+        let rows = name_rows(&mut self.names, &self.ids);
         let mut removed = 0;
         for id in ids {
             let Some(row) = rows.remove(id) else { continue };
@@ -200,11 +228,6 @@ impl Stored {
         if known.is_empty() { Ok(()) } else { Err(Error::DuplicateId { ids: known }) }
     }
 
-    /// Begins to look rows up by id: the first `count`, each of which is its own.
-    fn name_rows(&mut self, count: usize) {
-        self.rows = Some(self.ids[..count].iter().copied().zip(0..).collect());
-    }
-
     fn append(&mut self, vectors: AlignedBytes, inverse_norms: &[f32]) {
         self.inverse_norms.extend_from_slice(inverse_norms);
         let held = self.ids.len() * self.space.stride();
@@ -222,62 +245,28 @@ impl Stored {
         self.vectors.as_mut_slice()[held..wanted].copy_from_slice(vectors.as_slice());
     }
 
-    /// Makes the graph one over all live rows. After `Cancelled` rows are compared one by one that are
-    /// in no graph.
+    /// Makes the graph one over all live rows. After `Cancelled` everything is as it was: searches walk
+    /// the old graph.
     pub(super) fn build(&mut self, plan: &BuildPlan<'_>) -> Result<()> {
         if self.is_built() {
             return Ok(());
         }
         let old = std::mem::take(&mut self.built);
-        let whole = self.dead.iter().all(RowSet::is_empty);
-        let to = self.gather(old.rows);
+        let gone = self.gather(old.rows);
+        let to = gone.moves(old.rows);
         let made =
             if self.ids.is_empty() { Ok(Built::default()) } else { self.make(plan, &old, &to) };
         match made {
-            Ok(built) => self.built = built,
+            Ok(built) => {
+                self.built = built;
+                Ok(())
+            }
             Err(error) => {
-                if whole {
-                    self.built = old;
-                }
-                return Err(error);
+                self.scatter(gone, old.rows);
+                self.built = old;
+                Err(error)
             }
         }
-        Ok(())
-    }
-
-    /// Moves live rows together; where each of the first `count` went.
-    fn gather(&mut self, count: usize) -> Vec<Row> {
-        let [graph_dead, later_dead] = std::mem::take(&mut self.dead);
-        if graph_dead.is_empty() && later_dead.is_empty() {
-            return (0..row_number(count)).collect();
-        }
-        let stride = self.space.stride();
-        let (mut to, mut next) = (Vec::with_capacity(count), 0);
-        for row in 0..self.ids.len() {
-            let dead = match row.checked_sub(count) {
-                Some(behind) => later_dead.contains(row_number(behind)),
-                None => graph_dead.contains(row_number(row)),
-            };
-            if row < count {
-                to.push(if dead { GONE } else { row_number(next) });
-            }
-            if dead {
-                continue;
-            }
-            if next < row {
-                self.ids[next] = self.ids[row];
-                if self.space.metric == Metric::Cosine {
-                    self.inverse_norms[next] = self.inverse_norms[row];
-                }
-                let from = row * stride..(row + 1) * stride;
-                self.vectors.as_mut_slice().copy_within(from, next * stride);
-            }
-            next += 1;
-        }
-        self.ids.truncate(next);
-        self.inverse_norms.truncate(next);
-        self.rows = Some(self.ids.iter().copied().zip(0..).collect());
-        to
     }
 
     fn make(&self, plan: &BuildPlan<'_>, old: &Built, to: &[Row]) -> Result<Built> {
@@ -357,6 +346,7 @@ impl Stored {
             vectors,
             inverse_norms: self.inverse_norms.as_bytes(),
             ids: self.ids.as_bytes(),
+            order: order_of(&self.ids).map(|rows| rows.as_bytes().to_vec()),
             codes: self.built.codes.as_ref().map(|(codec, codes)| (codec, codes.as_slice())),
             graph: self.built.graph.as_slice(),
         }
@@ -390,15 +380,24 @@ fn encode(
     if (plan.keep_going)() { Ok(codes) } else { Err(Error::Cancelled) }
 }
 
-/// The row of each id; `None` when two rows have one id.
-fn distinct(ids: &[u64]) -> Option<HashMap<u64, Row>> {
-    let mut rows = HashMap::with_capacity(ids.len());
-    for (id, row) in ids.iter().zip(0..) {
-        match rows.entry(*id) {
-            Entry::Vacant(entry) => entry.insert(row),
-            Entry::Occupied(_) => return None,
-        };
+/// The table of rows by id, made of those of `ids`, which are all alive, where there is none yet.
+fn name_rows<'a>(names: &'a mut Names, ids: &[u64]) -> &'a mut HashMap<u64, Row> {
+    if !matches!(names, Names::Table(_)) {
+        *names = Names::Table(ids.iter().copied().zip(0..).collect());
     }
+    match names {
+        Names::Table(rows) => rows,
+        _ => unreachable!("made above"),
+    }
+}
+
+/// The rows in ascending order of id; `None` where they stand so.
+fn order_of(ids: &[u64]) -> Option<Vec<Row>> {
+    if ids.is_sorted_by(|a, b| a < b) {
+        return None;
+    }
+    let mut rows: Vec<Row> = (0..row_number(ids.len())).collect();
+    rows.sort_unstable_by_key(|row| ids[*row as usize]);
     Some(rows)
 }
 

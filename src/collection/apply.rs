@@ -8,6 +8,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 
 use super::embed::Candidate;
 use super::op::Op;
+use super::options::Schema;
 use super::snapshot::{PartView, Place, View};
 use super::write::Work;
 use crate::error::{Error, Result};
@@ -82,7 +83,7 @@ fn require_id_type(view: &View, given: IdType) -> Result<()> {
     }
 }
 
-fn refuse_known(view: &View, ids: &Ids<'_>) -> Result<()> {
+pub(crate) fn refuse_known(view: &View, ids: &Ids<'_>) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
@@ -92,12 +93,16 @@ fn refuse_known(view: &View, ids: &Ids<'_>) -> Result<()> {
     let twice = ids.iter().filter(|id| !seen.insert(*id));
     let known = places.iter().enumerate().filter(|(_, place)| place.is_some());
     let known = known.map(|(index, _)| ids.at(index));
-    let duplicates: BTreeSet<IdRef<'_>> = known.chain(twice).collect();
+    no_duplicate(known.chain(twice).collect())
+}
+
+/// `DuplicateId` with the first of `duplicates`, if there is one.
+pub(crate) fn no_duplicate(duplicates: BTreeSet<IdRef<'_>>) -> Result<()> {
     if duplicates.is_empty() {
         return Ok(());
     }
-    let duplicates = duplicates.into_iter().take(LISTED_IDS).map(IdRef::to_id).collect();
-    Err(Error::DuplicateId { ids: duplicates })
+    let ids = duplicates.into_iter().take(LISTED_IDS).map(IdRef::to_id).collect();
+    Err(Error::DuplicateId { ids })
 }
 
 fn upsert(view: &mut View, rows: Batch, log: &mut Vec<Payload>) -> Result<u64> {
@@ -236,10 +241,18 @@ fn delete(view: &mut View, ids: &Ids<'static>, log: &mut Vec<Payload>) -> Result
 }
 
 fn add_columns(view: &mut View, added: Vec<Column>, log: &mut Vec<Payload>) -> Result<u64> {
-    let mut schema = (*view.schema).clone();
-    let mut count = 0;
+    let Some(schema) = with_columns(&view.schema, &added)? else { return Ok(0) };
+    let count = schema.columns().len() - view.schema.columns().len();
+    record(view, &Op::Schema(schema.clone()), log)?;
+    view.schema = Arc::new(schema);
+    Ok(count as u64)
+}
+
+/// `schema` with those of `added` that it lacks; `None` when it has all of them.
+pub(crate) fn with_columns(schema: &Schema, added: &[Column]) -> Result<Option<Schema>> {
+    let mut wider = schema.clone();
     for column in added {
-        match schema.columns().iter().find(|known| known.name == column.name) {
+        match wider.columns().iter().find(|known| known.name == column.name) {
             Some(known) if known.data_type == column.data_type => {}
             Some(known) => {
                 return Err(Error::SchemaMismatch {
@@ -248,18 +261,11 @@ fn add_columns(view: &mut View, added: Vec<Column>, log: &mut Vec<Payload>) -> R
                     given: column.data_type.to_string(),
                 });
             }
-            None => {
-                schema.push_column(column);
-                count += 1;
-            }
+            None => wider.push_column(column.clone()),
         }
     }
-    schema.validate()?;
-    if count > 0 {
-        record(view, &Op::Schema(schema.clone()), log)?;
-        view.schema = Arc::new(schema);
-    }
-    Ok(count)
+    wider.validate()?;
+    Ok((wider.columns().len() > schema.columns().len()).then_some(wider))
 }
 
 /// Has a column of texts indexed; 1 when that is new.

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use super::manifest::Manifest;
 use super::segment_files::{self, FileName};
 use super::snapshot::View;
+use super::stats::file_bytes;
 use super::{Collection, Core, flush};
 use crate::error::{Error, Result};
 use crate::segment::layout;
+use crate::storage::container::Watch;
 use crate::storage::disk::Disk;
 
 /// Bytes copied at a time.
@@ -26,8 +28,18 @@ struct Source {
     contents: Vec<(String, Vec<u8>)>,
 }
 
-/// Copies `collection` into the new directory `to`.
-pub(crate) fn copy_collection(collection: &Collection, to: &Path) -> Result<()> {
+/// Bytes that copying a collection reads and writes, as told to a watch.
+pub(crate) fn work_bytes(collection: &Collection) -> u64 {
+    2 * file_bytes(&collection.core().slot.load())
+}
+
+/// Copies `collection` into the new directory `to`; `watch` is told of bytes when they are checked, and
+/// again when they are written.
+pub(crate) fn copy_collection(
+    collection: &Collection,
+    to: &Path,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
     let core = collection.core();
     core.check()?;
     if core.host.read_only {
@@ -39,18 +51,18 @@ pub(crate) fn copy_collection(collection: &Collection, to: &Path) -> Result<()> 
     let disk = &core.disk;
     disk.create_dir(to).map_err(|error| Error::io("create", to, error))?;
     for (segment, meta) in source.view.segments.iter().filter_map(|part| part.as_segment()) {
-        segment.verify_checksums()?;
+        segment.verify_checksums(watch)?;
         let mut names = vec![layout::vector_file(meta.segment)];
         let attributes = meta.attributes.map(|file| file.generation);
         names.extend(attributes.map(|file| layout::attribute_file(meta.segment, file)));
         for name in names {
             let path = core.dir.join(&name);
             let map = disk.map(&path).map_err(|error| Error::io("read", &path, error))?;
-            write(disk, &to.join(name), map.as_slice())?;
+            write(disk, &to.join(name), map.as_slice(), watch)?;
         }
     }
     for (name, bytes) in &source.contents {
-        write(disk, &to.join(name), bytes)?;
+        write(disk, &to.join(name), bytes, &mut |_| Ok(()))?;
     }
     source.manifest.commit(disk, to).map_err(Error::from)
 }
@@ -85,10 +97,11 @@ fn capture(core: &Core) -> Result<Source> {
     Ok(Source { manifest, view, contents })
 }
 
-fn write(disk: &Arc<dyn Disk>, path: &Path, bytes: &[u8]) -> Result<()> {
+fn write(disk: &Arc<dyn Disk>, path: &Path, bytes: &[u8], watch: &mut Watch<'_>) -> Result<()> {
     let mut file = disk.create(path).map_err(|error| Error::io("create", path, error))?;
     for piece in bytes.chunks(PIECE) {
         file.append(piece).map_err(|error| Error::io("write", path, error))?;
+        watch(piece.len() as u64)?;
     }
     file.sync().map_err(|error| Error::io("sync", path, error))
 }

@@ -58,8 +58,15 @@ pub struct PartExplanation {
     /// Distances computed by the vectors as they are stored; a scan also computes those of deleted
     /// rows, which are not counted.
     pub rows_compared: u64,
+    /// Weights of sparse vectors read from inverted indexes.
+    pub postings_read: u64,
     /// Bytes of links, codes and vectors that these took, an estimate.
     pub bytes_touched: u64,
+    /// What walking the graph and what comparing rows would have cost by the estimate that the plan
+    /// was chosen by, counted in distances; 0 where there was nothing to choose.
+    pub walk_cost: u64,
+    /// See `walk_cost`.
+    pub scan_cost: u64,
     /// Rows that the part gave to be merged.
     pub candidates: u64,
     /// How long it took. Rows in memory may have been coded for later searches in it.
@@ -72,14 +79,19 @@ pub struct PartExplanation {
 pub enum SearchPlan {
     /// Every row is compared.
     Scan,
+    /// The rows that a filter found, or that are left of many deleted ones, are compared: by codes
+    /// first where there are any to walk the graph by.
+    ScanMatching,
     /// Every code is compared, and the rows that may be near.
     ScanCodes,
     /// The graph is walked.
     Walk,
-    /// The graph was walked, deleted rows were in the way, and every row was compared.
+    /// The graph was walked, rows that do not count were in the way, and those that do were compared.
     WalkThenScan,
     /// Codes did not tell the rows apart, and every row was compared.
     ScanCodesThenScan,
+    /// The inverted index of a sparse column is read at the indices of the query.
+    Postings,
 }
 
 /// The search of one part as it was done.
@@ -98,9 +110,12 @@ impl Trace {
     pub(crate) fn explain(&self, view: &View) -> Option<PartExplanation> {
         let part = view.parts().nth(self.part)?;
         let stats = &self.stats;
-        let plan = match (stats.walks > 0, stats.codes_compared > 0, stats.rows_scanned > 0) {
+        let scanned = stats.rows_scanned > 0 || stats.sparse_scans > 0;
+        let plan = match (stats.walks > 0, stats.codes_compared > 0, scanned) {
+            _ if stats.postings > 0 => SearchPlan::Postings,
             (true, _, false) => SearchPlan::Walk,
             (true, _, true) => SearchPlan::WalkThenScan,
+            (false, _, true) if stats.sparse_scans > 0 => SearchPlan::ScanMatching,
             (false, true, false) => SearchPlan::ScanCodes,
             (false, true, true) => SearchPlan::ScanCodesThenScan,
             (false, false, _) => SearchPlan::Scan,
@@ -114,7 +129,10 @@ impl Trace {
             nodes_expanded: stats.nodes_expanded,
             codes_compared: stats.codes_compared,
             rows_compared: stats.rows_compared + stats.rows_scanned,
+            postings_read: stats.postings,
             bytes_touched: stats.bytes_touched,
+            walk_cost: stats.walk_cost,
+            scan_cost: stats.scan_cost,
             candidates: self.candidates as u64,
             time: self.time,
         })

@@ -44,7 +44,8 @@ pub(crate) fn flush(core: &Core) -> Result<()> {
 
 /// Makes everything durable before the collection is closed.
 pub(crate) fn on_close(core: &Core) -> Result<()> {
-    let writer = core.writer();
+    let mut writer = core.writer();
+    writer.check_files(core)?;
     if let Err(poisoned) = writer.check() {
         let safe = writer.durable >= core.slot.load().seq;
         return if safe { Ok(()) } else { Err(poisoned) };
@@ -77,6 +78,7 @@ fn freeze(core: &Core, writer: &mut Writer, mut view: View) -> Result<()> {
 pub(crate) fn flush_all(core: &Core) -> Result<()> {
     let mut writer = core.writer();
     writer.check()?;
+    writer.check_files(core)?;
     let view = View::clone(&core.slot.load());
     freeze(core, &mut writer, view)?;
     drop(writer);

@@ -72,6 +72,12 @@ impl Host {
         Ok(())
     }
 
+    /// Whether the directory is still there: somebody may remove it while it is open.
+    pub(crate) fn is_there(&self) -> bool {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.as_ref().is_none_or(|lock| self.disk.holds(lock))
+    }
+
     pub(crate) fn mark_closed(&self) {
         self.closed.store(true, Ordering::Release);
     }

@@ -3,13 +3,13 @@
 use arrow_schema::SchemaRef;
 
 use super::Snapshot;
+use super::asked::SomeQueries;
 use super::explain::Trace;
 use super::matching::Chosen;
 use super::query::Request;
 use super::ranking::Ranked;
 #[cfg(feature = "text")]
 use super::ranking::fuse;
-use crate::codec::full;
 use crate::error::{Error, Result};
 
 impl Request<'_> {
@@ -26,7 +26,7 @@ impl Request<'_> {
     pub(super) fn rank(
         &self,
         snapshot: &Snapshot,
-        queries: &[full::Query],
+        queries: Option<SomeQueries<'_>>,
         chosen: Option<&Chosen>,
         wanted: Option<&SchemaRef>,
         traces: Option<&mut Vec<Trace>>,
@@ -48,7 +48,7 @@ impl Request<'_> {
     fn list(
         &self,
         snapshot: &Snapshot,
-        queries: &[full::Query],
+        queries: Option<SomeQueries<'_>>,
         many: usize,
         chosen: Option<&Chosen>,
         traces: Option<&mut Vec<Trace>>,
@@ -57,6 +57,7 @@ impl Request<'_> {
         if let Some(ask) = &self.words {
             return self.by_words(ask, snapshot, queries, many, chosen, traces);
         }
+        let queries = queries.ok_or_else(|| Error::invalid("no query vector"))?;
         self.near(snapshot, queries, many, chosen, traces)
     }
 
@@ -64,12 +65,12 @@ impl Request<'_> {
     fn near(
         &self,
         snapshot: &Snapshot,
-        queries: &[full::Query],
+        queries: SomeQueries<'_>,
         many: usize,
         chosen: Option<&Chosen>,
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Ranked>> {
-        let metric = snapshot.view.schema.metric();
+        let metric = queries.metric(snapshot);
         let found = self.search(snapshot, queries, many, chosen, traces)?.into_iter().next();
         let found = found.ok_or_else(|| Error::invalid("no query vector"))?;
         Ok(found.into_iter().map(|found| Ranked::near(found, metric)).collect())
@@ -162,16 +163,16 @@ mod with_words {
             &self,
             ask: &WordAsk,
             snapshot: &Snapshot,
-            queries: &[full::Query],
+            queries: Option<SomeQueries<'_>>,
             many: usize,
             chosen: Option<&Chosen>,
             traces: Option<&mut Vec<Trace>>,
         ) -> Result<Vec<Ranked>> {
             let plan = ask.plan(&snapshot.view.schema)?;
             let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
-            if queries.is_empty() {
+            let Some(queries) = queries else {
                 return snapshot.view.words(&plan, many, hidden);
-            }
+            };
             let listed = self.candidates.unwrap_or(LISTED).max(many);
             let near = self.near(snapshot, queries, listed, chosen, traces)?;
             let words = snapshot.view.words(&plan, listed, hidden)?;
@@ -193,7 +194,7 @@ mod with_words {
         fn measure(
             &self,
             snapshot: &Snapshot,
-            queries: &[full::Query],
+            queries: SomeQueries<'_>,
             fused: &mut [Ranked],
         ) -> Result<()> {
             let unknown: Vec<Place> = fused
@@ -213,8 +214,7 @@ mod with_words {
                 parts.map(|(part, asked)| asked.complement(part.part.len())).collect();
             let max_distance = f32::INFINITY;
             let params = SearchParams { k: unknown.len(), ef: 1, exact: true, max_distance };
-            let isa = snapshot.host.isa;
-            let found = snapshot.view.search(isa, queries, &params, Some(&hidden), None)?;
+            let found = queries.search(snapshot, &params, Some(&hidden), None)?;
             for found in found.into_iter().flatten() {
                 let ranked = fused.iter_mut().find(|ranked| ranked.place == found.place);
                 if let Some(ranked) = ranked {

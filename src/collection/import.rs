@@ -3,6 +3,7 @@
 //! The files of an import belong to no manifest until the last row is in; whatever interrupts it
 //! leaves nothing behind but files that the next opening sweeps.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
@@ -20,7 +21,7 @@ use crate::codec::full;
 use crate::error::{Error, Result};
 use crate::segment::columns;
 use crate::segment::memtable::Batch;
-use crate::types::{IdType, Ids, Row, Vectors};
+use crate::types::{Column, IdType, Ids, Row, Vectors};
 
 /// Rejected rows that a report lists.
 const LISTED: usize = 1_000;
@@ -105,6 +106,8 @@ pub struct Progress {
 #[must_use]
 pub struct ImportOptions<'a> {
     on_bad: OnBad,
+    only_new: bool,
+    columns: Vec<Column>,
     progress: Option<Box<dyn FnMut(Progress) -> bool + 'a>>,
     cancel: Option<Arc<AtomicBool>>,
 }
@@ -124,6 +127,20 @@ impl<'a> ImportOptions<'a> {
     /// What to do with rows that cannot be stored.
     pub fn on_bad(mut self, on_bad: OnBad) -> Self {
         self.on_bad = on_bad;
+        self
+    }
+
+    /// Refuses ids that exist, or stand in the source twice, with `DuplicateId`, as
+    /// [`Collection::add`] does. Default false: rows replace those of the same ids.
+    pub fn only_new(mut self, only_new: bool) -> Self {
+        self.only_new = only_new;
+        self
+    }
+
+    /// Adds those of these columns that the collection lacks, at the moment at which the rows
+    /// appear: an import that fails adds none.
+    pub fn columns(mut self, columns: impl IntoIterator<Item = Column>) -> Self {
+        self.columns = columns.into_iter().collect();
         self
     }
 
@@ -163,7 +180,8 @@ impl Collection {
     /// # Errors
     /// The source's own; `InvalidArgument` for the first bad row under [`OnBad::Raise`];
     /// `Cancelled`; `NotFound` for an unknown column, `SchemaMismatch`; `Full`, `Io`, `Poisoned`,
-    /// `ReadOnly`, `Closed`, `Forked`. Nothing is stored then.
+    /// `DuplicateId` under [`ImportOptions::only_new`]; `ReadOnly`, `Closed`, `Forked`. Nothing is
+    /// stored then.
     pub fn import(
         &self,
         source: impl IntoIterator<Item = Result<ImportBatch>>,
@@ -172,6 +190,7 @@ impl Collection {
         let core = self.writable()?;
         core.writer().check()?;
         let schema = core.slot.load().schema.clone();
+        let schema = apply::with_columns(&schema, &options.columns)?.map_or(schema, Arc::new);
         let mut import = Import::new(core, schema, options);
         for batch in source {
             import.push(batch?)?;
@@ -296,6 +315,10 @@ impl<'a> Import<'a> {
     }
 
     fn store(&mut self, rows: &Batch) -> Result<()> {
+        if self.options.only_new {
+            // Most are found here, before much is built; the rest when all is.
+            apply::refuse_known(&self.core.slot.load(), &rows.ids.to_ids())?;
+        }
         let limit = compact::max_rows(&self.core.host.settings);
         if self.sink.as_ref().is_some_and(|sink| sink.rows() + rows.ids.len() as u64 > limit) {
             self.finish_segment()?;
@@ -357,6 +380,9 @@ impl<'a> Import<'a> {
     /// The state with the imported segments, rows of the same ids dead.
     fn merged_view(&mut self, writer: &mut Writer) -> Result<View> {
         let mut view = View::clone(&self.core.slot.load());
+        if let Some(schema) = apply::with_columns(&view.schema, &self.options.columns)? {
+            view.schema = Arc::new(schema);
+        }
         if let Some(given) = self.id_type {
             let mut schema = (*view.schema).clone();
             match schema.id_type() {
@@ -372,7 +398,7 @@ impl<'a> Import<'a> {
             view.schema = Arc::new(schema);
         }
         for (index, part) in self.finished.iter().enumerate() {
-            let replaced = kill_replaced(&mut view, part)?;
+            let replaced = kill_replaced(&mut view, part, self.options.only_new)?;
             // Rows of this import that a later part of it replaces were not there before.
             let own = view.segments.len() - index..view.segments.len();
             self.report.replaced +=
@@ -389,18 +415,31 @@ impl<'a> Import<'a> {
     }
 }
 
-/// Marks the rows dead whose ids the live rows of `part` have; returns the parts they were in.
-fn kill_replaced(view: &mut View, part: &PartView) -> Result<Vec<usize>> {
+/// Marks the rows dead whose ids the live rows of `part` have; returns the parts they were in. With
+/// `only_new` there must be none, and no id twice in `part`.
+fn kill_replaced(view: &mut View, part: &PartView, only_new: bool) -> Result<Vec<usize>> {
     let mut places = Vec::new();
+    let mut known = BTreeSet::new();
+    if only_new {
+        for row in part.dead.iter() {
+            known.insert(part.part.id_ref(row)?);
+        }
+    }
     if view.len() > 0 {
         for row in 0..row_number(part.part.len())? {
-            if !part.dead.contains(row)
-                && let Some(place) = view.locate(part.part.id_ref(row)?)?
-            {
+            if part.dead.contains(row) {
+                continue;
+            }
+            let id = part.part.id_ref(row)?;
+            if let Some(place) = view.locate(id)? {
                 places.push(place);
+                if only_new {
+                    known.insert(id);
+                }
             }
         }
     }
+    apply::no_duplicate(known)?;
     let parts = places.iter().map(|place| place.part).collect();
     apply::kill(view, places.into_iter());
     Ok(parts)

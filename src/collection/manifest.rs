@@ -27,8 +27,8 @@ use crate::storage::disk::{DirEntry, Disk};
 const MAGIC: &str = "nearfield-manifest";
 const VERSION: u32 = 1;
 const PREFIX: &str = "MANIFEST-";
-/// The features that this version knows: types of vectors that the first one had not.
-const FEATURES: [&str; 3] = ["vectors-bf16", "vectors-i8", "vectors-b1"];
+/// The features that this version knows: types of vectors and columns that the first one had not.
+const FEATURES: [&str; 4] = ["vectors-bf16", "vectors-i8", "vectors-b1", "columns-sparse"];
 
 /// The durable state of a collection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,12 +4,13 @@
 //! > logged by the ids that it found: replaying it needs no filter.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 
 use super::explain::FilterExplanation;
-use super::snapshot::{Place, View};
+use super::snapshot::{PartView, Place, View};
 use super::write::{self, Work};
 use super::{Collection, Snapshot, normalize_given};
 use crate::error::{Error, Result};
@@ -20,8 +21,8 @@ use crate::types::{IdRef, Ids, Row};
 /// The live rows that a filter finds.
 #[derive(Debug)]
 pub(crate) struct Matches {
-    /// Of each part of the view.
-    parts: Vec<RowSet>,
+    /// Of each part of the view, how many rows it has, and which of them are dead or not found.
+    pub(crate) parts: Vec<(usize, RowSet)>,
 }
 
 /// What a search or scan passes over.
@@ -43,12 +44,31 @@ impl Chosen {
 impl Matches {
     /// How many rows there are.
     fn rows(&self) -> usize {
-        self.parts.iter().map(RowSet::len).sum()
+        self.parts.iter().map(|(len, hidden)| len - hidden.len()).sum()
     }
 
     fn places(&self) -> impl Iterator<Item = Place> + '_ {
         let parts = self.parts.iter().enumerate();
-        parts.flat_map(|(part, rows)| rows.iter().map(move |row: Row| Place { part, row }))
+        parts.flat_map(|(part, (len, hidden))| {
+            hidden.absent(*len).map(move |row: Row| Place { part, row })
+        })
+    }
+}
+
+impl PartView {
+    /// The rows that are dead or that `filter` does not find.
+    fn hidden(&self, filter: &Bound) -> Result<RowSet> {
+        if self.live() == 0 {
+            return Ok(self.dead.clone());
+        }
+        if let Some(known) = self.row_sets.get(filter) {
+            return Ok(known);
+        }
+        let len = self.part.len();
+        let found = self.part.matching(filter, &self.patch)?.without(&self.dead);
+        let hidden = found.complement(len);
+        self.row_sets.put(len, filter, &hidden);
+        Ok(hidden)
     }
 }
 
@@ -60,12 +80,7 @@ impl View {
     /// The live rows that `filter` finds.
     pub(crate) fn matches(&self, filter: &Filter) -> Result<Matches> {
         let bound = self.bind(filter)?;
-        let find = |part: &std::sync::Arc<super::snapshot::PartView>| -> Result<RowSet> {
-            if part.live() == 0 {
-                return Ok(RowSet::default());
-            }
-            Ok(part.part.matching(&bound, &part.patch)?.without(&part.dead))
-        };
+        let find = |part: &Arc<PartView>| Ok((part.part.len(), part.hidden(&bound)?));
         Ok(Matches { parts: self.parts().map(find).collect::<Result<_>>()? })
     }
 
@@ -73,12 +88,9 @@ impl View {
     pub(crate) fn choose(&self, filter: &Filter) -> Result<Chosen> {
         let start = Instant::now();
         let matches = self.matches(filter)?;
-        let hide = |(part, rows): (&std::sync::Arc<super::snapshot::PartView>, &RowSet)| {
-            rows.complement(part.part.len())
-        };
-        let hidden = self.parts().zip(&matches.parts).map(hide).collect();
-        let (rows, time) = (matches.rows(), start.elapsed());
-        Ok(Chosen { hidden, text: filter.to_string(), rows, time })
+        let (rows, text) = (matches.rows(), filter.to_string());
+        let hidden = matches.parts.into_iter().map(|(_, hidden)| hidden).collect();
+        Ok(Chosen { hidden, text, rows, time: start.elapsed() })
     }
 
     /// The live rows that `filter` finds, and what they are called.

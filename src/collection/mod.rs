@@ -8,15 +8,18 @@
 //! > signals, hints and spare memory. A search takes none.
 
 mod apply;
+mod asked;
 pub(crate) mod backup;
 mod build;
 mod compact;
+mod diversity;
 pub(crate) mod embed;
 pub(crate) mod explain;
 mod flush;
 mod follow;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
+mod group;
 mod hints;
 pub(crate) mod host;
 mod hybrid;
@@ -28,12 +31,16 @@ mod op;
 pub(crate) mod options;
 pub(crate) mod query;
 pub(crate) mod ranking;
+pub(crate) mod reading;
 pub(crate) mod recover;
 mod retire;
+mod row_sets;
 mod scan;
 pub(crate) mod segment_files;
+mod shape;
 mod snapshot;
 mod spare;
+mod sparse;
 mod stats;
 mod switch;
 mod texts;
@@ -52,7 +59,7 @@ use arrow_array::RecordBatch;
 
 use self::host::Host;
 use self::options::Schema;
-use self::query::{Fields, Records};
+use self::reading::{Fields, Records};
 use self::snapshot::View;
 use self::write::{Queue, Work, Writer};
 use crate::bytes::AlignedBytes;

@@ -186,12 +186,14 @@ impl Schema {
     /// What a reader of the collection must know beyond the first version.
     pub(crate) fn required_features(&self) -> Vec<String> {
         let feature = match self.vector_type() {
-            VectorType::F32 | VectorType::F16 | VectorType::U8 => return Vec::new(),
-            VectorType::Bf16 => "vectors-bf16",
-            VectorType::I8 => "vectors-i8",
-            VectorType::B1 => "vectors-b1",
+            VectorType::F32 | VectorType::F16 | VectorType::U8 => None,
+            VectorType::Bf16 => Some("vectors-bf16"),
+            VectorType::I8 => Some("vectors-i8"),
+            VectorType::B1 => Some("vectors-b1"),
         };
-        vec![feature.to_owned()]
+        let sparse = self.columns.iter().any(|column| column.data_type == DataType::Sparse);
+        let sparse = sparse.then_some("columns-sparse");
+        feature.into_iter().chain(sparse).map(str::to_owned).collect()
     }
 
     pub(crate) fn push_column(&mut self, column: Column) {

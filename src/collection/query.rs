@@ -1,4 +1,4 @@
-//! What is asked for and what comes back: the search builder, hits, records, scans.
+//! Searches: the builder of one, what it asks for, and the hits that come back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
+use super::asked::{Asked, Queries, SomeQueries};
 use super::explain::{Explanation, Trace};
 use super::matching::Chosen;
 use super::ranking::{Fusion, Ranked, Rerank};
+use super::shape::{self, Shape};
 use super::snapshot::{Found, SearchParams};
 use super::{Collection, Snapshot};
-use crate::codec::full;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
+use crate::filter::rowset::RowSet;
 use crate::types::{Id, Vectors};
 
 /// One answer of a search.
@@ -30,12 +32,14 @@ pub struct Hit {
     pub score: f32,
 }
 
-/// The answers of one search, best first; equal ones by ascending id.
+/// The answers of one search, best first and equal ones by ascending id, unless
+/// [`Query::group_by`] or [`Query::mmr`] have them in another order.
 #[derive(Clone, Debug)]
 pub struct Hits {
-    /// The hits, at most `k`.
+    /// The hits, at most `k`; of a grouped search those of at most `k` groups.
     pub hits: Vec<Hit>,
-    /// The selected columns of the hits, row by row; `None` unless [`Query::select`] was called.
+    /// The selected columns of the hits, row by row; `None` unless [`Query::select`] or
+    /// [`Query::select_all`] was called.
     pub attributes: Option<RecordBatch>,
     /// The vectors of the hits, row-major; `None` unless [`Query::with_vectors`] was called.
     pub vectors: Option<Vectors<'static>>,
@@ -90,81 +94,13 @@ impl std::ops::Index<usize> for Hits {
     }
 }
 
-/// Which parts of rows to read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields {
-    /// `None` for all columns.
-    columns: Option<Vec<String>>,
-    vectors: bool,
-}
-
-impl Fields {
-    /// All columns, no vectors.
-    #[must_use]
-    pub fn all() -> Self {
-        Self::default()
-    }
-
-    /// Neither columns nor vectors: ids alone.
-    #[must_use]
-    pub fn none() -> Self {
-        Self { columns: Some(Vec::new()), vectors: false }
-    }
-
-    /// These columns and no others.
-    #[must_use]
-    pub fn columns<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
-        Self { columns: Some(names.into_iter().map(Into::into).collect()), vectors: false }
-    }
-
-    /// Vectors as well.
-    #[must_use]
-    pub fn with_vectors(mut self) -> Self {
-        self.vectors = true;
-        self
-    }
-
-    pub(crate) fn column_names(&self) -> Option<&[String]> {
-        self.columns.as_deref()
-    }
-
-    pub(crate) fn wants_vectors(&self) -> bool {
-        self.vectors
-    }
-}
-
-/// Rows read back.
-#[derive(Clone, Debug)]
-pub struct Records {
-    /// Their ids.
-    pub ids: Vec<Id>,
-    /// Their vectors, row-major, as they are stored; `None` unless asked for.
-    pub vectors: Option<Vectors<'static>>,
-    /// Their columns.
-    pub attributes: RecordBatch,
-}
-
-impl Records {
-    /// How many rows there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-}
-
 /// A search about to run: made by [`Collection::search`] or [`Snapshot::search`].
 #[derive(Debug)]
 #[must_use = "a query does nothing until run"]
 pub struct Query<'a> {
     snapshot: Result<Snapshot>,
     /// `None` for a search by words alone.
-    vectors: Option<Vectors<'a>>,
+    asked: Option<Asked<'a>>,
     pub(super) request: Request<'a>,
 }
 
@@ -175,7 +111,8 @@ pub(super) struct Request<'a> {
     ef: Option<usize>,
     exact: bool,
     pub(super) max_distance: f32,
-    select: Option<Vec<String>>,
+    shape: Shape,
+    select: Select,
     with_vectors: bool,
     filter: Option<Filter>,
     cancel: Option<Arc<AtomicBool>>,
@@ -191,18 +128,27 @@ pub(super) struct Request<'a> {
     pub(super) rerank: Option<Rerank<'a>>,
 }
 
+/// Which columns of the hits to read.
+#[derive(Debug)]
+enum Select {
+    Nothing,
+    All,
+    Named(Vec<String>),
+}
+
 impl<'a> Query<'a> {
-    pub(crate) fn new(snapshot: Result<Snapshot>, vectors: Vectors<'a>) -> Self {
-        Self::of(snapshot, Some(vectors))
+    pub(crate) fn new(snapshot: Result<Snapshot>, asked: impl Into<Asked<'a>>) -> Self {
+        Self::of(snapshot, Some(asked.into()))
     }
 
-    pub(super) fn of(snapshot: Result<Snapshot>, vectors: Option<Vectors<'a>>) -> Self {
+    pub(super) fn of(snapshot: Result<Snapshot>, asked: Option<Asked<'a>>) -> Self {
         let request = Request {
             k: 10,
             ef: None,
             exact: false,
             max_distance: f32::INFINITY,
-            select: None,
+            shape: Shape::default(),
+            select: Select::Nothing,
             with_vectors: false,
             filter: None,
             cancel: None,
@@ -215,7 +161,7 @@ impl<'a> Query<'a> {
             highlight: None,
             rerank: None,
         };
-        Self { snapshot, vectors, request }
+        Self { snapshot, asked, request }
     }
 
     /// How many hits to return. Default 10; 0 gives none, more than there are rows gives all.
@@ -243,6 +189,10 @@ impl<'a> Query<'a> {
         self
     }
 
+    pub(super) fn shape(&mut self) -> &mut Shape {
+        &mut self.request.shape
+    }
+
     /// Returns only hits that `filter` finds: a [`Filter`], or its text. If k rows of the collection
     /// match, k rows come back. Called again, both filters have to agree.
     ///
@@ -267,7 +217,13 @@ impl<'a> Query<'a> {
 
     /// Reads these columns of the hits as well.
     pub fn select<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
-        self.request.select = Some(columns.into_iter().map(Into::into).collect());
+        self.request.select = Select::Named(columns.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Reads all columns of the hits as well.
+    pub fn select_all(mut self) -> Self {
+        self.request.select = Select::All;
         self
     }
 
@@ -351,20 +307,18 @@ impl<'a> Query<'a> {
 
     fn one(self, traces: Option<&mut Vec<Trace>>) -> Result<Answer> {
         let start = Instant::now();
-        let Self { snapshot, vectors, request } = self;
+        let Self { snapshot, asked, request } = self;
         let snapshot = snapshot?;
-        let space = snapshot.view.schema.space();
-        let queries = match &vectors {
-            Some(vectors) if vectors.len() != space.elements() => {
-                return Err(full::wrong_length(space, vectors.element_type(), 0, vectors.len()));
-            }
-            Some(vectors) => full::prepare_query(space, vectors)?,
-            None => Vec::new(),
+        let one = |asked: &Asked<'a>| {
+            asked.check_one(&snapshot.view)?;
+            asked.prepare(&snapshot.view, &request.shape)
         };
+        let queries = asked.as_ref().map(one).transpose()?;
+        let queries = queries.as_ref().map(Queries::all);
         let wanted = request.wanted(&snapshot)?;
         let chosen = request.choose(&snapshot)?;
         let prepared = start.elapsed();
-        let ranked = request.rank(&snapshot, &queries, chosen.as_ref(), wanted.as_ref(), traces)?;
+        let ranked = request.rank(&snapshot, queries, chosen.as_ref(), wanted.as_ref(), traces)?;
         let searched = start.elapsed().saturating_sub(prepared);
         let hits = request.read(&snapshot, ranked, wanted.as_ref())?;
         let read = start.elapsed().saturating_sub(prepared + searched);
@@ -378,18 +332,19 @@ impl<'a> Query<'a> {
     /// vectors; `Cancelled`.
     pub fn run_batch(self) -> Result<Vec<Hits>> {
         use rayon::prelude::*;
-        let Self { snapshot, vectors, request } = self;
+        let Self { snapshot, asked, request } = self;
         let snapshot = snapshot?;
-        let Some(vectors) = vectors.filter(|_| request.is_of_vectors_alone()) else {
+        let Some(asked) = asked.filter(|_| request.is_of_vectors_alone()) else {
             return Err(Error::invalid(
                 "words and functions that rank go with one query at a time; use run",
             ));
         };
-        let queries = full::prepare_query(snapshot.view.schema.space(), &vectors)?;
-        let metric = snapshot.view.schema.metric();
+        let queries = asked.prepare(&snapshot.view, &request.shape)?;
+        let queries = queries.all();
         let wanted = request.wanted(&snapshot)?;
         let chosen = request.choose(&snapshot)?;
-        let some = |queries: &[full::Query]| -> Result<Vec<Hits>> {
+        let some = |queries: SomeQueries<'_>| -> Result<Vec<Hits>> {
+            let metric = queries.metric(&snapshot);
             let found = request.search(&snapshot, queries, request.k, chosen.as_ref(), None)?;
             let read = |found: Vec<Found>| {
                 let ranked = found.into_iter().map(|found| Ranked::near(found, metric)).collect();
@@ -398,14 +353,17 @@ impl<'a> Query<'a> {
             found.into_iter().map(read).collect()
         };
         if queries.len() < 2 {
-            return some(&queries);
+            return some(queries);
         }
         let pool = snapshot.host.pool()?;
         // Together scans read the rows once; every thread has its part.
         let threads = pool.current_num_threads().max(1);
         let rounds = queries.len().div_ceil(threads * TOGETHER);
         let many = queries.len().div_ceil(threads * rounds).max(1);
-        let hits: Result<Vec<_>> = pool.install(|| queries.par_chunks(many).map(some).collect());
+        let hits: Result<Vec<_>> = {
+            let chunks: Vec<_> = queries.chunks(many).collect();
+            pool.install(|| chunks.into_par_iter().map(some).collect())
+        };
         Ok(hits?.into_iter().flatten().collect())
     }
 }
@@ -416,7 +374,19 @@ impl Request<'_> {
             return Err(Error::invalid("max_distance is NaN; give a number"));
         }
         self.fusion.validate()?;
-        self.select.as_deref().map(|names| snapshot.view.schema.select(Some(names))).transpose()
+        self.shape.check(&snapshot.view)?;
+        if !self.shape.is_plain() && !self.is_of_vectors_alone() {
+            return Err(Error::invalid(
+                "offset, min_distance, group_by and mmr go with a search by a vector alone, not with words or \
+                 a function that ranks; leave one of them out",
+            ));
+        }
+        let names = match &self.select {
+            Select::Nothing => return Ok(None),
+            Select::All => None,
+            Select::Named(names) => Some(names.as_slice()),
+        };
+        snapshot.view.schema.select(names).map(Some)
     }
 
     /// What the filter leaves; `None` without one.
@@ -428,14 +398,12 @@ impl Request<'_> {
     pub(super) fn search(
         &self,
         snapshot: &Snapshot,
-        queries: &[full::Query],
+        queries: SomeQueries<'_>,
         k: usize,
         chosen: Option<&Chosen>,
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Vec<Found>>> {
-        if self.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-            return Err(Error::Cancelled);
-        }
+        self.check_cancel()?;
         let params = SearchParams {
             k,
             ef: self.ef.unwrap_or(snapshot.host.settings.ef_search).max(1),
@@ -445,7 +413,38 @@ impl Request<'_> {
         let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
         match k {
             0 => Ok(vec![Vec::new(); queries.len()]),
-            _ => snapshot.view.search(snapshot.host.isa, queries, &params, hidden, traces),
+            _ if !self.shape.is_plain() => self.pick(snapshot, queries, &params, hidden, traces),
+            _ => queries.search(snapshot, &params, hidden, traces),
+        }
+    }
+
+    /// Searches with a shape, query by query.
+    fn pick(
+        &self,
+        snapshot: &Snapshot,
+        queries: SomeQueries<'_>,
+        params: &SearchParams,
+        hidden: Option<&[RowSet]>,
+        mut traces: Option<&mut Vec<Trace>>,
+    ) -> Result<Vec<Vec<Found>>> {
+        let (view, isa) = (&*snapshot.view, snapshot.host.isa);
+        let pick = |query: SomeQueries<'_>| {
+            let search = |k, hidden: Option<&[RowSet]>, traces: Option<&mut Vec<Trace>>| {
+                self.check_cancel()?;
+                let params = SearchParams { k, ..*params };
+                let found = query.search(snapshot, &params, hidden, traces)?;
+                Ok(found.into_iter().flatten().collect())
+            };
+            let counts = (params.k, params.ef);
+            shape::pick(&self.shape, view, isa, counts, &search, hidden, traces.as_deref_mut())
+        };
+        queries.chunks(1).map(pick).collect()
+    }
+
+    fn check_cancel(&self) -> Result<()> {
+        match &self.cancel {
+            Some(flag) if flag.load(Ordering::Relaxed) => Err(Error::Cancelled),
+            _ => Ok(()),
         }
     }
 
@@ -487,66 +486,6 @@ struct Answer {
     chosen: Option<Chosen>,
     /// To prepare the query, to search, to read.
     times: [Duration; 3],
-}
-
-/// How to walk through a collection: made by [`Collection::scan`] or [`Snapshot::scan`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct ScanOptions {
-    pub(crate) after: Option<Id>,
-    pub(crate) limit: usize,
-    pub(crate) batch_rows: usize,
-    pub(crate) fields: Fields,
-    pub(crate) filter: Option<Filter>,
-}
-
-impl Default for ScanOptions {
-    fn default() -> Self {
-        Self {
-            after: None,
-            limit: usize::MAX,
-            batch_rows: 4_096,
-            fields: Fields::all(),
-            filter: None,
-        }
-    }
-}
-
-impl ScanOptions {
-    /// Every row, all columns, no vectors, in batches of 4,096.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Begins behind this id: the last one of the page before.
-    pub fn after(mut self, id: impl Into<Id>) -> Self {
-        self.after = Some(id.into());
-        self
-    }
-
-    /// Ends after this many rows.
-    pub fn limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
-        self
-    }
-
-    /// Rows per batch, 1 to 65,536.
-    pub fn batch_rows(mut self, rows: usize) -> Self {
-        self.batch_rows = rows.clamp(1, 65_536);
-        self
-    }
-
-    /// Passes over rows that `filter` does not find: a [`Filter`], or its text.
-    pub fn filter(mut self, filter: impl Into<Filter>) -> Self {
-        self.filter = Some(filter.into());
-        self
-    }
-
-    /// What to read of each row.
-    pub fn fields(mut self, fields: Fields) -> Self {
-        self.fields = fields;
-        self
-    }
 }
 
 impl Collection {

@@ -231,6 +231,7 @@ fn writer(
         unsynced_logs: Vec::new(),
         log_bytes,
         poison: None,
+        lost: false,
         limbo: Vec::new(),
         compacting: None,
         written: Written::default(),

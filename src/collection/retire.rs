@@ -107,6 +107,10 @@ impl Disk for Tenancy {
         self.disk.sync_dir(dir)
     }
 
+    fn holds(&self, lock: &DiskLock) -> bool {
+        self.disk.holds(lock)
+    }
+
     fn lock(&self, path: &Path, note: &str) -> io::Result<Option<DiskLock>> {
         self.disk.lock(path, note)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 
-use super::query::{Records, ScanOptions};
+use super::reading::{Records, ScanOptions};
 use super::snapshot::{PartView, Place};
 use super::{Collection, Snapshot};
 use crate::error::Result;

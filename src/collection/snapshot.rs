@@ -14,6 +14,7 @@ use arrow_schema::SchemaRef;
 use super::explain::Trace;
 use super::hints::Hints;
 use super::options::Schema;
+use super::row_sets::RowSets;
 use crate::codec::full;
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
@@ -35,17 +36,21 @@ pub(crate) struct PartView {
     pub(crate) meta: Option<SegmentMeta>,
     /// Sequence number of a chunk's last rows: its name in the hints.
     pub(crate) serial: u64,
+    /// What filters have left of it.
+    pub(crate) row_sets: RowSets,
 }
 
 impl PartView {
     pub(crate) fn chunk(chunk: Chunk, serial: u64) -> Self {
         let part = Part::Chunk(Arc::new(chunk));
-        Self { part, dead: RowSet::default(), patch: Patch::default(), meta: None, serial }
+        let (dead, patch, row_sets) = Default::default();
+        Self { part, dead, patch, meta: None, serial, row_sets }
     }
 
     pub(crate) fn segment(segment: Arc<Segment>, meta: SegmentMeta) -> Self {
         let part = Part::Segment(segment);
-        Self { part, dead: RowSet::default(), patch: Patch::default(), meta: Some(meta), serial: 0 }
+        let (dead, patch, row_sets) = Default::default();
+        Self { part, dead, patch, meta: Some(meta), serial: 0, row_sets }
     }
 
     /// Its segment, unless it is a chunk.
@@ -202,7 +207,11 @@ impl View {
         let frozen = self.frozen.iter_mut().flat_map(|frozen| frozen.parts.iter_mut());
         let part = self.segments.iter_mut().chain(frozen).chain(self.active.iter_mut()).nth(index);
         match part {
-            Some(part) => Arc::make_mut(part),
+            Some(part) => {
+                let part = Arc::make_mut(part);
+                part.row_sets = RowSets::default();
+                part
+            }
             None => unreachable!("a place names a part of its own view"),
         }
     }

@@ -8,6 +8,7 @@ use super::snapshot::PartView;
 use super::{Collection, Core};
 use crate::error::{Error, Result};
 use crate::segment::layout::Code;
+use crate::storage::container::Watch;
 
 /// What a collection is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -121,33 +122,67 @@ impl Collection {
     /// # Errors
     /// `Closed`, `Forked`, `Io` when the directory does not list.
     pub fn verify(&self) -> Result<VerifyReport> {
+        self.verify_while(|_, _| true)
+    }
+
+    /// [`verify`](Self::verify) that tells how many bytes of how many in all it has read, and asks
+    /// whether to go on.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify); `Cancelled` after a "no".
+    pub fn verify_while(
+        &self,
+        mut keep_going: impl FnMut(u64, u64) -> bool,
+    ) -> Result<VerifyReport> {
         let core = self.core();
         core.check()?;
         let view = core.slot.load_full();
         let mut report =
             VerifyReport { files: 0, bytes: 0, rows: view.len() as u64, problems: Vec::new() };
+        let (mut done, total) = (0, file_bytes(&view));
+        let mut watch = |bytes: u64| {
+            done = total.min(done + bytes);
+            if keep_going(done, total) { Ok(()) } else { Err(Error::Cancelled) }
+        };
         for part in &view.segments {
             let Some((segment, meta)) = part.as_segment() else { continue };
             report.files += 1 + u64::from(meta.attributes.is_some());
             report.bytes += segment.file_bytes();
-            if let Err(error) = segment.verify(&part.dead) {
-                report.problems.push(error.to_string());
-            }
+            report.found(segment.verify(&part.dead, &mut watch))?;
         }
-        if report.problems.is_empty()
-            && let Err(error) = check_ids(&view)
-        {
-            report.problems.push(error.to_string());
+        if report.problems.is_empty() {
+            report.found(check_ids(&view, &mut watch))?;
         }
         super::recover::verify_log(core, &mut report)?;
         Ok(report)
     }
 }
 
+impl VerifyReport {
+    /// Notes what a check has found; only that it was to stop is a failure.
+    fn found(&mut self, checked: Result<()>) -> Result<()> {
+        match checked {
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            Err(error) => self.problems.push(error.to_string()),
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of the files of all segments.
+pub(crate) fn file_bytes(view: &super::snapshot::View) -> u64 {
+    let segments = view.segments.iter().filter_map(|part| part.as_segment());
+    segments.map(|(segment, _)| segment.file_bytes()).sum()
+}
+
 /// Every live row is the one that its id leads to.
-fn check_ids(view: &super::snapshot::View) -> Result<()> {
+fn check_ids(view: &super::snapshot::View, watch: &mut Watch<'_>) -> Result<()> {
     for (index, part) in view.parts().enumerate() {
         for row in 0..u32::try_from(part.part.len()).unwrap_or(u32::MAX) {
+            if row.is_multiple_of(4_096) {
+                watch(0)?;
+            }
             if part.dead.contains(row) {
                 continue;
             }

@@ -32,6 +32,7 @@ pub(crate) fn switch(
     let mut next = writer.manifest.clone();
     next.generation = writer.manifest.generation + 1;
     next.schema = (*view.schema).clone();
+    next.required_features = view.schema.required_features();
     next.seq = seq;
     next.logged = view.seq;
     next.log_start = log_start;

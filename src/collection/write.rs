@@ -152,6 +152,8 @@ pub(crate) struct Writer {
     pub(crate) told: u64,
     /// Why no further write is possible.
     pub(crate) poison: Option<String>,
+    /// Somebody has removed the files: what was acknowledged is gone.
+    pub(crate) lost: bool,
     /// Files that the manifest before the last named and the last does not.
     pub(crate) limbo: Vec<super::retire::Retired>,
     /// Segments being merged, and the sequence number they were read at.
@@ -205,9 +207,22 @@ impl Writer {
         self.log = None;
     }
 
+    /// Refuses to write where nobody will find it again.
+    pub(crate) fn check_files(&mut self, core: &Core) -> Result<()> {
+        let named = self.log.as_ref().is_none_or(WalWriter::has_name);
+        if !self.lost && named && core.host.is_there() {
+            return Ok(());
+        }
+        let error = Error::removed(&core.dir);
+        self.lost = true;
+        self.poison(&error);
+        Err(error)
+    }
+
     /// Makes everything logged so far durable.
     pub(crate) fn sync_log(&mut self, core: &Core, seq: u64) -> Result<()> {
         self.check()?;
+        self.check_files(core)?;
         self.log_pending(core)?;
         self.sync_old_logs(core)?;
         if let Some(log) = &mut self.log
@@ -315,6 +330,7 @@ impl Writer {
         let durability = core.host.settings.durability;
         let kept = self.pending.frames.len();
         let last = first + frames.len() as u64 - 1;
+        self.check_files(core)?;
         self.pending.push(first, frames);
         if durability == Durability::None && self.pending.bytes < LAZY_BYTES {
             return Ok(());
@@ -326,6 +342,8 @@ impl Writer {
         }
         if durability == Durability::Sync {
             self.sync_frames(last)?;
+            // Removed in between, it would be acknowledged and gone.
+            self.check_files(core)?;
         }
         Ok(())
     }
@@ -423,7 +441,7 @@ fn commit_group(core: &Core, writer: &mut Writer, group: &[Arc<Ticket>]) {
     }
     let first = core.slot.load().seq + 1;
     if let Err(error) = writer.log_frames(core, first, frames) {
-        fail_group(&error, answers.into_iter().map(|(ticket, _)| ticket));
+        fail_group(&error, writer.lost, answers.into_iter().map(|(ticket, _)| ticket));
         return;
     }
     if freeze_if_full(core, writer, &mut view).is_err() {
@@ -436,11 +454,12 @@ fn commit_group(core: &Core, writer: &mut Writer, group: &[Arc<Ticket>]) {
 }
 
 /// Answers a group whose frames could not be logged.
-fn fail_group<'a>(error: &Error, tickets: impl Iterator<Item = &'a Arc<Ticket>>) {
+fn fail_group<'a>(error: &Error, lost: bool, tickets: impl Iterator<Item = &'a Arc<Ticket>>) {
     let message = error.to_string();
     for ticket in tickets {
         ticket.resolve(Err(match error {
             Error::Full { path } => Error::Full { path: path.clone() },
+            Error::Io { path, .. } if lost => Error::removed(path),
             _ => Error::Poisoned(message.clone()),
         }));
     }

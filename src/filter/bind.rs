@@ -43,6 +43,11 @@ impl Bound {
         });
         lists.min_by_key(Vec::len)
     }
+
+    /// About how much memory its conditions take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.rule.memory_bytes()
+    }
 }
 
 /// What a filter reads of a row.
@@ -72,6 +77,15 @@ pub(crate) enum Rule {
 }
 
 impl Rule {
+    fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Always(_) | Self::Null { .. } => 0,
+                Self::Check { check, .. } => check.memory_bytes(),
+                Self::All(rules) | Self::Any(rules) => rules.iter().map(Self::memory_bytes).sum(),
+            }
+    }
+
     fn cost(&self) -> u32 {
         match self {
             Self::Always(_) => 0,
@@ -164,6 +178,7 @@ enum Kind {
     Float,
     Text,
     List,
+    Sparse,
 }
 
 /// What a condition is made into: `None` when it is unknown in every row.
@@ -254,6 +269,7 @@ fn kind(column: &BoundColumn) -> (Kind, String) {
                 DataType::Utf8 => Kind::Text,
                 DataType::Timestamp => Kind::Time,
                 DataType::ListUtf8 => Kind::List,
+                DataType::Sparse => Kind::Sparse,
             };
             (kind, column.data_type.to_string())
         }
@@ -318,7 +334,7 @@ impl Context<'_> {
             }
         }
         Ok(match self.kind {
-            Kind::Text | Kind::List => Check::TextIn(TextSet::new(texts)),
+            Kind::Text | Kind::List | Kind::Sparse => Check::TextIn(TextSet::new(texts)),
             Kind::Float => Check::FloatIn(KeySet::new(keys)),
             Kind::Bool | Kind::Whole(_) | Kind::Time => Check::KeyIn(KeySet::new(keys)),
         })
@@ -387,10 +403,12 @@ impl Context<'_> {
                 let (name, type_name) = (self.name(), &self.type_name);
                 let failure =
                     self.fail(format!("{name} is {type_name}, {word} asks columns of {wanted}"));
-                Err(if self.kind == Kind::List {
-                    failure.hint("lists are asked by HAS, HAS ANY and HAS ALL")
-                } else {
-                    failure
+                Err(match self.kind {
+                    Kind::List => failure.hint("lists are asked by HAS, HAS ANY and HAS ALL"),
+                    Kind::Sparse => {
+                        failure.hint("sparse vectors can only be asked whether they are NULL")
+                    }
+                    _ => failure,
                 })
             }
         }
@@ -407,6 +425,7 @@ impl Context<'_> {
         };
         let hint = match (self.kind, value) {
             (Kind::List, _) => "lists are asked by HAS, HAS ANY and HAS ALL",
+            (Kind::Sparse, _) => "sparse vectors can only be asked whether they are NULL",
             (Kind::Whole(_) | Kind::Float, Value::Text(text)) if text.parse::<f64>().is_ok() => {
                 "numbers are written without quotes"
             }

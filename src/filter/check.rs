@@ -80,6 +80,28 @@ impl Check {
         }
     }
 
+    /// About how much memory the values take.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let text = |text: &str| size_of::<Box<str>>() + text.len();
+        let limit = |limit: &Limit| limit.text.as_deref().map_or(0, text);
+        match self {
+            Self::Bool(_) | Self::Keys { .. } | Self::Floats { .. } => 0,
+            Self::KeyIn(set) | Self::FloatIn(set) => match set {
+                KeySet::Few(keys) => size_of_val(keys.as_slice()),
+                KeySet::Dense(dense) => size_of_val(dense.words.as_slice()),
+                KeySet::Many(keys) => keys.capacity() * size_of::<u64>(),
+            },
+            Self::Text { low, high } => limit(low) + limit(high),
+            Self::TextIn(set) | Self::HasAny(set) => match set {
+                TextSet::Few(texts) => texts.iter().map(|one| text(one)).sum(),
+                TextSet::Many(texts) => texts.iter().map(|one| text(one)).sum(),
+            },
+            Self::Prefix(prefix) => text(prefix),
+            Self::Like(pattern) => pattern.memory_bytes(),
+            Self::HasAll(texts) => texts.iter().map(|one| text(one)).sum(),
+        }
+    }
+
     /// The ids for which this holds, where they are listed.
     pub(super) fn all(&self) -> Option<Vec<Id>> {
         Some(match self {

@@ -25,6 +25,12 @@ impl Piece {
 }
 
 impl Pattern {
+    /// About how much memory it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let chars = |piece: &Piece| piece.chars.len() * (size_of::<Option<char>>() + 1);
+        self.pieces.iter().map(|piece| size_of::<Piece>() + chars(piece)).sum()
+    }
+
     /// `None` when nothing follows the last escape.
     pub(super) fn new(pattern: &str, escape: Option<char>, ignore_case: bool) -> Option<Self> {
         let pattern = if ignore_case { lower(pattern) } else { pattern.to_owned() };

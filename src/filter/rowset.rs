@@ -65,6 +65,28 @@ impl RowSet {
         Self::from_words(&words)
     }
 
+    /// The rows that are in either.
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        let (mut set, smaller) =
+            if self.len >= other.len { (self.clone(), other) } else { (other.clone(), self) };
+        for (index, page) in smaller.pages.iter().enumerate() {
+            let Some(page) = page else { continue };
+            if set.pages.len() <= index {
+                set.pages.resize(index + 1, None);
+            }
+            let Some(ours) = &mut set.pages[index] else {
+                set.len += page.iter().map(|word| word.count_ones() as usize).sum::<usize>();
+                set.pages[index] = Some(Arc::clone(page));
+                continue;
+            };
+            for (ours, theirs) in Arc::make_mut(ours).iter_mut().zip(page.iter()) {
+                set.len += (theirs & !*ours).count_ones() as usize;
+                *ours |= theirs;
+            }
+        }
+        set
+    }
+
     /// How many rows are in the set.
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
@@ -117,6 +139,26 @@ impl RowSet {
         })
     }
 
+    /// The rows below `rows` that are not in the set, ascending.
+    pub(crate) fn absent(&self, rows: usize) -> Absent<'_> {
+        Absent { set: self, rows, next: 0, bits: 0 }
+    }
+
+    /// Bits of the 64 rows from `index` × 64 on.
+    #[inline(always)]
+    pub(crate) fn word(&self, index: usize) -> u64 {
+        match self.pages.get(index / PAGE_WORDS) {
+            Some(Some(page)) => page[index % PAGE_WORDS],
+            _ => 0,
+        }
+    }
+
+    /// Memory held, shared or not.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let pages = self.pages.iter().flatten().count();
+        self.pages.capacity() * size_of::<usize>() + pages * size_of::<[u64; PAGE_WORDS]>()
+    }
+
     /// Rows of `self` that are not in `other`.
     pub(crate) fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Row> + 'a {
         self.iter().filter(|row| !other.contains(*row))
@@ -145,6 +187,35 @@ impl RowSet {
             set.insert(row);
         }
         Some(set)
+    }
+}
+
+/// Rows that are not in a set, ascending.
+#[derive(Clone, Debug)]
+pub(crate) struct Absent<'a> {
+    set: &'a RowSet,
+    rows: usize,
+    /// Word after that of `bits`.
+    next: usize,
+    /// Rows to come of a word.
+    bits: u64,
+}
+
+impl Iterator for Absent<'_> {
+    type Item = Row;
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "parts have below 2^32 rows")]
+    fn next(&mut self) -> Option<Row> {
+        while self.bits == 0 {
+            let left = self.rows.checked_sub(self.next * 64).filter(|left| *left > 0)?;
+            let inside = if left < 64 { (1 << left) - 1 } else { u64::MAX };
+            self.bits = !self.set.word(self.next) & inside;
+            self.next += 1;
+        }
+        let at = self.bits.trailing_zeros() as usize;
+        self.bits &= self.bits - 1;
+        Some(((self.next - 1) * 64 + at) as Row)
     }
 }
 
@@ -179,9 +250,20 @@ mod tests {
         let left = twos.without(&threes);
         assert_eq!(rows(&left), only(|row| row % 2 == 0 && row % 3 != 0));
         assert_eq!(left.len(), rows(&left).len());
+        let either = twos.union(&threes);
+        assert_eq!(rows(&either), only(|row| row % 2 == 0 || row % 3 == 0));
+        assert_eq!(either.len(), rows(&either).len());
+        assert_eq!(rows(&threes.union(&RowSet::default())), rows(&threes));
+        let few = RowSet::from_words(&[1]);
+        assert_eq!(rows(&few.union(&RowSet::from_words(&[2; 2_000]))).len(), 2_001);
         let others = twos.complement(150_001);
         assert_eq!(rows(&others), only(|row| row % 2 == 1));
         assert_eq!(others.len() + twos.len(), 150_001);
+        assert_eq!(twos.absent(150_001).collect::<Vec<_>>(), rows(&others));
+        assert_eq!(twos.absent(128).count(), 64);
+        assert_eq!(RowSet::default().absent(65).last(), Some(64));
+        assert_eq!(RowSet::default().absent(0).next(), None);
+        assert_eq!((twos.word(1), twos.word(1 << 40)), (u64::MAX / 3, 0));
         assert_eq!(RowSet::default().complement(64).len(), 64);
         assert_eq!(rows(&RowSet::from_words(&[5, 0, 1 << 63])), [0, 2, 191]);
     }

@@ -16,7 +16,7 @@ use crate::index::bit_scan::{self, Asked, BitTarget};
 use crate::index::hnsw::{self, Seed, View};
 use crate::index::{
     flat,
-    nearest::{Indexed, nearest},
+    nearest::{Effort, Indexed, nearest},
     topk::TopK,
 };
 use crate::kernel::Isa;
@@ -304,7 +304,8 @@ impl Stored {
             for query in &queries {
                 let none = RowSet::default();
                 let indexed = Indexed { rows: self.rows(), codes: self.code_rows(), graph: view };
-                let counts = nearest(Isa::detect(), query, indexed, ef, &none, &mut top);
+                let counts =
+                    nearest(Isa::detect(), query, indexed, Effort::of(ef), &none, &mut top);
                 work.expanded += counts.walk.expanded;
                 work.scored += counts.walk.scored;
                 work.compared += counts.compared;

@@ -293,9 +293,13 @@ impl<G: Guard> kernel::Op for Sift<'_, '_, G> {
         let near = &mut work.near;
         let mut most = work.dropped;
         for block in blocks {
-            let estimates = bits.estimates(kernel, coded, block);
             let first = block * BLOCK_ROWS;
-            let mut mask = kernel.at_most(&estimates, most);
+            let alive = alive(dead, block);
+            if alive == 0 {
+                continue;
+            }
+            let estimates = bits.estimates(kernel, coded, block);
+            let mut mask = kernel.at_most(&estimates, most) & alive;
             if mask == 0 {
                 continue;
             }
@@ -310,7 +314,7 @@ impl<G: Guard> kernel::Op for Sift<'_, '_, G> {
                 #[expect(clippy::cast_possible_truncation, reason = "parts have below 2^32 rows")]
                 let row = (first + at) as Row;
                 let (distance, least) = (estimates[at], least[at]);
-                if distance >= beyond && !dead.contains(row) {
+                if distance >= beyond {
                     near.push(Near { distance, least, row });
                 }
             }
@@ -320,6 +324,14 @@ impl<G: Guard> kernel::Op for Sift<'_, '_, G> {
         }
         work.dropped = most;
     }
+}
+
+/// The rows of a block that are not in `dead`.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "takes half a word")]
+fn alive(dead: &RowSet, block: usize) -> u32 {
+    let at = block * BLOCK_ROWS;
+    !((dead.word(at / 64) >> (at % 64)) as u32)
 }
 
 /// Drops all but the `kept` rows with the least estimates; the largest that stays.

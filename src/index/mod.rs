@@ -9,6 +9,8 @@ pub mod bench;
 pub(crate) mod bit_scan;
 pub(crate) mod flat;
 pub(crate) mod hnsw;
+pub(crate) mod inverted;
 pub(crate) mod nearest;
+pub(crate) mod sparse;
 pub(crate) mod topk;
 mod visited;

@@ -6,7 +6,7 @@ use crate::bytes::Guard;
 use crate::codec::codes::{CodeRows, CodedSource};
 use crate::codec::full::{FullSource, Query, Rows, score_rows};
 use crate::filter::rowset::RowSet;
-use crate::index::hnsw::{self, KEPT_ENTRIES, View, Want};
+use crate::index::hnsw::{self, KEPT_ENTRIES, Keep, View, Want};
 use crate::index::topk::{Candidate, TopK};
 use crate::kernel::Isa;
 use crate::types::Row;
@@ -42,7 +42,30 @@ impl<G> Clone for Indexed<'_, G> {
 
 impl<G> Copy for Indexed<'_, G> {}
 
-/// Offers `top` the nearest rows that a walk with `ef` candidates (at least the k of `top`) finds.
+/// How much a walk does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Effort {
+    /// Candidates, raised to what the hits need.
+    pub(crate) keep: Keep,
+    /// A walk that has scored more rows than this gives up.
+    pub(crate) most_scored: u64,
+    /// So does one that meets fewer rows of a thousand near the query that count.
+    pub(crate) least_visible: u32,
+}
+
+impl Effort {
+    /// `ef` candidates, however long it takes.
+    pub(crate) fn of(ef: usize) -> Self {
+        Self { keep: Keep::all(ef), most_scored: u64::MAX, least_visible: 0 }
+    }
+
+    fn raised(self, ef: usize, visible: usize) -> Keep {
+        let Keep { ef: given, visible: seen, hidden } = self.keep;
+        Keep { ef: given.max(ef), visible: seen.max(visible), hidden }
+    }
+}
+
+/// Offers `top` the nearest rows that a walk finds.
 ///
 /// Rows in `dead` are walked through and not offered. The limit of `top` ends a walk by full vectors
 /// early.
@@ -50,21 +73,23 @@ pub(crate) fn nearest<G: Guard>(
     isa: Isa,
     query: &Query,
     Indexed { rows, codes, graph }: Indexed<'_, G>,
-    ef: usize,
+    effort: Effort,
     dead: &RowSet,
     top: &mut TopK<'_>,
 ) -> Counts {
     if top.k() == 0 {
         return Counts::default();
     }
-    let ef = ef.max(top.k());
+    let Effort { most_scored, least_visible, .. } = effort;
     let mut buffers = BUFFERS.take();
     let Buffers { found, wanted, distances } = &mut buffers;
     let mut counts = Counts::default();
     if let Some(codes) = codes {
         // Those by codes are off by what the limit cannot know: it is left to the exact distances.
-        let compared = codes.codec.compared(top.k()).max(LEAST_COMPARED).max(ef / COMPARED_SHARE);
-        let want = Want { ef: ef.max(compared), limit: f32::INFINITY, dead };
+        let compared = codes.codec.compared(top.k()).max(LEAST_COMPARED);
+        let compared = compared.max(effort.keep.ef.max(top.k()) / COMPARED_SHARE);
+        let keep = effort.raised(compared.max(top.k()), compared);
+        let want = Want { keep, limit: f32::INFINITY, most_scored, least_visible, dead };
         let coded = codes.codec.query(isa, query);
         let source = CodedSource { rows: codes, query: &coded };
         counts.walk = hnsw::search(isa, &source, &graph, want, found);
@@ -78,7 +103,8 @@ pub(crate) fn nearest<G: Guard>(
             top.offer(*distance, *row);
         }
     } else {
-        let want = Want { ef, limit: top.bound(), dead };
+        let keep = effort.raised(top.k(), top.k());
+        let want = Want { keep, limit: top.bound(), most_scored, least_visible, dead };
         counts.walk = hnsw::search(isa, &FullSource { query, rows }, &graph, want, found);
         for candidate in found {
             top.offer(candidate.distance, candidate.row);

@@ -184,6 +184,31 @@ fn is_text(arrow: &ArrowType) -> bool {
     matches!(arrow, ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View)
 }
 
+/// Whether arrays of this type are taken for sparse vectors: lists of structs of an index and a weight,
+/// maps from index to weight, structs of a list of indices and one of weights.
+fn is_sparse(arrow: &ArrowType) -> bool {
+    let pair = |fields: &arrow_schema::Fields, list: bool| {
+        let element = |field: &Field| match field.data_type() {
+            ArrowType::List(item) | ArrowType::LargeList(item) if list => {
+                Some(item.data_type().clone())
+            }
+            _ if list => None,
+            plain => Some(plain.clone()),
+        };
+        let [index, weight] = &fields[..] else { return false };
+        use ArrowType::{Float32, Float64, Int32, Int64, UInt32, UInt64};
+        matches!(element(index), Some(Int32 | Int64 | UInt32 | UInt64))
+            && matches!(element(weight), Some(Float32 | Float64))
+    };
+    match arrow {
+        ArrowType::List(item) | ArrowType::LargeList(item) | ArrowType::Map(item, _) => {
+            matches!(item.data_type(), ArrowType::Struct(fields) if pair(fields, false))
+        }
+        ArrowType::Struct(fields) => pair(fields, true),
+        _ => false,
+    }
+}
+
 /// The column type that holds arrays of this Arrow type.
 fn attribute_type(arrow: &ArrowType) -> Option<DataType> {
     Some(match arrow {
@@ -198,6 +223,7 @@ fn attribute_type(arrow: &ArrowType) -> Option<DataType> {
         {
             DataType::ListUtf8
         }
+        list if is_sparse(list) => DataType::Sparse,
         _ => return None,
     })
 }

@@ -10,8 +10,8 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
 use serde_json::Value;
 
-use crate::types::DataType;
 use crate::types::time;
+use crate::types::{DataType, SparseVector};
 
 /// Attribute columns that grow row by row.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ enum Builder {
     Utf8(LargeStringBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     ListUtf8(LargeListBuilder<LargeStringBuilder>),
+    Sparse(Vec<Option<SparseVector>>),
 }
 
 impl Columns {
@@ -74,8 +75,20 @@ fn fits(cell: &Value, data_type: DataType) -> bool {
         (Value::Array(list), DataType::ListUtf8) => {
             list.iter().all(|item| item.is_string() || item.is_null())
         }
+        (Value::Object(_), DataType::Sparse) => sparse(cell).is_some(),
         _ => false,
     }
+}
+
+/// The weights of an object whose keys are indices: `{"7": 0.5}`.
+pub(super) fn sparse(cell: &Value) -> Option<SparseVector> {
+    let pair = |(index, weight): (&String, &Value)| {
+        #[expect(clippy::cast_possible_truncation, reason = "weights are stored as f32")]
+        let weight = weight.as_f64()? as f32;
+        Some((index.parse::<u32>().ok()?, weight))
+    };
+    let pairs: Option<Vec<(u32, f32)>> = cell.as_object()?.iter().map(pair).collect();
+    SparseVector::from_pairs(pairs?).ok()
 }
 
 /// A value for a message, cut short.
@@ -98,6 +111,7 @@ impl Builder {
                 TimestampMicrosecondBuilder::new().with_data_type(data_type.to_arrow()),
             ),
             DataType::ListUtf8 => Self::ListUtf8(LargeListBuilder::new(LargeStringBuilder::new())),
+            DataType::Sparse => Self::Sparse(Vec::new()),
         }
     }
 
@@ -120,6 +134,7 @@ impl Builder {
                 }
                 _ => column.append(false),
             },
+            Self::Sparse(column) => column.push(sparse(&cell)),
         }
     }
 
@@ -131,6 +146,7 @@ impl Builder {
             Self::Utf8(mut column) => Arc::new(column.finish()),
             Self::Timestamp(mut column) => Arc::new(column.finish()),
             Self::ListUtf8(mut column) => Arc::new(column.finish()),
+            Self::Sparse(column) => SparseVector::column(column.iter().map(Option::as_ref)),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::types::{DataType, IdType, VectorType};
 
 use super::ReadOptions;
 use super::choose::{Found, Kind};
+use super::json_columns::sparse;
 
 /// Most fields that are told apart.
 pub(super) const MAX_FIELDS: usize = 10_000;
@@ -43,6 +44,8 @@ enum Seen {
     EmptyList,
     Texts,
     Numbers,
+    /// An object whose keys are indices and whose values are numbers.
+    Weights,
     Other,
 }
 
@@ -100,6 +103,7 @@ fn describe(field: &Field, options: &ReadOptions) -> Found {
         (None, Seen::Float) => Kind::Attribute(DataType::Float64),
         (None, Seen::Text) => Kind::Attribute(DataType::Utf8),
         (None, Seen::EmptyList | Seen::Texts) => Kind::Attribute(DataType::ListUtf8),
+        (None, Seen::Weights) => Kind::Attribute(DataType::Sparse),
     };
     let id_type = match field.seen {
         Seen::Unsigned | Seen::Int => Some(IdType::U64),
@@ -123,6 +127,7 @@ impl Seen {
             Value::Array(list) if list.iter().all(|item| item.is_string() || item.is_null()) => {
                 Self::Texts
             }
+            Value::Object(object) if !object.is_empty() && sparse(value).is_some() => Self::Weights,
             Value::Array(_) | Value::Object(_) => Self::Other,
         }
     }
@@ -149,6 +154,7 @@ impl fmt::Display for Seen {
             Self::EmptyList => "empty list",
             Self::Texts => "list of strings",
             Self::Numbers => "list of numbers",
+            Self::Weights => "object of indices and weights",
             Self::Other => "object or mixed list",
         })
     }

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 use crate::types::time;
 use crate::types::{DataType, IdRef, Vectors};
 
+use crate::segment::columns::sparse::SparseRows;
+
 use super::export::{ExportBatch, ExportSchema};
 
 pub(super) struct JsonWriter<'a, W> {
@@ -121,6 +123,11 @@ impl Serialize for Cell<'_> {
                     seq.serialize_element(&text)?;
                 }
                 seq.end()
+            }
+            DataType::Sparse => {
+                let vector = SparseRows::of(column.as_ref()).map(|rows| rows.at(row));
+                let (indices, weights) = vector.unwrap_or_default();
+                serializer.collect_map(indices.iter().zip(weights))
             }
         }
     }

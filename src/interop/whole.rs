@@ -6,10 +6,10 @@ use super::{ExportBatch, ExportSchema, Format, ReadOptions, Reader, read, write}
 use crate::collection::Collection;
 use crate::collection::import::{ImportOptions, ImportReport};
 use crate::collection::options::Schema;
-use crate::collection::query::ScanOptions;
+use crate::collection::reading::ScanOptions;
 use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::types::{Column, Id, IdType, Ids, Metric, VectorType, Vectors};
+use crate::types::{Column, DataType, Id, IdType, Ids, Metric, VectorType, Vectors};
 
 /// Column names that mean the row itself.
 const RESERVED: [&str; 2] = ["id", "vector"];
@@ -72,8 +72,9 @@ impl FileImport {
         };
         let reader = self.reader(existing.as_ref())?;
         if let Some(collection) = existing {
-            self.prepare(&collection, &reader)?;
-            return collection.import(reader, options);
+            self.check(&collection, &reader)?;
+            let columns = reader_columns(&reader);
+            return collection.import(reader, options.columns(columns));
         }
         let collection = db.create_collection(name, self.schema(&reader)?)?;
         collection.import(reader, options).inspect_err(|_| {
@@ -108,8 +109,8 @@ impl FileImport {
         read(&self.path, &options)
     }
 
-    /// Refuses a file of another shape than the collection's and adds the columns it lacks.
-    fn prepare(&self, collection: &Collection, reader: &Reader) -> Result<()> {
+    /// Refuses a file of another shape than the collection's.
+    fn check(&self, collection: &Collection, reader: &Reader) -> Result<()> {
         let schema = collection.schema()?;
         let differs = |what: &str, expected: String, given: Option<String>| match given {
             Some(given) if given != expected => {
@@ -132,16 +133,7 @@ impl FileImport {
         if let Some(expected) = schema.id_type() {
             differs("kind of id", expected.to_string(), Some(reader.id_type().to_string()))?;
         }
-        let known = |name: &str| schema.columns().iter().any(|column| column.name == name);
-        let lacking = reader.columns().iter().filter(|(name, _)| !known(name));
-        let missing: Vec<Column> = lacking
-            .map(|(name, data_type)| Column {
-                name: name.clone(),
-                data_type: *data_type,
-                text: false,
-            })
-            .collect();
-        if missing.is_empty() { Ok(()) } else { collection.add_columns(&missing).map(|_| ()) }
+        Ok(())
     }
 
     /// A schema in the shape of the file.
@@ -176,6 +168,16 @@ impl FileImport {
             .iter()
             .fold(schema, |schema, (name, data_type)| schema.column(name, *data_type)))
     }
+}
+
+/// The columns of a file, to be added where a collection lacks them.
+fn reader_columns(reader: &Reader) -> Vec<Column> {
+    let column = |(name, data_type): &(String, DataType)| Column {
+        name: name.clone(),
+        data_type: *data_type,
+        text: false,
+    };
+    reader.columns().iter().map(column).collect()
 }
 
 /// Writes the rows of `collection` that `options` choose, as they are now, to `path`: ids, vectors and

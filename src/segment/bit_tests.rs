@@ -114,7 +114,7 @@ fn a_segment_is_scanned_by_codes_and_finds_what_comparing_all_finds() {
         let dir = TempDir::new().expect("a directory");
         let meta = write(dir.path(), &chunk(metric, &values), CodeChoice::Auto);
         let segment = open(dir.path(), &meta, metric).expect("just written");
-        segment.verify(&RowSet::default()).expect("undamaged");
+        segment.verify(&RowSet::default(), &mut |_| Ok(())).expect("undamaged");
         let code = segment.code().expect("near rows are told from far ones");
         assert!(code.kind == Code::Bit && code.agreement >= 970 && !segment.has_graph());
         let segment = Part::from(segment);
@@ -163,7 +163,7 @@ fn codes_are_made_where_they_pay_unless_one_is_asked_for_by_name() {
             let part = chunk(Metric::L2, values);
             let meta = write(dir.path(), &part, code);
             let segment = open(dir.path(), &meta, Metric::L2).expect("just written");
-            segment.verify(&RowSet::default()).expect("undamaged");
+            segment.verify(&RowSet::default(), &mut |_| Ok(())).expect("undamaged");
             assert_eq!(segment.code().is_some(), made, "{name} {code:?}");
             let segment = Part::from(segment);
             for query in values[..3 * DIMENSION].chunks(DIMENSION) {
@@ -279,17 +279,26 @@ fn codes_of_other_rows_fail_the_check_and_hostile_parameters_do_not_open() {
         open(other.path(), &meta, Metric::L2)
     };
     let none = RowSet::default();
-    rewritten(layout::STAT, &|_| ()).expect("the same").verify(&none).expect("the same");
+    rewritten(layout::STAT, &|_| ())
+        .expect("the same")
+        .verify(&none, &mut |_| Ok(()))
+        .expect("the same");
     // Any numbers in the codes: the answers are some rows, and the check tells.
     for fill in [0x00, 0x7f, 0x80, 0xff] {
         let segment = rewritten(layout::CODE, &|bytes| bytes.fill(fill)).expect("of its length");
-        assert!(matches!(segment.verify(&none), Err(Error::Corrupt { .. })), "{fill}");
+        assert!(
+            matches!(segment.verify(&none, &mut |_| Ok(())), Err(Error::Corrupt { .. })),
+            "{fill}"
+        );
         let query = &values[..DIMENSION];
         let (hits, _) = search(&segment.into(), query, &options(10, false), &none).expect("rows");
         assert!(hits.len() <= 10);
     }
     let last = rewritten(layout::CODE, &|bytes| *bytes.last_mut().expect("codes") = 1);
-    assert!(matches!(last.expect("of its length").verify(&none), Err(Error::Corrupt { .. })));
+    assert!(matches!(
+        last.expect("of its length").verify(&none, &mut |_| Ok(())),
+        Err(Error::Corrupt { .. })
+    ));
     for refused in [
         rewritten(layout::CODE, &|bytes| bytes.truncate(bytes.len() - 4)),
         rewritten(layout::CODE, &Vec::clear),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! seg-000007.nfs           kind SEGM   RAWV [NORM] IDSC IDTB IDSO [QPAR CODE] [GRPH] STAT
-//! seg-000007.000003.attr   kind ATTR   GRPS GDIR [TEXT …]
+//! seg-000007.000003.attr   kind ATTR   GRPS GDIR [TEXT …] [SPIX SPDR]
 //! ```
 //!
 //! Sections are named by tag and field; the one vector field of this version is 0. What each
@@ -53,6 +53,11 @@ pub(crate) const GDIR: Tag = *b"GDIR";
 /// The index of a column of texts, or of some of its rows; numbered.
 #[cfg(feature = "text")]
 pub(crate) const TEXT: Tag = *b"TEXT";
+
+/// Inverted indexes of a sparse column, one a group; the field is the column's number among those.
+pub(crate) const SPIX: Tag = *b"SPIX";
+/// What [`SPIX`] is of, and where the index of each group lies.
+pub(crate) const SPDR: Tag = *b"SPDR";
 
 /// Most rows of a segment.
 pub(crate) const MAX_ROWS: usize = 1 << 31;

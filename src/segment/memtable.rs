@@ -217,8 +217,7 @@ impl Chunk {
         let target = Target::<Trusted> { rows, len, graph: None, codes: None, bits, ids };
         let mut own = SearchStats::default();
         let found = search::search(&target, asks, options, dead, &mut own);
-        let compared = own.rows_compared + own.rows_scanned;
-        if bits.is_none() && !options.exact && compared > 0 {
+        if bits.is_none() && !options.exact && own.rows_scanned > 0 {
             let may = stats.rows_coded == 0;
             let (isa, many) = (options.isa, asks.len());
             let coded = self.codes.searched(isa, self.space, rows, len, (many, may));

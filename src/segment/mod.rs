@@ -20,8 +20,10 @@ mod matching;
 pub(crate) mod memtable;
 pub(crate) mod part;
 pub(crate) mod patch;
+mod plan;
 mod quality;
 pub(crate) mod search;
+pub(crate) mod sparse;
 #[cfg(test)]
 mod tests;
 mod verify;

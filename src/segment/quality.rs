@@ -4,7 +4,7 @@ use crate::bytes::Guard;
 use crate::codec::full::{self, Query, Space};
 use crate::filter::rowset::RowSet;
 use crate::index::flat;
-use crate::index::nearest::{Indexed, nearest};
+use crate::index::nearest::{Effort, Indexed, nearest};
 use crate::index::topk::TopK;
 use crate::kernel::Isa;
 use crate::types::Row;
@@ -47,7 +47,7 @@ pub(super) fn sampled_recall<G: Guard>(
         flat::scan_all(isa, &asked, indexed.rows, count, &none, &mut exact);
         for ((query, exact), asker) in queries.iter().zip(exact).zip(askers) {
             let mut walked = top(query);
-            nearest(isa, query, indexed, EF, &none, &mut walked);
+            nearest(isa, query, indexed, Effort::of(EF), &none, &mut walked);
             let mut exact = exact.into_sorted();
             exact.retain(|near| near.row != *asker);
             exact.truncate(K);

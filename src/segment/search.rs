@@ -3,16 +3,17 @@
 use std::cmp::Ordering;
 
 use super::ids::IdsView;
+use super::plan::{self, Aid, Plan};
 use crate::bytes::Guard;
 use crate::codec::bits::BitRows;
 use crate::codec::codes::CodeRows;
 use crate::codec::full::{Query, Rows};
 use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::{self, Asked, BitTarget};
-use crate::index::flat;
 use crate::index::hnsw::View;
-use crate::index::nearest::{Counts, Indexed, nearest};
+use crate::index::nearest::{Counts, Effort, Indexed, nearest};
 use crate::index::topk::TopK;
+use crate::index::{flat, sparse};
 use crate::types::Row;
 
 // What the floor above passes in and gets back.
@@ -49,6 +50,13 @@ pub(crate) struct SearchStats {
     pub(crate) rows_coded: u64,
     /// Parts whose graph was walked.
     pub(crate) walks: u64,
+    /// Weights of sparse vectors read from inverted indexes.
+    pub(crate) postings: u64,
+    /// Parts of which only rows that count were compared.
+    pub(crate) sparse_scans: u64,
+    /// What walks and scans would have cost where both were weighed, in distances.
+    pub(crate) walk_cost: u64,
+    pub(crate) scan_cost: u64,
 }
 
 impl SearchStats {
@@ -63,6 +71,10 @@ impl SearchStats {
         self.vain_scans += other.vain_scans;
         self.rows_coded += other.rows_coded;
         self.walks += other.walks;
+        self.postings += other.postings;
+        self.sparse_scans += other.sparse_scans;
+        self.walk_cost += other.walk_cost;
+        self.scan_cost += other.scan_cost;
     }
 
     /// What was done since `before`.
@@ -77,6 +89,10 @@ impl SearchStats {
             vain_scans: self.vain_scans - before.vain_scans,
             rows_coded: self.rows_coded - before.rows_coded,
             walks: self.walks - before.walks,
+            postings: self.postings - before.postings,
+            sparse_scans: self.sparse_scans - before.sparse_scans,
+            walk_cost: self.walk_cost - before.walk_cost,
+            scan_cost: self.scan_cost - before.scan_cost,
         }
     }
 
@@ -112,7 +128,7 @@ pub(crate) struct Target<'a, G> {
 impl<G: Guard> Target<'_, G> {
     fn aid(&self) -> Aid {
         match (self.graph, self.bits) {
-            (Some(_), _) => Aid::Graph,
+            (Some(_), _) => Aid::Graph { coded: self.codes.is_some() },
             (None, Some(_)) => Aid::Bits,
             (None, None) => Aid::Nothing,
         }
@@ -124,57 +140,12 @@ impl<G: Guard> Target<'_, G> {
     }
 }
 
-/// How a part is searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Plan {
-    Nothing,
-    Scan,
-    ScanCodes,
-    Walk { ef: usize },
-}
-
-/// A walk computes about 32 distances for each candidate it keeps, at random places: below that
-/// many rows a scan is not slower, and exact.
-const DISTANCES_PER_CANDIDATE: u128 = 32;
-
 /// A walk has room for more dead rows than this for each candidate it keeps: with fewer in all,
 /// they cannot push a live row out.
 const DEAD_PER_CANDIDATE: usize = 8;
 
 /// A scan by codes that compares more than one in so many rows is in vain.
 const VAIN_SHARE: u64 = 8;
-
-/// What a part has beside its rows.
-#[derive(Clone, Copy, Debug)]
-enum Aid {
-    Nothing,
-    /// Codes to scan by.
-    Bits,
-    Graph,
-}
-
-/// Decides how to search `len` rows, `live` of which count, for hits up to a distance.
-fn plan(len: usize, live: usize, aid: Aid, options: &SearchOptions, max_distance: f32) -> Plan {
-    if live == 0 || options.k == 0 {
-        return Plan::Nothing;
-    }
-    match aid {
-        Aid::Graph if !options.exact => {}
-        Aid::Bits if !options.exact => {
-            let limited = max_distance < f32::INFINITY;
-            let pays = bit_scan::pays(options.k.min(live), live, limited);
-            return if pays { Plan::ScanCodes } else { Plan::Scan };
-        }
-        _ => return Plan::Scan,
-    }
-    let ef = options.ef.max(options.k.min(live)).min(len);
-    // Dead rows are walked in proportion, and take no place among the candidates.
-    let kept = ef as u128 * len as u128 / live as u128;
-    if kept * DISTANCES_PER_CANDIDATE >= len as u128 {
-        return Plan::Scan;
-    }
-    Plan::Walk { ef }
-}
 
 /// A query, and how far hits of it may be.
 #[derive(Clone, Copy, Debug)]
@@ -206,38 +177,117 @@ pub(crate) fn search<G: Guard>(
     // Where codes lead, a walk keeps as many candidates as are compared exactly.
     let compared = target.codes.map_or(0, |codes| codes.codec.compared(k));
     let wanted = SearchOptions { ef: options.ef.max(compared), ..*options };
-    let mut found = vec![Vec::new(); asks.len()];
+    let (isa, found) = (options.isa, vec![Vec::new(); asks.len()]);
+    let mut search = Search { target, asks, isa, dead, live, k, before: &before, stats, found };
     let (mut scanned, mut sifted) = (Vec::new(), Vec::new());
     for (at, ask) in asks.iter().enumerate() {
-        match plan(target.len, live, target.aid(), &wanted, ask.max_distance) {
+        let planned = plan::plan(target.len, live, target.aid(), &wanted, ask.max_distance);
+        search.stats.walk_cost += planned.walk_cost;
+        search.stats.scan_cost += planned.scan_cost;
+        match planned.plan {
             Plan::Nothing => {}
             Plan::Scan => scanned.push(at),
+            Plan::ScanSome => search.scan_some(at, !options.exact),
             Plan::ScanCodes => sifted.push(at),
-            Plan::Walk { ef } => {
-                match walk(target, *ask, (k, ef), options.isa, dead, &before, stats) {
-                    Some(hits) => found[at] = hits,
-                    None => scanned.push(at),
+            Plan::Walk(effort) => {
+                if !search.walk(at, effort) {
+                    match plan::scan(target.len, live, target.codes.is_some()) {
+                        Plan::ScanSome => search.scan_some(at, true),
+                        _ => scanned.push(at),
+                    }
                 }
             }
         }
     }
-    let top = |at: &usize| TopK::new(k, asks[*at].max_distance, target.len, &before);
     if let Some(bits) = target.bits.filter(|_| !sifted.is_empty()) {
+        scanned.extend(search.sift(bits, &sifted));
+    }
+    if !scanned.is_empty() {
+        search.scan(&scanned);
+    }
+    search.found
+}
+
+/// The searches of some queries.
+struct Search<'a, 'g, G> {
+    target: &'a Target<'g, G>,
+    asks: &'a [Ask<'a>],
+    isa: Isa,
+    dead: &'a RowSet,
+    live: usize,
+    /// At most `live`.
+    k: usize,
+    before: &'a dyn Fn(Row, Row) -> bool,
+    stats: &'a mut SearchStats,
+    found: Vec<Vec<Candidate>>,
+}
+
+impl<'a, G: Guard> Search<'a, '_, G> {
+    fn top(&self, at: usize) -> TopK<'a> {
+        TopK::new(self.k, self.asks[at].max_distance, self.target.len, self.before)
+    }
+
+    /// Walks the graph; false when dead rows were in the way of it.
+    fn walk(&mut self, at: usize, effort: Effort) -> bool {
+        let Self { target, isa, dead, k, .. } = *self;
+        let Some(graph) = target.graph else { return false };
+        let Ask { query, max_distance } = self.asks[at];
+        let indexed = Indexed { rows: target.rows, codes: target.codes, graph };
+        self.stats.walks += 1;
+        // A limit ends the walk early, and fewer than k hits are what it asks for. Otherwise too few
+        // hits mean that dead rows were in the way.
+        let few_dead = dead.len() <= effort.keep.ef.saturating_mul(DEAD_PER_CANDIDATE);
+        let limited = max_distance < f32::INFINITY && few_dead;
+        let limit = if limited { max_distance } else { f32::INFINITY };
+        let mut top = TopK::new(k, limit, target.len, self.before);
+        let counts = nearest(isa, query, indexed, effort, dead, &mut top);
+        self.stats.walked(target, graph.list_bytes(), &counts);
+        if counts.walk.gave_up || !limited && top.len() < k {
+            return false;
+        }
+        let mut found = top.into_sorted();
+        found.retain(|candidate| candidate.distance <= max_distance);
+        // Hits are told by their ids, which lie far apart.
+        found.iter().for_each(|candidate| target.ids.prefetch(candidate.row));
+        self.found[at] = found;
+        true
+    }
+
+    /// Compares the live rows alone, by codes where there are any and they `may` lead.
+    fn scan_some(&mut self, at: usize, may: bool) {
+        let Self { target, isa, dead, .. } = *self;
+        let codes = target.codes.filter(|_| may);
+        let mut top = self.top(at);
+        let query = self.asks[at].query;
+        let counts = sparse::scan(isa, query, (target.rows, codes), target.len, dead, &mut top);
+        let stride = codes.map_or(0, |codes| codes.codec.stride() as u64);
+        self.stats.sparse_scans += 1;
+        self.stats.codes_compared += counts.by_codes;
+        self.stats.rows_compared += counts.compared;
+        self.stats.bytes_touched += counts.by_codes * stride + counts.compared * target.stride();
+        self.found[at] = top.into_sorted();
+    }
+
+    /// Compares all codes for some queries; those for which that did not decide.
+    fn sift(&mut self, bits: BitRows<'_, G>, sifted: &[usize]) -> Vec<usize> {
+        let Self { target, isa, asks, .. } = *self;
         let coded: Vec<_> =
-            sifted.iter().map(|at| bits.codec.query(options.isa, asks[*at].query)).collect();
-        let mut tops: Vec<_> = sifted.iter().map(top).collect();
+            sifted.iter().map(|at| bits.codec.query(isa, asks[*at].query)).collect();
+        let mut tops: Vec<_> = sifted.iter().map(|at| self.top(*at)).collect();
+        let mut open = Vec::new();
         let mut asked = Vec::with_capacity(sifted.len());
         for ((at, coded), top) in sifted.iter().zip(&coded).zip(&mut tops) {
             match coded {
                 Some(coded) => asked.push((*at, Asked::new(asks[*at].query, coded, top))),
-                None => scanned.push(*at),
+                None => open.push(*at),
             }
         }
         let (places, mut asked): (Vec<usize>, Vec<_>) = asked.into_iter().unzip();
         let sifted = BitTarget { bits, rows: target.rows, len: target.len };
-        bit_scan::scan(options.isa, &mut asked, &sifted, dead);
+        bit_scan::scan(isa, &mut asked, &sifted, self.dead);
         let done: Vec<_> = asked.iter().map(|asked| asked.scanned).collect();
         drop(asked);
+        let stats = &mut *self.stats;
         let tops = tops.into_iter().zip(&coded).filter(|(_, coded)| coded.is_some());
         for ((at, done), (top, _)) in places.into_iter().zip(done).zip(tops) {
             stats.codes_compared += done.estimated;
@@ -249,99 +299,26 @@ pub(crate) fn search<G: Guard>(
             stats.bytes_touched += done.compared * target.stride();
             if done.decided {
                 stats.scans += 1;
-                found[at] = top.into_sorted();
+                self.found[at] = top.into_sorted();
             } else {
-                scanned.push(at);
+                open.push(at);
             }
         }
+        open
     }
-    if !scanned.is_empty() {
-        let mut tops: Vec<_> = scanned.iter().map(top).collect();
-        let queries: Vec<_> = scanned.iter().map(|at| asks[*at].query).collect();
-        flat::scan_all(options.isa, &queries, target.rows, target.len, dead, &mut tops);
+
+    /// Compares all rows for some queries.
+    fn scan(&mut self, scanned: &[usize]) {
+        let Self { target, isa, dead, .. } = *self;
+        let mut tops: Vec<_> = scanned.iter().map(|at| self.top(*at)).collect();
+        let queries: Vec<_> = scanned.iter().map(|at| self.asks[*at].query).collect();
+        flat::scan_all(isa, &queries, target.rows, target.len, dead, &mut tops);
         let count = scanned.len() as u64;
-        stats.scans += count;
-        stats.rows_scanned += count * live as u64;
-        stats.bytes_touched += count * target.len as u64 * target.stride();
-        for (at, top) in scanned.into_iter().zip(tops) {
-            found[at] = top.into_sorted();
+        self.stats.scans += count;
+        self.stats.rows_scanned += count * self.live as u64;
+        self.stats.bytes_touched += count * target.len as u64 * target.stride();
+        for (at, top) in scanned.iter().zip(tops) {
+            self.found[*at] = top.into_sorted();
         }
-    }
-    found
-}
-
-/// What a walk over the graph finds; `None` when dead rows were in the way of it.
-fn walk<G: Guard>(
-    target: &Target<'_, G>,
-    Ask { query, max_distance }: Ask<'_>,
-    (k, ef): (usize, usize),
-    isa: Isa,
-    dead: &RowSet,
-    before: &dyn Fn(Row, Row) -> bool,
-    stats: &mut SearchStats,
-) -> Option<Vec<Candidate>> {
-    let graph = target.graph?;
-    let indexed = Indexed { rows: target.rows, codes: target.codes, graph };
-    stats.walks += 1;
-    // A limit ends the walk early, and fewer than k hits are what it asks for. Otherwise too few
-    // hits mean that dead rows were in the way.
-    let few_dead = dead.len() <= ef.saturating_mul(DEAD_PER_CANDIDATE);
-    let limited = max_distance < f32::INFINITY && few_dead;
-    let limit = if limited { max_distance } else { f32::INFINITY };
-    let mut top = TopK::new(k, limit, target.len, before);
-    let counts = nearest(isa, query, indexed, ef, dead, &mut top);
-    stats.walked(target, graph.list_bytes(), &counts);
-    if !limited && top.len() < k {
-        return None;
-    }
-    let mut found = top.into_sorted();
-    found.retain(|candidate| candidate.distance <= max_distance);
-    // Hits are told by their ids, which lie far apart.
-    found.iter().for_each(|candidate| target.ids.prefetch(candidate.row));
-    Some(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn options(k: usize, ef: usize, exact: bool) -> SearchOptions {
-        SearchOptions { k, ef, exact, isa: Isa::detect() }
-    }
-
-    fn plan(len: usize, live: usize, aid: Aid, options: &SearchOptions) -> Plan {
-        super::plan(len, live, aid, options, f32::INFINITY)
-    }
-
-    #[test]
-    fn a_graph_is_walked_only_where_that_is_less_work() {
-        let walk = |k, ef| plan(100_000, 100_000, Aid::Graph, &options(k, ef, false));
-        assert_eq!(walk(10, 64), Plan::Walk { ef: 64 });
-        assert_eq!(walk(100, 64), Plan::Walk { ef: 100 });
-        assert_eq!(walk(usize::MAX, 64), Plan::Scan);
-        assert_eq!(walk(10, usize::MAX), Plan::Scan);
-        assert_eq!(plan(100_000, 100_000, Aid::Graph, &options(10, 64, true)), Plan::Scan);
-        assert_eq!(plan(100_000, 100_000, Aid::Nothing, &options(10, 64, false)), Plan::Scan);
-        assert_eq!(plan(1_000, 1_000, Aid::Graph, &options(10, 64, false)), Plan::Scan);
-    }
-
-    #[test]
-    fn codes_are_scanned_where_few_rows_are_wanted_of_many() {
-        let scan = |len, k| plan(len, len, Aid::Bits, &options(k, 64, false));
-        assert_eq!(scan(10_000, 10), Plan::ScanCodes);
-        assert_eq!(scan(1_000, 10), Plan::Scan);
-        assert_eq!(scan(10_000, 1_000), Plan::Scan);
-        assert_eq!(plan(10_000, 10_000, Aid::Bits, &options(10, 64, true)), Plan::Scan);
-        let near = super::plan(1_000, 1_000, Aid::Bits, &options(1_000, 64, false), 0.5);
-        assert_eq!(near, Plan::ScanCodes);
-    }
-
-    #[test]
-    fn many_dead_rows_make_a_walk_dearer_and_no_live_row_means_no_work() {
-        let walk = |live| plan(100_000, live, Aid::Graph, &options(10, 64, false));
-        assert_eq!(walk(50_000), Plan::Walk { ef: 64 });
-        assert_eq!(walk(1_000), Plan::Scan);
-        assert_eq!(walk(0), Plan::Nothing);
-        assert_eq!(plan(100_000, 9, Aid::Graph, &options(0, 64, false)), Plan::Nothing);
     }
 }

@@ -134,7 +134,7 @@ fn a_segment_answers_like_the_chunk_it_was_written_from() {
         let (meta, finished) = write(dir.path(), &chunk, IdType::Utf8, &dead, IndexPlan::Nothing);
         assert!(finished.shadowed.is_empty());
         let segment = open(dir.path(), &meta, space, IdType::Utf8).expect("just written");
-        segment.verify(&RowSet::default()).expect("undamaged");
+        segment.verify(&RowSet::default(), &mut |_| Ok(())).expect("undamaged");
         let segment = Part::from(segment);
         assert_eq!(segment.len(), 300 - dead.len());
         let schema = sample(0).schema();
@@ -210,7 +210,7 @@ fn a_segment_without_rows_opens_and_answers() {
         let finished = writer.finish(IndexPlan::Nothing).expect("room on the disk");
         let meta = SegmentMeta { segment: 1, rows: 0, seal: finished.seal, attributes: None };
         let segment = open(dir.path(), &meta, space, id_type).expect("just written");
-        segment.verify(&RowSet::default()).expect("undamaged");
+        segment.verify(&RowSet::default(), &mut |_| Ok(())).expect("undamaged");
         assert_eq!(segment.lookup(IdRef::U64(1)).expect("undamaged"), None);
         assert_eq!(segment.seek(Some(IdRef::U64(1))).expect("undamaged"), 0);
         let queries = prepare_query(space, &Vectors::from(&vector(1))).expect("finite");
@@ -243,10 +243,10 @@ fn repeated_ids_are_reported_and_the_last_row_is_found() {
     assert_eq!(segment.lookup(IdRef::Utf8("b")).expect("undamaged"), Some(4));
     let mut dead = RowSet::default();
     for row in finished.shadowed {
-        assert!(matches!(segment.verify(&dead), Err(Error::Corrupt { .. })));
+        assert!(matches!(segment.verify(&dead, &mut |_| Ok(())), Err(Error::Corrupt { .. })));
         dead.insert(row);
     }
-    segment.verify(&dead).expect("the shadowed rows are dead");
+    segment.verify(&dead, &mut |_| Ok(())).expect("the shadowed rows are dead");
     let wanted = columns::arrow_schema([("year", DataType::Int64)].into_iter());
     assert_eq!(segment.attributes(&[0, 5], &wanted).expect("nulls").column(0).null_count(), 2);
     let (chunk, mut shadowed) = Chunk::new(space, batch).expect("lengths agree");
@@ -335,7 +335,7 @@ fn a_new_generation_of_attributes_replaces_the_old_file_only() {
     assert_eq!(files().len(), 3);
     drop(old);
     assert_eq!(files(), ["seg-000001.000001.attr", "seg-000001.nfs"]);
-    new.verify(&none).expect("undamaged");
+    new.verify(&none, &mut |_| Ok(())).expect("undamaged");
     new.mark_obsolete();
     let other = new.clone();
     drop(new);
@@ -407,9 +407,12 @@ fn a_flip_anywhere_is_an_error_or_changes_no_answer() {
             match open(dir.path(), &meta, space, IdType::Utf8) {
                 Ok(segment) => {
                     let answered = ask(&segment);
-                    let verified = segment.verify(&none);
+                    let verified = segment.verify(&none, &mut |_| Ok(()));
                     assert!(answered.is_ok() || verified.is_err(), "byte {at} of {name}");
-                    assert!(segment.verify_checksums().is_err(), "byte {at} of {name}");
+                    assert!(
+                        segment.verify_checksums(&mut |_| Ok(())).is_err(),
+                        "byte {at} of {name}"
+                    );
                     assert!(verified.is_err(), "verify overlooks byte {at} of {name}");
                     refused += usize::from(answered.is_err());
                 }
@@ -447,7 +450,7 @@ fn a_graph_finds_nearly_what_a_scan_finds_and_skips_dead_rows() {
     let none = RowSet::default();
     let (meta, _) = write(dir.path(), &chunk, IdType::U64, &none, IndexPlan::Graph(&plan));
     let segment = open(dir.path(), &meta, space, IdType::U64).expect("just written");
-    segment.verify(&none).expect("undamaged");
+    segment.verify(&none, &mut |_| Ok(())).expect("undamaged");
     assert!(segment.has_graph());
     let segment = Part::from(segment);
     let mut dead = RowSet::default();
@@ -554,7 +557,7 @@ fn a_norm_that_is_not_its_vectors_is_found_by_verify() {
     let finished = writer.finish(IndexPlan::Nothing).expect("room on the disk");
     let meta = SegmentMeta { segment: 1, rows: 3, seal: finished.seal, attributes: None };
     let segment = open(dir.path(), &meta, space, IdType::U64).expect("just written");
-    segment.verify_checksums().expect("every byte is as written");
-    let error = segment.verify(&RowSet::default()).expect_err("a wrong norm");
+    segment.verify_checksums(&mut |_| Ok(())).expect("every byte is as written");
+    let error = segment.verify(&RowSet::default(), &mut |_| Ok(())).expect_err("a wrong norm");
     assert!(error.to_string().contains("row 1 has another norm"), "{error}");
 }

@@ -11,14 +11,17 @@ use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::BLOCK_ROWS;
 use crate::index::hnsw;
 use crate::kernel::Isa;
-use crate::storage::container::Section;
+use crate::storage::container::{Section, Watch};
 use crate::types::Row;
+
+/// Rows that are checked between two questions whether to go on.
+const WATCHED_ROWS: usize = 4_096;
 
 impl Segment {
     /// Reads every byte of both files and compares checksums, no more: enough to copy them.
-    pub(crate) fn verify_checksums(&self) -> Result<()> {
-        self.core.container.verify()?;
-        self.attributes.as_ref().map_or(Ok(()), |attributes| attributes.verify_checksums())
+    pub(crate) fn verify_checksums(&self, watch: &mut Watch<'_>) -> Result<()> {
+        self.core.container.verify_while(watch)?;
+        self.attributes.as_ref().map_or(Ok(()), |attributes| attributes.verify_checksums(watch))
     }
 
     /// Reads and checks all but the attributes, block by block as searches do: what has just been
@@ -36,29 +39,32 @@ impl Segment {
     }
 
     /// Reads and checks everything: checksums, ids, tables, norms, graph, attributes. No two rows
-    /// outside `dead` may have the same id.
-    pub(crate) fn verify(&self, dead: &RowSet) -> Result<()> {
-        self.core.container.verify()?;
-        self.verify_ids(dead)?;
-        self.verify_norms()?;
-        self.verify_codes()?;
+    /// outside `dead` may have the same id. Tells `watch` of all bytes, once each.
+    pub(crate) fn verify(&self, dead: &RowSet, watch: &mut Watch<'_>) -> Result<()> {
+        self.core.container.verify_while(watch)?;
+        self.verify_ids(dead, watch)?;
+        self.verify_norms(watch)?;
+        self.verify_codes(watch)?;
         if let (Some(section), Some(view)) = (&self.core.graph, self.core.graph_view()?) {
             hnsw::verify(&view).map_err(|reason| section.corrupt(reason))?;
         }
         match &self.attributes {
-            Some(attributes) => attributes.verify(),
+            Some(attributes) => attributes.verify(watch),
             None => Ok(()),
         }
     }
 
     /// Every id is readable and found through the table at its last row; the order lists each row
     /// once, ascending.
-    fn verify_ids(&self, dead: &RowSet) -> Result<()> {
+    fn verify_ids(&self, dead: &RowSet, watch: &mut Watch<'_>) -> Result<()> {
         let core = &*self.core;
         let (ids, sorted) = (core.ids_view()?, core.sorted.guarded());
         let mut seen = RowSet::default();
         let mut before: Option<Row> = None;
         for position in 0..core.rows {
+            if position.is_multiple_of(WATCHED_ROWS) {
+                watch(0)?;
+            }
             let row = sorted.u32_at(position);
             let Some(id) = ids.at(row) else {
                 return Err(core.ids.corrupt(&format!("row {row} has no readable id")));
@@ -85,16 +91,17 @@ impl Segment {
     }
 
     /// Codes are the same bits wherever they are made.
-    fn verify_codes(&self) -> Result<()> {
+    fn verify_codes(&self, watch: &mut Watch<'_>) -> Result<()> {
         const ROWS: usize = 64;
         let (codec, section) = match &self.core.codes {
             Some(Codes::Walk(codec, section)) => (codec, section),
-            Some(Codes::Scan(codec, section)) => return self.verify_bits(codec, section),
+            Some(Codes::Scan(codec, section)) => return self.verify_bits(codec, section, watch),
             None => return Ok(()),
         };
         let stride = codec.stride();
         let mut expected = AlignedBytes::zeroed(ROWS * stride);
         for first in (0..self.core.rows).step_by(ROWS) {
+            watch(0)?;
             let rows = first..self.core.rows.min(first + ROWS);
             let expected = &mut expected.as_mut_slice()[..rows.len() * stride];
             codec.encode(Isa::detect(), self.core.rows_view(), rows, expected);
@@ -107,10 +114,16 @@ impl Segment {
         Ok(())
     }
 
-    fn verify_bits(&self, codec: &BitCodec, section: &Section) -> Result<()> {
+    fn verify_bits(
+        &self,
+        codec: &BitCodec,
+        section: &Section,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
         let bytes = codec.block_bytes();
         let mut expected = AlignedBytes::zeroed(bytes);
         for block in 0..self.core.rows.div_ceil(BLOCK_ROWS) {
+            watch(0)?;
             let expected = expected.as_mut_slice();
             let rows = self.core.rows_view();
             codec.encode(Isa::detect(), rows, self.core.rows, block..block + 1, expected);
@@ -122,12 +135,15 @@ impl Segment {
         Ok(())
     }
 
-    fn verify_norms(&self) -> Result<()> {
+    fn verify_norms(&self, watch: &mut Watch<'_>) -> Result<()> {
         let Some(section) = &self.core.inverse_norms else {
             return Ok(());
         };
         let stored: &[f32] = view(section.read_all()?);
         for (row, stored) in (0..).zip(stored) {
+            if (row as usize).is_multiple_of(WATCHED_ROWS) {
+                watch(0)?;
+            }
             let expected = inverse_norm(self.core.space, self.vector_bytes(row, 1)?);
             // Not bit for bit: the sum's order may change between versions.
             let agrees = (stored - expected).abs() <= expected * 1e-5;

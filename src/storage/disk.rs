@@ -66,6 +66,11 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// handle has it. `note` is written into the file for whoever finds it locked, who reads it
     /// with [`read`](Self::read); a full disk costs the note, not the lock.
     fn lock(&self, path: &Path, note: &str) -> io::Result<Option<DiskLock>>;
+    /// Whether the file of a lock still has its name: false where somebody has removed it.
+    fn holds(&self, lock: &DiskLock) -> bool {
+        let _ = lock;
+        true
+    }
 }
 
 /// A file being appended to.
@@ -81,6 +86,11 @@ pub trait DiskFile: fmt::Debug + Send {
     fn sync(&mut self) -> io::Result<()>;
     /// Maps what has been appended so far, read-only.
     fn map(&self) -> io::Result<Mapped>;
+    /// Whether the file still has a name: what is appended to one that somebody has removed is gone
+    /// with the handle.
+    fn has_name(&self) -> bool {
+        true
+    }
 }
 
 /// The real file system.
@@ -176,6 +186,22 @@ impl Disk for OsDisk {
         let _ = file.set_len(0).and_then(|()| file.write_all(note.as_bytes()));
         Ok(Some(Box::new(file)))
     }
+
+    fn holds(&self, lock: &DiskLock) -> bool {
+        lock.downcast_ref().is_none_or(has_name)
+    }
+}
+
+/// Whether somebody has not removed a file that is open.
+#[cfg(unix)]
+fn has_name(file: &File) -> bool {
+    file.metadata().is_ok_and(|found| std::os::unix::fs::MetadataExt::nlink(&found) > 0)
+}
+
+/// Files that are open cannot be removed.
+#[cfg(not(unix))]
+fn has_name(_: &File) -> bool {
+    true
 }
 
 /// Options under which files are created for their owner only.
@@ -223,6 +249,10 @@ struct OsLog {
 }
 
 impl DiskFile for OsLog {
+    fn has_name(&self) -> bool {
+        has_name(&self.file)
+    }
+
     fn append_pieces(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
         let bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
         let end = self.len + bytes;

@@ -678,3 +678,25 @@ fn a_full_disk_stores_nothing_of_a_write_and_takes_it_later() {
     disk.set_capacity(Some(0));
     db.drop_collection("docs").unwrap();
 }
+
+#[test]
+fn arrow_ids_with_nulls_are_refused_naming_the_row() {
+    use arrow_array::{LargeStringArray, UInt64Array};
+    use nearfield::Ids;
+    let numbers = UInt64Array::from(vec![Some(1), None, Some(3)]);
+    let texts = StringArray::from(vec![Some("a"), Some("b"), None]);
+    let large = LargeStringArray::from(vec![None, Some("b")]);
+    for (refused, row) in
+        [(Ids::try_from(&numbers), 1), (Ids::try_from(&texts), 2), (Ids::try_from(&large), 0)]
+    {
+        let error = refused.unwrap_err();
+        assert!(invalid(&error), "{error:?}");
+        assert!(error.to_string().contains(&format!("null at row {row}")), "{error}");
+    }
+    let scratch = Scratch::new();
+    let db = Database::open(scratch.path()).unwrap();
+    let docs = db.collection("docs", Schema::new(1, Metric::L2)).unwrap();
+    let whole = StringArray::from(vec!["a", "b"]);
+    docs.upsert(Ids::try_from(&whole).unwrap(), &[1.0_f32, 2.0], ()).unwrap();
+    assert!(docs.contains("b").unwrap());
+}

@@ -297,6 +297,75 @@ fn a_build_or_batch_that_is_told_to_stop_leaves_an_index_that_answers() {
 }
 
 #[test]
+fn ids_of_saved_files_are_found_mapped_and_loaded_and_the_loaded_index_goes_on() {
+    let scratch = Scratch::new();
+    let mut random = Random::new(4);
+    let shuffled: Vec<u64> = (0..500).map(|at| (at * 7_919 + 13) % 5_003 * 3).collect();
+    let ascending: Vec<u64> = (0..500).map(|at| at * 5 + 2).collect();
+    for (name, given) in [("own", (0..500).collect()), ("up", ascending), ("mixed", shuffled)] {
+        let path = scratch.dir.path().join(name);
+        let index = IndexOptions::new().threads(1).create(2, Metric::L2).unwrap();
+        index.add(Some(&given), random.vector(1_000)).unwrap();
+        index.remove(&[given[7]]).unwrap();
+        index.save(&path).unwrap();
+        let (viewed, loaded) = (Index::view(&path).unwrap(), Index::load(&path).unwrap());
+        let known = |index: &Index, id: u64| index.contains(id).unwrap();
+        for id in 0..3_000 {
+            let there = given.contains(&id) && id != given[7];
+            assert_eq!((known(&viewed, id), known(&loaded, id)), (there, there), "{name} {id}");
+        }
+        assert!(!known(&viewed, u64::MAX) && !known(&loaded, u64::MAX));
+        // As it was saved, and as it goes on.
+        let again = scratch.dir.path().join("again");
+        viewed.save(&again).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap());
+        let duplicate = loaded.add(Some(&[given[3], 999_983]), &[0.0_f32; 4]);
+        assert!(matches!(duplicate, Err(Error::DuplicateId { ids }) if ids == [given[3].into()]));
+        assert_eq!(loaded.remove(&[given[7], 999_983]).unwrap(), 0);
+        assert_eq!(loaded.add(Some(&[given[7], 999_983]), &[0.5_f32; 4]).unwrap(), 2);
+        assert_eq!(loaded.remove(&[given[3], given[7]]).unwrap(), 2);
+        assert!(!known(&loaded, given[3]) && known(&loaded, given[4]) && known(&loaded, 999_983));
+        loaded.save(&path).unwrap();
+        let last = Index::load(&path).unwrap();
+        assert!(known(&last, 999_983) && !known(&last, given[3]) && known(&last, given[499]));
+        assert_eq!(last.len().unwrap(), 499);
+    }
+}
+
+#[test]
+fn a_build_told_to_stop_after_removals_keeps_the_graph_there_was() {
+    for metric in [Metric::L2, Metric::Cosine] {
+        let index = IndexOptions::new().threads(2).create(8, metric).unwrap();
+        let all = clustered(7_000, 8, 7);
+        index.add(None, &all[..6_000 * 8]).unwrap();
+        index.build().unwrap();
+        index.add(None, &all[6_000 * 8..]).unwrap();
+        let gone: Vec<u64> = (0..7_000).filter(|id| id % 3 == 0 || *id < 500).collect();
+        index.remove(&gone).unwrap();
+        let answers =
+            |exact: bool| index.search(&all[..800]).k(10).exact(exact).run_batch().unwrap();
+        let (walked, exact) = (answers(false), answers(true));
+        let unbuilt = index.unbuilt().unwrap();
+        assert!((1..1_000).contains(&unbuilt), "{unbuilt}");
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        for limit in [0, 3, 30] {
+            calls.store(0, std::sync::atomic::Ordering::Relaxed);
+            let more = || calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < limit;
+            assert!(matches!(index.build_while(more), Err(Error::Cancelled)), "{limit}");
+            assert_eq!((answers(false), answers(true)), (walked.clone(), exact.clone()));
+            assert_eq!(index.unbuilt().unwrap(), unbuilt, "the old graph is there");
+            assert_eq!(index.contains(3).unwrap(), index.contains(499).unwrap());
+            assert!(index.contains(500).unwrap() && !index.contains(501).unwrap());
+        }
+        assert_eq!(index.add(Some(&[3]), &all[24..32]).unwrap(), 1);
+        assert_eq!(index.remove(&[3]).unwrap(), 1);
+        index.build().unwrap();
+        assert_eq!((index.unbuilt().unwrap(), index.len().unwrap()), (0, 7_000 - gone.len()));
+        assert_eq!(answers(true), exact);
+    }
+}
+
+#[test]
 fn searches_from_another_pool_of_threads_build_once_and_all_end() {
     use rayon::prelude::*;
     const ROWS: usize = 6_000;

@@ -1,6 +1,8 @@
 //! What a person does first: open, write, search, close, reopen.
 
-use nearfield::{Error, Fields, Id, Metric, ScanOptions, Schema};
+use nearfield::{
+    Column, DataType, Error, Fields, Id, ImportBatch, ImportOptions, Metric, ScanOptions, Schema,
+};
 
 use crate::common::{Random, Scratch, notes, notes_schema};
 
@@ -157,4 +159,149 @@ fn a_reader_is_told_when_its_collection_was_dropped_and_made_anew() {
     rows.flush().unwrap();
     assert!(matches!(reader.refresh(), Err(nearfield::Error::Closed(_))));
     assert_eq!(reader.len().unwrap(), 1, "what it had seen stays what it is");
+}
+
+/// Somebody removes the files of an open database, or those of one collection.
+#[cfg(unix)]
+#[test]
+#[expect(clippy::disallowed_methods, reason = "removes files behind the engine's back")]
+fn writes_into_a_directory_that_was_removed_are_errors_and_closing_says_so_once() {
+    use nearfield::{Durability, OpenOptions};
+    for (removed, durability) in [
+        ("", Durability::Sync),
+        ("", Durability::Buffered),
+        ("", Durability::None),
+        ("docs", Durability::Sync),
+    ] {
+        let scratch = Scratch::new();
+        let db = OpenOptions::new().durability(durability).open(scratch.path()).unwrap();
+        let docs = db.collection("docs", Schema::new(2, Metric::L2)).unwrap();
+        docs.upsert(&[1], &[0.0_f32, 0.0], ()).unwrap();
+        docs.flush().unwrap();
+        std::fs::remove_dir_all(scratch.path().join(removed)).unwrap();
+        let lost = |error: Error| {
+            let told = error.to_string();
+            assert!(told.contains("removed while it was open"), "{removed:?}: {told}");
+            error
+        };
+        let first = lost(docs.upsert(&[2], &[3.0_f32, 4.0], ()).unwrap_err());
+        assert!(matches!(first, Error::Io { .. }), "{first:?}");
+        assert!(matches!(lost(docs.delete(&[1]).unwrap_err()), Error::Poisoned(_)));
+        assert!(matches!(lost(docs.flush().unwrap_err()), Error::Poisoned(_)));
+        // Reads go on with what is mapped and in memory.
+        assert_eq!(docs.search(&[3.0_f32, 4.0]).k(5).run().unwrap().hits[0].id, Id::U64(1));
+        assert!(matches!(lost(db.close().unwrap_err()), Error::Io { .. }));
+        db.close().unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+#[expect(clippy::disallowed_methods, reason = "removes files behind the engine's back")]
+fn closing_tells_of_a_removed_directory_though_nothing_was_written_since() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let docs = db.collection("docs", Schema::new(2, Metric::L2)).unwrap();
+    docs.upsert(&[1], &[0.0_f32, 0.0], ()).unwrap();
+    std::fs::remove_dir_all(scratch.path()).unwrap();
+    assert!(matches!(docs.flush(), Err(Error::Io { .. })));
+    assert!(matches!(docs.close(), Err(Error::Io { .. })));
+    docs.close().unwrap();
+    db.close().unwrap();
+    assert!(matches!(docs.upsert(&[1], &[0.0_f32, 0.0], ()), Err(Error::Closed(_))));
+}
+
+#[test]
+fn a_database_made_for_nothing_is_removed_again_and_no_other() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    db.create_collection("docs", Schema::new(2, Metric::L2)).unwrap();
+    assert!(!db.close_and_remove_if_empty().unwrap());
+    let db = scratch.open();
+    assert_eq!(db.collections().unwrap(), ["docs"]);
+    db.drop_collection("docs").unwrap();
+    assert!(db.close_and_remove_if_empty().unwrap());
+    assert!(!scratch.path().exists());
+    assert!(matches!(db.close_and_remove_if_empty(), Err(Error::Closed(_))));
+}
+
+fn batch_of(ids: std::ops::Range<u64>, years: bool) -> ImportBatch {
+    let rows = ids.clone().count();
+    let year: arrow_array::ArrayRef =
+        std::sync::Arc::new(arrow_array::Int64Array::from(vec![2026; rows]));
+    let attributes = arrow_array::RecordBatch::try_from_iter([("year", year)]).unwrap();
+    ImportBatch {
+        vectors: ids.clone().flat_map(|id| [id as f32, 0.0]).collect::<Vec<f32>>().into(),
+        source_rows: ids.clone().collect(),
+        ids: ids.collect::<Vec<u64>>().into(),
+        attributes: years.then_some(attributes),
+        rejected: Vec::new(),
+    }
+}
+
+#[test]
+fn an_import_of_new_rows_refuses_known_ids_and_stores_nothing() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let docs = db.collection("docs", Schema::new(2, Metric::L2)).unwrap();
+    docs.upsert(&[5, 600], &[9.0_f32, 9.0, 8.0, 8.0], ()).unwrap();
+    let import = |batches: Vec<ImportBatch>| {
+        let options = ImportOptions::new().only_new(true);
+        docs.import(batches.into_iter().map(Ok), options)
+    };
+    let known = |result: nearfield::Result<_>, expected: &[u64]| {
+        let Err(Error::DuplicateId { ids }) = result else { panic!("{result:?}") };
+        assert_eq!(ids, expected.iter().map(|id| Id::U64(*id)).collect::<Vec<_>>());
+    };
+    known(import(vec![batch_of(0..10, false)]), &[5]);
+    known(import(vec![batch_of(10..20, false), batch_of(600..601, false)]), &[600]);
+    // Twice in the source, in one batch and in two.
+    let mut twice = batch_of(10..12, false);
+    twice.ids = vec![10, 10].into();
+    known(import(vec![twice]), &[10]);
+    known(import(vec![batch_of(10..20, false), batch_of(15..17, false)]), &[15, 16]);
+    assert_eq!(docs.len().unwrap(), 2);
+    // A row that somebody adds while the import runs.
+    let between = [batch_of(10..20, false), batch_of(20..30, false)].into_iter().map(|batch| {
+        if batch.ids.at(0) == nearfield::IdRef::U64(20) {
+            docs.upsert(&[12], &[1.0_f32, 1.0], ())?;
+        }
+        Ok(batch)
+    });
+    known(docs.import(between, ImportOptions::new().only_new(true)), &[12]);
+    assert_eq!(docs.len().unwrap(), 3);
+    assert_eq!(import(vec![batch_of(700..800, false)]).unwrap().rows, 100);
+    assert_eq!(docs.len().unwrap(), 103);
+    assert!(docs.verify().unwrap().problems.is_empty());
+}
+
+#[test]
+fn columns_of_an_import_appear_with_its_rows_or_not_at_all() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let docs = db.collection("docs", Schema::new(2, Metric::L2)).unwrap();
+    docs.upsert(&[500], &[0.0_f32, 0.0], ()).unwrap();
+    let year = |data_type| Column { name: "year".into(), data_type, text: false };
+    let import = |batches: Vec<nearfield::Result<ImportBatch>>, data_type| {
+        docs.import(batches, ImportOptions::new().columns([year(data_type)]))
+    };
+    let broken = vec![Ok(batch_of(0..10, true)), Err(Error::Cancelled)];
+    assert!(matches!(import(broken, DataType::Int64), Err(Error::Cancelled)));
+    assert!(docs.schema().unwrap().columns().is_empty());
+    import(vec![Ok(batch_of(0..10, true))], DataType::Int64).unwrap();
+    let all = docs.get(&[3, 500], &Fields::all()).unwrap();
+    assert_eq!(all.attributes, years(&[Some(2026), None]));
+    let again = import(vec![Ok(batch_of(10..20, true))], DataType::Utf8);
+    assert!(matches!(again, Err(Error::SchemaMismatch { .. })), "{again:?}");
+    import(vec![Ok(batch_of(10..20, true))], DataType::Int64).unwrap();
+    db.close().unwrap();
+    let docs = scratch.open().open_collection("docs").unwrap();
+    assert_eq!(docs.schema().unwrap().columns(), [year(DataType::Int64)]);
+    assert_eq!(docs.get(&[500], &Fields::all()).unwrap().attributes, years(&[None]));
+}
+
+fn years(years: &[Option<i64>]) -> arrow_array::RecordBatch {
+    let year: arrow_array::ArrayRef =
+        std::sync::Arc::new(arrow_array::Int64Array::from(years.to_vec()));
+    arrow_array::RecordBatch::try_from_iter_with_nullable([("year", year, true)]).unwrap()
 }

@@ -17,13 +17,14 @@ use nearfield::{
 use crate::common::{Random, Scratch};
 use crate::oracle::{Answer, Change, Maker, State, assert_rows, dump, rows_of, state_of};
 
-const DATA_TYPES: [DataType; 6] = [
+const DATA_TYPES: [DataType; 7] = [
     DataType::Bool,
     DataType::Int64,
     DataType::Float64,
     DataType::Utf8,
     DataType::Timestamp,
     DataType::ListUtf8,
+    DataType::Sparse,
 ];
 
 const SPACES: [(VectorType, Metric); 17] = {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use arrow_array::builder::{LargeListBuilder, LargeStringBuilder};
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeListArray, LargeStringArray,
-    RecordBatch, TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, Float32Array, Float64Array, Int64Array, LargeListArray,
+    LargeStringArray, RecordBatch, StructArray, TimestampMicrosecondArray, UInt32Array,
 };
 use nearfield::{
     Collection, Column, DataType, Error, Fields, Id, IdType, Ids, ImportBatch, ImportOptions,
-    Records, Result, ScanOptions, Schema, Snapshot, Vectors,
+    Records, Result, ScanOptions, Schema, Snapshot, SparseVector, Vectors,
 };
 
 use crate::common::Random;
@@ -25,6 +25,7 @@ pub enum Value {
     Text(String),
     Time(i64),
     List(Vec<Option<String>>),
+    Sparse(Vec<(u32, f32)>),
 }
 
 /// A row beside its id; null attributes are absent.
@@ -224,6 +225,19 @@ impl Values {
                 }
                 Arc::new(list.finish())
             }
+            DataType::Sparse => {
+                let vectors: Vec<Option<SparseVector>> = self
+                    .values
+                    .iter()
+                    .map(|value| match value {
+                        Some(Value::Sparse(pairs)) => {
+                            Some(SparseVector::from_pairs(pairs.iter().copied()).unwrap())
+                        }
+                        _ => None,
+                    })
+                    .collect();
+                SparseVector::column(vectors.iter().map(Option::as_ref))
+            }
             other => panic!("no such column: {other}"),
         }
     }
@@ -247,6 +261,12 @@ fn value_at(array: &ArrayRef, row: usize) -> Option<Value> {
     read!(LargeStringArray, Text);
     read!(TimestampMicrosecondArray, Time);
     let list = any.downcast_ref::<LargeListArray>().expect("a type of the engine").value(row);
+    if let Some(items) = list.as_any().downcast_ref::<StructArray>() {
+        let indices = items.column(0).as_any().downcast_ref::<UInt32Array>().expect("indices");
+        let weights = items.column(1).as_any().downcast_ref::<Float32Array>().expect("weights");
+        let pairs = indices.values().iter().copied().zip(weights.values().iter().copied());
+        return Some(Value::Sparse(pairs.collect()));
+    }
     let texts = list.as_any().downcast_ref::<LargeStringArray>().expect("texts");
     Some(Value::List(texts.iter().map(|text| text.map(str::to_owned)).collect()))
 }
@@ -433,6 +453,12 @@ impl Maker {
             DataType::ListUtf8 => {
                 let item = |i| (i % 3 != 1).then(|| text(number.rotate_left(i)));
                 Value::List((0..number as u32 % 4).map(item).collect())
+            }
+            DataType::Sparse => {
+                let pair = |at: u32| (at * 3 + number as u32 % 2, at as f32 - 3.5);
+                Value::Sparse(
+                    (0..number as u32 % 8).filter(|at| number >> at & 1 == 1).map(pair).collect(),
+                )
             }
             other => panic!("no such column: {other}"),
         })

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 import nearfield as nf
+from size_and_import import import_ms
 
 
 def clustered(rows: int, dim: int, seed: int) -> np.ndarray:
@@ -84,19 +85,6 @@ def threads(docs: nf.Collection, queries: np.ndarray) -> float:
 def peak_bytes() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def import_ms() -> dict[str, float]:
-    """Milliseconds of importing NumPy, and of nearfield behind it; the least of ten."""
-    code = (
-        "import time; a = time.perf_counter(); import numpy; b = time.perf_counter(); import nearfield; "
-        "print(b - a, time.perf_counter() - b)"
-    )
-    times = [
-        list(map(float, subprocess.check_output([sys.executable, "-c", code]).split())) for _ in range(10)
-    ]
-    numpy_ms, own_ms = (min(column) * 1e3 for column in zip(*times))
-    return {"numpy_ms": numpy_ms, "nearfield_ms": own_ms}
 
 
 def command(cli: str, *arguments: object) -> dict:

@@ -18,7 +18,7 @@ pub(crate) const PADDED: usize = 1_024;
 /// Unpacks into two arrays of shape (queries, k); where a query has fewer than k hits, the id is
 /// -1 (`None` among strings, 2**64 - 1 among ids of 2**63 or more) and the distance is infinite;
 /// `counts` says how many there are. With k above 1,024 and above the longest answer, the arrays
-/// are as wide as that answer. `len` is the number of queries, and `m[i]` the `Hits` of query i.
+/// are as wide as that answer; of a grouped search k counts the hits of k groups. `len` is the number of queries, and `m[i]` the `Hits` of query i.
 ///
 /// >>> found = docs.search_batch([[0, 0], [3, 4]], k=3)
 /// >>> ids, distances = found
@@ -87,6 +87,9 @@ impl BatchHits {
     }
 
     /// The ids, of shape (queries, k).
+    ///
+    /// >>> docs.search_batch([[0, 0], [3, 4]], k=2).ids.tolist()
+    /// [[1, 2], [2, 1]]
     #[getter]
     fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let ids = self.places(|hit| Some(&hit.id), || None);
@@ -94,19 +97,30 @@ impl BatchHits {
         rows::id_array(py, self.id_type, &ids)?.call_method1("reshape", shape)
     }
 
-    /// The distances, of shape (queries, k), float32; ascending in each row.
+    /// The distances, of shape (queries, k), float32; ascending in each row unless grouped or
+    /// diversified.
+    ///
+    /// >>> docs.search_batch([[0, 0], [3, 3]], k=1).distances.tolist()
+    /// [[0.0], [1.0]]
     #[getter]
     fn distances<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.float_array(py, |hit| hit.distance, f32::INFINITY)
     }
 
-    /// The scores, of shape (queries, k), float32; descending in each row.
+    /// The scores, of shape (queries, k), float32; descending in each row unless grouped or
+    /// diversified.
+    ///
+    /// >>> docs.search_batch([[0, 1], [3, 3]], k=1).scores.tolist()
+    /// [[-1.0], [-1.0]]
     #[getter]
     fn scores<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.float_array(py, |hit| hit.score, f32::NEG_INFINITY)
     }
 
     /// How many hits each query has, int64.
+    ///
+    /// >>> docs.search_batch([[0, 0], [3, 4]], k=5, max_distance=1).counts.tolist()
+    /// [1, 1]
     #[getter]
     fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         let count = |found: &Arc<Found>| i64::try_from(found.hits.len()).unwrap_or(i64::MAX);

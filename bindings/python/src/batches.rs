@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
-use nearfield::{Collection, Error, ImportBatch};
+use nearfield::{Collection, Column, Error, ImportBatch};
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyTuple};
 
@@ -26,7 +26,7 @@ pub(crate) fn import(
     let mut items = batches.try_iter()?;
     let Some(first) = items.next() else { return Ok(0) };
     let mut first = Some(batch(&first?, shape, 0)?);
-    add_columns(py, collection, first.as_mut().and_then(|first| first.attributes.as_ref()))?;
+    let columns = missing(py, collection, first.as_ref().and_then(|one| one.attributes.as_ref()))?;
     let items: Py<PyIterator> = items.unbind();
     let raised = Mutex::new(None);
     let done = long(py, progress, |task| {
@@ -49,7 +49,8 @@ pub(crate) fn import(
             })
         });
         let source = first.take().map(Ok).into_iter().chain(rest);
-        let report = collection.import(source, files::options(task, None))?;
+        let options = files::options(task, None).columns(columns);
+        let report = collection.import(source, options)?;
         task.tell("done", report.rows, Some(report.rows));
         Ok(report.rows)
     });
@@ -88,17 +89,13 @@ fn batch(item: &Bound<'_, PyAny>, shape: Shape, row: u64) -> PyResult<ImportBatc
     })
 }
 
-/// Adds the columns that the first batch has and the collection lacks: an import adds none.
-fn add_columns(
+/// The columns that the first batch has and the collection lacks: an import finds no others.
+fn missing(
     py: Python<'_>,
     collection: &Collection,
     data: Option<&RecordBatch>,
-) -> PyResult<()> {
-    let Some(data) = data else { return Ok(()) };
+) -> PyResult<Vec<Column>> {
+    let Some(data) = data else { return Ok(Vec::new()) };
     let schema = call(py, || collection.schema())?;
-    let (_, missing) = columns::missing(py, data.clone(), &schema)?;
-    if missing.is_empty() {
-        return Ok(());
-    }
-    call(py, || collection.add_columns(&missing)).map(|_added| ())
+    columns::missing(py, data.clone(), &schema).map(|(_, missing)| missing)
 }

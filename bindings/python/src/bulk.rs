@@ -1,4 +1,4 @@
-//! Upserts of any size: what is too large for one record of the log goes in as an import, which is
+//! Writes of any size: what is too large for one record of the log goes in as an import, which is
 //! atomic as well and needs no second copy of the whole.
 
 use std::borrow::Cow;
@@ -21,20 +21,28 @@ pub(crate) fn is_long(rows: usize, row_bytes: usize) -> bool {
     rows.saturating_mul(row_bytes) > LONG_BYTES
 }
 
-/// Stores all rows or none; `row_bytes` are the bytes that a vector takes in the collection.
-pub(crate) fn upsert(
+/// Rows to be written.
+pub(crate) struct Write<'a> {
+    pub(crate) ids: Ids<'a>,
+    pub(crate) vectors: Vectors<'a>,
+    /// Bytes that a vector takes in the collection.
+    pub(crate) row_bytes: usize,
+    /// Whether ids that exist are refused instead of replaced.
+    pub(crate) only_new: bool,
+}
+
+/// Stores all rows or none.
+pub(crate) fn write(
     collection: &Collection,
-    ids: &Ids<'_>,
-    vectors: &Vectors<'_>,
-    row_bytes: usize,
+    rows: &Write<'_>,
     data: Option<&RecordBatch>,
     task: Option<&Task>,
 ) -> Result<u64> {
-    let total = Some(ids.len() as u64);
+    let total = Some(rows.ids.len() as u64);
     if task.is_some_and(|task| !task.tell("writing", 0, total)) {
         return Err(Error::Cancelled);
     }
-    let written = store(collection, ids, vectors, row_bytes, data, task)?;
+    let written = store(collection, rows, data, task)?;
     if let Some(task) = task {
         task.tell("done", written, total);
     }
@@ -43,23 +51,25 @@ pub(crate) fn upsert(
 
 fn store(
     collection: &Collection,
-    ids: &Ids<'_>,
-    vectors: &Vectors<'_>,
-    row_bytes: usize,
+    rows: &Write<'_>,
     data: Option<&RecordBatch>,
     task: Option<&Task>,
 ) -> Result<u64> {
+    let Write { ids, vectors, row_bytes, only_new } = rows;
     let id_bytes = match ids {
         Ids::U64(ids) => size_of_val(&**ids),
         Ids::Utf8(ids) => ids.iter().map(|id| id.len() + size_of::<u64>()).sum(),
     };
     let data_bytes = data.map_or(0, RecordBatch::get_array_memory_size);
-    let bytes = ids.len().saturating_mul(row_bytes) + id_bytes + data_bytes;
+    let bytes = ids.len().saturating_mul(*row_bytes) + id_bytes + data_bytes;
     if bytes <= LOGGED_BYTES {
-        return collection.upsert(ids.clone(), vectors.clone(), data);
+        return match only_new {
+            true => collection.add(ids.clone(), vectors.clone(), data),
+            false => collection.upsert(ids.clone(), vectors.clone(), data),
+        };
     }
     let rows = ids.len();
-    let step = (CHUNK_BYTES / row_bytes.max(1)).max(1);
+    let step = (CHUNK_BYTES / row_bytes.max(&1)).max(1);
     let width = vectors.len() / rows.max(1);
     let chunks = (0..rows).step_by(step).map(|start| {
         let end = rows.min(start + step);
@@ -73,7 +83,7 @@ fn store(
     });
     let options =
         task.map_or_else(ImportOptions::new, |task| files::options(task, Some(rows as u64)));
-    Ok(collection.import(chunks, options)?.rows)
+    Ok(collection.import(chunks, options.only_new(*only_new))?.rows)
 }
 
 pub(crate) fn some_ids(ids: &Ids<'_>, start: usize, end: usize) -> Ids<'static> {

@@ -3,14 +3,16 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float16Type, Float32Type, Float64Type, Int8Type, Int64Type, TimestampMicrosecondType,
-    UInt8Type, UInt64Type,
+    UInt8Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use numpy::PyArray1;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDateTime, PyDelta, PyFloat, PyInt, PyList, PyString, PyTzInfo};
+use pyo3::types::{
+    PyBool, PyDateTime, PyDelta, PyDict, PyFloat, PyInt, PyList, PyString, PyTzInfo,
+};
 
 use crate::errors::invalid;
 
@@ -41,6 +43,9 @@ pub(crate) fn to_python<'py>(
         DataType::Timestamp(_, _) => {
             datetime(py, array.as_primitive::<TimestampMicrosecondType>().value(row))?
         }
+        DataType::LargeList(item) if matches!(item.data_type(), DataType::Struct(_)) => {
+            weights(py, &array.as_list::<i64>().value(row))?
+        }
         DataType::LargeList(_) => {
             let items = array.as_list::<i64>().value(row);
             let items: PyResult<Vec<_>> =
@@ -50,6 +55,18 @@ pub(crate) fn to_python<'py>(
         DataType::FixedSizeList(_, _) => vector(py, &array.as_fixed_size_list().value(row))?,
         other => return Err(invalid(py, format!("a column of {other} has no Python value"))),
     })
+}
+
+/// A sparse vector as a dict of its indices and weights.
+fn weights<'py>(py: Python<'py>, items: &ArrayRef) -> PyResult<Bound<'py, PyAny>> {
+    let dict = PyDict::new(py);
+    if let [indices, weights] = items.as_struct().columns() {
+        let indices = indices.as_primitive::<UInt32Type>().values();
+        for (index, weight) in indices.iter().zip(weights.as_primitive::<Float32Type>().values()) {
+            dict.set_item(index, weight)?;
+        }
+    }
+    Ok(dict.into_any())
 }
 
 fn vector<'py>(py: Python<'py>, values: &ArrayRef) -> PyResult<Bound<'py, PyAny>> {

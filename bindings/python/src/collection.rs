@@ -1,30 +1,32 @@
 //! A collection: what is written, read and searched.
 
-use std::path::{Path, PathBuf};
+mod writing;
 
-use arrow_array::RecordBatch;
-use nearfield::{Error, Filter, ScanOptions, Vectors};
+use std::path::PathBuf;
+
+use nearfield::{Filter, ScanOptions};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use serde_json::to_string;
 
 use crate::batch_hits::BatchHits;
+use crate::database::Database;
 use crate::errors::{call, invalid};
 use crate::explain::Explanation;
 use crate::filter::{filter_arg, one_of};
 use crate::hits::Hits;
 use crate::ids::{IdsArg, id_from_python};
-use crate::interrupt::{Run, Task, long, progress_arg};
+use crate::interrupt::{Run, long, progress_arg};
+use crate::reading::Source;
 use crate::records::{Records, Scan};
 use crate::request::{
-    Request, batch_size_count, distance, ef_count, exact_flag, fields, k_count, kind, limit_count,
-    names, vectors_flag,
+    Request, batch_size_count, fields, k_count, kind, limit_count, names, vectors_flag,
 };
 use crate::snapshot::Snapshot;
 use crate::texts::{self, TextsArg};
-use crate::vectors::{Shape, VectorsArg};
-use crate::{batches, bulk, columns, files, log, reading, schema};
+use crate::vectors::Shape;
+use crate::{batches, files, log, reading, schema};
 
 /// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
 /// `db.create(…)` or `db["name"]`; may be used from any thread.
@@ -39,7 +41,8 @@ use crate::{batches, bulk, columns, files, log, reading, schema};
 ///
 /// Data are the other columns: a dict of lists or arrays, a list of dicts, or a pyarrow, polars or
 /// pandas table. Columns that are new are added, with the type of their values: bool, int, float,
-/// str, datetime (UTC unless it says otherwise), list of str. None is null everywhere. A dict within a
+/// str, datetime (UTC unless it says otherwise), list of str, dict of indices and weights (a sparse
+/// vector). None is null everywhere. A dict within a
 /// dict of a row is columns of their own: {"a": {"b": 1}} is 1 in the column "a.b".
 ///
 /// >>> docs.upsert([3, 4], [[6, 8], [9, 12]], {"title": ["farther", None]})
@@ -53,80 +56,59 @@ pub(crate) struct Collection {
     shape: Shape,
     /// Bytes that one vector takes.
     row_bytes: usize,
-    /// The directory of its database.
-    home: PathBuf,
+    database: Py<Database>,
 }
 
 impl Collection {
-    pub(crate) fn new(py: Python<'_>, inner: nearfield::Collection, home: &Path) -> PyResult<Self> {
-        let schema = call(py, || inner.schema())?;
+    pub(crate) fn new(
+        database: &Bound<'_, Database>,
+        inner: nearfield::Collection,
+    ) -> PyResult<Self> {
+        let schema = call(database.py(), || inner.schema())?;
         let dimension = schema.dimension();
         let row_bytes = schema.vector_type().row_bytes(dimension);
-        let (shape, home) = (Shape::of(&schema), home.to_owned());
-        Ok(Self { inner, dimension, shape, row_bytes, home })
+        let (shape, database) = (Shape::of(&schema), database.clone().unbind());
+        Ok(Self { inner, dimension, shape, row_bytes, database })
     }
 
-    /// Runs a write with `data` as a record batch. Columns that the collection lacks are added,
-    /// but only once the engine has found nothing wrong with the rest of the batch.
-    fn write(
-        &self,
-        data: Option<&Bound<'_, PyAny>>,
-        rows: usize,
-        py: Python<'_>,
-        run: Run,
-        work: impl Fn(Option<&RecordBatch>, Option<&Task>) -> nearfield::Result<u64> + Send + Sync,
-    ) -> PyResult<u64> {
-        let Some(data) = data else { return run.run(py, |task| work(None, task)) };
-        let batch = columns::from_python(data, rows)?;
-        let schema = call(py, || self.inner.schema())?;
-        let (batch, missing) = columns::missing(py, batch, &schema)?;
-        run.run(py, |task| match work(Some(&batch), task) {
-            Err(Error::NotFound { .. }) if !missing.is_empty() => {
-                self.inner.add_columns(&missing)?;
-                work(Some(&batch), task)
-            }
-            result => result,
-        })
-    }
-
-    /// A search of the rows there are now.
-    fn begin<'q>(
-        &self,
-        vectors: Vectors<'q>,
-    ) -> nearfield::Result<(nearfield::Schema, nearfield::Query<'q>)> {
-        Ok((self.inner.schema()?, self.inner.search(vectors)))
-    }
-
-    fn rows<'py>(
-        &self,
-        ids: &Bound<'py, PyAny>,
-        vectors: &Bound<'py, PyAny>,
-    ) -> PyResult<(IdsArg<'py>, VectorsArg<'py>)> {
-        let ids = IdsArg::from_python(ids)?;
-        let rows = VectorsArg::from_python(vectors, self.shape)?;
-        if ids.len() == rows.rows {
-            return Ok((ids, rows));
-        }
-        let (given, rows) = (ids.len(), rows.rows);
-        Err(invalid(vectors.py(), format!("{given} ids for {rows} vectors; give one for each")))
+    fn source(&self) -> Source<'_> {
+        Source::Collection(&self.inner)
     }
 }
 
 #[pymethods]
 impl Collection {
     /// Its name.
+    ///
+    /// >>> docs.name
+    /// 'docs'
     #[getter]
     fn name(&self) -> &str {
         self.inner.name()
     }
 
     /// Dimensions of a vector.
+    ///
+    /// >>> docs.dim
+    /// 2
     #[getter]
     fn dim(&self) -> usize {
         self.dimension
     }
 
+    /// The database that it is in: the handle that it was opened by.
+    ///
+    /// >>> docs.database is db
+    /// True
+    #[getter]
+    fn database<'py>(&self, py: Python<'py>) -> Bound<'py, Database> {
+        self.database.bind(py).clone()
+    }
+
     /// Name of the model that texts were embedded by, as the collection remembers it; else `None`.
+    ///
+    /// >>> print(docs.model)
+    /// None
     #[getter]
     fn model(&self, py: Python<'_>) -> PyResult<Option<String>> {
         let schema = call(py, || self.inner.schema())?;
@@ -145,10 +127,15 @@ impl Collection {
 
     /// Adds rows, replacing those whose ids exist; columns not given become null. Of an id given
     /// twice the last row wins. Returns how many rows were written. All of it is stored, or
-    /// nothing; Ctrl-C while much is written stores nothing.
+    /// nothing, and durable when the call returns; Ctrl-C while much is written stores nothing.
+    /// What is above 192 MiB goes into segments at once, as an import does, and not through the log.
     ///
     /// `progress` shows a bar (True), or is called with a `Progress` now and then; what it raises ends
     /// the write, with nothing stored unless its phase was "done".
+    ///
+    /// Raises `DimensionMismatch` and `InvalidVector` (NaN, infinity, out of range),
+    /// `SchemaMismatch` for ids or columns of another type, `InvalidArgument` for lengths that
+    /// differ.
     ///
     /// >>> docs.upsert([1, 5], [[0, 1], [5, 5]], [{"title": "new"}, {"year": 2026}])
     /// 2
@@ -157,51 +144,39 @@ impl Collection {
     #[pyo3(signature = (ids, vectors, data=None, *, progress=None))]
     fn upsert(
         &self,
-        py: Python<'_>,
         ids: &Bound<'_, PyAny>,
         vectors: &Bound<'_, PyAny>,
         data: Option<&Bound<'_, PyAny>>,
         progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        let progress = progress.map(progress_arg).transpose()?.flatten();
-        let (ids, vectors) = self.rows(ids, vectors)?;
-        let (rows, ids, vectors) = (ids.len(), ids.ids()?, vectors.vectors()?);
-        let inner = &self.inner;
-        let row_bytes = self.row_bytes;
-        let run = match progress {
-            None if !bulk::is_long(rows, row_bytes) => Run::Short,
-            progress => Run::Long(progress),
-        };
-        self.write(data, rows, py, run, |batch, task| {
-            bulk::upsert(inner, &ids, &vectors, row_bytes, batch, task)
-        })
+        self.put(ids, vectors, data, progress, false)
     }
 
     /// Adds rows whose ids are new; raises `DuplicateId` otherwise, and stores nothing then.
-    /// Returns how many rows were added.
+    /// Returns how many rows were added. However many there are, all of them are stored or none;
+    /// `progress` and Ctrl-C are as for `upsert`.
+    ///
+    /// Otherwise raises as `upsert`.
     ///
     /// >>> docs.add(6, [1, 1], [{"title": "sixth"}])
     /// 1
-    #[pyo3(signature = (ids, vectors, data=None))]
+    #[pyo3(signature = (ids, vectors, data=None, *, progress=None))]
     fn add(
         &self,
-        py: Python<'_>,
         ids: &Bound<'_, PyAny>,
         vectors: &Bound<'_, PyAny>,
         data: Option<&Bound<'_, PyAny>>,
+        progress: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        let (ids, vectors) = self.rows(ids, vectors)?;
-        let (rows, ids, vectors) = (ids.len(), ids.ids()?, vectors.vectors()?);
-        let inner = &self.inner;
-        self.write(data, rows, py, Run::Short, |batch, _| {
-            inner.add(ids.clone(), vectors.clone(), batch)
-        })
+        self.put(ids, vectors, data, progress, true)
     }
 
     /// Upserts the rows of many batches, tuples of ids, vectors and, if there are any, data, made while
     /// they are stored: a generator may read what is larger than memory. All rows appear at once at the
     /// end; after an exception or Ctrl-C nothing is stored. Columns are those of the collection and of the
     /// first batch. `progress` is as for `upsert`. Returns how many rows there are of them.
+    ///
+    /// Raises as `upsert`, and what the iterable raises.
     ///
     /// >>> docs.import_batches(([n], [[n, n]], [{"title": str(n)}]) for n in range(10, 14))
     /// 4
@@ -223,6 +198,9 @@ impl Collection {
     /// collection of strings (`id_type="utf8"`) UUIDs that ascend with time. What the embedder
     /// raises is passed on as it is, and nothing is stored then.
     ///
+    /// Raises `InvalidArgument` in a collection opened without `embed=`, `DuplicateId`, and
+    /// otherwise as `upsert`.
+    ///
     /// >>> import nearfield as nf
     /// >>> letters = nf.Embedder(lambda texts: [[t.count("a"), t.count("b")] for t in texts], "ab")
     /// >>> notes = db.collection("notes", embed=letters, text="body")
@@ -242,6 +220,8 @@ impl Collection {
     }
 
     /// As `add_texts`, but rows whose ids exist are replaced; of an id given twice the last wins.
+    ///
+    /// Raises as `add_texts`, but for `DuplicateId`.
     ///
     /// >>> import nearfield as nf
     /// >>> lengths = nf.Embedder(lambda texts: [[len(t)] for t in texts], "lengths", dim=1)
@@ -264,6 +244,9 @@ impl Collection {
     /// Sets the columns of `data` in the rows of `ids`; other columns and the vectors stay. Ids
     /// that do not exist are passed over. With `where` in place of ids, all rows that the filter finds
     /// are given the values of `data`, a dict of one row. Returns how many rows were updated.
+    ///
+    /// Raises `SchemaMismatch` for ids or columns of another type, `FilterError`, `TypeError`
+    /// for both or neither of ids and filter.
     ///
     /// >>> docs.update([1, 99], {"title": ["nearest", "nobody"]})
     /// 1
@@ -299,6 +282,9 @@ impl Collection {
     /// Removes the rows of `ids`, or with `where` those that the filter finds, all at once. Returns how
     /// many there were.
     ///
+    /// Raises `SchemaMismatch` for ids of another type, `FilterError`, `TypeError` for both or
+    /// neither of ids and filter.
+    ///
     /// >>> docs.delete([2, 99])
     /// 1
     /// >>> docs.delete(where="title LIKE 'n%'")
@@ -320,6 +306,8 @@ impl Collection {
 
     /// The rows that exist among `ids`, in the order asked for, with the columns of `select` (all
     /// if it is left out) and, with `vectors`, the vectors.
+    ///
+    /// Raises `NotFound` for an unknown column, `SchemaMismatch` for ids of another type.
     ///
     /// >>> docs.get([1, 2], select=["title"]).to_dicts()
     /// [{'id': 1, 'title': 'near'}, {'id': 2, 'title': 'far'}]
@@ -344,6 +332,8 @@ impl Collection {
 
     /// Whether there is a row of this id; also `id in docs`.
     ///
+    /// Raises `SchemaMismatch` for an id of another type.
+    ///
     /// >>> docs.contains(1), 99 in docs
     /// (True, False)
     fn contains(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -356,6 +346,8 @@ impl Collection {
     }
 
     /// How many rows there are, or with `where` how many the filter finds; also `len(docs)`.
+    ///
+    /// Raises `FilterError` for a filter that does not fit the columns.
     ///
     /// >>> docs.count(), len(docs), docs.count(where="id > 1")
     /// (2, 2, 1)
@@ -387,93 +379,133 @@ impl Collection {
     /// (`{"year": {"$gte": 2019}}`) or an expression (`nf.col("year") >= 2019`); see `Filter`. If `k` rows
     /// match, `k` rows come back. Raises `FilterError` for a filter that does not fit the columns.
     ///
+    /// `offset` passes over so many hits, to read page by page: of one snapshot, and with the same
+    /// arguments beside `k`, pages tile one list however approximate the search is. Give the first page
+    /// `offset=0`. `min_distance` leaves out what is nearer.
+    ///
+    /// `group_by` names a column (bool, int64, timestamp or utf8) and returns the best `per_group` hits of
+    /// each of its values, those of a value together: `k` counts the values then, and if there are `k`,
+    /// `k` come back. Rows without a value are one group.
+    ///
+    /// `mmr` picks hits that are unlike each other too (maximal marginal relevance): from 1, nearness
+    /// alone, to 0, unlikeness alone. They are picked from the nearest `mmr_candidates`, 4 × `k` within 20 and
+    /// 4,096 unless given, and come in the order in which they are picked.
+    ///
+    /// Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity) and `NotFound` for an
+    /// unknown column.
+    ///
+    /// >>> [hit.id for hit in docs.search([1, 1], k=1, offset=1)]
+    /// [2]
+    /// >>> docs.search([1, 1], group_by="title", per_group=2, mmr=0.5).ids.tolist()
+    /// [1, 2]
     /// >>> docs.search([1, 1], k=1, where="title = 'far' OR title IS NULL")[0].id
     /// 2
     /// >>> docs.search([1, 1], k=1)
     /// Hits([
     ///   Hit(id=1, distance=2, score=-2, title='near'),
     /// ])
-    #[pyo3(signature = (
-        q=None, k=10, *, text=None, ef=None, exact=false, max_distance=None, select=None,
-        vectors=false, r#where=None
-    ))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
+    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
+                             max_distance=None, select=None, vectors=False, where=None, \
+                             offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
+                             mmr_candidates=None)")]
     fn search(
         &self,
         py: Python<'_>,
         q: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = k_count)] k: usize,
         text: Option<&str>,
-        #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
-        #[pyo3(from_py_with = exact_flag)] exact: bool,
-        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
-        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
-        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
-        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
+        asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
-        let q = texts::query(py, &self.inner, q, text)?;
-        let filter = r#where;
-        let request = Request { k, ef, exact, max_distance, select, vectors, filter };
-        reading::search(&q, self.shape, request, |query| self.begin(query))
+        let query = texts::query(py, &self.inner, q, text, self.shape)?;
+        let request = Request::read("Collection.search", k, asked, None)?;
+        reading::search(py, self.source(), &query, self.shape, request)
     }
 
     /// Searches as `search` does and says how: the plan of each part of the collection, how much was
     /// compared and read, and times.
     ///
+    /// Raises as `search`.
+    ///
     /// >>> docs.explain([1, 1], k=1).parts[0]["plan"]
     /// 'scan'
-    #[pyo3(signature = (
-        q, k=10, *, ef=None, exact=false, max_distance=None, select=None, vectors=false,
-        r#where=None
-    ))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
+    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
+                             max_distance=None, select=None, vectors=False, where=None, \
+                             offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
+                             mmr_candidates=None)")]
     fn explain(
         &self,
-        q: &Bound<'_, PyAny>,
+        py: Python<'_>,
+        q: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = k_count)] k: usize,
-        #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
-        #[pyo3(from_py_with = exact_flag)] exact: bool,
-        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
-        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
-        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
-        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
+        text: Option<&str>,
+        asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Explanation> {
-        let filter = r#where;
-        let request = Request { k, ef, exact, max_distance, select, vectors, filter };
-        reading::explain(q, self.shape, request, |query| self.begin(query))
+        let query = texts::query(py, &self.inner, q, text, self.shape)?;
+        let request = Request::read("Collection.explain", k, asked, None)?;
+        reading::explain(py, self.source(), &query, self.shape, request)
     }
 
-    /// Many searches at once, on all threads of the database: `queries` has shape (n, dim). What
-    /// comes back unpacks into an array of ids and one of distances, see `BatchHits`. Arguments
-    /// are as for `search`, but no columns are read unless `select` says so (`None` means all).
+    /// Many searches at once, on all threads of the database: `queries` has shape (n, dim), or there
+    /// are `texts`, embedded first (in a collection opened with `embed=`). What comes back unpacks into
+    /// an array of ids and one of distances, see `BatchHits`. Arguments are as for `search`, but no
+    /// columns are read unless `select` says so (`None` means all).
+    ///
+    /// Raises as `search`, naming the row.
     ///
     /// >>> ids, distances = docs.search_batch([[0, 0], [3, 4]], k=1)
     /// >>> ids.tolist(), distances.tolist()
     /// ([[1], [2]], [[0.0], [0.0]])
-    #[pyo3(signature = (
-        queries, k=10, *, ef=None, exact=false, max_distance=None, select=Some(Vec::new()),
-        vectors=false, r#where=None
-    ))]
-    #[pyo3(text_signature = "($self, queries, k=10, *, ef=None, exact=False, max_distance=None, \
-                             select=(), vectors=False, where=None)")]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    #[pyo3(signature = (queries=None, k=10, *, texts=None, **asked))]
+    #[pyo3(text_signature = "($self, queries=None, k=10, *, texts=None, ef=None, exact=False, \
+                             max_distance=None, select=(), vectors=False, where=None, offset=None, \
+                             min_distance=None, group_by=None, per_group=1, mmr=None, \
+                             mmr_candidates=None)")]
     fn search_batch(
         &self,
-        queries: &Bound<'_, PyAny>,
+        py: Python<'_>,
+        queries: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = k_count)] k: usize,
-        #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
-        #[pyo3(from_py_with = exact_flag)] exact: bool,
-        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
-        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
-        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
-        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
+        texts: Option<&Bound<'_, PyAny>>,
+        asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<BatchHits> {
-        let filter = r#where;
-        let request = Request { k, ef, exact, max_distance, select, vectors, filter };
-        reading::search_batch(queries, self.shape, request, |queries| self.begin(queries))
+        let queries = texts::queries(py, &self.inner, queries, texts, self.shape)?;
+        let request = Request::read("Collection.search_batch", k, asked, Some(Vec::new()))?;
+        reading::search_batch(py, self.source(), &queries, self.shape, request)
+    }
+
+    /// The `k` rows whose sparse vectors in `column` have the largest inner product with `query`: a dict of
+    /// indices and weights, a pair of lists or arrays of both, or an object with `indices` and `values` or
+    /// `data`. The product is the score, its negation the distance; hits are exact. Found are rows that have
+    /// an index in common with the query, so that fewer than `k` may be. Other arguments are as for `search`.
+    ///
+    /// A column of sparse vectors (type "sparse") is written in the same forms, one for each row, or as a
+    /// matrix of SciPy in compressed rows.
+    ///
+    /// >>> docs.upsert([7, 8], [[0, 0], [1, 1]], {"words": [{3: 0.5, 9: 1.0}, ([9], [2.0])]})
+    /// 2
+    /// >>> hits = docs.search_sparse("words", {3: 1.0, 9: 1.0}, k=2)
+    /// >>> hits.ids.tolist(), hits.scores.tolist(), hits[0]["words"]
+    /// ([8, 7], [2.0, 1.5], {9: 2.0})
+    #[pyo3(signature = (column, query, k=10, **asked))]
+    #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
+                             vectors=False, where=None, offset=None, min_distance=None, \
+                             group_by=None, per_group=1)")]
+    fn search_sparse(
+        &self,
+        column: &str,
+        query: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        asked: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Hits> {
+        let request = Request::read("Collection.search_sparse", k, asked, None)?;
+        reading::search_sparse(self.source(), column, query, self.shape.width, request)
     }
 
     /// The rows there are now, to be read as often as wanted while writers go on.
+    ///
+    /// Raises `Closed` and `Forked`.
     ///
     /// >>> len(docs.snapshot())
     /// 2
@@ -485,6 +517,9 @@ impl Collection {
     /// Adds columns, null in every row there is, from a dict of names and types as `Database.collection`
     /// takes it. Those that exist with the same type are passed over. Returns how many were added.
     ///
+    /// Raises `SchemaMismatch` for a column that exists with another type, `InvalidArgument`
+    /// for a name that no column can have.
+    ///
     /// >>> docs.add_columns({"year": int, "title": "utf8"})
     /// 1
     fn add_columns(&self, py: Python<'_>, columns: &Bound<'_, PyAny>) -> PyResult<u64> {
@@ -495,6 +530,9 @@ impl Collection {
     /// Writes all rows to the file `path`: ids, vectors and the columns of `select` (all if it is left
     /// out). `format` is "parquet", "arrow", "arrow_stream" or "jsonl", left out what the extension says.
     /// `where` is as for `search`, `progress` as for `upsert`. Returns how many rows were written.
+    ///
+    /// Raises `InvalidArgument` for an unknown format or extension, `NotFound` for an unknown
+    /// column, `FilterError`, `IoError`; nothing is left at `path` then.
     ///
     /// >>> docs.export_file(tmp / "docs.parquet")
     /// 2
@@ -514,6 +552,9 @@ impl Collection {
     /// Walks through all rows in ascending order of id: an iterator of `Records` of at most
     /// `batch_size` rows (1 to 65,536) each, behind the id `after`, `limit` rows in all, those that
     /// `where` finds (as for `search`). Rows written meanwhile do not appear.
+    ///
+    /// Raises `NotFound` for an unknown column, `SchemaMismatch` for an id of another type,
+    /// `FilterError`.
     ///
     /// >>> for records in docs.scan(batch_size=1000, select=["title"]):
     /// ...     print(records.to_dicts())
@@ -540,6 +581,8 @@ impl Collection {
 
     /// Makes everything written so far durable and visible to readers in other processes.
     ///
+    /// Raises `Full`, `IoError`, `Poisoned`, `ReadOnly`.
+    ///
     /// >>> docs.flush()
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
         call(py, || self.inner.flush())
@@ -547,6 +590,8 @@ impl Collection {
 
     /// Merges all segments, drops dead rows, builds graphs and gives the space back, while reads
     /// and writes go on; Ctrl-C ends it. Returns a dict of what was done.
+    ///
+    /// Raises as `flush`, and `Corrupt`; the collection stays as it was.
     ///
     /// >>> docs.compact()["rows"]
     /// 2
@@ -557,17 +602,32 @@ impl Collection {
         from_json(py, to_string(&report))
     }
 
-    /// Reads every byte of every file and checks it. Returns a dict; its "problems" are empty when
-    /// everything is whole.
+    /// Reads every byte of every file and checks it; Ctrl-C ends it. Returns a dict; its "problems" are
+    /// empty when everything is whole. `progress` is as for `upsert`; it counts bytes.
+    ///
+    /// Raises `Closed`, `Forked`, `IoError`; what is damaged is told in the dict.
     ///
     /// >>> docs.verify()["problems"]
     /// []
-    fn verify<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let report = call(py, || self.inner.verify())?;
+    #[pyo3(signature = (*, progress=None))]
+    fn verify<'py>(
+        &self,
+        py: Python<'py>,
+        progress: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let progress = progress.map(progress_arg).transpose()?.flatten();
+        let what = || format!("verifying {:?}", self.inner.name());
+        let report = log::timed(py, what, || {
+            long(py, progress, |task| {
+                task.watched("verifying", |tell| self.inner.verify_while(tell))
+            })
+        })?;
         from_json(py, to_string(&report))
     }
 
     /// Numbers about the collection, as a dict: rows, dead rows, bytes, segments.
+    ///
+    /// Raises `Closed` and `Forked`.
     ///
     /// >>> docs.stats()["rows"]
     /// 2
@@ -579,6 +639,8 @@ impl Collection {
     /// In a reader (`mode="r"`): moves to the newest state that the writer has made durable.
     /// Returns whether anything changed; always False in a writer, which is never behind.
     ///
+    /// Raises `Closed` when the collection was dropped, `Corrupt`, `IoError`.
+    ///
     /// >>> docs.refresh()
     /// False
     fn refresh(&self, py: Python<'_>) -> PyResult<bool> {
@@ -587,15 +649,17 @@ impl Collection {
 
     /// Makes what was written durable and closes the collection; `db["name"]` opens it again.
     ///
+    /// Raises what the last write fails with; the collection is closed all the same.
+    ///
     /// >>> docs.close()
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         call(py, || self.inner.close())
     }
 
-    /// A pickled handle opens the database again, for reading.
+    /// A pickled handle opens the database again, for reading, and without its embedder.
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let reduce = py.import("nearfield._pickles")?.getattr("reduce_collection")?;
-        reduce.call1((&self.home, self.inner.name()))
+        reduce.call1((self.database.get().home(), self.inner.name()))
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {

@@ -17,7 +17,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple};
 
 use crate::errors::{invalid, raise, type_name, wrong_type};
 use crate::ids::contiguous;
-use crate::{arrow_ffi, infer};
+use crate::{arrow_ffi, infer, sparse};
 
 /// How deep dicts may lie within each other; one that contains itself has no end.
 const MAX_DEPTH: usize = 16;
@@ -61,7 +61,8 @@ pub(crate) fn missing(
                     py,
                     &Error::SchemaMismatch {
                         what: format!("column {:?}", field.name()),
-                        expected: "bool, int64, float64, utf8, timestamp or list_utf8".into(),
+                        expected: "bool, int64, float64, utf8, timestamp, list_utf8 or sparse"
+                            .into(),
                         given: field.data_type().to_string(),
                     },
                 ));
@@ -93,10 +94,18 @@ fn data_type(arrow: &ArrowType) -> Option<DataType> {
         | ArrowType::LargeList(items)
         | ArrowType::FixedSizeList(items, _) => match data_type(items.data_type()) {
             Some(DataType::Utf8) => Some(DataType::ListUtf8),
+            _ if is_pair(items.data_type()) => Some(DataType::Sparse),
             _ => None,
         },
+        ArrowType::Map(_, _) => Some(DataType::Sparse),
+        pair if is_pair(pair) => Some(DataType::Sparse),
         _ => None,
     }
+}
+
+/// Indices and weights, or one of each.
+fn is_pair(arrow: &ArrowType) -> bool {
+    matches!(arrow, ArrowType::Struct(fields) if fields.len() == 2)
 }
 
 fn batch(py: Python<'_>, columns: Vec<(String, ArrayRef)>, rows: usize) -> PyResult<RecordBatch> {
@@ -158,8 +167,9 @@ fn from_dicts(rows: &Bound<'_, PyAny>) -> PyResult<Vec<(String, ArrayRef)>> {
     columns.into_iter().map(finish).collect()
 }
 
-/// The values of a row under their names. A dict within it is not a value: its keys are columns of
-/// their own, named `outer.inner`, to any depth up to [`MAX_DEPTH`].
+/// The values of a row under their names. A dict within it is not a value unless its keys are the
+/// indices of a sparse vector: they are columns of their own, named `outer.inner`, to any depth up to
+/// [`MAX_DEPTH`].
 fn flatten<'py>(
     dict: &Bound<'py, PyDict>,
     prefix: &str,
@@ -169,7 +179,8 @@ fn flatten<'py>(
 ) -> PyResult<()> {
     for (name, value) in dict {
         let name = format!("{prefix}{}", column_name(&name)?);
-        let Ok(inner) = value.cast::<PyDict>() else {
+        let inner = value.cast::<PyDict>().ok().filter(|inner| !has_indices(inner));
+        let Some(inner) = inner else {
             // Only names with a dot can meet others.
             if name.contains('.') && fields.iter().any(|(known, _)| *known == name) {
                 let message = format!("data: row {row} has two values for column {name:?}");
@@ -185,6 +196,11 @@ fn flatten<'py>(
         flatten(inner, &format!("{name}."), depth + 1, row, fields)?;
     }
     Ok(())
+}
+
+/// Whether the keys of a dict are indices of a sparse vector: none is a name.
+fn has_indices(dict: &Bound<'_, PyDict>) -> bool {
+    !dict.is_empty() && dict.keys().iter().all(|key| !key.is_instance_of::<PyString>())
 }
 
 fn from_table(data: &Bound<'_, PyAny>, table: &ArrayRef) -> PyResult<Vec<(String, ArrayRef)>> {
@@ -211,6 +227,9 @@ fn column(name: &str, values: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
         return from_ndarray(name, array);
     }
     if let Some(array) = arrow_ffi::import(values)? {
+        return Ok(array);
+    }
+    if let Some(array) = sparse::matrix(name, values)? {
         return Ok(array);
     }
     if values.hasattr("__array__")? {

@@ -1,16 +1,16 @@
 //! Opening a database, and its collections.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nearfield::{Embedder, Error, Schema};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyIterator, PyList};
+use pyo3::types::{PyDict, PyIterator, PyList, PyTuple};
 
 use crate::collection::Collection;
 use crate::errors::{call, invalid};
 use crate::files::Asked;
-use crate::interrupt::long;
+use crate::interrupt::{long, progress_arg};
 use crate::numbers::count;
 use crate::rows::escape;
 use crate::schema::Shape;
@@ -32,6 +32,10 @@ use crate::{log, settings, texts};
 /// `ef_construction` (200), `ef_search` (100), `code` ("auto"; "full", "byte", "half" or "bit": what leads
 /// searches to candidates, which are then compared exactly), `compaction` (in the background,
 /// True).
+///
+/// Raises `Locked` naming the process that writes, `NotFound` for a reader where there is no
+/// database, `Incompatible` and `Corrupt` for files that cannot be read, `IoError`,
+/// `InvalidArgument` for a setting out of range.
 ///
 /// >>> import nearfield as nf
 /// >>> with nf.open(tmp / "new.nf") as db:
@@ -61,6 +65,10 @@ pub(crate) fn open(
 }
 
 /// Verifies the backup in the directory `source` and copies it to `target`, which must not exist.
+/// Ctrl-C ends it with nothing left behind; `progress` is as for `Collection.upsert`, and counts bytes.
+///
+/// Raises `Corrupt` when the backup does not verify, `InvalidArgument` when `target` exists,
+/// `NotFound` without a backup, `Full` and `IoError`; nothing is left at `target` then.
 ///
 /// >>> import nearfield as nf
 /// >>> db.backup(tmp / "backup.nf")
@@ -69,8 +77,22 @@ pub(crate) fn open(
 /// ...     len(restored["docs"])
 /// 2
 #[pyfunction]
-pub(crate) fn restore(py: Python<'_>, source: PathBuf, target: PathBuf) -> PyResult<()> {
-    call(py, || nearfield::Database::restore(source, target))
+#[pyo3(signature = (source, target, *, progress=None))]
+pub(crate) fn restore(
+    py: Python<'_>,
+    source: PathBuf,
+    target: PathBuf,
+    progress: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let progress = progress.map(progress_arg).transpose()?.flatten();
+    let what = || format!("restoring {}", source.display());
+    log::timed(py, what, || {
+        long(py, progress, |task| {
+            task.watched("copying", |tell| {
+                nearfield::Database::restore_while(&source, &target, tell)
+            })
+        })
+    })
 }
 
 /// A directory of named collections. Made by `nearfield.open`; a context manager that closes it.
@@ -82,15 +104,28 @@ pub(crate) struct Database {
     inner: nearfield::Database,
 }
 
+impl Database {
+    /// Its directory.
+    pub(crate) fn home(&self) -> &Path {
+        self.inner.path()
+    }
+}
+
 #[pymethods]
 impl Database {
     /// The directory, as a `pathlib.Path`.
+    ///
+    /// >>> db.path.name
+    /// 'test.nf'
     #[getter]
     fn path(&self) -> PathBuf {
         self.inner.path().to_owned()
     }
 
     /// Whether it was opened with `mode="r"`.
+    ///
+    /// >>> db.read_only
+    /// False
     #[getter]
     fn read_only(&self) -> bool {
         self.inner.is_read_only()
@@ -102,7 +137,7 @@ impl Database {
     /// "cosine" or "dot", for bits "hamming" or "jaccard"; `dtype` is "f32", "f16", "bf16", "i8",
     /// "u8", or "b1" for bits; left out, they are as stored, and cosine and f32 in a new
     /// collection, hamming and b1 in one of bits. `text` names columns of text to be searched by words.
-    /// `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp" or "list_utf8" (or
+    /// `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp", "list_utf8" or "sparse" (or
     /// bool, int, float, str, datetime, list[str]); it need not be complete, columns of later
     /// batches are added by themselves. `id_type` is "u64" or "utf8", otherwise that of the first
     /// batch.
@@ -125,8 +160,7 @@ impl Database {
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn collection(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         name: &str,
         dim: Option<&Bound<'_, PyAny>>,
         metric: Option<&Bound<'_, PyAny>>,
@@ -138,8 +172,9 @@ impl Database {
     ) -> PyResult<Collection> {
         let embedder = embed.map(texts::embedder).transpose()?;
         let shape = Shape::from_python(dim, metric, dtype, text, columns, id_type)?;
-        let inner = call(py, || get_or_create(&self.inner, name, &shape, embedder.as_ref()))?;
-        Collection::new(py, inner, self.inner.path())
+        let db = &slf.get().inner;
+        let inner = call(slf.py(), || get_or_create(db, name, &shape, embedder.as_ref()))?;
+        Collection::new(slf, inner)
     }
 
     /// Creates the collection `name`; raises `InvalidArgument` when there is one. Arguments are as
@@ -159,8 +194,7 @@ impl Database {
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn create(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         name: &str,
         dim: Option<&Bound<'_, PyAny>>,
         metric: Option<&Bound<'_, PyAny>>,
@@ -175,21 +209,25 @@ impl Database {
         let Some(dimension) = shape.dimension.or(embedder.as_ref().map(Embedder::dimension)) else {
             return Err(PyTypeError::new_err("create: expected dim= or embed=, neither is given"));
         };
-        let embedder = embedder.as_ref();
-        let inner = call(py, || {
+        let (db, embedder) = (&slf.get().inner, embedder.as_ref());
+        let inner = call(slf.py(), || {
             let schema = new_schema(&shape, dimension, embedder)?;
-            with_embedder(self.inner.create_collection(name, schema)?, embedder)
+            with_embedder(db.create_collection(name, schema)?, embedder)
         })?;
-        Collection::new(py, inner, self.inner.path())
+        Collection::new(slf, inner)
     }
 
     /// `db["docs"]` opens a collection that exists; raises `NotFound`, naming the nearest.
-    fn __getitem__(&self, py: Python<'_>, name: &str) -> PyResult<Collection> {
-        let inner = call(py, || self.inner.open_collection(name))?;
-        Collection::new(py, inner, self.inner.path())
+    fn __getitem__(slf: &Bound<'_, Self>, name: &str) -> PyResult<Collection> {
+        let db = &slf.get().inner;
+        let inner = call(slf.py(), || db.open_collection(name))?;
+        Collection::new(slf, inner)
     }
 
     /// The names of all collections, ascending.
+    ///
+    /// >>> db.collections()
+    /// ['docs']
     fn collections(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         call(py, || self.inner.collections())
     }
@@ -208,6 +246,8 @@ impl Database {
 
     /// Drops a collection with all its rows and files.
     ///
+    /// Raises `NotFound`, `ReadOnly`, `IoError`.
+    ///
     /// >>> _ = db.create("old", dim=3)
     /// >>> db.drop("old")
     fn drop(&self, py: Python<'_>, name: &str) -> PyResult<()> {
@@ -215,6 +255,9 @@ impl Database {
     }
 
     /// Renames a collection. Handles opened under the old name raise `Closed` from then on.
+    ///
+    /// Raises `NotFound`, `InvalidArgument` when `new` exists or is no name, `ReadOnly`,
+    /// `IoError`.
     ///
     /// >>> _ = db.create("old", dim=3)
     /// >>> db.rename("old", "new")
@@ -236,6 +279,9 @@ impl Database {
     ///
     /// Returns a dict: "rows" stored, rows "replaced", "rejected_rows", and "rejected", pairs of row and
     /// reason, at most a thousand.
+    ///
+    /// Raises `InvalidArgument` for a row that is refused (with on_bad="raise") and for a file
+    /// of another form, `SchemaMismatch` for a collection of another shape, `IoError`.
     ///
     /// >>> _ = (tmp / "two.jsonl").write_text('{"id": 1, "v": [0.1, 0.2], "word": "a"}\n')
     /// >>> db.import_file("words", tmp / "two.jsonl", vector="v")["rows"]
@@ -259,20 +305,42 @@ impl Database {
     }
 
     /// Copies the whole database to the directory `path`, which must not exist, while it stays
-    /// open. `nearfield.open` opens the copy, `nearfield.restore` verifies it first.
+    /// open. `nearfield.open` opens the copy, `nearfield.restore` verifies it first. Ctrl-C ends it with
+    /// nothing left behind; `progress` is as for `Collection.upsert`, and counts bytes.
+    ///
+    /// Raises `InvalidArgument` when `path` exists or is inside the database, `Full` and
+    /// `IoError`; nothing is left there then.
     ///
     /// >>> db.backup(tmp / "copy.nf")
-    fn backup(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+    #[pyo3(signature = (path, *, progress=None))]
+    fn backup(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let progress = progress.map(progress_arg).transpose()?.flatten();
         let what = || format!("backing up to {}", path.display());
-        log::timed(py, what, || long(py, None, |_task| self.inner.backup(&path)))
+        log::timed(py, what, || {
+            long(py, progress, |task| {
+                task.watched("copying", |tell| self.inner.backup_while(&path, tell))
+            })
+        })
     }
 
     /// Makes everything durable and closes the database and its collections. May be called twice.
+    ///
+    /// Raises what the last write fails with; the database is closed all the same.
     ///
     /// >>> db.close()
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let what = || format!("closing {}", self.inner.path().display());
         log::timed(py, what, || call(py, || self.inner.close()))
+    }
+
+    /// Closes a database that was made for something that then failed, and removes it if it is empty.
+    fn _close_and_remove_if_empty(&self, py: Python<'_>) -> PyResult<bool> {
+        call(py, || self.inner.close_and_remove_if_empty())
     }
 
     /// A pickled handle opens the database again, for reading.
@@ -298,9 +366,13 @@ impl Database {
         slf
     }
 
+    /// Closes the database. When the block has raised, a failure to close is told to `logging` alone,
+    /// so that it hides nothing.
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.close(py)
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let closed = self.close(py);
+        let raised = _exception.iter().any(|part| !part.is_none());
+        if raised { Ok(()) } else { closed }
     }
 
     fn __repr__(&self) -> String {

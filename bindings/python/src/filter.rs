@@ -195,27 +195,42 @@ impl Column {
     }
 
     /// From `low` to `high`, both included.
+    ///
+    /// >>> nf.col("year").between(2019, 2024)
+    /// Filter("year BETWEEN 2019 AND 2024")
     fn between(&self, low: &Bound<'_, PyAny>, high: &Bound<'_, PyAny>) -> PyResult<Filter> {
         Ok(Filter(self.filter_column().between(value(low)?, value(high)?)))
     }
 
     /// Equal to one of `values`.
+    ///
+    /// >>> nf.col("lang").isin(["en", "de"])
+    /// Filter("lang IN ('en', 'de')")
     fn isin(&self, values: &Bound<'_, PyAny>) -> PyResult<Filter> {
         Ok(Filter(self.filter_column().is_in(self::values(values)?)))
     }
 
     /// Without a value; also `column == None`.
+    ///
+    /// >>> docs.count(where=nf.col("title").is_null())
+    /// 0
     fn is_null(&self) -> Filter {
         Filter(self.filter_column().is_null())
     }
 
     /// With a value; also `column != None`.
+    ///
+    /// >>> docs.count(where=nf.col("title").is_not_null())
+    /// 2
     fn is_not_null(&self) -> Filter {
         Filter(self.filter_column().is_not_null())
     }
 
     /// Text of the form of `pattern`: `%` is any text, `_` one character, `escape` takes the meaning from
     /// the one behind it.
+    ///
+    /// >>> docs.count(where=nf.col("title").like("%a%"))
+    /// 2
     #[pyo3(signature = (pattern, escape=None))]
     fn like(&self, pattern: &str, escape: Option<char>) -> Filter {
         let column = self.filter_column();
@@ -226,6 +241,9 @@ impl Column {
     }
 
     /// `like` without regard to case.
+    ///
+    /// >>> docs.count(where=nf.col("title").ilike("NEA_"))
+    /// 1
     #[pyo3(signature = (pattern, escape=None))]
     fn ilike(&self, pattern: &str, escape: Option<char>) -> Filter {
         let column = self.filter_column();
@@ -236,26 +254,41 @@ impl Column {
     }
 
     /// Text that begins with `prefix`.
+    ///
+    /// >>> docs.count(where=nf.col("title").starts_with("fa"))
+    /// 1
     fn starts_with(&self, prefix: &str) -> Filter {
         Filter(self.filter_column().starts_with(prefix))
     }
 
     /// Text with `part` in it; a list that has it.
+    ///
+    /// >>> docs.count(where=nf.col("title").contains("ear"))
+    /// 1
     fn contains(&self, part: &str) -> Filter {
         Filter(self.filter_column().contains(part))
     }
 
     /// The list has `value`.
+    ///
+    /// >>> nf.col("tags").has("rust")
+    /// Filter("tags HAS 'rust'")
     fn has(&self, value: &Bound<'_, PyAny>) -> PyResult<Filter> {
         Ok(Filter(self.filter_column().has(text("value", value)?)))
     }
 
     /// The list has one of `values`.
+    ///
+    /// >>> nf.col("tags").has_any(["rust", "c"])
+    /// Filter("tags HAS ANY ('rust', 'c')")
     fn has_any(&self, values: &Bound<'_, PyAny>) -> PyResult<Filter> {
         Ok(Filter(self.filter_column().has_any(texts(values)?)))
     }
 
     /// The list has each of `values`.
+    ///
+    /// >>> nf.col("tags").has_all(["rust", "c"])
+    /// Filter("tags HAS ALL ('rust', 'c')")
     fn has_all(&self, values: &Bound<'_, PyAny>) -> PyResult<Filter> {
         Ok(Filter(self.filter_column().has_all(texts(values)?)))
     }

@@ -45,7 +45,7 @@ impl Found {
     }
 }
 
-/// The hits of one search, nearest first: a sequence of `Hit`.
+/// The hits of one search, nearest first unless grouped or diversified: a sequence of `Hit`.
 ///
 /// >>> hits = docs.search([0, 0], k=2)
 /// >>> len(hits), hits[0].id, hits[0]["title"], [hit.distance for hit in hits]
@@ -80,19 +80,28 @@ impl Hits {
     }
 
     /// The ids as an array: int64 (uint64 if an id is 2**63 or more), or objects of `str`.
+    ///
+    /// >>> docs.search([0, 0]).ids.tolist()
+    /// [1, 2]
     #[getter]
     fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let ids: Vec<Option<&Id>> = self.found.hits.iter().map(|hit| Some(&hit.id)).collect();
         rows::id_array(py, self.found.id_type, &ids)
     }
 
-    /// The distances as a float32 array, ascending.
+    /// The distances as a float32 array, ascending unless grouped or diversified.
+    ///
+    /// >>> docs.search([0, 0]).distances.tolist()
+    /// [0.0, 25.0]
     #[getter]
     fn distances<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
         PyArray1::from_iter(py, self.found.hits.iter().map(|hit| hit.distance))
     }
 
-    /// The scores as a float32 array, descending.
+    /// The scores as a float32 array, descending unless grouped or diversified.
+    ///
+    /// >>> docs.search([1, 0]).scores.tolist()
+    /// [-1.0, -20.0]
     #[getter]
     fn scores<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
         PyArray1::from_iter(py, self.found.hits.iter().map(|hit| hit.score))
@@ -100,6 +109,9 @@ impl Hits {
 
     /// The vectors as they are stored, of shape (hits, elements); `None` unless the search was
     /// asked for them.
+    ///
+    /// >>> docs.search([0, 0], vectors=True).vectors.tolist()
+    /// [[0.0, 0.0], [3.0, 4.0]]
     #[getter]
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let vectors = self.found.hits.vectors.as_ref();
@@ -108,22 +120,34 @@ impl Hits {
     }
 
     /// A list with a dict for each hit: id, distance, score, the columns and, if read, vector.
+    ///
+    /// >>> docs.search([0, 0], k=1).to_dicts()
+    /// [{'id': 1, 'distance': 0.0, 'score': -0.0, 'title': 'near'}]
     fn to_dicts<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let batch = self.found.batch(py)?;
         (0..batch.num_rows()).map(|row| rows::dict(py, batch, row)).collect()
     }
 
     /// The hits as a `pyarrow.Table`.
+    ///
+    /// >>> docs.search([0, 0]).to_arrow().column_names  # doctest: +SKIP
+    /// ['id', 'distance', 'score', 'title']
     fn to_arrow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         rows::to_arrow(slf.as_any())
     }
 
     /// The hits as a `pandas.DataFrame`.
+    ///
+    /// >>> docs.search([0, 0]).to_pandas()["title"].tolist()  # doctest: +SKIP
+    /// ['near', 'far']
     fn to_pandas<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         rows::to_pandas(slf.as_any())
     }
 
     /// The hits as a `polars.DataFrame`.
+    ///
+    /// >>> docs.search([0, 0]).to_polars()["title"].to_list()  # doctest: +SKIP
+    /// ['near', 'far']
     fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         rows::to_polars(slf.as_any())
     }
@@ -210,24 +234,36 @@ impl Hit {
 #[pymethods]
 impl Hit {
     /// The row's id.
+    ///
+    /// >>> docs.search([0, 0])[0].id
+    /// 1
     #[getter]
     fn id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         id_to_python(py, &self.hit().id)
     }
 
     /// The distance under the collection's metric: smaller is closer.
+    ///
+    /// >>> docs.search([0, 1])[0].distance
+    /// 1.0
     #[getter]
     fn distance(&self) -> f32 {
         self.hit().distance
     }
 
     /// The same as a score: bigger is better.
+    ///
+    /// >>> docs.search([0, 1])[0].score
+    /// -1.0
     #[getter]
     fn score(&self) -> f32 {
         self.hit().score
     }
 
     /// The vector as it is stored; `None` unless the search was asked for it.
+    ///
+    /// >>> docs.search([3, 3], vectors=True)[0].vector.tolist()
+    /// [3.0, 4.0]
     #[getter]
     fn vector<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let batch = self.found.batch(py)?;
@@ -250,12 +286,18 @@ impl Hit {
     }
 
     /// Names that can be put in brackets.
+    ///
+    /// >>> docs.search([0, 0])[0].keys()
+    /// ['id', 'distance', 'score', 'title']
     fn keys(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         let schema = self.found.batch(py)?.schema_ref();
         Ok(schema.fields().iter().map(|field| field.name().clone()).collect())
     }
 
     /// The hit as a dict: id, distance, score, the columns and, if read, vector.
+    ///
+    /// >>> docs.search([0, 1], k=1)[0].to_dict()
+    /// {'id': 1, 'distance': 1.0, 'score': -1.0, 'title': 'near'}
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         rows::dict(py, self.found.batch(py)?, self.index)
     }

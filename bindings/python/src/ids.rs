@@ -63,9 +63,11 @@ impl<'py> IdsArg<'py> {
             Self::Numbers(ids) => ids.into(),
             Self::Texts(ids) => Ids::Utf8(ids.iter().map(|id| (&**id).into()).collect()),
             Self::Arrow(array) => match array.data_type() {
-                DataType::Utf8 => array.as_string::<i32>().into(),
-                DataType::LargeUtf8 => array.as_string::<i64>().into(),
-                DataType::UInt64 => array.as_primitive::<UInt64Type>().into(),
+                DataType::Utf8 => Ids::try_from(array.as_string::<i32>()).map_err(null)?,
+                DataType::LargeUtf8 => Ids::try_from(array.as_string::<i64>()).map_err(null)?,
+                DataType::UInt64 => {
+                    Ids::try_from(array.as_primitive::<UInt64Type>()).map_err(null)?
+                }
                 _ => Ids::Utf8(array.as_string_view().iter().flatten().map(Into::into).collect()),
             },
         })
@@ -218,6 +220,10 @@ fn number(value: &Bound<'_, PyAny>, row: usize) -> PyResult<u64> {
 
 fn negative(py: Python<'_>, row: usize, id: &str) -> PyErr {
     invalid(py, format!("ids: row {row} is {id}, expected 0 to 2**64 - 1 (or strings)"))
+}
+
+fn null(error: nearfield::Error) -> PyErr {
+    pyo3::exceptions::PyTypeError::new_err(error.to_string())
 }
 
 fn wrong_dtype(given: &str) -> PyErr {

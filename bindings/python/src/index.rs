@@ -110,6 +110,8 @@ impl Index {
     /// Reads a file of `save` into memory and checks all of it. `ef` and `threads` are as for a new
     /// index.
     ///
+    /// Raises `Corrupt`, `Incompatible` and `IoError`.
+    ///
     /// >>> index = nf.Index(2)
     /// >>> index.save(tmp / "two.nfi")
     /// >>> len(nf.Index.load(tmp / "two.nfi", threads=1))
@@ -130,6 +132,9 @@ impl Index {
     /// be changed. The file must stay as it is meanwhile; `save` replaces files as a whole, which is
     /// safe.
     ///
+    /// Raises `Corrupt`, `Incompatible` and `IoError`; damage that is met later makes searches
+    /// raise `Corrupt`.
+    ///
     /// >>> index = nf.Index(1, "l2")
     /// >>> index.add([[1], [2]])
     /// 2
@@ -149,24 +154,38 @@ impl Index {
     }
 
     /// Dimensions of a vector.
+    ///
+    /// >>> nf.Index(3).dim
+    /// 3
     #[getter]
     fn dim(&self) -> usize {
         self.inner.dimension()
     }
 
     /// How vectors are compared.
+    ///
+    /// >>> nf.Index(3).metric
+    /// 'cosine'
     #[getter]
     fn metric(&self) -> String {
         self.inner.metric().to_string()
     }
 
     /// What vectors are stored in.
+    ///
+    /// >>> nf.Index(3, dtype="i8").dtype
+    /// 'i8'
     #[getter]
     fn dtype(&self) -> String {
         self.inner.vector_type().to_string()
     }
 
     /// How many candidates a search keeps unless it says otherwise; may be set.
+    ///
+    /// >>> index = nf.Index(3)
+    /// >>> index.ef = 30
+    /// >>> index.ef
+    /// 30
     #[getter]
     fn ef(&self) -> usize {
         self.ef.load(Relaxed)
@@ -178,6 +197,10 @@ impl Index {
     }
 
     /// Rows that the graph does not hold yet, which searches compare one by one.
+    ///
+    /// >>> index = nf.Index(1)
+    /// >>> index.add([[1], [2]]), index.unbuilt
+    /// (2, 2)
     #[getter]
     fn unbuilt(&self, py: Python<'_>) -> PyResult<usize> {
         call(py, || self.inner.unbuilt())
@@ -186,6 +209,9 @@ impl Index {
     /// Adds `vectors` of shape (rows, dim), each under one of the integers of `ids`, or numbered on
     /// from the largest there has been. Returns how many were added. Raises `DuplicateId` when an id is
     /// there already, and adds nothing then.
+    ///
+    /// Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity, out of range),
+    /// `ReadOnly` for a `view`.
     ///
     /// >>> index = nf.Index(2)
     /// >>> index.add([[1, 0]]), index.add([[0, 1], [1, 1]], [70, 80])
@@ -214,6 +240,8 @@ impl Index {
 
     /// Removes the vectors of `ids`. Returns how many there were.
     ///
+    /// Raises `ReadOnly` for a `view`, `TypeError` for ids that are strings.
+    ///
     /// >>> index = nf.Index(1)
     /// >>> index.add([[1], [2]]), index.remove([1, 99]), 1 in index, len(index)
     /// (2, 1, False, 1)
@@ -225,6 +253,9 @@ impl Index {
 
     /// Brings all vectors into the graph, on all threads; Ctrl-C ends it. The first search of many
     /// new vectors does it by itself.
+    ///
+    /// Raises `Forked` in a child of a fork, and `KeyboardInterrupt`; the index stays usable
+    /// then.
     ///
     /// >>> index = nf.Index(1)
     /// >>> index.add([[1], [2]])
@@ -238,6 +269,8 @@ impl Index {
 
     /// Writes the index to the file `path`, whole and durable, in place of what is there.
     ///
+    /// Raises `Full` and `IoError`; what was at `path` is still there then.
+    ///
     /// >>> nf.Index(3).save(tmp / "empty.nfi")
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         self.build(py)?;
@@ -246,6 +279,9 @@ impl Index {
 
     /// The `k` vectors nearest to `q`: an array of ids (int64) and one of distances (float32), nearest
     /// first, shorter if there are fewer. Arguments are as for `Collection.search`.
+    ///
+    /// Raises `DimensionMismatch`, `InvalidVector` (NaN, infinity), and `Corrupt` for a damaged
+    /// `view`.
     ///
     /// >>> index = nf.Index(1, "l2")
     /// >>> index.add([[1], [2], [4]])
@@ -262,11 +298,7 @@ impl Index {
         #[pyo3(from_py_with = exact_flag)] exact: bool,
         #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
     ) -> PyResult<Pair<'py>> {
-        let query = VectorsArg::from_python(q, self.shape)?;
-        if query.rows != 1 {
-            let message = format!("q: expected one vector, given {}; use search_batch", query.rows);
-            return Err(invalid(py, message));
-        }
+        let query = VectorsArg::one(q, self.shape)?;
         let (query, asked) = (query.vectors()?, Asked { k, ef, exact, max_distance });
         let searched = call(py, || {
             // A build takes so long that it must end on Ctrl-C.
@@ -287,6 +319,8 @@ impl Index {
     /// Many searches at once, on all threads of the index: an array of ids and one of distances, both of
     /// shape (queries, k). Where a query has fewer than k, the id is -1 and the distance infinite. With
     /// k above 1,024 and above the number of vectors, the arrays are as wide as that. Ctrl-C ends it.
+    ///
+    /// Raises as `search`, naming the row.
     ///
     /// >>> index = nf.Index(1, "l2")
     /// >>> index.add([[1], [2]])

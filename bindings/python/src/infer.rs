@@ -1,7 +1,8 @@
 //! A Python list as an Arrow column, its type inferred from the values.
 //!
 //! `bool` → bool, `int` → int64, `float` (also mixed with `int`) → float64, `str` → utf8,
-//! `datetime` and `date` → timestamp (without a time zone: UTC), lists of `str` → list_utf8.
+//! `datetime` and `date` → timestamp (without a time zone: UTC), lists of `str` → list_utf8, dicts of
+//! indices and weights, and pairs of lists of both, → sparse.
 //! `None` is null, and so is a NaN among values that are no numbers, as pandas writes a gap.
 
 use std::sync::Arc;
@@ -18,8 +19,9 @@ use pyo3::types::{
 };
 
 use crate::errors::{invalid, type_name};
+use crate::sparse;
 
-const EXPECTED: &str = "bool, int, float, str, datetime, list of str or None";
+const EXPECTED: &str = "bool, int, float, str, datetime, list of str, dict of weights or None";
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// Days from year 1 to 1970, as `date.toordinal` counts them.
 const EPOCH_ORDINAL: i64 = 719_163;
@@ -34,6 +36,7 @@ enum Kind {
     Text,
     Time,
     List,
+    Sparse,
 }
 
 impl Kind {
@@ -77,6 +80,7 @@ pub(crate) fn array(name: &str, values: Vec<Bound<'_, PyAny>>) -> PyResult<Array
             Arc::new(TimestampMicrosecondArray::from(times?).with_timezone("UTC"))
         }
         Kind::List => lists(name, &plain)?,
+        Kind::Sparse => sparse::column(name, &plain)?,
     })
 }
 
@@ -95,6 +99,8 @@ fn classify(value: Bound<'_, PyAny>) -> Result<(Kind, Bound<'_, PyAny>), String>
     } else if value.is_instance_of::<PyDate>() {
         // A datetime is a date too. NaT of pandas is a datetime that is not equal to itself.
         if value.ne(&value).unwrap_or(false) { Kind::Null } else { Kind::Time }
+    } else if sparse::is_sparse(&value) {
+        Kind::Sparse
     } else if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
         Kind::List
     } else {

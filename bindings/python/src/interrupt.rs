@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
@@ -44,6 +44,32 @@ impl Task {
         let sent = self.news.send(News::Progress(phase, rows, total));
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         sent.is_ok() && answers.recv().unwrap_or(false)
+    }
+}
+
+impl Task {
+    /// Runs `work`, which tells bytes done and bytes in all, and asks whether to go on.
+    pub(crate) fn watched<T>(
+        &self,
+        phase: &'static str,
+        work: impl FnOnce(&mut dyn FnMut(u64, u64) -> bool) -> nearfield::Result<T>,
+    ) -> nearfield::Result<T> {
+        let (mut all, mut told) = (0, None);
+        let done = work(&mut |bytes, total| {
+            all = total;
+            if self.cancel.load(Ordering::Relaxed) {
+                return false;
+            }
+            // Not more often than anybody looks.
+            if told.is_some_and(|told: Instant| told.elapsed() < PATIENCE) {
+                return true;
+            }
+            told = Some(Instant::now());
+            self.tell(phase, bytes, Some(total))
+        })?;
+        let total = all;
+        self.tell("done", total, Some(total));
+        Ok(done)
     }
 }
 

@@ -26,6 +26,7 @@ mod infer;
 mod interrupt;
 mod log;
 mod numbers;
+mod picks;
 mod reading;
 mod records;
 mod request;
@@ -33,6 +34,7 @@ mod rows;
 mod schema;
 mod settings;
 mod snapshot;
+mod sparse;
 mod texts;
 mod vectors;
 

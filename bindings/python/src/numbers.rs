@@ -1,13 +1,19 @@
 //! Numbers and flags given from Python: `k`, `ef`, batch sizes, `exact`.
 
 use pyo3::prelude::*;
-use pyo3::types::PyBool;
+use pyo3::types::{PyBool, PyInt};
 
 use crate::errors::{invalid, wrong_type};
 
 /// A count: any integer of Python or NumPy that is not negative. What is larger than memory could
 /// hold counts as the largest number there is, so that `k=10**30` means all rows.
 pub(crate) fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    // Nearly always; a search is so short that more questions would be felt.
+    if value.is_exact_instance_of::<PyInt>()
+        && let Ok(count) = value.extract::<usize>()
+    {
+        return Ok(count);
+    }
     let index = index(name, value)?;
     if let Ok(count) = index.extract::<usize>() {
         return Ok(count);

@@ -1,89 +1,123 @@
 //! Searches as a collection and a snapshot of one run them.
 
-use nearfield::{Error, Filter, ScanOptions};
-use nearfield::{Query, Schema, Vectors};
+use nearfield::{
+    Collection, Filter, IdType, Query, Result, ScanOptions, Schema, SparseVector, Vectors,
+};
 use pyo3::prelude::*;
 
 use crate::batch_hits::BatchHits;
-use crate::errors::{call, invalid};
+use crate::errors::call;
 use crate::explain::Explanation;
 use crate::hits::{Found, Hits};
-use crate::ids::id_from_python;
+use crate::ids::{id_from_python, id_type};
 use crate::interrupt::long;
 use crate::request::{Request, kind};
+use crate::sparse;
 use crate::vectors::{Shape, VectorsArg};
 
 /// Queries from which a batch looks for Ctrl-C.
 const MANY: usize = 64;
 
-/// A search about to run, and the schema of what it searches.
-type Begun<'q> = Result<(Schema, Query<'q>), Error>;
+/// Where rows are searched.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    Collection(&'a Collection),
+    Snapshot(&'a nearfield::Snapshot, &'a Schema),
+}
+
+impl Source<'_> {
+    fn search<'q>(self, vectors: Vectors<'q>) -> Query<'q> {
+        match self {
+            Self::Collection(collection) => collection.search(vectors),
+            Self::Snapshot(snapshot, _) => snapshot.search(vectors),
+        }
+    }
+
+    fn search_sparse<'q>(self, column: &str, vector: &'q SparseVector) -> Query<'q> {
+        match self {
+            Self::Collection(collection) => collection.search_sparse(column, vector),
+            Self::Snapshot(snapshot, _) => snapshot.search_sparse(column, vector),
+        }
+    }
+
+    /// The kind of ids that were found; only of none is the schema asked, which takes time.
+    fn kind(self, py: Python<'_>, first: Option<&nearfield::Hit>) -> PyResult<IdType> {
+        if let Some(found) = id_type(first.map(|hit| &hit.id)) {
+            return Ok(found);
+        }
+        match self {
+            Self::Collection(collection) => Ok(kind(None, &call(py, || collection.schema())?)),
+            Self::Snapshot(_, schema) => Ok(kind(None, schema)),
+        }
+    }
+}
 
 pub(crate) fn search(
-    q: &Bound<'_, PyAny>,
+    py: Python<'_>,
+    source: Source<'_>,
+    query: &VectorsArg<'_>,
     shape: Shape,
     request: Request,
-    begin: impl for<'q> Fn(Vectors<'q>) -> Begun<'q> + Send + Sync,
 ) -> PyResult<Hits> {
-    let query = one(q, shape)?;
     let query = query.vectors()?;
-    let (schema, hits) = call(q.py(), || {
-        let (schema, query) = begin(query)?;
-        let hits = request.apply(query, &schema).run()?;
-        Ok((schema, hits))
-    })?;
-    let id_type = kind(hits.hits.first().map(|hit| &hit.id), &schema);
+    let hits = call(py, || request.apply(source.search(query)).run())?;
+    let id_type = source.kind(py, hits.hits.first())?;
     Ok(Hits { found: Found::new(hits, id_type, shape.width) })
 }
 
 pub(crate) fn explain(
-    q: &Bound<'_, PyAny>,
+    py: Python<'_>,
+    source: Source<'_>,
+    query: &VectorsArg<'_>,
     shape: Shape,
     request: Request,
-    begin: impl for<'q> Fn(Vectors<'q>) -> Begun<'q> + Send + Sync,
 ) -> PyResult<Explanation> {
-    let query = one(q, shape)?;
     let query = query.vectors()?;
-    let (schema, explained) = call(q.py(), || {
-        let (schema, query) = begin(query)?;
-        let explained = request.apply(query, &schema).explain()?;
-        Ok((schema, explained))
-    })?;
-    let id_type = kind(explained.hits.hits.first().map(|hit| &hit.id), &schema);
+    let explained = call(py, || request.apply(source.search(query)).explain())?;
+    let id_type = source.kind(py, explained.hits.hits.first())?;
     let times = [explained.prepare, explained.search, explained.read];
     let found = Found::new(explained.hits, id_type, shape.width);
     Ok(Explanation::new(found, explained.parts, explained.filter, times))
 }
 
 pub(crate) fn search_batch(
-    queries: &Bound<'_, PyAny>,
+    py: Python<'_>,
+    source: Source<'_>,
+    queries: &VectorsArg<'_>,
     shape: Shape,
     request: Request,
-    begin: impl for<'q> Fn(Vectors<'q>) -> Begun<'q> + Send + Sync,
 ) -> PyResult<BatchHits> {
-    let py = queries.py();
-    let queries = VectorsArg::from_python(queries, shape)?;
-    let (rows, k, vectors) = (queries.rows, request.k, queries.vectors()?);
-    let run = |cancel: Option<&std::sync::Arc<std::sync::atomic::AtomicBool>>| {
-        let (schema, query) = begin(vectors)?;
-        if rows == 0 {
-            return Ok((schema, Vec::new()));
-        }
-        let mut query = request.apply(query, &schema);
+    let (rows, vectors) = (queries.rows, queries.vectors()?);
+    let most = request.picks.most(request.k);
+    let run = |cancel: Option<&std::sync::Arc<std::sync::atomic::AtomicBool>>| -> Result<_> {
+        let mut query = request.apply(source.search(vectors));
         if let Some(cancel) = cancel {
             query = query.cancel(cancel.clone());
         }
-        let hits = query.run_batch()?;
-        Ok((schema, hits))
+        query.run_batch()
     };
-    let (schema, hits) = if rows < MANY {
+    let hits = if rows < MANY {
         call(py, || run(None))?
     } else {
         long(py, None, |task| run(Some(&task.cancel)))?
     };
-    let first = hits.iter().find_map(|hits| hits.hits.first()).map(|hit| &hit.id);
-    let id_type = kind(first, &schema);
-    Ok(BatchHits::new(hits, k, id_type, shape.width))
+    let id_type = source.kind(py, hits.iter().find_map(|hits| hits.hits.first()))?;
+    Ok(BatchHits::new(hits, most, id_type, shape.width))
+}
+
+/// A search of a column of sparse vectors.
+pub(crate) fn search_sparse(
+    source: Source<'_>,
+    column: &str,
+    query: &Bound<'_, PyAny>,
+    width: usize,
+    request: Request,
+) -> PyResult<Hits> {
+    let py = query.py();
+    let vector = sparse::vector("query", query)?;
+    let hits = call(py, || request.apply(source.search_sparse(column, &vector)).run())?;
+    let id_type = source.kind(py, hits.hits.first())?;
+    Ok(Hits { found: Found::new(hits, id_type, width) })
 }
 
 /// Where a scan begins and ends.
@@ -103,13 +137,4 @@ pub(crate) fn pages(
         options = options.limit(limit);
     }
     Ok(options)
-}
-
-fn one<'py>(q: &Bound<'py, PyAny>, shape: Shape) -> PyResult<VectorsArg<'py>> {
-    let query = VectorsArg::from_python(q, shape)?;
-    if query.rows == 1 {
-        return Ok(query);
-    }
-    let given = query.rows;
-    Err(invalid(q.py(), format!("q: expected one vector, given {given}; use search_batch")))
 }

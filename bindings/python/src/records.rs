@@ -67,6 +67,9 @@ impl Records {
     }
 
     /// The ids as an array: int64 (uint64 if an id is 2**63 or more), or objects of `str`.
+    ///
+    /// >>> docs.get([2, 1]).ids.tolist()
+    /// [2, 1]
     #[getter]
     fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let ids: Vec<Option<&Id>> = self.records.ids.iter().map(Some).collect();
@@ -74,6 +77,9 @@ impl Records {
     }
 
     /// The vectors as they are stored, of shape (rows, elements); `None` unless asked for.
+    ///
+    /// >>> docs.get([2], vectors=True).vectors.tolist()
+    /// [[3.0, 4.0]]
     #[getter]
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let vectors = self.records.vectors.as_ref();
@@ -82,22 +88,34 @@ impl Records {
     }
 
     /// A list with a dict for each row: id, the columns and, if read, vector.
+    ///
+    /// >>> docs.get([2]).to_dicts()
+    /// [{'id': 2, 'title': 'far'}]
     fn to_dicts<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let batch = self.batch(py)?;
         (0..batch.num_rows()).map(|row| rows::dict(py, batch, row)).collect()
     }
 
     /// The rows as a `pyarrow.Table`.
+    ///
+    /// >>> docs.get([2]).to_arrow().column_names  # doctest: +SKIP
+    /// ['id', 'title']
     fn to_arrow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         rows::to_arrow(slf.as_any())
     }
 
     /// The rows as a `pandas.DataFrame`.
+    ///
+    /// >>> docs.get([2]).to_pandas()["title"].tolist()  # doctest: +SKIP
+    /// ['far']
     fn to_pandas<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         rows::to_pandas(slf.as_any())
     }
 
     /// The rows as a `polars.DataFrame`.
+    ///
+    /// >>> docs.get([2]).to_polars()["title"].to_list()  # doctest: +SKIP
+    /// ['far']
     fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         rows::to_polars(slf.as_any())
     }

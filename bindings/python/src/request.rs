@@ -2,12 +2,15 @@
 //! flags and names of columns, each read from Python by a function that names it in its error.
 
 use nearfield::{Fields, Filter, Id, IdType, Schema};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
 
 use crate::errors::wrong_type;
+use crate::filter::filter_arg;
 use crate::ids::id_type;
 use crate::numbers::{count, flag};
+use crate::picks::Picks;
 
 /// Everything asked for beside the vectors.
 pub(crate) struct Request {
@@ -15,18 +18,49 @@ pub(crate) struct Request {
     pub(crate) ef: Option<usize>,
     pub(crate) exact: bool,
     pub(crate) max_distance: Option<f32>,
+    pub(crate) picks: Picks,
     pub(crate) select: Option<Vec<String>>,
     pub(crate) vectors: bool,
     pub(crate) filter: Option<Filter>,
 }
 
+/// Keyword arguments of vectors alone: hits of sparse ones are exact.
+const OF_VECTORS: [&str; 4] = ["ef", "exact", "mmr", "mmr_candidates"];
+
 impl Request {
+    /// Reads the keyword arguments of `function`; `select` is what is read if they do not say.
+    pub(crate) fn read(
+        function: &str,
+        k: usize,
+        given: Option<&Bound<'_, PyDict>>,
+        select: Option<Vec<String>>,
+    ) -> PyResult<Self> {
+        let (picks, ef, exact, max_distance) = (Picks::default(), None, false, None);
+        let mut request =
+            Self { k, ef, exact, max_distance, picks, select, vectors: false, filter: None };
+        for (name, value) in given.into_iter().flatten() {
+            let name = name.cast::<PyString>()?.to_str()?.to_owned();
+            let sparse = function.ends_with("sparse") && OF_VECTORS.contains(&name.as_str());
+            match name.as_str() {
+                "ef" if !sparse => request.ef = ef_count(&value)?,
+                "exact" if !sparse => request.exact = exact_flag(&value)?,
+                "max_distance" => request.max_distance = distance(&value)?,
+                "select" => request.select = names(&value)?,
+                "vectors" => request.vectors = vectors_flag(&value)?,
+                "where" => request.filter = filter_arg(&value)?,
+                name if !sparse && request.picks.take(name, &value)? => {}
+                name => {
+                    let message =
+                        format!("{function}() got an unexpected keyword argument '{name}'");
+                    return Err(PyTypeError::new_err(message));
+                }
+            }
+        }
+        Ok(request)
+    }
+
     /// The engine's search with all of it.
-    pub(crate) fn apply<'a>(
-        self,
-        mut query: nearfield::Query<'a>,
-        schema: &Schema,
-    ) -> nearfield::Query<'a> {
+    pub(crate) fn apply<'a>(self, mut query: nearfield::Query<'a>) -> nearfield::Query<'a> {
         query = query.k(self.k).exact(self.exact);
         if let Some(ef) = self.ef {
             query = query.ef(ef);
@@ -34,14 +68,15 @@ impl Request {
         if let Some(distance) = self.max_distance {
             query = query.max_distance(distance);
         }
+        query = self.picks.apply(query);
         if let Some(filter) = self.filter {
             query = query.filter(filter);
         }
-        let all = || schema.columns().iter().map(|column| column.name.clone()).collect();
-        let columns = self.select.unwrap_or_else(all);
-        if !columns.is_empty() {
-            query = query.select(columns);
-        }
+        query = match self.select {
+            None => query.select_all(),
+            Some(columns) if columns.is_empty() => query,
+            Some(columns) => query.select(columns),
+        };
         if self.vectors { query.with_vectors() } else { query }
     }
 }

@@ -29,13 +29,14 @@ const DTYPES: [(&str, VectorType); 11] = [
     ("uint8", VectorType::U8),
 ];
 const ID_TYPES: [(&str, IdType); 2] = [("u64", IdType::U64), ("utf8", IdType::Utf8)];
-const COLUMN_TYPES: [(&str, DataType); 6] = [
+const COLUMN_TYPES: [(&str, DataType); 7] = [
     ("bool", DataType::Bool),
     ("int64", DataType::Int64),
     ("float64", DataType::Float64),
     ("utf8", DataType::Utf8),
     ("timestamp", DataType::Timestamp),
     ("list_utf8", DataType::ListUtf8),
+    ("sparse", DataType::Sparse),
 ];
 
 /// The shape asked for; what is `None` was left out.

@@ -1,20 +1,21 @@
 //! A collection as it was at one moment.
 
-use nearfield::{Error, Filter, Query, ScanOptions, Schema, Vectors};
+use nearfield::{Filter, ScanOptions, Schema};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::batch_hits::BatchHits;
 use crate::errors::call;
+use crate::explain::Explanation;
 use crate::filter::filter_arg;
 use crate::hits::Hits;
 use crate::ids::{IdsArg, id_from_python};
-use crate::reading;
+use crate::reading::{self, Source};
 use crate::records::{Records, Scan};
 use crate::request::{
-    Request, batch_size_count, distance, ef_count, exact_flag, fields, k_count, kind, limit_count,
-    names, vectors_flag,
+    Request, batch_size_count, fields, k_count, kind, limit_count, names, vectors_flag,
 };
-use crate::vectors::Shape;
+use crate::vectors::{Shape, VectorsArg};
 
 /// The rows of a collection at one moment, to be read as often as wanted while writers go on. Made by
 /// `Collection.snapshot`. Its methods are those of the collection; a collection that is closed
@@ -38,14 +39,17 @@ impl Snapshot {
         Self { inner, schema, shape }
     }
 
-    fn begin<'q>(&self, vectors: Vectors<'q>) -> Result<(Schema, Query<'q>), Error> {
-        Ok((self.schema.clone(), self.inner.search(vectors)))
+    fn source(&self) -> Source<'_> {
+        Source::Snapshot(&self.inner, &self.schema)
     }
 }
 
 #[pymethods]
 impl Snapshot {
     /// Number of the last write that it holds.
+    ///
+    /// >>> docs.snapshot().seq == docs.snapshot().seq
+    /// True
     #[getter]
     fn seq(&self) -> u64 {
         self.inner.seq()
@@ -55,52 +59,80 @@ impl Snapshot {
     ///
     /// >>> docs.snapshot().search([3, 4], k=1).ids.tolist()
     /// [2]
-    #[pyo3(signature = (
-        q, k=10, *, ef=None, exact=false, max_distance=None, select=None, vectors=false,
-        r#where=None
-    ))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+    #[pyo3(signature = (q, k=10, **asked))]
+    #[pyo3(text_signature = "($self, q, k=10, *, ef=None, exact=False, max_distance=None, \
+                             select=None, vectors=False, where=None, offset=None, \
+                             min_distance=None, group_by=None, per_group=1, mmr=None, \
+                             mmr_candidates=None)")]
     fn search(
         &self,
         q: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = k_count)] k: usize,
-        #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
-        #[pyo3(from_py_with = exact_flag)] exact: bool,
-        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
-        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
-        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
-        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
+        asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
-        let filter = r#where;
-        let request = Request { k, ef, exact, max_distance, select, vectors, filter };
-        reading::search(q, self.shape, request, |query| self.begin(query))
+        let request = Request::read("Snapshot.search", k, asked, None)?;
+        let query = VectorsArg::one(q, self.shape)?;
+        reading::search(q.py(), self.source(), &query, self.shape, request)
+    }
+
+    /// As `Collection.explain`.
+    ///
+    /// >>> docs.snapshot().explain([3, 4], k=1).hits.ids.tolist()
+    /// [2]
+    #[pyo3(signature = (q, k=10, **asked))]
+    #[pyo3(text_signature = "($self, q, k=10, *, ef=None, exact=False, max_distance=None, \
+                             select=None, vectors=False, where=None, offset=None, \
+                             min_distance=None, group_by=None, per_group=1, mmr=None, \
+                             mmr_candidates=None)")]
+    fn explain(
+        &self,
+        q: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        asked: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Explanation> {
+        let request = Request::read("Snapshot.explain", k, asked, None)?;
+        let query = VectorsArg::one(q, self.shape)?;
+        reading::explain(q.py(), self.source(), &query, self.shape, request)
     }
 
     /// As `Collection.search_batch`.
     ///
     /// >>> docs.snapshot().search_batch([[0, 0], [3, 4]], k=1).ids.tolist()
     /// [[1], [2]]
-    #[pyo3(signature = (
-        queries, k=10, *, ef=None, exact=false, max_distance=None, select=Some(Vec::new()),
-        vectors=false, r#where=None
-    ))]
+    #[pyo3(signature = (queries, k=10, **asked))]
     #[pyo3(text_signature = "($self, queries, k=10, *, ef=None, exact=False, max_distance=None, \
-                             select=(), vectors=False, where=None)")]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
+                             select=(), vectors=False, where=None, offset=None, min_distance=None, \
+                             group_by=None, per_group=1, mmr=None, mmr_candidates=None)")]
     fn search_batch(
         &self,
         queries: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = k_count)] k: usize,
-        #[pyo3(from_py_with = ef_count)] ef: Option<usize>,
-        #[pyo3(from_py_with = exact_flag)] exact: bool,
-        #[pyo3(from_py_with = distance)] max_distance: Option<f32>,
-        #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
-        #[pyo3(from_py_with = vectors_flag)] vectors: bool,
-        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
+        asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<BatchHits> {
-        let filter = r#where;
-        let request = Request { k, ef, exact, max_distance, select, vectors, filter };
-        reading::search_batch(queries, self.shape, request, |queries| self.begin(queries))
+        let request = Request::read("Snapshot.search_batch", k, asked, Some(Vec::new()))?;
+        let given = VectorsArg::from_python(queries, self.shape)?;
+        reading::search_batch(queries.py(), self.source(), &given, self.shape, request)
+    }
+
+    /// As `Collection.search_sparse`.
+    ///
+    /// >>> docs.upsert(9, [1, 1], [{"words": {3: 0.5}}])
+    /// 1
+    /// >>> docs.snapshot().search_sparse("words", {3: 2.0}).scores.tolist()
+    /// [1.0]
+    #[pyo3(signature = (column, query, k=10, **asked))]
+    #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
+                             vectors=False, where=None, offset=None, min_distance=None, \
+                             group_by=None, per_group=1)")]
+    fn search_sparse(
+        &self,
+        column: &str,
+        query: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        asked: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Hits> {
+        let request = Request::read("Snapshot.search_sparse", k, asked, None)?;
+        reading::search_sparse(self.source(), column, query, self.shape.width, request)
     }
 
     /// As `Collection.get`.

@@ -8,7 +8,7 @@ use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
 use nearfield::{Embedder, Id};
-use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -17,6 +17,7 @@ use pyo3::types::{PyBytes, PyList, PyMapping, PyString};
 use crate::errors::{call, invalid, type_name, wrong_type};
 use crate::ids::{IdsArg, id_to_python};
 use crate::numbers::count;
+use crate::vectors::{Shape, VectorsArg};
 use crate::{arrow_ffi, columns};
 
 const EXPECTED: &str = "a list of str, or one alone";
@@ -89,18 +90,44 @@ pub(crate) fn query<'py>(
     collection: &nearfield::Collection,
     q: Option<&Bound<'py, PyAny>>,
     text: Option<&str>,
-) -> PyResult<Bound<'py, PyAny>> {
+    shape: Shape,
+) -> PyResult<VectorsArg<'py>> {
     match (q, text) {
-        (Some(q), None) => Ok(q.clone()),
-        (None, Some(text)) => {
-            let vector = call(py, || collection.embedder()?.embed_queries(&[text]))?;
-            Ok(PyArray1::from_vec(py, vector).into_any())
-        }
-        (given, _) => Err(PyTypeError::new_err(format!(
-            "vectors: expected numbers (an array or a list), or text= in their place, given {}",
-            if given.is_some() { "both" } else { "neither" }
-        ))),
+        (Some(q), None) => VectorsArg::one(q, shape),
+        (None, Some(text)) => embedded(py, collection, &[text]),
+        (given, _) => Err(one_of("text", given.is_some())),
     }
+}
+
+/// The queries of a batch: vectors as they were given, or those of texts.
+pub(crate) fn queries<'py>(
+    py: Python<'py>,
+    collection: &nearfield::Collection,
+    queries: Option<&Bound<'py, PyAny>>,
+    texts: Option<&Bound<'py, PyAny>>,
+    shape: Shape,
+) -> PyResult<VectorsArg<'py>> {
+    match (queries, texts) {
+        (Some(queries), None) => VectorsArg::from_python(queries, shape),
+        (None, Some(texts)) => embedded(py, collection, &Texts::from_python(texts)?.all()),
+        (given, _) => Err(one_of("texts", given.is_some())),
+    }
+}
+
+fn embedded<'py>(
+    py: Python<'py>,
+    collection: &nearfield::Collection,
+    texts: &[&str],
+) -> PyResult<VectorsArg<'py>> {
+    let vectors = call(py, || collection.embedder()?.embed_queries(texts))?;
+    Ok(VectorsArg::owned(vectors, texts.len()))
+}
+
+fn one_of(texts: &str, both: bool) -> PyErr {
+    PyTypeError::new_err(format!(
+        "vectors: expected numbers (an array or a list), or {texts}= in their place, given {}",
+        if both { "both" } else { "neither" }
+    ))
 }
 
 /// A write of texts, read from Python.

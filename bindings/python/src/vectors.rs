@@ -116,6 +116,31 @@ impl<'py> VectorsArg<'py> {
         Self::from_ndarray(array.cast::<PyUntypedArray>()?, shape)
     }
 
+    /// Reads `value` as one vector to search for.
+    pub(crate) fn one(value: &Bound<'py, PyAny>, shape: Shape) -> PyResult<Self> {
+        // A search is so short that the bookkeeping of a borrow would be felt: a vector is copied
+        // in less time.
+        if let Ok(array) = value.cast::<PyArrayDyn<f32>>()
+            && array.shape() == [shape.width]
+            && array.is_aligned()
+            && let Ok(values) = array.to_vec()
+        {
+            return Ok(Self::owned(values, 1));
+        }
+        let query = Self::from_python(value, shape)?;
+        if query.rows == 1 {
+            return Ok(query);
+        }
+        let given = query.rows;
+        let message = format!("q: expected one vector, given {given}; use search_batch");
+        Err(invalid(value.py(), message))
+    }
+
+    /// `rows` vectors, behind each other.
+    pub(crate) fn owned(values: Vec<f32>, rows: usize) -> Self {
+        Self { elements: Elements::Owned(values), rows }
+    }
+
     pub(crate) fn vectors(&self) -> PyResult<Vectors<'_>> {
         Ok(match &self.elements {
             Elements::F32(array) => Vectors::F32(Cow::Borrowed(array.as_slice()?)),

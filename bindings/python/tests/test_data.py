@@ -113,7 +113,8 @@ def test_integers_suit_a_column_of_floats(empty: nf.Collection):
     [
         ({"x": [1, "a"]}, TypeError, "column \"x\" row 1: str after values of another type"),
         ({"x": [True, 1]}, TypeError, "column \"x\" row 1: int after values of another type"),
-        ({"x": [{}, 1]}, TypeError, "column \"x\" row 0: expected bool, int, float, str"),
+        ({"x": [set(), 1]}, TypeError, "column \"x\" row 0: expected bool, int, float, str"),
+        ({"x": [{}, 1]}, TypeError, "column \"x\" row 1: int after values of another type"),
         ({"x": [b"a", b"b"]}, TypeError, "column \"x\" row 0"),
         ({"x": [object(), None]}, TypeError, "given object"),
         ({"x": [1j, None]}, TypeError, "given complex"),

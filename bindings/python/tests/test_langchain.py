@@ -81,7 +81,7 @@ def test_searches_by_vector_and_for_difference(store: NearfieldVectorStore):
     assert texts(store.similarity_search("aa", k=2)) == ["aaa", "aab"]
     assert texts(store.max_marginal_relevance_search("aa", k=2, lambda_mult=0)) == ["aaa", "bbb"]
     assert texts(store.similarity_search("aa", k=3, max_distance=0.5)) == ["aaa", "aab"]
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="no_such_argument"):
         store.similarity_search("aa", no_such_argument=1)
     retriever = store.as_retriever(search_type="mmr", search_kwargs={"k": 1})
     assert texts(retriever.invoke("b")) == ["bbb"]
@@ -116,3 +116,72 @@ def test_a_store_reopens_and_knows_its_model(tmp_path: Path):
         assert db["langchain"].model == "Letters"
     with pytest.raises(TypeError, match="database="):
         NearfieldVectorStore.from_texts(["a"], Letters())
+
+
+@pytest.fixture
+def pages(store: NearfieldVectorStore) -> NearfieldVectorStore:
+    """Texts of pages 1 to 6, half of them in each of two languages."""
+    rows = [{"page": n, "lang": "en" if n % 2 else "de", "of": {"book": "x"}, "tags": ["p", str(n)]} for n in range(1, 7)]
+    store.delete()
+    store.add_texts(["a" * n + "b" for n in range(1, 7)], rows, ids=[str(n) for n in range(1, 7)])
+    return store
+
+
+def test_filters_are_those_of_nearfield_in_all_spellings(pages: NearfieldVectorStore):
+    def found(**kwargs) -> list[str]:
+        return sorted(document.id for document in pages.similarity_search("a", k=10, **kwargs))
+
+    assert found(filter={"page": {"$gte": 5}}) == ["5", "6"]
+    assert found(filter={"lang": "de", "page": {"$lt": 5}}) == ["2", "4"]
+    assert found(where="tags HAS '3' OR page = 1") == ["1", "3"]
+    assert found(filter=nf.col("of.book") == "x") == ["1", "2", "3", "4", "5", "6"]
+    assert found(filter=nf.Filter("id IN ('2')")) == ["2"] == found(filter="text = 'aab'")
+    assert found(filter=None) == ["1", "2", "3", "4", "5", "6"]
+    assert texts(pages.similarity_search_by_vector([1, 0, 0], k=1, filter="page = 2")) == ["aab"]
+    assert len(pages.max_marginal_relevance_search("a", k=2, filter={"lang": "en"})) == 2
+    scored = pages.similarity_search_with_relevance_scores("a", k=9, filter={"page": 3})
+    assert [document.metadata["page"] for document, _ in scored] == [3]
+    retriever = pages.as_retriever(search_kwargs={"k": 1, "filter": {"page": 4}})
+    assert texts(retriever.invoke("b")) == ["aaaab"]
+    pages.delete(filter={"lang": "de"})
+    assert found() == ["1", "3", "5"]
+
+
+def test_every_mistake_is_a_typed_error_that_says_what_to_do(pages: NearfieldVectorStore):
+    for error, message, call in [
+        (nf.FilterError, "no column \"paeg\"", lambda: pages.similarity_search("a", filter={"paeg": 1})),
+        (nf.FilterError, "gtt", lambda: pages.similarity_search("a", filter={"page": {"$gtt": 1}})),
+        (TypeError, "filter or where", lambda: pages.similarity_search("a", filter="page = 1", where="page = 1")),
+        (TypeError, "function", lambda: pages.similarity_search("a", filter=lambda document: True)),
+        (TypeError, "query: expected str, given int", lambda: pages.similarity_search(7)),
+        (ValueError, "k is -1", lambda: pages.similarity_search("a", k=-1)),
+        (TypeError, "k: expected a whole number", lambda: pages.similarity_search("a", k=1.5)),
+        (nf.InvalidArgument, "fetch_k is 0", lambda: pages.max_marginal_relevance_search("a", fetch_k=0)),
+        (nf.InvalidArgument, "lambda_mult is 2", lambda: pages.max_marginal_relevance_search("a", lambda_mult=2)),
+        (nf.DimensionMismatch, "2", lambda: pages.similarity_search_by_vector([1, 0])),
+        (TypeError, "texts: expected a list", lambda: pages.add_texts("abc")),
+        (TypeError, "texts: row 1", lambda: pages.add_texts(["a", 2])),
+        (TypeError, "metadata of text 0: expected a dict", lambda: pages.add_texts(["a"], [None])),
+        (nf.InvalidArgument, "2 ids for 1 texts", lambda: pages.add_texts(["a"], ids=["1", "2"])),
+        (TypeError, "ids: row 0", lambda: pages.add_texts(["a"], ids=[1])),
+        (nf.SchemaMismatch, "page", lambda: pages.add_texts(["a"], [{"page": "one"}])),
+        (TypeError, "page", lambda: pages.add_texts(["a", "b"], [{"page": "one"}, {"page": 1}])),
+        (nf.InvalidArgument, "batch_size is 0", lambda: pages.add_texts(["a"], batch_size=0)),
+        (TypeError, "ids: expected a list", lambda: pages.delete("12")),
+        (TypeError, "unknown argument 'id'", lambda: pages.delete(id="1")),
+        (TypeError, "given both", lambda: pages.delete(["1"], filter={"page": 1})),
+        (TypeError, "ids: expected a list", lambda: pages.get_by_ids("12")),
+        (TypeError, "Embedder or a function", lambda: NearfieldVectorStore(None, pages.collection.database)),
+    ]:
+        with pytest.raises(error, match=message):
+            call()
+    assert len(pages.collection) == 6
+    assert pages.collection.verify()["problems"] == []
+
+
+def test_metadata_that_no_column_holds_comes_back_all_the_same(store: NearfieldVectorStore):
+    odd = {"id": 7, "text": "no", "big": 2**70, "mixed": [1, "a"], "none": None, "empty": [], "": 1, "deep": {"x": {}}}
+    store.add_texts(["c"], [odd], ids=["odd"])
+    assert store.get_by_ids(["odd"])[0].metadata == odd
+    assert store.get_by_ids(["odd"])[0].page_content == "c"
+    assert {"big", "mixed", "none", ""}.isdisjoint(store.collection.schema["columns"])

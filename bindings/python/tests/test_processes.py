@@ -191,7 +191,8 @@ def test_a_directory_that_was_removed_is_an_error_and_no_crash(tmp_path: Path):
         with pytest.raises(nf.IoError, match="gone.nf"):
             attempt()
     assert "gone.nf" in docs.verify()["problems"][0]
-    db.close()
+    with pytest.raises(nf.IoError, match="removed while it was open"):
+        db.close()
     with pytest.raises(nf.NotFound):
         nf.open(tmp_path / "gone.nf", mode="r")
     with nf.open(tmp_path / "gone.nf") as fresh:

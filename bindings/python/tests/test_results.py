@@ -142,3 +142,22 @@ def test_a_batch_larger_than_the_log_takes_is_stored_whole(tmp_path):
         assert docs.upsert(np.arange(rows) % 3_000, vectors, {"n": np.arange(rows)}) == 3_000
         assert docs.count() == 3_000
         assert docs.get([10, 2_999])[0] == {"id": 10, "n": 3_010}
+
+
+def test_an_add_larger_than_the_log_takes_refuses_known_ids_and_stores_all_or_nothing(tmp_path):
+    rows, dim = 3_500, 65_536
+    vectors = np.zeros((rows, dim), np.uint8)
+    vectors[:, 0] = np.arange(rows) % 251
+    with nf.open(tmp_path / "a.nf", graph_bytes=2**60) as db:
+        docs = db.create("docs", dim=dim, metric="l2", dtype="u8")
+        docs.add(3_400, vectors[0])
+        with pytest.raises(nf.DuplicateId) as refused:
+            docs.add(np.arange(rows), vectors, {"n": np.arange(rows)})
+        assert refused.value.ids == [3_400] and docs.count() == 1
+        with pytest.raises(nf.DuplicateId) as refused:
+            docs.add(np.arange(rows) % 3_000 + 10_000, vectors)
+        assert len(refused.value.ids) == 100 and refused.value.ids[0] >= 10_000
+        steps = []
+        assert docs.add(np.arange(rows) + 5_000, vectors, {"n": np.arange(rows)}, progress=steps.append) == rows
+        assert docs.count() == rows + 1 and steps[-1] == ("done", rows, rows)
+        assert docs.get(5_010)[0] == {"id": 5_010, "n": 10}

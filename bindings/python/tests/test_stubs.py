@@ -77,3 +77,25 @@ def test_functions_have_the_parameters_of_the_stubs():
         if isinstance(node, ast.FunctionDef):
             signature = inspect.signature(getattr(nf, node.name))
             assert list(signature.parameters) == parameters(node)
+
+
+def documented() -> dict[str, tuple[str | None, object]]:
+    """What the stubs say of everything public, beside the thing itself."""
+    found = {}
+    for node in TREE.body:
+        name = getattr(node, "name", "_")
+        if name.startswith("_"):
+            continue
+        owner = getattr(_nearfield, name)
+        found[name] = (ast.get_docstring(node), owner)
+        for item in node.body if isinstance(node, ast.ClassDef) else []:
+            method = getattr(item, "name", "_")
+            if not method.startswith("_") and not any(".setter" in ast.unparse(d) for d in item.decorator_list):
+                found[f"{name}.{method}"] = (ast.get_docstring(item), getattr(owner, method))
+    return found
+
+
+@pytest.mark.parametrize("name", documented())
+def test_the_stubs_say_what_the_docstrings_say(name):
+    text, member = documented()[name]
+    assert text == inspect.getdoc(member), "run stubs.py, which writes the docstrings into the stubs"

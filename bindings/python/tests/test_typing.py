@@ -20,8 +20,11 @@ with nf.open("my.nf", "r") as db:
     hits: nf.Hits = docs.search([1.0, 2.0, 3.0], k=3, select=["title"])
     first: nf.Hit = hits[0]
     ids, distances = docs.search_batch(np.ones((2, 3)), k=2)
-    docs.explain([1.0, 2.0, 3.0]).parts[0]["plan"].upper()
+    docs.search_batch(texts=["a", "b"], k=2).counts.sum()
+    docs.explain(text="a", k=2).parts[0]["plan"].upper()
+    docs.database.backup("copy.nf", progress=True)
     snapshot: nf.Snapshot = docs.snapshot()
+    snapshot.explain([1.0, 2.0, 3.0]).hits.ids.sum()
     for records in snapshot.scan():
         records.to_dicts()
     report: dict[str, object] = db.import_file("docs", "x.parquet", id=False, on_bad="skip")

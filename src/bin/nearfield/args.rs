@@ -1,7 +1,7 @@
 //! Words that several commands take as arguments.
 
 use clap::ValueEnum;
-use nearfield::{Column, DataType, IdType, Metric, TextOptions, VectorType};
+use nearfield::{Column, DataType, IdType, Metric, SparseVector, TextOptions, VectorType};
 
 /// How vectors are compared.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -94,13 +94,14 @@ pub(crate) fn names(text: &str) -> Result<Names, String> {
 
 /// A column as `name:type`; the last colon separates.
 pub(crate) fn column(text: &str) -> Result<Column, String> {
-    const TYPES: [DataType; 6] = [
+    const TYPES: [DataType; 7] = [
         DataType::Bool,
         DataType::Int64,
         DataType::Float64,
         DataType::Utf8,
         DataType::Timestamp,
         DataType::ListUtf8,
+        DataType::Sparse,
     ];
     let known = || TYPES.map(|data_type| data_type.to_string()).join(", ");
     let Some((name, type_name)) = text.rsplit_once(':') else {
@@ -160,6 +161,30 @@ pub(crate) fn numbers(text: &str) -> Result<Numbers, String> {
     }
 }
 
+/// A sparse vector and the column it is compared with.
+#[derive(Clone, Debug)]
+pub(crate) struct SparseWeights {
+    pub(crate) column: String,
+    pub(crate) vector: SparseVector,
+}
+
+/// `column=3:0.5,7:1`; the last `=` separates.
+pub(crate) fn sparse_weights(text: &str) -> Result<SparseWeights, String> {
+    let expected = || "expected COLUMN=INDEX:WEIGHT,…, such as words=3:0.5,7:1".to_owned();
+    let (column, list) = text.rsplit_once('=').ok_or_else(expected)?;
+    let pair = |pair: &str| {
+        let (index, weight) = pair.split_once(':').ok_or_else(expected)?;
+        let wrong = |error: &dyn std::fmt::Display| format!("{pair:?}: {error}");
+        let index = index.trim().parse::<u32>().map_err(|error| wrong(&error))?;
+        let weight = weight.trim().parse::<f32>().map_err(|error| wrong(&error))?;
+        Ok((index, weight))
+    };
+    let pairs = list.split(',').filter(|pair| !pair.trim().is_empty()).map(pair);
+    let vector = SparseVector::from_pairs(pairs.collect::<Result<Vec<_>, String>>()?);
+    let vector = vector.map_err(|error| error.to_string())?;
+    Ok(SparseWeights { column: column.to_owned(), vector })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +214,21 @@ mod tests {
         assert!(weights("title=x").unwrap_err().contains("title"));
         assert!(text_options("none").unwrap().values().0.is_none());
         assert!(text_options("klingon").unwrap_err().contains("english"));
+    }
+
+    #[test]
+    fn a_sparse_vector_names_its_column_first() {
+        let parsed = sparse_weights("a=b=7:1,3:-0.5,").unwrap();
+        assert_eq!(parsed.column, "a=b");
+        assert_eq!(
+            (parsed.vector.indices(), parsed.vector.weights()),
+            (&[3, 7][..], &[-0.5, 1.0][..])
+        );
+        for (text, expected) in
+            [("a", "COLUMN"), ("a=7", "COLUMN"), ("a=x:1", "x:1"), ("a=1:1,1:2", "twice")]
+        {
+            assert!(sparse_weights(text).unwrap_err().contains(expected), "{text}");
+        }
     }
 
     #[test]

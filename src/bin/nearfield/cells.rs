@@ -6,7 +6,9 @@
 use std::fmt;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::types::{
+    Float32Type, Float64Type, Int64Type, TimestampMicrosecondType, UInt32Type,
+};
 use arrow_array::{Array, RecordBatch};
 use serde::{Serialize, Serializer};
 
@@ -20,6 +22,7 @@ pub(crate) enum Cell<'a> {
     Text(&'a str),
     Time(String),
     List(Vec<Option<String>>),
+    Sparse(Vec<(u32, f32)>),
 }
 
 impl<'a> Cell<'a> {
@@ -45,12 +48,23 @@ impl<'a> Cell<'a> {
             })
         } else if let Some(lists) = column.as_list_opt::<i64>() {
             let list = lists.value(row);
+            if let Some(weights) = weights(list.as_ref()) {
+                return Self::Sparse(weights);
+            }
             let texts = list.as_string_opt::<i64>().into_iter().flatten();
             Self::List(texts.map(|text| text.map(str::to_owned)).collect())
         } else {
             Self::Null
         }
     }
+}
+
+/// Indices and weights of a sparse vector.
+fn weights(list: &dyn Array) -> Option<Vec<(u32, f32)>> {
+    let [indices, weights] = list.as_struct_opt()?.columns() else { return None };
+    let indices = indices.as_primitive_opt::<UInt32Type>()?.values();
+    let weights = weights.as_primitive_opt::<Float32Type>()?.values();
+    Some(indices.iter().copied().zip(weights.iter().copied()).collect())
 }
 
 impl Serialize for Cell<'_> {
@@ -63,6 +77,7 @@ impl Serialize for Cell<'_> {
             Self::Text(value) => serializer.serialize_str(value),
             Self::Time(value) => serializer.serialize_str(value),
             Self::List(values) => values.serialize(serializer),
+            Self::Sparse(weights) => serializer.collect_map(weights.iter().copied()),
         }
     }
 }
@@ -80,6 +95,11 @@ impl fmt::Display for Cell<'_> {
                 let texts: Vec<&str> =
                     values.iter().map(|value| value.as_deref().unwrap_or("null")).collect();
                 f.write_str(&texts.join(", "))
+            }
+            Self::Sparse(weights) => {
+                let weights: Vec<String> =
+                    weights.iter().map(|(index, weight)| format!("{index}:{weight}")).collect();
+                f.write_str(&weights.join(", "))
             }
         }
     }

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Kind of id; that of the first rows unless given
     #[arg(long)]
     ids: Option<IdArg>,
-    /// Attribute column: bool, int64, float64, utf8, timestamp or list_utf8; repeatable
+    /// Attribute column: bool, int64, float64, utf8, timestamp, list_utf8 or sparse; repeatable
     #[arg(long = "column", value_name = "NAME:TYPE", value_parser = args::column)]
     columns: Vec<Column>,
     /// Attribute column of text to be searched by words; repeatable

@@ -36,9 +36,17 @@ struct Part {
     nodes_expanded: u64,
     codes_compared: u64,
     rows_compared: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    postings_read: u64,
     bytes_touched: u64,
+    walk_cost: u64,
+    scan_cost: u64,
     candidates: u64,
     seconds: f64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl From<&Explanation> for Explained {
@@ -63,10 +71,12 @@ impl From<&PartExplanation> for Part {
             segment: part.segment,
             plan: match part.plan {
                 SearchPlan::Scan => "scan",
+                SearchPlan::ScanMatching => "scan matching",
                 SearchPlan::ScanCodes => "scan codes",
                 SearchPlan::Walk => "walk",
                 SearchPlan::WalkThenScan => "walk, then scan",
                 SearchPlan::ScanCodesThenScan => "scan codes, then scan",
+                SearchPlan::Postings => "postings",
                 _ => "other",
             },
             rows: part.rows,
@@ -75,7 +85,10 @@ impl From<&PartExplanation> for Part {
             nodes_expanded: part.nodes_expanded,
             codes_compared: part.codes_compared,
             rows_compared: part.rows_compared,
+            postings_read: part.postings_read,
             bytes_touched: part.bytes_touched,
+            walk_cost: part.walk_cost,
+            scan_cost: part.scan_cost,
             candidates: part.candidates,
             seconds: part.time.as_secs_f64(),
         }

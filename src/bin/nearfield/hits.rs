@@ -25,12 +25,10 @@ pub(crate) struct Answer {
     pub(crate) found: Found,
 }
 
-/// Hits, without the row that was asked about.
+/// Hits to be shown.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) hits: Hits,
-    pub(crate) k: usize,
-    pub(crate) except: Option<Id>,
 }
 
 #[derive(Serialize)]
@@ -46,13 +44,12 @@ struct JsonHit<'a> {
 }
 
 impl Found {
-    /// The hits that count, each with its row of attributes.
+    /// The hits, each with its row of attributes and the pieces of its texts.
     fn shown(&self) -> impl Iterator<Item = (&Hit, Option<Cells<'_>>, Option<&Snippets>)> {
-        let counts = |(_, hit): &(usize, &Hit)| self.except.as_ref() != Some(&hit.id);
-        self.hits.iter().enumerate().filter(counts).take(self.k).map(|(row, hit)| {
-            let cells = self.hits.attributes.as_ref().map(|batch| Cells { batch, row });
-            (hit, cells, self.hits.snippets.as_ref().and_then(|all| all.get(row)))
-        })
+        let attributes = |row| self.hits.attributes.as_ref().map(|batch| Cells { batch, row });
+        let snippets = |row| self.hits.snippets.as_ref().and_then(|all| all.get(row));
+        let hits = self.hits.iter().enumerate();
+        hits.map(move |(row, hit)| (hit, attributes(row), snippets(row)))
     }
 }
 

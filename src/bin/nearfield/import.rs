@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use nearfield::interop::{self, ReadOptions, Reader};
 use nearfield::{
-    Collection, Column, Database, Error, ImportOptions, ImportReport, Metric, OnBad, OpenOptions,
-    Phase, Schema, VectorType,
+    Collection, Column, DataType, Database, Error, ImportOptions, ImportReport, Metric, OnBad,
+    OpenOptions, Phase, Schema, VectorType,
 };
 use serde::Serialize;
 
@@ -98,22 +98,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         note(format_args!("note: column {} is left out: {reason}", show::plain(name)));
     }
     let created = existing.is_none();
-    let (db, collection) = match existing {
+    let (db, collection, report) = match existing {
         Some((db, collection)) => {
-            prepare(args, &collection, &reader)?;
-            (db, collection)
+            check(args, &collection, &reader)?;
+            let report = import(args, &collection, reader, &interrupt)?;
+            (db, collection, report)
         }
-        None => create(args, &reader)?,
-    };
-    let report = match import(args, &collection, reader, &interrupt) {
-        Ok(report) => report,
-        Err(error) => {
-            if created {
-                // Nothing was stored, so nothing is left behind; the first failure counts.
-                let _ = db.drop_collection(&args.name);
-            }
-            return Err(error.into());
-        }
+        None => create_and_import(args, reader, &interrupt)?,
     };
     let shape = Shape::of(&collection)?;
     db.close()?;
@@ -159,8 +150,8 @@ fn read(args: &Args, collection: Option<&Collection>) -> Result<Reader, Error> {
     interop::read(&args.file, &options)
 }
 
-/// Refuses a file of another shape than the collection's and adds the columns it lacks.
-fn prepare(args: &Args, collection: &Collection, reader: &Reader) -> Result<(), Error> {
+/// Refuses a file of another shape than the collection's.
+fn check(args: &Args, collection: &Collection, reader: &Reader) -> Result<(), Error> {
     let schema = collection.schema()?;
     let differs = |what: &str, expected: String, given: String| {
         if expected == given {
@@ -189,21 +180,33 @@ fn prepare(args: &Args, collection: &Collection, reader: &Reader) -> Result<(), 
     if let Some(expected) = schema.id_type() {
         differs("kind of id", expected.to_string(), reader.id_type().to_string())?;
     }
-    let known = |name: &str| schema.columns().iter().any(|column| column.name == name);
-    let missing: Vec<Column> = reader
-        .columns()
-        .iter()
-        .filter(|(name, _)| !known(name))
-        .map(|(name, data_type)| Column { name: name.clone(), data_type: *data_type, text: false })
-        .collect();
-    if !missing.is_empty() {
-        collection.add_columns(&missing)?;
-    }
     Ok(())
 }
 
-/// Creates the collection in the shape of the file.
-fn create(args: &Args, reader: &Reader) -> Result<(Database, Collection), Failure> {
+/// Creates what is absent and imports; after a failure nothing of it is left behind.
+fn create_and_import(
+    args: &Args,
+    reader: Reader,
+    interrupt: &Interrupt,
+) -> Result<(Database, Collection, ImportReport), Failure> {
+    let schema = schema(args, &reader)?;
+    let fresh = !args.db.exists();
+    let db = Database::open(&args.db)?;
+    let imported = db.create_collection(&args.name, schema).and_then(|collection| {
+        let report = import(args, &collection, reader, interrupt).inspect_err(|_| {
+            // The first failure counts.
+            let _ = db.drop_collection(&args.name);
+        })?;
+        Ok((db.clone(), collection, report))
+    });
+    if imported.is_err() && fresh {
+        let _ = db.close_and_remove_if_empty();
+    }
+    Ok(imported?)
+}
+
+/// A schema in the shape of the file.
+fn schema(args: &Args, reader: &Reader) -> Result<Schema, Failure> {
     let Some(elements) = reader.dimension() else {
         return Err(Failure::refused(format!(
             "{} has no row with a vector, so its dimension is not known; create the collection \
@@ -233,9 +236,7 @@ fn create(args: &Args, reader: &Reader) -> Result<(Database, Collection), Failur
     for (name, data_type) in reader.columns() {
         schema = schema.column(name, *data_type);
     }
-    let db = Database::open(&args.db)?;
-    let collection = db.create_collection(&args.name, schema)?;
-    Ok((db, collection))
+    Ok(schema)
 }
 
 fn import(
@@ -246,7 +247,13 @@ fn import(
 ) -> Result<ImportReport, Error> {
     let meter = Meter::start("importing", reader.total_rows());
     let mut phase = Phase::Reading;
+    let column = |(name, data_type): &(String, DataType)| Column {
+        name: name.clone(),
+        data_type: *data_type,
+        text: false,
+    };
     let options = ImportOptions::new()
+        .columns(reader.columns().iter().map(column))
         .on_bad(match args.on_bad {
             OnBadArg::Raise => OnBad::Raise,
             OnBadArg::Skip => OnBad::Skip,

@@ -64,7 +64,7 @@ struct Cli {
 enum Command {
     Create(create::Args),
     Import(import::Args),
-    Search(search::Args),
+    Search(Box<search::Args>),
     Get(get::Args),
     Delete(delete::Args),
     Count(count::Args),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nearfield::{Collection, Fields, Fusion, Id, Query, Vectors, Words};
 use serde::Serialize;
 
-use crate::args::{self, Names, Numbers, Weights};
+use crate::args::{self, Names, Numbers, SparseWeights, Weights};
 use crate::explain::Explained;
 use crate::failure::Failure;
 use crate::hits::{self, Answer, Found, Label};
@@ -19,6 +19,12 @@ const CHUNK: usize = 256;
 
 /// Search for the rows nearest to a vector, to all vectors of a file, or to a row; by words; or by both
 #[derive(Debug, clap::Args)]
+#[command(group(
+    clap::ArgGroup::new("sought")
+        .args(["vector", "like", "values", "sparse", "words"])
+        .required(true)
+        .multiple(true)
+))]
 pub(crate) struct Args {
     /// Database directory
     db: PathBuf,
@@ -43,6 +49,8 @@ pub(crate) struct Args {
     /// Only hits at most this far away
     #[arg(long, value_name = "D", allow_hyphen_values = true)]
     max_distance: Option<f32>,
+    #[command(flatten)]
+    picks: Picks,
     /// Only rows for which this holds, as in SQL: "lang = 'en' AND year >= 2019"
     #[arg(long = "where", value_name = "FILTER")]
     filter: Option<String>,
@@ -54,15 +62,59 @@ pub(crate) struct Args {
     explain: bool,
 }
 
+/// How hits are picked.
+#[derive(Debug, clap::Args)]
+struct Picks {
+    /// Only hits at least this far away
+    #[arg(long, value_name = "D", allow_hyphen_values = true)]
+    min_distance: Option<f32>,
+    /// Hits to pass over, with --group-by groups: to read page by page, from 0 on
+    #[arg(long, value_name = "N")]
+    offset: Option<usize>,
+    /// The best hits of each value of this column; -k counts values then
+    #[arg(long, value_name = "COLUMN")]
+    group_by: Option<String>,
+    /// With --group-by: most hits of a value [default: 1]
+    #[arg(long, value_name = "N", requires = "group_by")]
+    per_group: Option<usize>,
+    /// Hits that are unlike each other too: from 1, nearness alone, to 0, unlikeness alone
+    #[arg(long, value_name = "LAMBDA", allow_hyphen_values = true)]
+    mmr: Option<f32>,
+    /// With --mmr: nearest hits to pick from [default: 4 times -k]
+    #[arg(long, value_name = "N", requires = "mmr")]
+    mmr_candidates: Option<usize>,
+}
+
+impl Picks {
+    fn apply<'a>(&self, mut query: Query<'a>) -> Query<'a> {
+        if let Some(distance) = self.min_distance {
+            query = query.min_distance(distance);
+        }
+        if let Some(offset) = self.offset {
+            query = query.offset(offset);
+        }
+        if let Some(column) = &self.group_by {
+            query = query.group_by(column);
+        }
+        if let Some(hits) = self.per_group {
+            query = query.per_group(hits);
+        }
+        if let Some(lambda) = self.mmr {
+            query = query.mmr(lambda);
+        }
+        if let Some(candidates) = self.mmr_candidates {
+            query = query.mmr_candidates(candidates);
+        }
+        query
+    }
+}
+
 /// What is looked for by words, beside a vector or instead of one.
 #[derive(Debug, clap::Args)]
 struct Worded {
     /// Words in the columns of text: "rust +mmap -windows \"page fault\" segf* mispeled~1"; beside a vector, both
     /// give one order
-    #[arg(
-        long, value_name = "QUERY", allow_hyphen_values = true,
-        required_unless_present_any = ["vector", "like", "values"]
-    )]
+    #[arg(long, value_name = "QUERY", allow_hyphen_values = true)]
     words: Option<String>,
     /// The words as they are, without operators
     #[arg(long, requires = "words")]
@@ -77,6 +129,29 @@ struct Worded {
     /// Show the piece of each text in which the words stand, the words in **
     #[arg(long, requires = "words")]
     highlight: bool,
+}
+
+impl Worded {
+    fn words(&self) -> Option<Words> {
+        let words = self.words.as_ref()?;
+        Some(if self.plain { Words::plain(words) } else { Words::new(words) })
+    }
+
+    fn apply<'a>(&self, mut query: Query<'a>) -> Query<'a> {
+        if let Some(words) = self.words() {
+            query = query.words(words);
+        }
+        if let Some(Weights(columns)) = &self.columns {
+            query = query.columns(columns.iter().cloned());
+        }
+        if let Some(alpha) = self.alpha {
+            query = query.fusion(Fusion::weighted(alpha));
+        }
+        if self.highlight {
+            query = query.highlight(SNIPPET);
+        }
+        query
+    }
 }
 
 /// Characters of a piece of text.
@@ -94,6 +169,9 @@ struct Asked {
     /// The vector itself: numbers separated by commas
     #[arg(long, value_name = "0.1,0.2,…", allow_hyphen_values = true, value_parser = args::numbers)]
     values: Option<Numbers>,
+    /// A sparse vector and the column it is compared with: indices and weights separated by commas
+    #[arg(long, value_name = "COLUMN=3:0.5,…", value_parser = args::sparse_weights, conflicts_with_all = ["exact", "ef", "mmr"])]
+    sparse: Option<SparseWeights>,
 }
 
 #[derive(Serialize)]
@@ -119,14 +197,19 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         Asked { vector: Some(file), .. } => file_queries(args, &collection, file)?,
         Asked { like: Some(typed), .. } => {
             let (id, vector) = vector_of(args, &collection, typed)?;
-            // One more, because the row finds itself.
-            let k = if args.k == 0 { 0 } else { args.k.saturating_add(1) };
-            single(args, &collection, Some(vector), k, Some(id))?
+            let others = nearfield::col("id").ne(id.clone());
+            single(args, collection.search(vector).filter(others), Label::Id(id))?
+        }
+        Asked { sparse: Some(SparseWeights { column, vector }), .. } => {
+            single(args, collection.search_sparse(column, vector), Label::Row(0))?
         }
         Asked { values: Some(Numbers(values)), .. } => {
-            single(args, &collection, Some(values.as_slice().into()), args.k, None)?
+            single(args, collection.search(values.as_slice()), Label::Row(0))?
         }
-        _ => single(args, &collection, None, args.k, None)?,
+        _ => {
+            let words = args.worded.words().unwrap_or_else(|| Words::plain(""));
+            single(args, collection.search_words(words), Label::Row(0))?
+        }
     };
     let seconds = elapsed.as_secs_f64();
     let document = Document { seconds, queries: answers, explanation: explained };
@@ -142,15 +225,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn single(
-    args: &Args,
-    collection: &Collection,
-    vector: Option<Vectors<'_>>,
-    k: usize,
-    like: Option<Id>,
-) -> Result<Answers, Failure> {
+fn single(args: &Args, query: Query<'_>, label: Label) -> Result<Answers, Failure> {
     let start = Instant::now();
-    let query_of = query(args, collection, vector).k(k);
+    let query_of = complete(args, query);
     let (hits, explained) = if args.explain {
         let explanation = query_of.explain()?;
         let explained = Explained::from(&explanation);
@@ -159,9 +236,8 @@ fn single(
         (query_of.run()?, None)
     };
     let elapsed = start.elapsed();
-    let query = like.clone().map_or(Label::Row(0), Label::Id);
-    let found = Found { hits, k: args.k, except: like };
-    Ok(Answers { elapsed, answers: vec![Answer { query, found }], explained })
+    let answer = Answer { query: label, found: Found { hits } };
+    Ok(Answers { elapsed, answers: vec![answer], explained })
 }
 
 fn file_queries(args: &Args, collection: &Collection, file: &Path) -> Result<Answers, Failure> {
@@ -178,20 +254,24 @@ fn file_queries(args: &Args, collection: &Collection, file: &Path) -> Result<Ans
             let Some(vectors) = piece.vectors.get(range) else { break };
             let start = Instant::now();
             let found = if args.worded.words.is_some() {
-                let each = (first..first + rows.len()).map(|row| {
-                    interrupt.check()?;
-                    let vector = piece.vectors.get(row * width..(row + 1) * width);
-                    Ok(query(args, collection, vector).k(args.k).run()?)
+                let each = (0..rows.len()).filter_map(|row| {
+                    let vector = vectors.get(row * width..(row + 1) * width)?;
+                    let found = || {
+                        interrupt.check()?;
+                        Ok(complete(args, collection.search(vector)).run()?)
+                    };
+                    Some(found())
                 });
                 each.collect::<Result<Vec<_>, Failure>>()?
             } else {
-                query(args, collection, Some(vectors)).k(args.k).run_batch()?
+                complete(args, collection.search(vectors)).run_batch()?
             };
             all.elapsed += start.elapsed();
-            all.answers.extend(rows.iter().zip(found).map(|(row, hits)| Answer {
-                query: Label::Row(*row),
-                found: Found { hits, k: args.k, except: None },
-            }));
+            all.answers.extend(
+                rows.iter()
+                    .zip(found)
+                    .map(|(row, hits)| Answer { query: Label::Row(*row), found: Found { hits } }),
+            );
         }
         if args.row.is_some() && !all.answers.is_empty() {
             break;
@@ -205,27 +285,10 @@ fn file_queries(args: &Args, collection: &Collection, file: &Path) -> Result<Ans
     }
 }
 
-fn query<'a>(args: &Args, collection: &Collection, vectors: Option<Vectors<'a>>) -> Query<'a> {
-    let Worded { words, plain, columns, alpha, highlight } = &args.worded;
-    let words = words.as_ref().map(|words| match plain {
-        true => Words::plain(words),
-        false => Words::new(words),
-    });
-    let mut query = match (vectors, words) {
-        (Some(vectors), None) => collection.search(vectors),
-        (Some(vectors), Some(words)) => collection.search(vectors).words(words),
-        (None, words) => collection.search_words(words.unwrap_or_else(|| Words::plain(""))),
-    };
-    query = query.exact(args.exact);
-    if let Some(Weights(columns)) = columns {
-        query = query.columns(columns.iter().cloned());
-    }
-    if let Some(alpha) = alpha {
-        query = query.fusion(Fusion::weighted(*alpha));
-    }
-    if *highlight {
-        query = query.highlight(SNIPPET);
-    }
+/// The query with all that is asked for beside the vectors.
+fn complete<'a>(args: &Args, query: Query<'a>) -> Query<'a> {
+    let query = args.picks.apply(query.k(args.k).exact(args.exact));
+    let mut query = args.worded.apply(query);
     if let Some(ef) = args.ef {
         query = query.ef(ef);
     }

@@ -8,7 +8,7 @@ use crate::codec::{PairSource, Pairs, Scorer};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::Params;
 use crate::index::hnsw::graph::{END, Graph, Level, MAX_CAP, MAX_LEVELS, MAX_ROWS, cap, width};
-use crate::index::hnsw::pool::Ties;
+use crate::index::hnsw::pool::{Keep, Ties};
 use crate::index::hnsw::prune::{Link, select};
 use crate::index::hnsw::repair::repair;
 use crate::index::hnsw::rounds::{Jobs, insert_all};
@@ -301,7 +301,8 @@ pub(super) fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, lowest: usize, w
     }
     while level > own_top {
         let layer = &plan.layers[level];
-        (node, distance) = descend(&scorer, layer, node, distance, &mut work.scratch.counts);
+        (node, distance) =
+            descend(&scorer, layer, node, distance, &mut work.scratch.counts, |_, _| {});
         node = layer.below[node as usize];
         level -= 1;
     }
@@ -311,7 +312,7 @@ pub(super) fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, lowest: usize, w
         let scratch = &mut work.scratch;
         let near = near && level == 0;
         let ef = if near { (plan.ef / NEAR_SHARE).max(NEAR_LEAST) } else { plan.ef };
-        scratch.reset(layer.count, ef, Ties::mixed(row));
+        scratch.reset(layer.count, Keep::all(ef), Ties::mixed(row));
         if near {
             work.distances.clear();
             work.distances.resize(work.rows.len(), 0.0);

@@ -37,6 +37,7 @@ mod tests;
 pub(crate) use build::build;
 pub(crate) use graph::View;
 pub(crate) use merge::{GONE, Seed, merge};
+pub(crate) use pool::Keep;
 pub(crate) use repair::verify;
 pub(crate) use search::{Want, search};
 pub(crate) use walk::{Counts, KEPT_ENTRIES};

@@ -3,8 +3,10 @@
 //! ```text
 //! key  distance (32 bits, made to order as an integer) · node (30) · hidden (1) · expanded (1)
 //! ```
-//! One comparison of keys orders by (distance, node). A hidden node (a dead row) is walked through
-//! and not counted: the pool ends behind its `ef`-th visible node.
+//! One comparison of keys orders by (distance, node). A hidden node (its row is dead, or no hit of a
+//! filter) is walked through and never found. The pool is full when it keeps `ef` nodes and enough
+//! visible ones among them. Of hidden nodes no more than the nearest are kept: a walk that began in
+//! the midst of them passes on to what is visible.
 //!
 //! While a graph is built, nodes at equal distances are ordered by a mix that differs from owner to
 //! owner; by row alone, the copies of a vector would all link to the same few rows.
@@ -13,8 +15,30 @@
 const NODE_MASK: u32 = (1 << 30) - 1;
 const EXPANDED: u64 = 1;
 const HIDDEN: u64 = 2;
-/// Room for hidden nodes, as a multiple of `ef`.
-const HIDDEN_ROOM: usize = 16;
+
+/// How many nodes a pool keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Keep {
+    /// Nodes in all, hidden or not; at least 1.
+    pub(crate) ef: usize,
+    /// Visible nodes among them at least, at most `ef`: more nodes than `ef` are kept for them.
+    pub(crate) visible: usize,
+    /// Most hidden nodes.
+    pub(crate) hidden: usize,
+}
+
+impl Keep {
+    /// `ef` nodes where none is hidden.
+    pub(crate) fn all(ef: usize) -> Self {
+        Self { ef, visible: ef, hidden: usize::MAX }
+    }
+
+    /// The same for a graph of `rows` nodes.
+    pub(super) fn within(self, rows: usize) -> Self {
+        let ef = self.ef.clamp(1, rows.max(1));
+        Self { ef, visible: self.visible.clamp(1, ef), hidden: self.hidden }
+    }
+}
 
 /// How nodes at one distance are ordered: by `(node ^ salt) × factor mod 2³⁰`, where the factor is
 /// odd, so that it can be undone.
@@ -62,28 +86,32 @@ const fn inverse_of(odd: u32) -> u32 {
 #[derive(Debug)]
 pub(super) struct Pool {
     keys: Vec<u64>,
-    ef: usize,
+    keep: Keep,
     /// Nodes that are not hidden.
     visible: usize,
     /// No node before it is unexpanded.
     cursor: usize,
     /// Largest distance that can still enter.
     bound: f32,
+    /// Key of the farthest hidden node, once there are as many as are kept.
+    farthest_hidden: Option<u64>,
     ties: Ties,
 }
 
 impl Default for Pool {
     fn default() -> Self {
         let (bound, ties) = (f32::INFINITY, Ties::PLAIN);
-        Self { keys: Vec::new(), ef: 1, visible: 0, cursor: 0, bound, ties }
+        let keep = Keep::all(1);
+        Self { keys: Vec::new(), keep, visible: 0, cursor: 0, bound, farthest_hidden: None, ties }
     }
 }
 
 impl Pool {
-    /// Empties the pool; it then keeps `ef` (at least 1) visible nodes.
-    pub(super) fn reset(&mut self, ef: usize, ties: Ties) {
+    /// Empties the pool.
+    pub(super) fn reset(&mut self, keep: Keep, ties: Ties) {
         self.keys.clear();
-        self.ef = ef;
+        self.keep = keep;
+        self.farthest_hidden = None;
         self.visible = 0;
         self.cursor = 0;
         self.bound = f32::INFINITY;
@@ -101,6 +129,11 @@ impl Pool {
         self.cursor
     }
 
+    /// How many of a thousand kept nodes are visible.
+    pub(super) fn visible_share(&self) -> u32 {
+        u32::try_from(self.visible * 1000 / self.keys.len().max(1)).unwrap_or(0)
+    }
+
     /// Whether a node at `distance` can enter.
     #[inline(always)]
     pub(super) fn admits(&self, distance: f32) -> bool {
@@ -113,7 +146,8 @@ impl Pool {
         let low = u64::from(self.ties.rank(node)) << 2 | if hidden { HIDDEN } else { 0 };
         let key = u64::from(ordered(distance)) << 32 | low;
         let at = self.keys.partition_point(|other| *other < key);
-        if self.keys.len() == self.ef && self.visible == self.ef && !hidden {
+        let ef = self.keep.ef;
+        if self.keys.len() == ef && self.visible == ef && !hidden {
             // Full and nothing hidden: the last makes room.
             if let Some(behind) = self.keys.get_mut(at..).filter(|behind| !behind.is_empty()) {
                 shift(behind);
@@ -123,6 +157,9 @@ impl Pool {
             }
             return at <= self.cursor;
         }
+        if hidden && self.farthest_hidden.is_some_and(|farthest| farthest < key) {
+            return false;
+        }
         let full = self.is_full();
         if full && at == self.keys.len() {
             return false;
@@ -130,6 +167,9 @@ impl Pool {
         self.keys.insert(at, key);
         self.visible += usize::from(!hidden);
         self.cursor = self.cursor.min(at);
+        if hidden && self.keys.len() - self.visible >= self.keep.hidden {
+            self.bound_hidden();
+        }
         if full || self.is_full() {
             self.trim();
         }
@@ -138,22 +178,34 @@ impl Pool {
 
     #[inline(always)]
     fn is_full(&self) -> bool {
-        self.visible >= self.ef || self.keys.len() >= self.ef.saturating_mul(HIDDEN_ROOM)
+        self.visible >= self.keep.visible && self.keys.len() >= self.keep.ef
     }
 
-    /// Cuts what is behind the last visible node or the room, and sets the bound.
+    /// Cuts what is more than is kept, and sets the bound.
     #[inline(always)]
     fn trim(&mut self) {
         while let Some(&last) = self.keys.last() {
-            let hidden = last & HIDDEN != 0;
-            let too_many = self.keys.len() > self.ef.saturating_mul(HIDDEN_ROOM);
-            if !(too_many || self.visible > self.ef || (hidden && self.visible == self.ef)) {
+            let seen = usize::from(last & HIDDEN == 0);
+            if self.keys.len() <= self.keep.ef || self.visible < self.keep.visible + seen {
                 self.bound = distance_of(last);
                 return;
             }
             self.keys.pop();
-            self.visible -= usize::from(!hidden);
+            self.visible -= seen;
         }
+    }
+
+    /// Drops the farthest hidden node if there is one too many, and finds the one that is now.
+    #[inline(never)]
+    fn bound_hidden(&mut self) {
+        let last = |keys: &[u64]| keys.iter().rposition(|key| key & HIDDEN != 0);
+        let mut farthest = last(&self.keys);
+        if let Some(at) = farthest.filter(|_| self.keys.len() - self.visible > self.keep.hidden) {
+            self.keys.remove(at);
+            self.cursor -= usize::from(at < self.cursor);
+            farthest = last(&self.keys[..at]);
+        }
+        self.farthest_hidden = farthest.map(|at| self.keys[at]);
     }
 
     /// The nearest unexpanded node, now marked as expanded.
@@ -251,7 +303,7 @@ mod tests {
     #[test]
     fn the_nearest_visible_are_kept_and_hidden_ones_do_not_count() {
         let mut pool = Pool::default();
-        pool.reset(2, Ties::PLAIN);
+        pool.reset(Keep::all(2), Ties::PLAIN);
         for (distance, node, hidden) in
             [(5.0, 5, false), (1.0, 1, true), (4.0, 4, false), (2.0, 2, true), (6.0, 6, true)]
         {
@@ -265,5 +317,40 @@ mod tests {
         assert_eq!(pool.peek(), Some(0));
         let walked: Vec<u32> = std::iter::from_fn(|| pool.pop()).map(|(_, node)| node).collect();
         assert_eq!(walked, [0, 2, 3, 4]);
+    }
+    #[test]
+    fn a_pool_is_full_with_enough_nodes_and_enough_visible_ones_among_them() {
+        let mut pool = Pool::default();
+        pool.reset(Keep { ef: 4, visible: 2, hidden: 9 }, Ties::PLAIN);
+        for node in 0..4_u16 {
+            pool.insert(f32::from(node), node.into(), node > 0);
+        }
+        assert!(pool.admits(1e9), "one of two is visible");
+        pool.insert(9.0, 9, false);
+        assert!(pool.admits(9.0) && !pool.admits(9.5), "two of five are");
+        pool.insert(0.5, 7, false);
+        assert!(pool.admits(2.0) && !pool.admits(2.5), "two of the nearest four are");
+        assert_eq!(pool.visible().collect::<Vec<_>>(), [(0.0, 0), (0.5, 7)]);
+    }
+
+    #[test]
+    fn of_hidden_nodes_the_nearest_are_kept_and_the_walk_goes_on_behind_them() {
+        let mut pool = Pool::default();
+        pool.reset(Keep { ef: 2, visible: 2, hidden: 2 }, Ties::PLAIN);
+        pool.insert(3.0, 3, true);
+        pool.insert(1.0, 1, true);
+        assert_eq!(pool.pop(), Some((1.0, 1)));
+        assert_eq!(pool.pop(), Some((3.0, 3)));
+        assert!(!pool.insert(4.0, 4, true), "there are two nearer ones");
+        pool.insert(8.0, 8, false);
+        assert!(pool.insert(2.0, 2, true));
+        assert_eq!(pool.pop(), Some((2.0, 2)));
+        assert_eq!(pool.pop(), Some((8.0, 8)), "3 has made room for 2");
+        pool.insert(0.5, 5, true);
+        assert_eq!(pool.pop(), Some((0.5, 5)));
+        assert_eq!(pool.pop(), None, "1 and 8 are expanded, 2 is gone");
+        pool.insert(7.0, 7, false);
+        assert!(!pool.admits(8.5));
+        assert_eq!(pool.visible().collect::<Vec<_>>(), [(7.0, 7), (8.0, 8)]);
     }
 }

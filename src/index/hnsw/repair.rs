@@ -9,7 +9,7 @@ use crate::bytes::Guard;
 use crate::codec::{PairSource, Pairs, PairsOp, Scorer};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::graph::{END, Graph, View};
-use crate::index::hnsw::pool::Ties;
+use crate::index::hnsw::pool::{Keep, Ties};
 use crate::index::hnsw::walk::{Links, Scratch, Stop, walk};
 use crate::kernel::Isa;
 use crate::types::Row;
@@ -103,7 +103,7 @@ impl PairsOp for Repair<'_> {
                 continue;
             }
             let scorer = pairs.scorer(row);
-            scratch.reset(graph.len(), EF, Ties::mixed(row));
+            scratch.reset(graph.len(), Keep::all(EF), Ties::mixed(row));
             scratch.start(scorer.score(tree.entry), tree.entry, false);
             walk(&scorer, &Base { graph }, &none, Stop::NEVER, &mut scratch);
             let mut near = scratch.pool.visible().map(|(_, near)| near);

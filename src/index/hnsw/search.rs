@@ -4,7 +4,7 @@ use crate::bytes::Guard;
 use crate::codec::{QuerySource, Scorer, ScorerOp};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::graph::View;
-use crate::index::hnsw::pool::Ties;
+use crate::index::hnsw::pool::{Keep, Ties};
 use crate::index::hnsw::walk::{Counts, Links, Scratch, Stop, descend, walk};
 use crate::index::topk::Candidate;
 use crate::kernel::Isa;
@@ -13,16 +13,19 @@ use crate::types::Row;
 /// What a walk is to find.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Want<'a> {
-    /// Candidates that are kept; at least 1.
-    pub(crate) ef: usize,
+    /// Candidates that are kept.
+    pub(crate) keep: Keep,
     /// Once a quarter of `ef` is expanded, nodes farther than this are not.
     pub(crate) limit: f32,
+    /// A walk that has scored more rows than this gives up.
+    pub(crate) most_scored: u64,
+    /// So does one that meets fewer visible rows of a thousand near the query.
+    pub(crate) least_visible: u32,
     /// Rows that are walked through and not found.
     pub(crate) dead: &'a RowSet,
 }
 
-/// The at most `ef` nearest rows that a walk finds, nearest first, into `found`; none when the graph
-/// has more rows than the source. What the walk has done.
+/// The nearest rows that a walk finds, nearest first, into `found`; none when the graph has more rows than the source. What the walk has done.
 pub(crate) fn search<S: QuerySource, H: Guard>(
     isa: Isa,
     source: &S,
@@ -53,8 +56,9 @@ impl<H: Guard> ScorerOp for Search<'_, '_, H> {
 
     #[inline(always)]
     fn run<S: Scorer>(self, scorer: S) {
-        let Self { view, want: Want { ef, limit, dead }, found, scratch } = self;
-        let ef = ef.clamp(1, view.len());
+        let Self { view, want, found, scratch } = self;
+        let Want { keep, limit, most_scored, least_visible, dead } = want;
+        let keep = keep.within(view.len());
         if view.len() > scorer.rows() {
             return;
         }
@@ -64,9 +68,16 @@ impl<H: Guard> ScorerOp for Search<'_, '_, H> {
         let entry_distance = scorer.score(entry);
         scratch.counts.scored += 1;
         let mut distance = entry_distance;
+        let mut seeds = Seeds::default();
+        let any_dead = !dead.is_empty();
         while level > 0 {
-            (node, distance) =
-                descend(&scorer, &Upper { view, level }, node, distance, &mut scratch.counts);
+            let counts = &mut scratch.counts;
+            let upper = Upper { view, level };
+            (node, distance) = descend(&scorer, &upper, node, distance, counts, |row, distance| {
+                if any_dead && distance < seeds.farthest() && !dead.contains(row) {
+                    seeds.add(distance, row);
+                }
+            });
             node = view.below(level, node);
             level -= 1;
         }
@@ -75,14 +86,50 @@ impl<H: Guard> ScorerOp for Search<'_, '_, H> {
             distance = scorer.score(node);
             scratch.counts.scored += 1;
         }
-        scratch.reset(view.len(), ef, Ties::PLAIN);
+        scratch.reset(view.len(), keep, Ties::PLAIN);
         scratch.start(distance, node, dead.contains(node));
         // From the entry every row can be reached, from elsewhere perhaps not.
         scratch.start(entry_distance, entry, dead.contains(entry));
-        let stop = Stop { limit, at_least: ef / 4 };
+        // Visible rows met on the way: others may hide what is behind them.
+        for (distance, row) in seeds.near {
+            if distance < f32::INFINITY {
+                scratch.start(distance, row, false);
+            }
+        }
+        let stop = Stop { limit, at_least: keep.ef / 4, scored: most_scored, least_visible };
         walk(&scorer, &Base { view }, dead, stop, scratch);
         let visible = scratch.pool.visible();
         found.extend(visible.map(|(distance, row)| Candidate { distance, row }));
+    }
+}
+
+/// The nearest visible rows that were met on upper levels.
+struct Seeds {
+    /// Nearest first; at infinity where there are fewer.
+    near: [(f32, Row); SEEDS],
+}
+
+const SEEDS: usize = 4;
+
+impl Default for Seeds {
+    fn default() -> Self {
+        Self { near: [(f32::INFINITY, 0); SEEDS] }
+    }
+}
+
+impl Seeds {
+    #[inline(always)]
+    fn farthest(&self) -> f32 {
+        self.near[SEEDS - 1].0
+    }
+
+    fn add(&mut self, distance: f32, row: Row) {
+        if self.near.iter().any(|near| near.1 == row && near.0 < f32::INFINITY) {
+            return;
+        }
+        let at = self.near.partition_point(|near| near.0 <= distance);
+        self.near[at..].rotate_right(1);
+        self.near[at] = (distance, row);
     }
 }
 

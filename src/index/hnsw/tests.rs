@@ -10,7 +10,7 @@ use crate::codec::full::{FullPairs, Query, Rows, Space, encode_rows};
 use crate::codec::lift::Lift;
 use crate::filter::rowset::RowSet;
 use crate::index::flat;
-use crate::index::nearest::{Indexed, nearest as search};
+use crate::index::nearest::{Effort, Indexed, nearest as search};
 use crate::index::topk::TopK;
 use crate::kernel::Isa;
 use crate::kernel::noise::bits;
@@ -72,7 +72,7 @@ impl Stored {
     fn walk(&self, graph: &[u8], query: &Query, k: usize, ef: usize, dead: &RowSet) -> Found {
         let view = View::parse(Guarded::trusted(graph), self.count).expect("a graph");
         let mut top = TopK::new(k, f32::INFINITY, self.count, &|a, b| a < b);
-        search(Isa::detect(), query, self.indexed(view), ef, dead, &mut top);
+        search(Isa::detect(), query, self.indexed(view), Effort::of(ef), dead, &mut top);
         top.into_sorted().iter().map(|c| (c.distance, c.row)).collect()
     }
 
@@ -209,7 +209,7 @@ fn text_embeddings_are_found_on_every_tier() {
     for isa in Isa::available() {
         let mut top = TopK::new(1, f32::INFINITY, stored.count, &|a, b| a < b);
         let none = RowSet::default();
-        search(isa, &query, stored.indexed(view), 100, &none, &mut top);
+        search(isa, &query, stored.indexed(view), Effort::of(100), &none, &mut top);
         assert_eq!(top.into_sorted()[0].row, nearest, "{}", isa.name());
     }
 }
@@ -408,7 +408,7 @@ fn a_limit_keeps_what_lies_within_it() {
         let exact = stored.exact(&query, 5, &none);
         let limit = exact[4].0;
         let mut top = TopK::new(100, limit, 3000, &|a, b| a < b);
-        search(Isa::detect(), &query, stored.indexed(view), 100, &none, &mut top);
+        search(Isa::detect(), &query, stored.indexed(view), Effort::of(100), &none, &mut top);
         let within = top.into_sorted();
         assert!(within.iter().all(|candidate| candidate.distance <= limit));
         found += within.len();
@@ -447,7 +447,7 @@ fn walk_damaged(stored: &Stored, bytes: &[u8]) {
     let mut top = TopK::new(10, f32::INFINITY, stored.count, &|a, b| a < b);
     let query = Query::new(stored.space, &[0.3; 8]);
     let none = RowSet::default();
-    search(Isa::detect(), &query, stored.indexed(view), 40, &none, &mut top);
+    search(Isa::detect(), &query, stored.indexed(view), Effort::of(40), &none, &mut top);
     assert!(top.into_sorted().iter().all(|c| (c.row as usize) < stored.count));
 }
 

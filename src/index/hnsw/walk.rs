@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use crate::codec::Scorer;
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::graph::MAX_CAP;
-use crate::index::hnsw::pool::{Pool, Ties};
+use crate::index::hnsw::pool::{Keep, Pool, Ties};
 use crate::index::visited::Visited;
 use crate::types::Row;
 
@@ -40,6 +40,8 @@ pub(crate) struct Counts {
     pub(crate) expanded: u64,
     /// Rows whose distance was computed.
     pub(crate) scored: u64,
+    /// Whether the walk has ended early, as more work than it was worth.
+    pub(crate) gave_up: bool,
 }
 
 /// Most nodes that a thread keeps room for.
@@ -62,11 +64,11 @@ impl Scratch {
         }
     }
 
-    /// Makes ready for a walk that keeps `ef` nodes of a level of `count`.
+    /// Makes ready for a walk over a level of `count` nodes.
     #[inline(always)]
-    pub(super) fn reset(&mut self, count: usize, ef: usize, ties: Ties) {
+    pub(super) fn reset(&mut self, count: usize, keep: Keep, ties: Ties) {
         self.visited.reset(count);
-        self.pool.reset(ef, ties);
+        self.pool.reset(keep, ties);
     }
 
     /// Adds a node to start from, unless it was added.
@@ -85,10 +87,18 @@ pub(super) struct Stop {
     pub(super) limit: f32,
     /// How many of the nearest are expanded all the same, since near ones may lie behind them.
     pub(super) at_least: usize,
+    /// So many rows are scored at most, and those of a node more.
+    pub(super) scored: u64,
+    /// Once [`PROBED`] are scored, so many of a thousand kept nodes are visible, or the walk ends.
+    pub(super) least_visible: u32,
 }
 
+/// Rows scored before a walk is judged by how many of those near the query are visible.
+const PROBED: u64 = 256;
+
 impl Stop {
-    pub(super) const NEVER: Self = Self { limit: f32::INFINITY, at_least: 0 };
+    pub(super) const NEVER: Self =
+        Self { limit: f32::INFINITY, at_least: 0, scored: u64::MAX, least_visible: 0 };
 }
 
 /// Rows scored between two looks ahead.
@@ -116,9 +126,21 @@ pub(super) fn walk<S: Scorer, L: Links>(
     let mut distances = [0.0; MAX_CAP];
     let mut near = [0; MAX_CAP];
     let any_dead = !dead.is_empty();
+    let mut probing = stop.least_visible > 0;
     while let Some((distance, node)) = pool.pop() {
         if distance > stop.limit && pool.cursor() > stop.at_least {
             return;
+        }
+        if counts.scored > stop.scored {
+            counts.gave_up = true;
+            return;
+        }
+        if probing && counts.scored >= PROBED {
+            if pool.visible_share() < stop.least_visible {
+                counts.gave_up = true;
+                return;
+            }
+            probing = false;
         }
         if let Some(next) = pool.peek() {
             links.prefetch(scorer, next);
@@ -173,6 +195,7 @@ pub(super) fn descend<S: Scorer, L: Links>(
     mut node: u32,
     mut distance: f32,
     counts: &mut Counts,
+    mut met: impl FnMut(Row, f32),
 ) -> (u32, f32) {
     let mut nodes = [0; MAX_CAP];
     let mut rows = [0; MAX_CAP];
@@ -193,6 +216,7 @@ pub(super) fn descend<S: Scorer, L: Links>(
         counts.scored += found as u64;
         let before = distance;
         for index in 0..found {
+            met(rows[index], distances[index]);
             if distances[index] < distance {
                 (node, distance) = (nodes[index], distances[index]);
             }

@@ -4,6 +4,7 @@
 //! GRPS   column blocks (columns module), one a group, back to back
 //! GDIR   rows u64 · groups u64 · per group: offset u64 · length u64 · rows u64
 //! TEXT   the index of a column of texts (texts module), none or several
+//! SPIX   inverted indexes of sparse columns, and SPDR what they are (sparse module)
 //! ```
 //!
 //! A few rows are read in place, value by value; many rows of a group decode it whole. Columns
@@ -11,6 +12,7 @@
 //! file".
 
 mod point;
+mod sparse;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "text")]
@@ -26,10 +28,11 @@ use arrow_schema::{Field, SchemaRef};
 pub(crate) use writer::AttributeWriter;
 
 use self::point::read_column;
+use self::sparse::SparseIndex;
 use super::columns::{self, ColumnEntry, Directory, HEADER_BYTES, Malformed};
 use super::layout::{self, AttributeMeta, OwnedFile};
 use crate::error::{Error, Result};
-use crate::storage::container::{Container, Section};
+use crate::storage::container::{Container, Section, Watch};
 use crate::storage::disk::Disk;
 use crate::types::{Column, Row};
 
@@ -43,6 +46,7 @@ const DECODE_SHARE: usize = 16;
 #[derive(Debug)]
 pub(crate) struct AttributeFile {
     groups: Vec<Group>,
+    sparse: Vec<SparseIndex>,
     blocks: Section,
     container: Container,
     #[cfg(feature = "text")]
@@ -79,9 +83,11 @@ impl AttributeFile {
         let section = container.require(layout::GDIR, layout::FIELD)?;
         let groups = parse_groups(section.read_all()?, rows, blocks.len())
             .ok_or_else(|| section.corrupt("groups do not cover the segment's rows"))?;
+        let sparse = SparseIndex::open_all(&container, groups.len());
         let file = OwnedFile::new(disk, path);
         Ok(Self {
             groups,
+            sparse,
             blocks,
             container,
             #[cfg(feature = "text")]
@@ -150,21 +156,22 @@ impl AttributeFile {
     }
 
     /// Reads every byte and compares checksums.
-    pub(crate) fn verify_checksums(&self) -> Result<()> {
-        self.container.verify()
+    pub(crate) fn verify_checksums(&self, watch: &mut Watch<'_>) -> Result<()> {
+        self.container.verify_while(watch)
     }
 
     /// Reads every byte and decodes every group.
-    pub(crate) fn verify(&self) -> Result<()> {
-        self.verify_checksums()?;
+    pub(crate) fn verify(&self, watch: &mut Watch<'_>) -> Result<()> {
+        self.verify_checksums(watch)?;
         for group in &self.groups {
+            watch(0)?;
             let bytes = self.blocks.read(group.offset, group.len)?;
             let batch = columns::decode(bytes).map_err(|error| self.malformed(error))?;
             if batch.num_rows() != group.rows {
                 return Err(self.malformed(WRONG_ROWS));
             }
         }
-        Ok(())
+        self.verify_sparse()
     }
 
     fn read_group(&self, group: &Group, rows: &[Row], wanted: &SchemaRef) -> Result<RecordBatch> {

@@ -11,7 +11,7 @@ use arrow_array::builder::{
 use crate::error::Result;
 use crate::segment::columns::{ColumnEntry, bitmap_bytes};
 use crate::storage::container::Section;
-use crate::types::{DataType, Row};
+use crate::types::{DataType, Row, SparseVector};
 
 /// The values of a column at `rows`, all of which are below `total`, the rows of the block that
 /// starts at `block`.
@@ -85,7 +85,44 @@ pub(super) fn read_column(
             }
             Arc::new(array.finish())
         }
+        DataType::Sparse => sparse(body, values, total, rows, &present)?,
     })
+}
+
+/// The sparse vectors of `rows`, whose offsets start at `offsets`.
+fn sparse(
+    body: Body<'_>,
+    offsets: usize,
+    total: usize,
+    rows: &[Row],
+    present: &dyn Fn(Row) -> Result<bool>,
+) -> Result<ArrayRef> {
+    let count = body.position(offsets + total * 8)?;
+    let indices = offsets + (total + 1) * 8;
+    let weights = count
+        .checked_mul(4)
+        .and_then(|len| len.checked_next_multiple_of(8)?.checked_add(indices))
+        .ok_or_else(|| body.section.corrupt("a sparse column has more weights than bytes"))?;
+    let mut vectors = Vec::with_capacity(rows.len());
+    for &row in rows {
+        if !present(row)? {
+            vectors.push(None);
+            continue;
+        }
+        let from = body.position(offsets + row as usize * 8)?;
+        let to = body.position(offsets + row as usize * 8 + 8)?;
+        let Some(len) = to.checked_sub(from).filter(|_| to <= count) else {
+            return Err(body.section.corrupt("offsets of a sparse vector descend"));
+        };
+        let words = |start: usize| body.bytes(start + from * 4, len * 4);
+        let (indices, weights) = (words(indices)?.as_chunks().0, words(weights)?.as_chunks().0);
+        let indices = indices.iter().map(|index| u32::from_le_bytes(*index));
+        let weights = weights.iter().map(|weight| f32::from_le_bytes(*weight));
+        let vector = SparseVector::from_pairs(indices.zip(weights));
+        let vector = vector.map_err(|error| body.section.corrupt(&error.to_string()))?;
+        vectors.push(Some(vector));
+    }
+    Ok(SparseVector::column(vectors.iter().map(Option::as_ref)))
 }
 
 /// The bytes of one column.

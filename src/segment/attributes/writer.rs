@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
+use super::sparse;
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::segment::columns;
@@ -128,6 +129,9 @@ impl AttributeWriter {
                 text.finish(&mut self.container, &mut field)?;
             }
         }
+        let rows = usize::try_from(self.rows).unwrap_or(usize::MAX);
+        let names = sparse::names(&self.schema);
+        sparse::write(&mut self.container, &directory, rows, &names)?;
         let seal = self.container.finish()?;
         self.file.set_obsolete(false);
         Ok(AttributeMeta { generation: self.generation, seal })

@@ -16,6 +16,7 @@ use super::{
     type_of_code,
 };
 use crate::types::DataType;
+use crate::types::sparse::{MAX_SPARSE_WEIGHTS, list};
 
 /// What is wrong with a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +166,7 @@ pub(crate) fn decode_column(entry: &ColumnEntry, rows: usize, body: &[u8]) -> De
             let list = LargeListArray::try_new(item, offsets, Arc::new(strings), nulls);
             Arc::new(list.map_err(|_arrow| Malformed("lists do not agree with their strings"))?)
         }
+        DataType::Sparse => bytes.sparse(rows, nulls)?,
     };
     if !bytes.0.is_empty() {
         return Err(Malformed("a column is longer than its rows"));
@@ -227,6 +229,29 @@ impl<'a> Bytes<'a> {
         Ok(OffsetBuffer::new(values))
     }
 
+    /// Sparse vectors: offsets, then indices, then weights, each row in canonical form.
+    fn sparse(&mut self, rows: usize, nulls: Option<NullBuffer>) -> Decoded<ArrayRef> {
+        let offsets = self.offsets(rows)?;
+        let total = offsets.last().and_then(|last| usize::try_from(*last).ok());
+        let len = total.and_then(|total| total.checked_mul(4)).ok_or(TOO_SHORT)?;
+        let words = |bytes: &[u8]| -> Vec<[u8; 4]> { bytes.as_chunks::<4>().0.to_vec() };
+        let indices: Vec<u32> =
+            words(self.padded(len)?).into_iter().map(u32::from_le_bytes).collect();
+        let weights: Vec<f32> =
+            words(self.padded(len)?).into_iter().map(f32::from_le_bytes).collect();
+        let ends = offsets.windows(2).map(|two| (position(two[0]), position(two[1])));
+        for (from, to) in ends {
+            let ascending = indices[from..to].is_sorted_by(|a, b| a < b);
+            if !ascending || to - from > MAX_SPARSE_WEIGHTS {
+                return Err(Malformed("indices of a sparse vector do not ascend"));
+            }
+        }
+        if !weights.iter().all(|weight| weight.is_finite() && *weight != 0.0) {
+            return Err(Malformed("a weight of a sparse vector is zero or not finite"));
+        }
+        Ok(list(offsets, indices, weights, nulls))
+    }
+
     /// Strings: offsets, then text that every offset cuts at a character boundary.
     fn strings(&mut self, count: usize, nulls: Option<NullBuffer>) -> Decoded<LargeStringArray> {
         let offsets = self.offsets(count)?;
@@ -240,6 +265,10 @@ impl<'a> Bytes<'a> {
         LargeStringArray::try_new(offsets, Buffer::from(text), nulls)
             .map_err(|_arrow| Malformed("strings do not agree with their offsets"))
     }
+}
+
+fn position(offset: i64) -> usize {
+    usize::try_from(offset).unwrap_or(0)
 }
 
 /// Padded length of a bitmap of `count` bits.

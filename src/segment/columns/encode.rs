@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::types::{
+    Float32Type, Float64Type, Int64Type, TimestampMicrosecondType, UInt32Type,
+};
 use arrow_array::{Array, LargeStringArray, RecordBatch};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use zerocopy::IntoBytes;
@@ -66,6 +68,10 @@ pub(crate) fn size_bytes(batch: &RecordBatch) -> usize {
                     let strings = list.values().slice(from, to - from);
                     rows * 8 + (to - from) * 8 + text_bytes(strings.as_string::<i64>())
                 }
+                Some(DataType::Sparse) => {
+                    let (from, to) = bounds(column.as_list::<i64>().value_offsets());
+                    rows * 8 + (to - from) * 8
+                }
                 _ => rows * 8,
             };
             validity + values
@@ -114,6 +120,16 @@ impl<'a> Body<'a> {
                 let (from, to) = bounds(list.value_offsets());
                 let strings = list.values().as_string::<i64>().slice(from, to - from);
                 body.children(&strings);
+            }
+            DataType::Sparse => {
+                let list = column.as_list::<i64>();
+                body.pieces.push(rebased(list.value_offsets()));
+                let (from, to) = bounds(list.value_offsets());
+                let items = list.values().as_struct();
+                let indices: &[u32] = items.column(0).as_primitive::<UInt32Type>().values();
+                let weights: &[f32] = items.column(1).as_primitive::<Float32Type>().values();
+                body.pieces.push(Cow::Borrowed(indices[from..to].as_bytes()));
+                body.pieces.push(Cow::Borrowed(weights[from..to].as_bytes()));
             }
         }
         body

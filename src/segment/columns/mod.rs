@@ -10,6 +10,7 @@
 //!   [validity bitmap]  then
 //!   bool       bitmap                int64, float64, timestamp   8 bytes a row
 //!   utf8       offsets u64 × (rows + 1) · text
+//!   sparse     offsets u64 × (rows + 1) · indices u32 × weights, padded · weights f32 × weights, padded
 //!   list_utf8  offsets u64 × (rows + 1) · [child validity] · child offsets u64 × (children + 1) · text
 //! ```
 //!
@@ -21,6 +22,7 @@ mod decode;
 mod encode;
 mod gather;
 mod normalize;
+pub(crate) mod sparse;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -57,6 +59,7 @@ pub(crate) fn type_code(data_type: DataType) -> u8 {
         DataType::Utf8 => 4,
         DataType::Timestamp => 5,
         DataType::ListUtf8 => 6,
+        DataType::Sparse => 7,
     }
 }
 
@@ -69,6 +72,7 @@ pub(crate) fn type_of_code(code: u8) -> Option<DataType> {
         4 => DataType::Utf8,
         5 => DataType::Timestamp,
         6 => DataType::ListUtf8,
+        7 => DataType::Sparse,
         _ => return None,
     })
 }
@@ -81,6 +85,9 @@ pub(crate) fn data_type_of(arrow: &ArrowType) -> Option<DataType> {
         ArrowType::Float64 => DataType::Float64,
         ArrowType::LargeUtf8 => DataType::Utf8,
         ArrowType::Timestamp(TimeUnit::Microsecond, Some(_)) => DataType::Timestamp,
+        ArrowType::LargeList(item) if matches!(item.data_type(), ArrowType::Struct(_)) => {
+            DataType::Sparse
+        }
         ArrowType::LargeList(_) => DataType::ListUtf8,
         _ => return None,
     };

@@ -15,7 +15,7 @@ use arrow_array::{
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType as ArrowType, Field, TimeUnit};
 
-use super::null_column;
+use super::{null_column, sparse};
 use crate::error::{Error, Result};
 use crate::types::DataType;
 
@@ -24,11 +24,16 @@ use crate::types::DataType;
 /// Accepted: booleans as `bool`; integers of any width as `int64` (u64 where it fits); integers
 /// and floats of any width as `float64`; every kind of string array, dictionaries of strings
 /// included, as `utf8`; timestamps of any unit and dates as `timestamp` (a time zone names only
-/// how to show the instant, an absent one means UTC); lists of strings as `list_utf8`; a null
-/// array as anything.
+/// how to show the instant, an absent one means UTC); lists of strings as `list_utf8`; lists of structs
+/// of an index and a weight, maps from index to weight and structs of a list of indices and one of weights as
+/// `sparse`; a null array as anything.
 pub(crate) fn normalize(name: &str, array: &ArrayRef, wanted: DataType) -> Result<ArrayRef> {
     if *array.data_type() == wanted.to_arrow() {
-        return Ok(Arc::clone(array));
+        return if wanted == DataType::Sparse {
+            sparse::check(name, array)
+        } else {
+            Ok(Arc::clone(array))
+        };
     }
     if *array.data_type() == ArrowType::Null {
         return Ok(null_column(wanted, array.len()));
@@ -40,6 +45,7 @@ pub(crate) fn normalize(name: &str, array: &ArrayRef, wanted: DataType) -> Resul
         DataType::Utf8 => strings(array.as_ref()).map(|array| Arc::new(array) as ArrayRef),
         DataType::Timestamp => timestamps(name, array)?,
         DataType::ListUtf8 => lists(array).map(|array| Arc::new(array) as ArrayRef),
+        DataType::Sparse => sparse::normalize(name, array)?,
     };
     converted.ok_or_else(|| Error::SchemaMismatch {
         what: format!("column {name:?}"),
@@ -187,7 +193,7 @@ fn lists(array: &ArrayRef) -> Option<LargeListArray> {
 }
 
 /// First and last offset, as positions.
-fn index<T: Copy + TryInto<usize>>(offsets: &[T]) -> (usize, usize) {
+pub(super) fn index<T: Copy + TryInto<usize>>(offsets: &[T]) -> (usize, usize) {
     let at = |offset: Option<&T>| offset.and_then(|o| (*o).try_into().ok()).unwrap_or(0);
     (at(offsets.first()), at(offsets.last()))
 }

@@ -12,6 +12,7 @@ use arrow_array::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::types::SparseVector;
 
 /// Rows with every column type, nulls, empty strings and several-byte characters.
 pub(crate) fn sample(rows: usize) -> RecordBatch {
@@ -23,6 +24,7 @@ pub(crate) fn sample(rows: usize) -> RecordBatch {
             ("title", DataType::Utf8),
             ("seen", DataType::Timestamp),
             ("tags", DataType::ListUtf8),
+            ("words", DataType::Sparse),
         ]
         .into_iter(),
     );
@@ -35,6 +37,9 @@ pub(crate) fn sample(rows: usize) -> RecordBatch {
         tags.append(unless(row, 9));
     }
     let count = |row: usize| i64::try_from(row).expect("small");
+    let weights = |row: usize| (0..row as u32 % 5).map(move |at| (at * 1_000, row as f32 - 0.5));
+    let vector = |row| SparseVector::from_pairs(weights(row)).expect("finite weights");
+    let words: Vec<_> = (0..rows).map(|row| unless(row, 6).then(|| vector(row))).collect();
     let columns: Vec<ArrayRef> = vec![
         Arc::new((0..rows).map(|r| unless(r, 5).then_some(r % 3 == 0)).collect::<BooleanArray>()),
         Arc::new((0..rows).map(|r| unless(r, 7).then_some(count(r) - 3)).collect::<Int64Array>()),
@@ -51,6 +56,7 @@ pub(crate) fn sample(rows: usize) -> RecordBatch {
                 .with_timezone("UTC"),
         ),
         Arc::new(tags.finish()),
+        SparseVector::column(words.iter().map(Option::as_ref)),
     ];
     assemble(schema, columns, rows).expect("columns of one length")
 }

@@ -74,6 +74,10 @@ struct Opened {
     sections: BTreeMap<(Tag, u16), Section>,
 }
 
+/// Told of bytes that were just read or written, and asked whether to go on: an error of its ends the
+/// work.
+pub(crate) type Watch<'a> = dyn FnMut(u64) -> Result<()> + 'a;
+
 impl Container {
     /// Opens `path`, checking header, section table, block-checksum tables and footer, identity
     /// and (when given) the seal.
@@ -118,6 +122,11 @@ impl Container {
     /// Reads every byte of the file again, whatever was checked before: header, table and footer,
     /// every block of every section, and the zero bytes between them.
     pub(crate) fn verify(&self) -> Result<()> {
+        self.verify_while(&mut |_| Ok(()))
+    }
+
+    /// [`verify`](Self::verify) that tells `watch` of every piece it has read.
+    pub(crate) fn verify_while(&self, watch: &mut Watch<'_>) -> Result<()> {
         let Opened { file, extent, identity, .. } = &*self.0;
         let bytes = file.map.as_slice();
         parse(&file.path, bytes, extent.clone(), *identity, None)?;
@@ -126,7 +135,7 @@ impl Container {
         let mut end = header.end;
         for place in self.in_order() {
             self.verify_zero(end..place.start)?;
-            self.verify_section(place)?;
+            self.verify_section(place, watch)?;
             end = place.start + place.len;
         }
         let tail = self
@@ -158,11 +167,11 @@ impl Container {
         places.into_iter()
     }
 
-    fn verify_section(&self, place: Place) -> Result<()> {
+    fn verify_section(&self, place: Place, watch: &mut Watch<'_>) -> Result<()> {
         let name = section_name(place.tag, place.field);
         let crcs = place.crcs(self.0.file.map.as_slice());
         let mut block = 0;
-        self.pieces(&name, place.start..place.start + place.len, |piece, _| {
+        self.pieces(&name, place.start..place.start + place.len, watch, |piece, _| {
             for bytes in piece.chunks(BLOCK_BYTES) {
                 if crcs.get(block).is_none_or(|crc| crc.get() != crc32c::crc32c(bytes)) {
                     return Err(mismatch(block));
@@ -174,16 +183,18 @@ impl Container {
     }
 
     fn verify_zero(&self, range: Range<usize>) -> Result<()> {
-        self.pieces("padding", range, |piece, at| match piece.iter().position(|&byte| byte != 0) {
-            None => Ok(()),
-            Some(odd) => Err(format!("the byte at {} of the file is not zero", at + odd)),
+        self.pieces("padding", range, &mut |_| Ok(()), |piece, at| {
+            match piece.iter().position(|&byte| byte != 0) {
+                None => Ok(()),
+                Some(odd) => Err(format!("the byte at {} of the file is not zero", at + odd)),
+            }
         })
     }
 
     /// Compares what the file says now with the mapped bytes that were parsed.
     fn verify_same(&self, range: Range<usize>) -> Result<()> {
         let mapped = self.0.file.map.as_slice();
-        self.pieces("metadata", range, |piece, at| {
+        self.pieces("metadata", range, &mut |_| Ok(()), |piece, at| {
             if mapped.get(at..at + piece.len()) == Some(piece) {
                 return Ok(());
             }
@@ -197,6 +208,7 @@ impl Container {
         &self,
         section: &str,
         range: Range<usize>,
+        watch: &mut Watch<'_>,
         mut check: impl FnMut(&[u8], usize) -> Result<(), String>,
     ) -> Result<()> {
         const PIECE_BYTES: usize = 64 * BLOCK_BYTES;
@@ -214,6 +226,7 @@ impl Container {
                 return Err(Error::corrupt(&file.path, section, "the file has become shorter"));
             }
             check(&piece, at).map_err(|reason| Error::corrupt(&file.path, section, reason))?;
+            watch(piece.len() as u64)?;
         }
         Ok(())
     }

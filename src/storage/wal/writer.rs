@@ -148,6 +148,11 @@ impl WalWriter {
         Ok(())
     }
 
+    /// Whether the file still has its name.
+    pub(crate) fn has_name(&self) -> bool {
+        self.file.has_name()
+    }
+
     /// Bytes of the file and the buffer.
     pub(crate) fn len(&self) -> u64 {
         self.flushed + self.buffered as u64

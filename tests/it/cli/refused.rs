@@ -154,14 +154,27 @@ fn files_that_cannot_be_imported_leave_nothing_behind() {
         (".", "."),
     ] {
         shell.fails(&["import", "db", "docs", file], 1, word);
-        if shell.path("db").exists() {
-            assert_eq!(
-                shell.json(&["list", "db"])["collections"].as_array().unwrap().len(),
-                0,
-                "{file}"
-            );
-        }
+        assert!(!shell.path("db").exists(), "{file}");
     }
+    let name = "a".repeat(200);
+    shell.write("good.npy", npy(&[&[1.0, 2.0]]));
+    shell.fails(&["import", "db", &name, "good.npy"], 1, "collection name");
+    assert!(!shell.path("db").exists());
+    // What was there before stays.
+    shell.ok(&["create", "db", "other", "--dim", "2", "--metric", "l2"]);
+    shell.fails(&["import", "db", "docs", "nan.npy"], 1, "row 1");
+    let left = shell.json(&["list", "db"]);
+    assert_eq!(left["collections"].as_array().unwrap().len(), 1);
+    // Nor does a collection keep columns that nothing is in.
+    shell.write("late.jsonl", "{\"id\":1,\"v\":[1,2],\"new\":\"a\"}\n{\"id\":2,\"v\":[1]}\n");
+    let columns = || shell.json(&["stats", "db", "other"])["collections"][0]["columns"].clone();
+    let before = columns();
+    assert!(before.is_array(), "{before}");
+    shell.fails(&["import", "db", "other", "late.jsonl"], 1, "row 1");
+    assert_eq!(columns(), before);
+    let skipped = ["import", "db", "other", "late.jsonl", "--on-bad", "skip"];
+    assert_eq!(shell.json(&skipped)["rows"], 1);
+    assert_ne!(columns(), before);
 }
 
 #[test]

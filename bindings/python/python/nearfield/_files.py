@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ def from_file(
     """Imports the file `source` into the database at `path`, which is opened or created.
 
     The collection is called `name`, or else like the file without its extension. Other arguments are
-    those of `Database.import_file`. Returns the collection.
+    those of `Database.import_file`. Returns the collection; its `database` closes it. A database that
+    was made for an import that fails is removed again.
 
     >>> import nearfield as nf
     >>> _ = (tmp / "words.jsonl").write_text('{"id": 1, "v": [0.1, 0.2], "word": "a"}')
@@ -27,12 +29,16 @@ def from_file(
     ('words', 1)
     """
     name = Path(source).stem if name is None else name
+    fresh = not os.path.exists(path)
     db = open_database(path)
     try:
         db.import_file(name, source, **settings)
         return db[name]
     except BaseException:
-        db.close()
+        if fresh:
+            db._close_and_remove_if_empty()
+        else:
+            db.close()
         raise
 
 

@@ -1,5 +1,4 @@
-# Types of the extension module. What each method does is in its docstring, with an example:
-# `help(nearfield.Collection.search)`.
+# Types of the extension module. The docstrings are those of the module, written here by stubs.py.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
@@ -26,6 +25,10 @@ class _ArrowStream(Protocol):
 class _HasArray(Protocol):
     def __array__(self) -> npt.NDArray[Any]: ...
 
+class _SparseRow(Protocol):
+    @property
+    def indices(self) -> Any: ...
+
 class _Schema(TypedDict):
     dim: int
     metric: _Metric
@@ -43,7 +46,7 @@ _Dtype: TypeAlias = (
 )
 _IdType: TypeAlias = Literal["u64", "utf8"]
 _ColumnType: TypeAlias = (
-    Literal["bool", "int64", "float64", "utf8", "timestamp", "list_utf8"]
+    Literal["bool", "int64", "float64", "utf8", "timestamp", "list_utf8", "sparse"]
     | type[bool | int | float | str | datetime | date | list[str]]
 )
 _Id: TypeAlias = int | np.integer[Any] | str
@@ -55,6 +58,7 @@ _Vectors: TypeAlias = (
     | _Arrow
 )
 _Data: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]] | _Arrow
+_Sparse: TypeAlias = Mapping[int, float] | Sequence[npt.ArrayLike] | _SparseRow
 _Texts: TypeAlias = str | Iterable[str] | _Arrow
 _Condition: TypeAlias = str | Mapping[str, Any] | Filter | Column
 _Where: TypeAlias = _Condition | None
@@ -99,14 +103,68 @@ def open(
     ef_search: int = 100,
     code: _Code = "auto",
     compaction: bool = True,
-) -> Database: ...
-def restore(source: _Path, target: _Path) -> None: ...
+) -> Database:
+    """Opens the database in the directory `path`, creating it if it is absent.
+
+    `mode="w"` reads and writes; one process at a time may, a second one gets `Locked` at once.
+    `mode="r"` reads only, beside any number of readers and a writer, and follows the writer on
+    `Collection.refresh()`.
+
+    `durability` says when a write is on disk: "sync" before the call returns, "buffered" when the
+    operating system gets to it (survives the death of the process, not of the machine), "none" at
+    `flush()` and `close()`. `threads` is the number used for builds and batch searches, 0 for one
+    a core.
+
+    For tuning: `memtable_bytes` (fresh rows held in memory, 64 MiB), `memory_budget` (of imports
+    and builds, 1 GiB), `graph_bytes` (vectors, of 512 each at least, from which a segment gets a graph, 16 MiB), `m` (16),
+    `ef_construction` (200), `ef_search` (100), `code` ("auto"; "full", "byte", "half" or "bit": what leads
+    searches to candidates, which are then compared exactly), `compaction` (in the background,
+    True).
+
+    Raises `Locked` naming the process that writes, `NotFound` for a reader where there is no
+    database, `Incompatible` and `Corrupt` for files that cannot be read, `IoError`,
+    `InvalidArgument` for a setting out of range.
+
+    >>> import nearfield as nf
+    >>> with nf.open(tmp / "new.nf") as db:
+    ...     db.collections()
+    []
+    """
+def restore(source: _Path, target: _Path, *, progress: _Progress = None) -> None:
+    """Verifies the backup in the directory `source` and copies it to `target`, which must not exist.
+    Ctrl-C ends it with nothing left behind; `progress` is as for `Collection.upsert`, and counts bytes.
+
+    Raises `Corrupt` when the backup does not verify, `InvalidArgument` when `target` exists,
+    `NotFound` without a backup, `Full` and `IoError`; nothing is left at `target` then.
+
+    >>> import nearfield as nf
+    >>> db.backup(tmp / "backup.nf")
+    >>> nf.restore(tmp / "backup.nf", tmp / "restored.nf")
+    >>> with nf.open(tmp / "restored.nf") as restored:
+    ...     len(restored["docs"])
+    2
+    """
 @final
 class Database:
+    """A directory of named collections. Made by `nearfield.open`; a context manager that closes it.
+
+    >>> db.collections(), "docs" in db, len(db), list(db)
+    (['docs'], True, 1, ['docs'])
+    """
     @property
-    def path(self) -> Path: ...
+    def path(self) -> Path:
+        """The directory, as a `pathlib.Path`.
+
+        >>> db.path.name
+        'test.nf'
+        """
     @property
-    def read_only(self) -> bool: ...
+    def read_only(self) -> bool:
+        """Whether it was opened with `mode="r"`.
+
+        >>> db.read_only
+        False
+        """
     def collection(
         self,
         name: str,
@@ -118,7 +176,31 @@ class Database:
         columns: Mapping[str, _ColumnType] | None = None,
         id_type: _IdType | None = None,
         embed: Embeds | None = None,
-    ) -> Collection: ...
+    ) -> Collection:
+        """Opens the collection `name`, or creates it.
+
+        `dim` may be left out when it exists. `metric` is "l2" (squared Euclidean distance),
+        "cosine" or "dot", for bits "hamming" or "jaccard"; `dtype` is "f32", "f16", "bf16", "i8",
+        "u8", or "b1" for bits; left out, they are as stored, and cosine and f32 in a new
+        collection, hamming and b1 in one of bits. `text` names columns of text to be searched by words.
+        `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp", "list_utf8" or "sparse" (or
+        bool, int, float, str, datetime, list[str]); it need not be complete, columns of later
+        batches are added by themselves. `id_type` is "u64" or "utf8", otherwise that of the first
+        batch.
+
+        `embed` makes vectors of texts: a `nearfield.Embedder`, or a function that takes a list of
+        str and returns a vector for each (its `__name__` is then the name of the model). The first
+        one is remembered by model and dimension; texts go to the first column of `text`, or to a
+        new one called "text". The function itself is not stored: give it at each opening to use
+        `add_texts` and `search(text=…)`.
+
+        Raises `SchemaMismatch` when the collection exists in another shape, or remembers another
+        model.
+
+        >>> docs = db.collection("papers", dim=384, metric="cosine", text="body")
+        >>> docs.schema["dim"], db.collection("papers").schema["metric"]
+        (384, 'cosine')
+        """
     def create(
         self,
         name: str,
@@ -130,10 +212,42 @@ class Database:
         columns: Mapping[str, _ColumnType] | None = None,
         id_type: _IdType | None = None,
         embed: Embeds | None = None,
-    ) -> Collection: ...
-    def collections(self) -> list[str]: ...
-    def drop(self, name: str) -> None: ...
-    def rename(self, old: str, new: str) -> None: ...
+    ) -> Collection:
+        """Creates the collection `name`; raises `InvalidArgument` when there is one. Arguments are as
+        for `collection`; `dim` may be left out with `embed`.
+
+        >>> db.create("images", dim=512, metric="l2", dtype="u8")
+        Collection('images', 0 rows, dim=512, metric='l2', dtype='u8')
+        >>> import numpy as np
+        >>> bits = db.create("bits", dim=12, metric="hamming")
+        >>> bits.upsert([1, 2], np.packbits([[1] * 12, [0] * 12], axis=1))
+        2
+        >>> bits.search(np.packbits([1, 0] * 6)).distances.tolist()
+        [6.0, 6.0]
+        """
+    def collections(self) -> list[str]:
+        """The names of all collections, ascending.
+
+        >>> db.collections()
+        ['docs']
+        """
+    def drop(self, name: str) -> None:
+        """Drops a collection with all its rows and files.
+
+        Raises `NotFound`, `ReadOnly`, `IoError`.
+
+        >>> _ = db.create("old", dim=3)
+        >>> db.drop("old")
+        """
+    def rename(self, old: str, new: str) -> None:
+        """Renames a collection. Handles opened under the old name raise `Closed` from then on.
+
+        Raises `NotFound`, `InvalidArgument` when `new` exists or is no name, `ReadOnly`,
+        `IoError`.
+
+        >>> _ = db.create("old", dim=3)
+        >>> db.rename("old", "new")
+        """
     def import_file(
         self,
         name: str,
@@ -149,9 +263,49 @@ class Database:
         dim: int | None = None,
         on_bad: Literal["raise", "skip"] = "raise",
         progress: _Progress = None,
-    ) -> dict[str, Any]: ...
-    def backup(self, path: _Path) -> None: ...
-    def close(self) -> None: ...
+    ) -> dict[str, Any]:
+        r"""Imports the file `path` into the collection `name`: Parquet, Arrow, JSON lines, npy, fvecs or
+        bvecs. The collection is created in the shape of the file if it is absent, columns that it lacks
+        are added, and rows of ids that exist are replaced. All rows appear at once at the end; after an
+        error or Ctrl-C nothing is stored.
+
+        `id` names the column of ids (left out: "id" if there is one, else rows are numbered; False: they
+        are numbered), `vector` that of vectors (left out: the only list of numbers), `columns` the others
+        (left out: all). `attributes` is a Parquet or JSON lines file with the ids and columns of an npy or
+        fvecs file. `format` is "parquet", "arrow", "arrow_stream", "jsonl", "npy", "fvecs" or "bvecs",
+        left out what the file says. `metric`, `dtype` and `dim` are as for `collection`. `on_bad` is
+        "raise" or "skip"; `progress` as for `Collection.upsert`.
+
+        Returns a dict: "rows" stored, rows "replaced", "rejected_rows", and "rejected", pairs of row and
+        reason, at most a thousand.
+
+        Raises `InvalidArgument` for a row that is refused (with on_bad="raise") and for a file
+        of another form, `SchemaMismatch` for a collection of another shape, `IoError`.
+
+        >>> _ = (tmp / "two.jsonl").write_text('{"id": 1, "v": [0.1, 0.2], "word": "a"}\n')
+        >>> db.import_file("words", tmp / "two.jsonl", vector="v")["rows"]
+        1
+        >>> db["words"].get(1).to_dicts()
+        [{'id': 1, 'word': 'a'}]
+        """
+    def backup(self, path: _Path, *, progress: _Progress = None) -> None:
+        """Copies the whole database to the directory `path`, which must not exist, while it stays
+        open. `nearfield.open` opens the copy, `nearfield.restore` verifies it first. Ctrl-C ends it with
+        nothing left behind; `progress` is as for `Collection.upsert`, and counts bytes.
+
+        Raises `InvalidArgument` when `path` exists or is inside the database, `Full` and
+        `IoError`; nothing is left there then.
+
+        >>> db.backup(tmp / "copy.nf")
+        """
+    def close(self) -> None:
+        """Makes everything durable and closes the database and its collections. May be called twice.
+
+        Raises what the last write fails with; the database is closed all the same.
+
+        >>> db.close()
+        """
+    def _close_and_remove_if_empty(self) -> bool: ...
     def _repr_html_(self) -> str: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
     def __getitem__(self, name: str, /) -> Collection: ...
@@ -166,39 +320,205 @@ class Database:
 
 @final
 class Collection:
+    """Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
+    `db.create(…)` or `db["name"]`; may be used from any thread.
+
+    Ids are integers from 0 or strings, all of one kind: an array or list of them, or one alone.
+
+    Vectors are an array of shape (rows, dim), or (dim,) for one row. float32, float16, int8 and
+    uint8 arrays that are C-contiguous are read where they are, and bfloat16 ones of ml_dtypes;
+    everything else that is numbers (float64, integers, strided views, lists, tensors that NumPy
+    understands, Arrow list arrays) becomes float32 first. They are stored in the collection's
+    dtype. Vectors of bits (dtype "b1") are uint8, eight bits to a byte: `numpy.packbits(x, axis=1)`.
+
+    Data are the other columns: a dict of lists or arrays, a list of dicts, or a pyarrow, polars or
+    pandas table. Columns that are new are added, with the type of their values: bool, int, float,
+    str, datetime (UTC unless it says otherwise), list of str, dict of indices and weights (a sparse
+    vector). None is null everywhere. A dict within a
+    dict of a row is columns of their own: {"a": {"b": 1}} is 1 in the column "a.b".
+
+    >>> docs.upsert([3, 4], [[6, 8], [9, 12]], {"title": ["farther", None]})
+    2
+    >>> docs.search([6, 7], k=1)[0]["title"]
+    'farther'
+    """
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Its name.
+
+        >>> docs.name
+        'docs'
+        """
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """Dimensions of a vector.
+
+        >>> docs.dim
+        2
+        """
     @property
-    def schema(self) -> _Schema: ...
+    def database(self) -> Database:
+        """The database that it is in: the handle that it was opened by.
+
+        >>> docs.database is db
+        True
+        """
     @property
-    def model(self) -> str | None: ...
+    def schema(self) -> _Schema:
+        """What it holds, as the keyword arguments that make such a collection.
+
+        >>> docs.schema["columns"]
+        {'title': 'utf8'}
+        >>> _ = db.create("same", **docs.schema)
+        """
+    @property
+    def model(self) -> str | None:
+        """Name of the model that texts were embedded by, as the collection remembers it; else `None`.
+
+        >>> print(docs.model)
+        None
+        """
     def upsert(
         self, ids: _Ids, vectors: _Vectors, data: _Data | None = None, *, progress: _Progress = None
-    ) -> int: ...
-    def add(self, ids: _Ids, vectors: _Vectors, data: _Data | None = None) -> int: ...
+    ) -> int:
+        """Adds rows, replacing those whose ids exist; columns not given become null. Of an id given
+        twice the last row wins. Returns how many rows were written. All of it is stored, or
+        nothing, and durable when the call returns; Ctrl-C while much is written stores nothing.
+        What is above 192 MiB goes into segments at once, as an import does, and not through the log.
+
+        `progress` shows a bar (True), or is called with a `Progress` now and then; what it raises ends
+        the write, with nothing stored unless its phase was "done".
+
+        Raises `DimensionMismatch` and `InvalidVector` (NaN, infinity, out of range),
+        `SchemaMismatch` for ids or columns of another type, `InvalidArgument` for lengths that
+        differ.
+
+        >>> docs.upsert([1, 5], [[0, 1], [5, 5]], [{"title": "new"}, {"year": 2026}])
+        2
+        >>> docs.get(1)[0]
+        {'id': 1, 'title': 'new', 'year': None}
+        """
+    def add(
+        self, ids: _Ids, vectors: _Vectors, data: _Data | None = None, *, progress: _Progress = None
+    ) -> int:
+        """Adds rows whose ids are new; raises `DuplicateId` otherwise, and stores nothing then.
+        Returns how many rows were added. However many there are, all of them are stored or none;
+        `progress` and Ctrl-C are as for `upsert`.
+
+        Otherwise raises as `upsert`.
+
+        >>> docs.add(6, [1, 1], [{"title": "sixth"}])
+        1
+        """
     def import_batches(
         self,
         batches: Iterable[tuple[_Ids, _Vectors] | tuple[_Ids, _Vectors, _Data | None]],
         *,
         progress: _Progress = None,
-    ) -> int: ...
+    ) -> int:
+        """Upserts the rows of many batches, tuples of ids, vectors and, if there are any, data, made while
+        they are stored: a generator may read what is larger than memory. All rows appear at once at the
+        end; after an exception or Ctrl-C nothing is stored. Columns are those of the collection and of the
+        first batch. `progress` is as for `upsert`. Returns how many rows there are of them.
+
+        Raises as `upsert`, and what the iterable raises.
+
+        >>> docs.import_batches(([n], [[n, n]], [{"title": str(n)}]) for n in range(10, 14))
+        4
+        """
     def add_texts(
         self, texts: _Texts, ids: _Ids | None = None, data: _Data | None = None
-    ) -> list[Any]: ...
+    ) -> list[Any]:
+        """Embeds texts and adds them as rows whose ids are new: the collection must have been opened
+        with `embed=`. Each text is stored in the column of text, `data` holds the other columns.
+        Returns the ids as a list.
+
+        Without `ids` they are made: one more than the highest number there is, from 1 on; in a
+        collection of strings (`id_type="utf8"`) UUIDs that ascend with time. What the embedder
+        raises is passed on as it is, and nothing is stored then.
+
+        Raises `InvalidArgument` in a collection opened without `embed=`, `DuplicateId`, and
+        otherwise as `upsert`.
+
+        >>> import nearfield as nf
+        >>> letters = nf.Embedder(lambda texts: [[t.count("a"), t.count("b")] for t in texts], "ab")
+        >>> notes = db.collection("notes", embed=letters, text="body")
+        >>> notes.add_texts(["aaa", "abb"], data={"year": [2025, 2026]})
+        [1, 2]
+        >>> notes.search(text="bbb", k=1)[0].to_dict()["body"]
+        'abb'
+        """
     def upsert_texts(
         self, texts: _Texts, ids: _Ids | None = None, data: _Data | None = None
-    ) -> list[Any]: ...
+    ) -> list[Any]:
+        """As `add_texts`, but rows whose ids exist are replaced; of an id given twice the last wins.
+
+        Raises as `add_texts`, but for `DuplicateId`.
+
+        >>> import nearfield as nf
+        >>> lengths = nf.Embedder(lambda texts: [[len(t)] for t in texts], "lengths", dim=1)
+        >>> notes = db.collection("notes", metric="l2", embed=lengths)
+        >>> notes.upsert_texts(["a", "bb"], ids=["x", "y"])
+        ['x', 'y']
+        >>> notes.upsert_texts("cccc", ids="x"), notes.get("x")[0]["text"]
+        (['x'], 'cccc')
+        """
     def update(
         self, ids: _Ids | None = None, data: _Data | None = None, *, where: _Where = None
-    ) -> int: ...
-    def delete(self, ids: _Ids | None = None, *, where: _Where = None) -> int: ...
+    ) -> int:
+        """Sets the columns of `data` in the rows of `ids`; other columns and the vectors stay. Ids
+        that do not exist are passed over. With `where` in place of ids, all rows that the filter finds
+        are given the values of `data`, a dict of one row. Returns how many rows were updated.
+
+        Raises `SchemaMismatch` for ids or columns of another type, `FilterError`, `TypeError`
+        for both or neither of ids and filter.
+
+        >>> docs.update([1, 99], {"title": ["nearest", "nobody"]})
+        1
+        >>> docs.update(data={"title": "one of two"}, where="id IN (1, 2)")
+        2
+        """
+    def delete(self, ids: _Ids | None = None, *, where: _Where = None) -> int:
+        """Removes the rows of `ids`, or with `where` those that the filter finds, all at once. Returns how
+        many there were.
+
+        Raises `SchemaMismatch` for ids of another type, `FilterError`, `TypeError` for both or
+        neither of ids and filter.
+
+        >>> docs.delete([2, 99])
+        1
+        >>> docs.delete(where="title LIKE 'n%'")
+        1
+        """
     def get(
         self, ids: _Ids, select: str | Sequence[str] | None = None, vectors: bool = False
-    ) -> Records: ...
-    def contains(self, id: _Id) -> bool: ...
-    def count(self, *, where: _Where = None) -> int: ...
+    ) -> Records:
+        """The rows that exist among `ids`, in the order asked for, with the columns of `select` (all
+        if it is left out) and, with `vectors`, the vectors.
+
+        Raises `NotFound` for an unknown column, `SchemaMismatch` for ids of another type.
+
+        >>> docs.get([1, 2], select=["title"]).to_dicts()
+        [{'id': 1, 'title': 'near'}, {'id': 2, 'title': 'far'}]
+        >>> docs.get(2, vectors=True).vectors.tolist()
+        [[3.0, 4.0]]
+        """
+    def contains(self, id: _Id) -> bool:
+        """Whether there is a row of this id; also `id in docs`.
+
+        Raises `SchemaMismatch` for an id of another type.
+
+        >>> docs.contains(1), 99 in docs
+        (True, False)
+        """
+    def count(self, *, where: _Where = None) -> int:
+        """How many rows there are, or with `where` how many the filter finds; also `len(docs)`.
+
+        Raises `FilterError` for a filter that does not fit the columns.
+
+        >>> docs.count(), len(docs), docs.count(where="id > 1")
+        (2, 2, 1)
+        """
     def search(
         self,
         q: _Vectors | None = None,
@@ -211,31 +531,137 @@ class Collection:
         select: str | Sequence[str] | None = None,
         vectors: bool = False,
         where: _Where = None,
-    ) -> Hits: ...
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+        mmr: float | None = None,
+        mmr_candidates: int | None = None,
+    ) -> Hits:
+        """The `k` rows nearest to the vector `q`, or to a text that is embedded first (`text`, in a
+        collection opened with `embed=`); fewer if there are fewer.
+
+        `ef` is how many candidates a graph search keeps: more find more of the true neighbours and
+        take longer. `exact` compares with every row. `max_distance` leaves out what is farther.
+        `select` names the columns to read (all if it is left out, none for `[]`), and `vectors`
+        reads the vectors too.
+
+        `where` leaves only rows that a filter finds: the text of an SQL WHERE clause, a dict
+        (`{"year": {"$gte": 2019}}`) or an expression (`nf.col("year") >= 2019`); see `Filter`. If `k` rows
+        match, `k` rows come back. Raises `FilterError` for a filter that does not fit the columns.
+
+        `offset` passes over so many hits, to read page by page: of one snapshot, and with the same
+        arguments beside `k`, pages tile one list however approximate the search is. Give the first page
+        `offset=0`. `min_distance` leaves out what is nearer.
+
+        `group_by` names a column (bool, int64, timestamp or utf8) and returns the best `per_group` hits of
+        each of its values, those of a value together: `k` counts the values then, and if there are `k`,
+        `k` come back. Rows without a value are one group.
+
+        `mmr` picks hits that are unlike each other too (maximal marginal relevance): from 1, nearness
+        alone, to 0, unlikeness alone. They are picked from the nearest `mmr_candidates`, 4 × `k` within 20 and
+        4,096 unless given, and come in the order in which they are picked.
+
+        Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity) and `NotFound` for an
+        unknown column.
+
+        >>> [hit.id for hit in docs.search([1, 1], k=1, offset=1)]
+        [2]
+        >>> docs.search([1, 1], group_by="title", per_group=2, mmr=0.5).ids.tolist()
+        [1, 2]
+        >>> docs.search([1, 1], k=1, where="title = 'far' OR title IS NULL")[0].id
+        2
+        >>> docs.search([1, 1], k=1)
+        Hits([
+          Hit(id=1, distance=2, score=-2, title='near'),
+        ])
+        """
     def explain(
         self,
-        q: _Vectors,
+        q: _Vectors | None = None,
         k: int = 10,
         *,
+        text: str | None = None,
         ef: int | None = None,
         exact: bool = False,
         max_distance: float | None = None,
         select: str | Sequence[str] | None = None,
         vectors: bool = False,
         where: _Where = None,
-    ) -> Explanation: ...
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+        mmr: float | None = None,
+        mmr_candidates: int | None = None,
+    ) -> Explanation:
+        """Searches as `search` does and says how: the plan of each part of the collection, how much was
+        compared and read, and times.
+
+        Raises as `search`.
+
+        >>> docs.explain([1, 1], k=1).parts[0]["plan"]
+        'scan'
+        """
     def search_batch(
         self,
-        queries: _Vectors,
+        queries: _Vectors | None = None,
         k: int = 10,
         *,
+        texts: _Texts | None = None,
         ef: int | None = None,
         exact: bool = False,
         max_distance: float | None = None,
         select: str | Sequence[str] | None = (),
         vectors: bool = False,
         where: _Where = None,
-    ) -> BatchHits: ...
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+        mmr: float | None = None,
+        mmr_candidates: int | None = None,
+    ) -> BatchHits:
+        """Many searches at once, on all threads of the database: `queries` has shape (n, dim), or there
+        are `texts`, embedded first (in a collection opened with `embed=`). What comes back unpacks into
+        an array of ids and one of distances, see `BatchHits`. Arguments are as for `search`, but no
+        columns are read unless `select` says so (`None` means all).
+
+        Raises as `search`, naming the row.
+
+        >>> ids, distances = docs.search_batch([[0, 0], [3, 4]], k=1)
+        >>> ids.tolist(), distances.tolist()
+        ([[1], [2]], [[0.0], [0.0]])
+        """
+    def search_sparse(
+        self,
+        column: str,
+        query: _Sparse,
+        k: int = 10,
+        *,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = None,
+        vectors: bool = False,
+        where: _Where = None,
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+    ) -> Hits:
+        """The `k` rows whose sparse vectors in `column` have the largest inner product with `query`: a dict of
+        indices and weights, a pair of lists or arrays of both, or an object with `indices` and `values` or
+        `data`. The product is the score, its negation the distance; hits are exact. Found are rows that have
+        an index in common with the query, so that fewer than `k` may be. Other arguments are as for `search`.
+
+        A column of sparse vectors (type "sparse") is written in the same forms, one for each row, or as a
+        matrix of SciPy in compressed rows.
+
+        >>> docs.upsert([7, 8], [[0, 0], [1, 1]], {"words": [{3: 0.5, 9: 1.0}, ([9], [2.0])]})
+        2
+        >>> hits = docs.search_sparse("words", {3: 1.0, 9: 1.0}, k=2)
+        >>> hits.ids.tolist(), hits.scores.tolist(), hits[0]["words"]
+        ([8, 7], [2.0, 1.5], {9: 2.0})
+        """
     def scan(
         self,
         batch_size: int = 4096,
@@ -245,9 +671,36 @@ class Collection:
         after: _Id | None = None,
         limit: int | None = None,
         where: _Where = None,
-    ) -> Scan: ...
-    def snapshot(self) -> Snapshot: ...
-    def add_columns(self, columns: Mapping[str, _ColumnType]) -> int: ...
+    ) -> Scan:
+        """Walks through all rows in ascending order of id: an iterator of `Records` of at most
+        `batch_size` rows (1 to 65,536) each, behind the id `after`, `limit` rows in all, those that
+        `where` finds (as for `search`). Rows written meanwhile do not appear.
+
+        Raises `NotFound` for an unknown column, `SchemaMismatch` for an id of another type,
+        `FilterError`.
+
+        >>> for records in docs.scan(batch_size=1000, select=["title"]):
+        ...     print(records.to_dicts())
+        [{'id': 1, 'title': 'near'}, {'id': 2, 'title': 'far'}]
+        """
+    def snapshot(self) -> Snapshot:
+        """The rows there are now, to be read as often as wanted while writers go on.
+
+        Raises `Closed` and `Forked`.
+
+        >>> len(docs.snapshot())
+        2
+        """
+    def add_columns(self, columns: Mapping[str, _ColumnType]) -> int:
+        """Adds columns, null in every row there is, from a dict of names and types as `Database.collection`
+        takes it. Those that exist with the same type are passed over. Returns how many were added.
+
+        Raises `SchemaMismatch` for a column that exists with another type, `InvalidArgument`
+        for a name that no column can have.
+
+        >>> docs.add_columns({"year": int, "title": "utf8"})
+        1
+        """
     def export_file(
         self,
         path: _Path,
@@ -256,13 +709,66 @@ class Collection:
         select: str | Sequence[str] | None = None,
         progress: _Progress = None,
         where: _Where = None,
-    ) -> int: ...
-    def flush(self) -> None: ...
-    def compact(self) -> dict[str, Any]: ...
-    def verify(self) -> dict[str, Any]: ...
-    def stats(self) -> dict[str, Any]: ...
-    def refresh(self) -> bool: ...
-    def close(self) -> None: ...
+    ) -> int:
+        """Writes all rows to the file `path`: ids, vectors and the columns of `select` (all if it is left
+        out). `format` is "parquet", "arrow", "arrow_stream" or "jsonl", left out what the extension says.
+        `where` is as for `search`, `progress` as for `upsert`. Returns how many rows were written.
+
+        Raises `InvalidArgument` for an unknown format or extension, `NotFound` for an unknown
+        column, `FilterError`, `IoError`; nothing is left at `path` then.
+
+        >>> docs.export_file(tmp / "docs.parquet")
+        2
+        """
+    def flush(self) -> None:
+        """Makes everything written so far durable and visible to readers in other processes.
+
+        Raises `Full`, `IoError`, `Poisoned`, `ReadOnly`.
+
+        >>> docs.flush()
+        """
+    def compact(self) -> dict[str, Any]:
+        """Merges all segments, drops dead rows, builds graphs and gives the space back, while reads
+        and writes go on; Ctrl-C ends it. Returns a dict of what was done.
+
+        Raises as `flush`, and `Corrupt`; the collection stays as it was.
+
+        >>> docs.compact()["rows"]
+        2
+        """
+    def verify(self, *, progress: _Progress = None) -> dict[str, Any]:
+        """Reads every byte of every file and checks it; Ctrl-C ends it. Returns a dict; its "problems" are
+        empty when everything is whole. `progress` is as for `upsert`; it counts bytes.
+
+        Raises `Closed`, `Forked`, `IoError`; what is damaged is told in the dict.
+
+        >>> docs.verify()["problems"]
+        []
+        """
+    def stats(self) -> dict[str, Any]:
+        """Numbers about the collection, as a dict: rows, dead rows, bytes, segments.
+
+        Raises `Closed` and `Forked`.
+
+        >>> docs.stats()["rows"]
+        2
+        """
+    def refresh(self) -> bool:
+        """In a reader (`mode="r"`): moves to the newest state that the writer has made durable.
+        Returns whether anything changed; always False in a writer, which is never behind.
+
+        Raises `Closed` when the collection was dropped, `Corrupt`, `IoError`.
+
+        >>> docs.refresh()
+        False
+        """
+    def close(self) -> None:
+        """Makes what was written durable and closes the collection; `db["name"]` opens it again.
+
+        Raises what the last write fails with; the collection is closed all the same.
+
+        >>> docs.close()
+        """
     def __reduce__(self) -> tuple[Any, ...]: ...
     def __contains__(self, id: _Id, /) -> bool: ...
     def __len__(self) -> int: ...
@@ -270,8 +776,23 @@ class Collection:
 
 @final
 class Snapshot:
+    """The rows of a collection at one moment, to be read as often as wanted while writers go on. Made by
+    `Collection.snapshot`. Its methods are those of the collection; a collection that is closed
+    leaves its snapshots readable.
+
+    >>> before = docs.snapshot()
+    >>> docs.delete([1, 2])
+    2
+    >>> len(before), len(docs), before.search([0, 0], k=1)[0].id
+    (2, 0, 1)
+    """
     @property
-    def seq(self) -> int: ...
+    def seq(self) -> int:
+        """Number of the last write that it holds.
+
+        >>> docs.snapshot().seq == docs.snapshot().seq
+        True
+        """
     def search(
         self,
         q: _Vectors,
@@ -283,7 +804,41 @@ class Snapshot:
         select: str | Sequence[str] | None = None,
         vectors: bool = False,
         where: _Where = None,
-    ) -> Hits: ...
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+        mmr: float | None = None,
+        mmr_candidates: int | None = None,
+    ) -> Hits:
+        """As `Collection.search`.
+
+        >>> docs.snapshot().search([3, 4], k=1).ids.tolist()
+        [2]
+        """
+    def explain(
+        self,
+        q: _Vectors,
+        k: int = 10,
+        *,
+        ef: int | None = None,
+        exact: bool = False,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = None,
+        vectors: bool = False,
+        where: _Where = None,
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+        mmr: float | None = None,
+        mmr_candidates: int | None = None,
+    ) -> Explanation:
+        """As `Collection.explain`.
+
+        >>> docs.snapshot().explain([3, 4], k=1).hits.ids.tolist()
+        [2]
+        """
     def search_batch(
         self,
         queries: _Vectors,
@@ -295,12 +850,60 @@ class Snapshot:
         select: str | Sequence[str] | None = (),
         vectors: bool = False,
         where: _Where = None,
-    ) -> BatchHits: ...
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+        mmr: float | None = None,
+        mmr_candidates: int | None = None,
+    ) -> BatchHits:
+        """As `Collection.search_batch`.
+
+        >>> docs.snapshot().search_batch([[0, 0], [3, 4]], k=1).ids.tolist()
+        [[1], [2]]
+        """
+    def search_sparse(
+        self,
+        column: str,
+        query: _Sparse,
+        k: int = 10,
+        *,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = None,
+        vectors: bool = False,
+        where: _Where = None,
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+    ) -> Hits:
+        """As `Collection.search_sparse`.
+
+        >>> docs.upsert(9, [1, 1], [{"words": {3: 0.5}}])
+        1
+        >>> docs.snapshot().search_sparse("words", {3: 2.0}).scores.tolist()
+        [1.0]
+        """
     def get(
         self, ids: _Ids, select: str | Sequence[str] | None = None, vectors: bool = False
-    ) -> Records: ...
-    def contains(self, id: _Id) -> bool: ...
-    def count(self, *, where: _Where = None) -> int: ...
+    ) -> Records:
+        """As `Collection.get`.
+
+        >>> docs.snapshot().get([2]).to_dicts()
+        [{'id': 2, 'title': 'far'}]
+        """
+    def contains(self, id: _Id) -> bool:
+        """As `Collection.contains`.
+
+        >>> docs.snapshot().contains(1)
+        True
+        """
+    def count(self, *, where: _Where = None) -> int:
+        """As `Collection.count`.
+
+        >>> docs.snapshot().count(where="id > 1")
+        1
+        """
     def scan(
         self,
         batch_size: int = 4096,
@@ -310,13 +913,31 @@ class Snapshot:
         after: _Id | None = None,
         limit: int | None = None,
         where: _Where = None,
-    ) -> Scan: ...
+    ) -> Scan:
+        """As `Collection.scan`.
+
+        >>> [records.ids.tolist() for records in docs.snapshot().scan(limit=1)]
+        [[1]]
+        """
     def __contains__(self, id: _Id, /) -> bool: ...
     def __len__(self) -> int: ...
 
-def col(name: str) -> Column: ...
+def col(name: str) -> Column:
+    """The column `name`, to be compared: `nf.col("year") >= 2019`. See `Column` and `Filter`.
+
+    >>> import nearfield as nf
+    >>> nf.col("tags").has("rust") | nf.col("year").between(2019, 2024)
+    Filter("tags HAS 'rust' OR year BETWEEN 2019 AND 2024")
+    """
 @final
 class Column:
+    """A column to be compared with something, or the id of the row (`nf.col("id")`). A bool column may
+    stand alone.
+
+    >>> import nearfield as nf
+    >>> (nf.col("year") >= 2019) & ~nf.col("lang").isin(["en", "de"])
+    Filter("year >= 2019 AND lang NOT IN ('en', 'de')")
+    """
     def __eq__(self, other: _Value) -> Filter: ...  # type: ignore[override]
     def __ne__(self, other: _Value) -> Filter: ...  # type: ignore[override]
     def __lt__(self, other: _Value) -> Filter: ...
@@ -330,20 +951,99 @@ class Column:
     def __invert__(self) -> Filter: ...
     def __bool__(self) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
-    def between(self, low: _Value, high: _Value) -> Filter: ...
-    def isin(self, values: Iterable[_Value] | npt.NDArray[Any]) -> Filter: ...
-    def is_null(self) -> Filter: ...
-    def is_not_null(self) -> Filter: ...
-    def like(self, pattern: str, escape: str | None = None) -> Filter: ...
-    def ilike(self, pattern: str, escape: str | None = None) -> Filter: ...
-    def starts_with(self, prefix: str) -> Filter: ...
-    def contains(self, part: str) -> Filter: ...
-    def has(self, value: str) -> Filter: ...
-    def has_any(self, values: Iterable[str]) -> Filter: ...
-    def has_all(self, values: Iterable[str]) -> Filter: ...
+    def between(self, low: _Value, high: _Value) -> Filter:
+        """From `low` to `high`, both included.
+
+        >>> nf.col("year").between(2019, 2024)
+        Filter("year BETWEEN 2019 AND 2024")
+        """
+    def isin(self, values: Iterable[_Value] | npt.NDArray[Any]) -> Filter:
+        """Equal to one of `values`.
+
+        >>> nf.col("lang").isin(["en", "de"])
+        Filter("lang IN ('en', 'de')")
+        """
+    def is_null(self) -> Filter:
+        """Without a value; also `column == None`.
+
+        >>> docs.count(where=nf.col("title").is_null())
+        0
+        """
+    def is_not_null(self) -> Filter:
+        """With a value; also `column != None`.
+
+        >>> docs.count(where=nf.col("title").is_not_null())
+        2
+        """
+    def like(self, pattern: str, escape: str | None = None) -> Filter:
+        """Text of the form of `pattern`: `%` is any text, `_` one character, `escape` takes the meaning from
+        the one behind it.
+
+        >>> docs.count(where=nf.col("title").like("%a%"))
+        2
+        """
+    def ilike(self, pattern: str, escape: str | None = None) -> Filter:
+        """`like` without regard to case.
+
+        >>> docs.count(where=nf.col("title").ilike("NEA_"))
+        1
+        """
+    def starts_with(self, prefix: str) -> Filter:
+        """Text that begins with `prefix`.
+
+        >>> docs.count(where=nf.col("title").starts_with("fa"))
+        1
+        """
+    def contains(self, part: str) -> Filter:
+        """Text with `part` in it; a list that has it.
+
+        >>> docs.count(where=nf.col("title").contains("ear"))
+        1
+        """
+    def has(self, value: str) -> Filter:
+        """The list has `value`.
+
+        >>> nf.col("tags").has("rust")
+        Filter("tags HAS 'rust'")
+        """
+    def has_any(self, values: Iterable[str]) -> Filter:
+        """The list has one of `values`.
+
+        >>> nf.col("tags").has_any(["rust", "c"])
+        Filter("tags HAS ANY ('rust', 'c')")
+        """
+    def has_all(self, values: Iterable[str]) -> Filter:
+        """The list has each of `values`.
+
+        >>> nf.col("tags").has_all(["rust", "c"])
+        Filter("tags HAS ALL ('rust', 'c')")
+        """
 
 @final
 class Filter:
+    """Which rows are wanted. Made by comparing columns (`nf.col("year") >= 2019`), of the text of an SQL
+    WHERE clause or of a dict; taken as `where=` wherever rows are chosen, where the text and the
+    dict are taken too.
+
+    Filters are joined by `&`, `|` and `~` (with brackets: `(a == 1) & (b == 2)`), and printed as text.
+
+    In text there are `= <> != < <= > >=`, `IN`, `BETWEEN`, `IS NULL`, `LIKE`, `ILIKE` (`%` any text, `_` one
+    character), `STARTS WITH`, `CONTAINS`, for lists `HAS`, `HAS ANY`, `HAS ALL`, each with a `NOT`, joined by
+    `AND`, `OR`, `NOT` and brackets. Text is quoted by `'`, names that are no plain words by `"`, times are
+    `TIMESTAMP '2024-02-29T12:00:00Z'`. The id of a row is `id`.
+
+    In dicts there are `$eq $ne $gt $gte $lt $lte $in $nin $between $exists $like $ilike $starts_with
+    $contains $has $has_any $has_all`, joined by `$and $or $nor $not`.
+
+    Logic is that of SQL: a comparison with null is neither true nor false, and rows are found for which
+    the filter is true.
+
+    >>> import nearfield as nf
+    >>> nf.Filter("title LIKE 'n%' and id in (1, 2)")
+    Filter("title LIKE 'n%' AND id IN (1, 2)")
+    >>> docs.count(where=nf.Filter({"title": {"$in": ["near", "far"]}}) & (nf.col("id") > 1))
+    1
+    """
     def __new__(cls, where: _Condition) -> Self: ...
     def __and__(self, other: _Condition) -> Filter: ...
     def __or__(self, other: _Condition) -> Filter: ...
@@ -358,22 +1058,86 @@ class Filter:
 
 @final
 class Explanation:
+    """What a search found, how each part of the collection was searched for it, and what that took.
+    Made by `Collection.explain`.
+
+    >>> explained = docs.explain([0, 1], k=1)
+    >>> explained.parts[0]["plan"], explained.parts[0]["rows_compared"], explained.hits[0].id
+    ('scan', 2, 1)
+    """
     @property
-    def hits(self) -> Hits: ...
+    def hits(self) -> Hits:
+        """What `search` would have given.
+
+        >>> docs.explain([3, 4], k=1).hits.ids.tolist()
+        [2]
+        """
     @property
-    def parts(self) -> list[dict[str, Any]]: ...
+    def parts(self) -> list[dict[str, Any]]:
+        """A dict for each part that was searched: its "segment" (None for rows in memory), "plan" ("scan",
+        "scan_matching", "scan_codes", "walk", "walk_then_scan", "scan_codes_then_scan"), "rows",
+        "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "bytes_touched", "walk_cost" and
+        "scan_cost" (what the plan was chosen by, counted in distances; 0 where there was no choice),
+        "candidates", "matching_rows" (of the filter, else None), "seconds".
+
+        >>> docs.explain([3, 4]).parts[0]["rows"]
+        2
+        """
     @property
-    def filter(self) -> dict[str, Any] | None: ...
+    def filter(self) -> dict[str, Any] | None:
+        """What was filtered: a dict of the "filter" as text, the "matching_rows" of the collection, and
+        the "seconds" that finding them took, a part of `prepare_seconds`. None without a filter.
+
+        >>> docs.explain([3, 4], where="id = 1").filter["matching_rows"]
+        1
+        """
     @property
-    def prepare_seconds(self) -> float: ...
+    def prepare_seconds(self) -> float:
+        """Seconds to check and convert the query, and to find the rows of the filter.
+
+        >>> docs.explain([3, 4]).prepare_seconds < 60
+        True
+        """
     @property
-    def search_seconds(self) -> float: ...
+    def search_seconds(self) -> float:
+        """Seconds to search all parts and merge what they gave.
+
+        >>> docs.explain([3, 4]).search_seconds < 60
+        True
+        """
     @property
-    def read_seconds(self) -> float: ...
+    def read_seconds(self) -> float:
+        """Seconds to read columns and vectors of the hits.
+
+        >>> docs.explain([3, 4]).read_seconds < 60
+        True
+        """
     def _repr_html_(self) -> str: ...
 
 @final
 class Index:
+    """Vectors in memory and the nearest of them, without a database: for those who keep their rows
+    elsewhere. Each vector has a number for an id. May be used from any thread; searches of several
+    threads run beside each other.
+
+    `metric` is "l2" (squared Euclidean distance), "cosine" or "dot", for bits "hamming" or "jaccard";
+    `dtype` is what vectors are stored in: "f32", "f16", "bf16", "i8", "u8", "b1". `m` is how many
+    links a node of the graph has, 2 to 64, and `ef_construction` how many candidates a build keeps:
+    more of either find more of the true neighbours and build slower. `ef` (100) is how many a search
+    keeps unless it says otherwise. `threads` is for builds and batch searches, 0 for one a core.
+    `code` says what leads searches to candidates, see `nearfield.open`.
+
+    Vectors are read as those of a `Collection`. What is in memory is gone with the process unless
+    it was saved. Pickling saves it inside the pickle.
+
+    >>> import nearfield as nf
+    >>> index = nf.Index(2, "l2")
+    >>> index.add([[0, 0], [3, 4], [9, 9]])
+    3
+    >>> ids, distances = index.search([2, 3], k=2)
+    >>> ids.tolist(), distances.tolist()
+    ([1, 0], [2.0, 13.0])
+    """
     def __new__(
         cls,
         dim: int,
@@ -387,25 +1151,115 @@ class Index:
         code: _Code = "auto",
     ) -> Self: ...
     @staticmethod
-    def load(path: _Path, *, ef: int = 100, threads: int = 0) -> Index: ...
+    def load(path: _Path, *, ef: int = 100, threads: int = 0) -> Index:
+        """Reads a file of `save` into memory and checks all of it. `ef` and `threads` are as for a new
+        index.
+
+        Raises `Corrupt`, `Incompatible` and `IoError`.
+
+        >>> index = nf.Index(2)
+        >>> index.save(tmp / "two.nfi")
+        >>> len(nf.Index.load(tmp / "two.nfi", threads=1))
+        0
+        """
     @staticmethod
-    def view(path: _Path, *, ef: int = 100, threads: int = 0) -> Index: ...
+    def view(path: _Path, *, ef: int = 100, threads: int = 0) -> Index:
+        """Maps a file of `save`: ready at once whatever its size, shared between processes, and not to
+        be changed. The file must stay as it is meanwhile; `save` replaces files as a whole, which is
+        safe.
+
+        Raises `Corrupt`, `Incompatible` and `IoError`; damage that is met later makes searches
+        raise `Corrupt`.
+
+        >>> index = nf.Index(1, "l2")
+        >>> index.add([[1], [2]])
+        2
+        >>> index.save(tmp / "one.nfi")
+        >>> nf.Index.view(tmp / "one.nfi").search([3], k=1)[0].tolist()
+        [1]
+        """
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """Dimensions of a vector.
+
+        >>> nf.Index(3).dim
+        3
+        """
     @property
-    def metric(self) -> str: ...
+    def metric(self) -> str:
+        """How vectors are compared.
+
+        >>> nf.Index(3).metric
+        'cosine'
+        """
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str:
+        """What vectors are stored in.
+
+        >>> nf.Index(3, dtype="i8").dtype
+        'i8'
+        """
     @property
-    def ef(self) -> int: ...
+    def ef(self) -> int:
+        """How many candidates a search keeps unless it says otherwise; may be set.
+
+        >>> index = nf.Index(3)
+        >>> index.ef = 30
+        >>> index.ef
+        30
+        """
     @ef.setter
     def ef(self, ef: int) -> None: ...
     @property
-    def unbuilt(self) -> int: ...
-    def add(self, vectors: _Vectors, ids: _Ids | None = None) -> int: ...
-    def remove(self, ids: _Ids) -> int: ...
-    def build(self) -> None: ...
-    def save(self, path: _Path) -> None: ...
+    def unbuilt(self) -> int:
+        """Rows that the graph does not hold yet, which searches compare one by one.
+
+        >>> index = nf.Index(1)
+        >>> index.add([[1], [2]]), index.unbuilt
+        (2, 2)
+        """
+    def add(self, vectors: _Vectors, ids: _Ids | None = None) -> int:
+        """Adds `vectors` of shape (rows, dim), each under one of the integers of `ids`, or numbered on
+        from the largest there has been. Returns how many were added. Raises `DuplicateId` when an id is
+        there already, and adds nothing then.
+
+        Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity, out of range),
+        `ReadOnly` for a `view`.
+
+        >>> index = nf.Index(2)
+        >>> index.add([[1, 0]]), index.add([[0, 1], [1, 1]], [70, 80])
+        (1, 2)
+        """
+    def remove(self, ids: _Ids) -> int:
+        """Removes the vectors of `ids`. Returns how many there were.
+
+        Raises `ReadOnly` for a `view`, `TypeError` for ids that are strings.
+
+        >>> index = nf.Index(1)
+        >>> index.add([[1], [2]]), index.remove([1, 99]), 1 in index, len(index)
+        (2, 1, False, 1)
+        """
+    def build(self) -> None:
+        """Brings all vectors into the graph, on all threads; Ctrl-C ends it. The first search of many
+        new vectors does it by itself.
+
+        Raises `Forked` in a child of a fork, and `KeyboardInterrupt`; the index stays usable
+        then.
+
+        >>> index = nf.Index(1)
+        >>> index.add([[1], [2]])
+        2
+        >>> index.build()
+        >>> index.unbuilt
+        0
+        """
+    def save(self, path: _Path) -> None:
+        """Writes the index to the file `path`, whole and durable, in place of what is there.
+
+        Raises `Full` and `IoError`; what was at `path` is still there then.
+
+        >>> nf.Index(3).save(tmp / "empty.nfi")
+        """
     def search(
         self,
         q: _Vectors,
@@ -414,7 +1268,19 @@ class Index:
         ef: int | None = None,
         exact: bool = False,
         max_distance: float | None = None,
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]: ...
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+        """The `k` vectors nearest to `q`: an array of ids (int64) and one of distances (float32), nearest
+        first, shorter if there are fewer. Arguments are as for `Collection.search`.
+
+        Raises `DimensionMismatch`, `InvalidVector` (NaN, infinity), and `Corrupt` for a damaged
+        `view`.
+
+        >>> index = nf.Index(1, "l2")
+        >>> index.add([[1], [2], [4]])
+        3
+        >>> index.search([3], k=5, max_distance=1)[0].tolist()
+        [1, 2]
+        """
     def search_batch(
         self,
         queries: _Vectors,
@@ -423,49 +1289,145 @@ class Index:
         ef: int | None = None,
         exact: bool = False,
         max_distance: float | None = None,
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]: ...
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+        """Many searches at once, on all threads of the index: an array of ids and one of distances, both of
+        shape (queries, k). Where a query has fewer than k, the id is -1 and the distance infinite. With
+        k above 1,024 and above the number of vectors, the arrays are as wide as that. Ctrl-C ends it.
+
+        Raises as `search`, naming the row.
+
+        >>> index = nf.Index(1, "l2")
+        >>> index.add([[1], [2]])
+        2
+        >>> ids, distances = index.search_batch([[0], [3]], k=3)
+        >>> ids.tolist(), distances.tolist()
+        ([[0, 1, -1], [1, 0, -1]], [[1.0, 4.0, inf], [1.0, 4.0, inf]])
+        """
     def __reduce__(self) -> tuple[Any, ...]: ...
     def __contains__(self, id: _Id, /) -> bool: ...
     def __len__(self) -> int: ...
 
 @final
 class Hit:
+    """One hit: `hit.id`, `hit.distance`, `hit.score`, `hit["column"]`.
+
+    >>> hit = docs.search([3, 4], k=1, select=["title"])[0]
+    >>> hit.to_dict()
+    {'id': 2, 'distance': 0.0, 'score': -0.0, 'title': 'far'}
+    """
     @property
-    def id(self) -> Any: ...
+    def id(self) -> Any:
+        """The row's id.
+
+        >>> docs.search([0, 0])[0].id
+        1
+        """
     @property
-    def distance(self) -> float: ...
+    def distance(self) -> float:
+        """The distance under the collection's metric: smaller is closer.
+
+        >>> docs.search([0, 1])[0].distance
+        1.0
+        """
     @property
-    def score(self) -> float: ...
+    def score(self) -> float:
+        """The same as a score: bigger is better.
+
+        >>> docs.search([0, 1])[0].score
+        -1.0
+        """
     @property
-    def vector(self) -> npt.NDArray[Any] | None: ...
-    def keys(self) -> list[str]: ...
-    def to_dict(self) -> dict[str, Any]: ...
+    def vector(self) -> npt.NDArray[Any] | None:
+        """The vector as it is stored; `None` unless the search was asked for it.
+
+        >>> docs.search([3, 3], vectors=True)[0].vector.tolist()
+        [3.0, 4.0]
+        """
+    def keys(self) -> list[str]:
+        """Names that can be put in brackets.
+
+        >>> docs.search([0, 0])[0].keys()
+        ['id', 'distance', 'score', 'title']
+        """
+    def to_dict(self) -> dict[str, Any]:
+        """The hit as a dict: id, distance, score, the columns and, if read, vector.
+
+        >>> docs.search([0, 1], k=1)[0].to_dict()
+        {'id': 1, 'distance': 1.0, 'score': -1.0, 'title': 'near'}
+        """
     def __getitem__(self, name: str, /) -> Any: ...
 
-class _Table:
-    """What `Hits` and `Records` have in common. Not there when the program runs."""
+@final
+class Hits:
+    """The hits of one search, nearest first unless grouped or diversified: a sequence of `Hit`.
 
+    >>> hits = docs.search([0, 0], k=2)
+    >>> len(hits), hits[0].id, hits[0]["title"], [hit.distance for hit in hits]
+    (2, 1, 'near', [0.0, 25.0])
+
+    Takes part in the Arrow PyCapsule interface: `pyarrow.table(hits)` and `polars.DataFrame(hits)`
+    read it without a copy. A column called "distance" or "score" stands in place of the hit's own
+    in tables and dicts; the attributes `distance` and `score` are always the hit's own.
+    """
     @property
-    def ids(self) -> npt.NDArray[Any]: ...
+    def ids(self) -> npt.NDArray[Any]:
+        """The ids as an array: int64 (uint64 if an id is 2**63 or more), or objects of `str`.
+
+        >>> docs.search([0, 0]).ids.tolist()
+        [1, 2]
+        """
     @property
-    def vectors(self) -> npt.NDArray[Any] | None: ...
-    def to_dicts(self) -> list[dict[str, Any]]: ...
-    def to_arrow(self) -> Any: ...
-    def to_pandas(self) -> Any: ...
-    def to_polars(self) -> Any: ...
+    def vectors(self) -> npt.NDArray[Any] | None:
+        """The vectors as they are stored, of shape (hits, elements); `None` unless the search was
+        asked for them.
+
+        >>> docs.search([0, 0], vectors=True).vectors.tolist()
+        [[0.0, 0.0], [3.0, 4.0]]
+        """
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """A list with a dict for each hit: id, distance, score, the columns and, if read, vector.
+
+        >>> docs.search([0, 0], k=1).to_dicts()
+        [{'id': 1, 'distance': 0.0, 'score': -0.0, 'title': 'near'}]
+        """
+    def to_arrow(self) -> Any:
+        """The hits as a `pyarrow.Table`.
+
+        >>> docs.search([0, 0]).to_arrow().column_names  # doctest: +SKIP
+        ['id', 'distance', 'score', 'title']
+        """
+    def to_pandas(self) -> Any:
+        """The hits as a `pandas.DataFrame`.
+
+        >>> docs.search([0, 0]).to_pandas()["title"].tolist()  # doctest: +SKIP
+        ['near', 'far']
+        """
+    def to_polars(self) -> Any:
+        """The hits as a `polars.DataFrame`.
+
+        >>> docs.search([0, 0]).to_polars()["title"].to_list()  # doctest: +SKIP
+        ['near', 'far']
+        """
     def __arrow_c_array__(
         self, requested_schema: CapsuleType | None = None
     ) -> tuple[CapsuleType, CapsuleType]: ...
     def __arrow_c_stream__(self, requested_schema: CapsuleType | None = None) -> CapsuleType: ...
     def __len__(self) -> int: ...
     def _repr_html_(self) -> str: ...
+    @property
+    def distances(self) -> npt.NDArray[np.float32]:
+        """The distances as a float32 array, ascending unless grouped or diversified.
 
-@final
-class Hits(_Table):
+        >>> docs.search([0, 0]).distances.tolist()
+        [0.0, 25.0]
+        """
     @property
-    def distances(self) -> npt.NDArray[np.float32]: ...
-    @property
-    def scores(self) -> npt.NDArray[np.float32]: ...
+    def scores(self) -> npt.NDArray[np.float32]:
+        """The scores as a float32 array, descending unless grouped or diversified.
+
+        >>> docs.search([1, 0]).scores.tolist()
+        [-1.0, -20.0]
+        """
     @overload
     def __getitem__(self, index: int, /) -> Hit: ...
     @overload
@@ -474,20 +1436,107 @@ class Hits(_Table):
 
 @final
 class BatchHits:
+    """The hits of many searches: `ids, distances = docs.search_batch(Q, k=10)`.
+
+    Unpacks into two arrays of shape (queries, k); where a query has fewer than k hits, the id is
+    -1 (`None` among strings, 2**64 - 1 among ids of 2**63 or more) and the distance is infinite;
+    `counts` says how many there are. With k above 1,024 and above the longest answer, the arrays
+    are as wide as that answer; of a grouped search k counts the hits of k groups. `len` is the number of queries, and `m[i]` the `Hits` of query i.
+
+    >>> found = docs.search_batch([[0, 0], [3, 4]], k=3)
+    >>> ids, distances = found
+    >>> ids.tolist(), found.counts.tolist()
+    ([[1, 2, -1], [2, 1, -1]], [2, 2])
+    """
     @property
-    def ids(self) -> npt.NDArray[Any]: ...
+    def ids(self) -> npt.NDArray[Any]:
+        """The ids, of shape (queries, k).
+
+        >>> docs.search_batch([[0, 0], [3, 4]], k=2).ids.tolist()
+        [[1, 2], [2, 1]]
+        """
     @property
-    def distances(self) -> npt.NDArray[np.float32]: ...
+    def distances(self) -> npt.NDArray[np.float32]:
+        """The distances, of shape (queries, k), float32; ascending in each row unless grouped or
+        diversified.
+
+        >>> docs.search_batch([[0, 0], [3, 3]], k=1).distances.tolist()
+        [[0.0], [1.0]]
+        """
     @property
-    def scores(self) -> npt.NDArray[np.float32]: ...
+    def scores(self) -> npt.NDArray[np.float32]:
+        """The scores, of shape (queries, k), float32; descending in each row unless grouped or
+        diversified.
+
+        >>> docs.search_batch([[0, 1], [3, 3]], k=1).scores.tolist()
+        [[-1.0], [-1.0]]
+        """
     @property
-    def counts(self) -> npt.NDArray[np.int64]: ...
+    def counts(self) -> npt.NDArray[np.int64]:
+        """How many hits each query has, int64.
+
+        >>> docs.search_batch([[0, 0], [3, 4]], k=5, max_distance=1).counts.tolist()
+        [1, 1]
+        """
     def __getitem__(self, index: int, /) -> Hits: ...
     def __iter__(self) -> Iterator[npt.NDArray[Any]]: ...
     def __len__(self) -> int: ...
 
 @final
-class Records(_Table):
+class Records:
+    """Rows read back: a sequence of dicts.
+
+    >>> records = docs.get([2, 1, 7])
+    >>> len(records), records[0], records.ids.tolist()
+    (2, {'id': 2, 'title': 'far'}, [2, 1])
+
+    Takes part in the Arrow PyCapsule interface: `pyarrow.table(records)` and
+    `polars.DataFrame(records)` read it without a copy.
+    """
+    @property
+    def ids(self) -> npt.NDArray[Any]:
+        """The ids as an array: int64 (uint64 if an id is 2**63 or more), or objects of `str`.
+
+        >>> docs.get([2, 1]).ids.tolist()
+        [2, 1]
+        """
+    @property
+    def vectors(self) -> npt.NDArray[Any] | None:
+        """The vectors as they are stored, of shape (rows, elements); `None` unless asked for.
+
+        >>> docs.get([2], vectors=True).vectors.tolist()
+        [[3.0, 4.0]]
+        """
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """A list with a dict for each row: id, the columns and, if read, vector.
+
+        >>> docs.get([2]).to_dicts()
+        [{'id': 2, 'title': 'far'}]
+        """
+    def to_arrow(self) -> Any:
+        """The rows as a `pyarrow.Table`.
+
+        >>> docs.get([2]).to_arrow().column_names  # doctest: +SKIP
+        ['id', 'title']
+        """
+    def to_pandas(self) -> Any:
+        """The rows as a `pandas.DataFrame`.
+
+        >>> docs.get([2]).to_pandas()["title"].tolist()  # doctest: +SKIP
+        ['far']
+        """
+    def to_polars(self) -> Any:
+        """The rows as a `polars.DataFrame`.
+
+        >>> docs.get([2]).to_polars()["title"].to_list()  # doctest: +SKIP
+        ['far']
+        """
+    def __arrow_c_array__(
+        self, requested_schema: CapsuleType | None = None
+    ) -> tuple[CapsuleType, CapsuleType]: ...
+    def __arrow_c_stream__(self, requested_schema: CapsuleType | None = None) -> CapsuleType: ...
+    def __len__(self) -> int: ...
+    def _repr_html_(self) -> str: ...
     @overload
     def __getitem__(self, index: int, /) -> dict[str, Any]: ...
     @overload
@@ -496,5 +1545,10 @@ class Records(_Table):
 
 @final
 class Scan:
+    """An iterator of `Records`, in ascending order of id, over the rows there were when it was made.
+
+    >>> [records.ids.tolist() for records in docs.scan(batch_size=1)]
+    [[1], [2]]
+    """
     def __iter__(self) -> Self: ...
     def __next__(self) -> Records: ...

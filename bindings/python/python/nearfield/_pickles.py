@@ -1,7 +1,9 @@
 """How handles cross to other processes: by the path of the database, opened again for reading.
 
 There is one writer of a database, and that stays where it is: whoever unpickles a handle gets a reader,
-also in the same process.
+also in the same process. An embedder is not pickled, nor does a collection carry its own along: vectors are
+searched for in other processes, or the collection is opened there with `embed=`. Snapshots, answers and scans
+are not pickled either; send their arrays.
 """
 
 from __future__ import annotations

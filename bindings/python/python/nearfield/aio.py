@@ -25,12 +25,17 @@ from typing import Any
 
 import nearfield
 
-__all__ = ["Collection", "Database", "Index", "open"]
+__all__ = ["Collection", "Database", "Index", "Snapshot", "open", "restore"]
 
 
 async def open(path: Any, mode: Any = "w", **settings: Any) -> Database:
     """As `nearfield.open`."""
     return Database(await to_thread(nearfield.open, path, mode, **settings))
+
+
+async def restore(source: Any, target: Any, **settings: Any) -> None:
+    """As `nearfield.restore`."""
+    await to_thread(nearfield.restore, source, target, **settings)
 
 
 class Database:
@@ -61,8 +66,8 @@ class Database:
     async def import_file(self, name: str, path: Any, **settings: Any) -> dict[str, Any]:
         return await to_thread(self.sync.import_file, name, path, **settings)
 
-    async def backup(self, path: Any) -> None:
-        await to_thread(self.sync.backup, path)
+    async def backup(self, path: Any, **settings: Any) -> None:
+        await to_thread(self.sync.backup, path, **settings)
 
     async def close(self) -> None:
         await to_thread(self.sync.close)
@@ -80,14 +85,19 @@ class Collection:
     def __init__(self, sync: nearfield.Collection) -> None:
         self.sync = sync
 
+    @property
+    def database(self) -> Database:
+        """The database that it is in."""
+        return Database(self.sync.database)
+
     async def upsert(self, ids: Any, vectors: Any, data: Any = None, **settings: Any) -> int:
         return await to_thread(self.sync.upsert, ids, vectors, data, **settings)
 
     async def import_batches(self, batches: Any, **settings: Any) -> int:
         return await to_thread(self.sync.import_batches, batches, **settings)
 
-    async def add(self, ids: Any, vectors: Any, data: Any = None) -> int:
-        return await to_thread(self.sync.add, ids, vectors, data)
+    async def add(self, ids: Any, vectors: Any, data: Any = None, **settings: Any) -> int:
+        return await to_thread(self.sync.add, ids, vectors, data, **settings)
 
     async def add_texts(self, texts: Any, ids: Any = None, data: Any = None) -> list[Any]:
         return await to_thread(self.sync.add_texts, texts, ids, data)
@@ -116,16 +126,24 @@ class Collection:
     async def search(self, q: Any = None, k: int = 10, **settings: Any) -> nearfield.Hits:
         return await to_thread(self.sync.search, q, k, **settings)
 
-    async def explain(self, q: Any, k: int = 10, **settings: Any) -> nearfield.Explanation:
+    async def explain(self, q: Any = None, k: int = 10, **settings: Any) -> nearfield.Explanation:
         return await to_thread(self.sync.explain, q, k, **settings)
 
-    async def search_batch(self, queries: Any, k: int = 10, **settings: Any) -> nearfield.BatchHits:
+    async def search_sparse(
+        self, column: str, query: Any, k: int = 10, **settings: Any
+    ) -> nearfield.Hits:
+        return await to_thread(self.sync.search_sparse, column, query, k, **settings)
+
+    async def search_batch(self, queries: Any = None, k: int = 10, **settings: Any) -> nearfield.BatchHits:
         return await to_thread(self.sync.search_batch, queries, k, **settings)
 
     async def scan(self, batch_size: int = 4096, **settings: Any) -> AsyncIterator[nearfield.Records]:
         scan = await to_thread(self.sync.scan, batch_size, **settings)
         while (records := await to_thread(next, scan, None)) is not None:
             yield records
+
+    async def snapshot(self) -> Snapshot:
+        return Snapshot(await to_thread(self.sync.snapshot))
 
     async def export_file(self, path: Any, **settings: Any) -> int:
         return await to_thread(self.sync.export_file, path, **settings)
@@ -136,8 +154,8 @@ class Collection:
     async def compact(self) -> dict[str, Any]:
         return await to_thread(self.sync.compact)
 
-    async def verify(self) -> dict[str, Any]:
-        return await to_thread(self.sync.verify)
+    async def verify(self, **settings: Any) -> dict[str, Any]:
+        return await to_thread(self.sync.verify, **settings)
 
     async def stats(self) -> dict[str, Any]:
         return await to_thread(self.sync.stats)
@@ -149,11 +167,56 @@ class Collection:
         await to_thread(self.sync.close)
 
 
+class Snapshot:
+    """A `nearfield.Snapshot` whose calls are awaited."""
+
+    def __init__(self, sync: nearfield.Snapshot) -> None:
+        self.sync = sync
+
+    async def get(self, ids: Any, select: Any = None, vectors: bool = False) -> nearfield.Records:
+        return await to_thread(self.sync.get, ids, select, vectors)
+
+    async def contains(self, id: Any) -> bool:
+        return await to_thread(self.sync.contains, id)
+
+    async def count(self, *, where: Any = None) -> int:
+        return await to_thread(self.sync.count, where=where)
+
+    async def search(self, q: Any, k: int = 10, **settings: Any) -> nearfield.Hits:
+        return await to_thread(self.sync.search, q, k, **settings)
+
+    async def explain(self, q: Any, k: int = 10, **settings: Any) -> nearfield.Explanation:
+        return await to_thread(self.sync.explain, q, k, **settings)
+
+    async def search_sparse(
+        self, column: str, query: Any, k: int = 10, **settings: Any
+    ) -> nearfield.Hits:
+        return await to_thread(self.sync.search_sparse, column, query, k, **settings)
+
+    async def search_batch(self, queries: Any, k: int = 10, **settings: Any) -> nearfield.BatchHits:
+        return await to_thread(self.sync.search_batch, queries, k, **settings)
+
+    async def scan(self, batch_size: int = 4096, **settings: Any) -> AsyncIterator[nearfield.Records]:
+        scan = await to_thread(self.sync.scan, batch_size, **settings)
+        while (records := await to_thread(next, scan, None)) is not None:
+            yield records
+
+
 class Index:
     """A `nearfield.Index` whose long calls are awaited."""
 
     def __init__(self, sync: nearfield.Index) -> None:
         self.sync = sync
+
+    @staticmethod
+    async def load(path: Any, **settings: Any) -> Index:
+        """As `nearfield.Index.load`."""
+        return Index(await to_thread(nearfield.Index.load, path, **settings))
+
+    @staticmethod
+    async def view(path: Any, **settings: Any) -> Index:
+        """As `nearfield.Index.view`."""
+        return Index(await to_thread(nearfield.Index.view, path, **settings))
 
     async def add(self, vectors: Any, ids: Any = None) -> int:
         return await to_thread(self.sync.add, vectors, ids)

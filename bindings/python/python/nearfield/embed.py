@@ -41,7 +41,9 @@ class Embedder:
     lists of numbers. `model` is what collections remember: change it whenever equal texts may get
     other vectors; left out, it is the function's `__name__`, unless that is one like `encode`. `dim` left out is found by embedding
     one word when it is first needed. `queries` is another function, for texts that are searched
-    for, as some models want it.
+    for, as some models want it. Embedders are not pickled.
+
+    Raises `InvalidArgument` for a function whose name tells no model, `TypeError` for what is no function.
 
     >>> import nearfield as nf
     >>> lengths = nf.Embedder(lambda texts: [[len(text)] for text in texts], model="lengths")
@@ -110,6 +112,12 @@ class Embedder:
     def embed_queries(self, texts: list[str]) -> Any:
         """The vectors of texts that are searched for."""
         return (self._queries or self._embed)(texts)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"{self!r} is not pickled: a model belongs to its process; make it again in the other one and "
+            "open the collection there with embed="
+        )
 
     def __repr__(self) -> str:
         return f"Embedder({self._model!r})"

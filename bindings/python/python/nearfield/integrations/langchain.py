@@ -1,14 +1,17 @@
 """A vector store for LangChain: `NearfieldVectorStore`.
 
 Needs `langchain-core`. Documents are rows of a collection with string ids: their text in the column
-"text", their metadata as JSON in the column "metadata", which keeps any nesting as it is.
+"text", their metadata as JSON in the column "metadata", which keeps any nesting as it is. What can be filtered
+by is in columns of its own as well: each value of the metadata that is a bool, a whole number of 64 bits, a
+float, a str or a list of str, under its key (`{"a": {"b": 1}}` is 1 under "a.b"), unless that is "id", "text",
+"metadata" or "vector", which mean the document itself. The values of one key are of one type.
 
     from nearfield.integrations.langchain import NearfieldVectorStore
 
     store = NearfieldVectorStore(embeddings, "my.nf")
     store.add_texts(["the cat sat", "on the mat"], metadatas=[{"page": 1}, {"page": 2}])
-    store.similarity_search("feline", k=1)
-    retriever = store.as_retriever(search_type="mmr")
+    store.similarity_search("feline", k=1, filter={"page": {"$gte": 2}})
+    retriever = store.as_retriever(search_type="mmr", search_kwargs={"filter": "page < 10"})
 """
 
 from __future__ import annotations
@@ -47,9 +50,15 @@ class NearfieldVectorStore(VectorStore):
     `model`, `model_name` or class; opening it again with another one raises `SchemaMismatch`. `dim`
     saves the embedding of one word that otherwise tells the dimension.
 
-    Scores are nearfield's: bigger is better, for "cosine" the cosine itself. More arguments of a
-    search go to `Collection.search`, such as `ef`, `exact` and `max_distance`. The asynchronous
-    methods do the same in threads.
+    Scores are nearfield's: bigger is better, for "cosine" the cosine itself. `filter` of a search (or
+    `where`, which is the same) is a dict, the text of an SQL WHERE clause or a `nearfield.Filter`, on keys of
+    the metadata, see above; if k documents match, k are found. More arguments of a search go to
+    `Collection.search`, such as `ef`, `exact` and `max_distance`. The asynchronous methods do the same
+    in threads.
+
+    Raises what the collection raises; `InvalidArgument` (a ValueError) for lengths that differ, metadata that
+    is not JSON and numbers out of range, `SchemaMismatch` for metadata of another type than before under the
+    same key, `FilterError` for a filter that does not fit, `TypeError` for arguments of another type.
     """
 
     def __init__(
@@ -114,28 +123,48 @@ class NearfieldVectorStore(VectorStore):
         Ids that are left out are made. All of it is stored, or nothing, whatever `batch_size`
         says, which LangChain's indexing gives.
         """
-        texts = list(texts)
-        if metadatas is not None and len(metadatas) != len(texts):
-            raise nf.InvalidArgument(f"{len(metadatas)} metadatas for {len(texts)} texts")
-        metadata = [_dump(row, metadata) for row, metadata in enumerate(metadatas or [])]
+        texts = _strings("texts", texts)
+        if metadatas is not None:
+            metadatas = _items("metadatas", "dicts", metadatas)
+            if len(metadatas) != len(texts):
+                raise nf.InvalidArgument(
+                    f"{len(metadatas)} metadatas for {len(texts)} texts; give one for each, {{}} for none"
+                )
+        rows = [_row(row, metadata) for row, metadata in enumerate(metadatas or [])]
         if ids is not None:
-            ids = [uuid.uuid4().hex if id is None else id for id in ids]
-        return self._docs.upsert_texts(
-            texts, ids=ids, data={"metadata": metadata} if metadatas is not None else None
-        )
+            given = _items("ids", "str", ids)
+            ids = _strings("ids", [uuid.uuid4().hex if id is None else id for id in given])
+            if len(ids) != len(texts):
+                raise nf.InvalidArgument(
+                    f"{len(ids)} ids for {len(texts)} texts; give one for each, None for one that is made"
+                )
+        if batch_size is not None and batch_size < 1:
+            raise nf.InvalidArgument(f"batch_size is {batch_size}, expected 1 or more")
+        if not texts:
+            return []
+        return self._docs.upsert_texts(texts, ids=ids, data=rows or None)
 
-    def delete(self, ids: Sequence[str] | None = None, **_kwargs: Any) -> bool:
-        """Removes documents by their ids, or all of them. Ids that do not exist are passed over."""
+    def delete(self, ids: Sequence[str] | None = None, **kwargs: Any) -> bool:
+        """Removes documents by their ids, those that a `filter` finds, or all of them. Ids that do not
+        exist are passed over."""
+        where = _where("delete", kwargs)
+        if kwargs:
+            raise TypeError(f"delete: unknown argument {next(iter(kwargs))!r}; there are ids and filter")
+        if ids is not None and where is not None:
+            raise TypeError("delete: expected ids or filter, given both")
         if ids is not None:
-            self._docs.delete(list(ids))
-            return True
-        for records in self._docs.scan(select=[]):
-            self._docs.delete(records.ids)
+            self._docs.delete(_strings("ids", ids))
+        elif where is not None:
+            self._docs.delete(where=where)
+        else:
+            for records in self._docs.scan(select=[]):
+                self._docs.delete(records.ids)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """The documents that exist among `ids`, in that order."""
-        return [_document(row["id"], row) for row in self._docs.get(list(ids))]
+        rows = self._docs.get(_strings("ids", ids), select=_COLUMNS)
+        return [_document(row["id"], row) for row in rows]
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
         """The `k` documents nearest to a text."""
@@ -145,14 +174,14 @@ class NearfieldVectorStore(VectorStore):
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """The `k` documents nearest to a text, with their scores: bigger is better."""
-        hits = self._docs.search(text=query, k=k, **kwargs)
+        hits = self._search(k, kwargs, text=query)
         return [(_document(hit.id, hit), hit.score) for hit in hits]
 
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, **kwargs: Any
     ) -> list[Document]:
         """The `k` documents nearest to a vector."""
-        return [_document(hit.id, hit) for hit in self._docs.search(embedding, k, **kwargs)]
+        return [_document(hit.id, hit) for hit in self._search(k, kwargs, embedding)]
 
     def max_marginal_relevance_search(
         self,
@@ -180,13 +209,25 @@ class NearfieldVectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[Document]:
         """As `max_marginal_relevance_search`, for a vector."""
-        hits = self._docs.search(embedding, max(k, fetch_k), vectors=True, **kwargs)
+        for name, number in [("k", k), ("fetch_k", fetch_k)]:
+            if not isinstance(number, int) or number < 1:
+                raise nf.InvalidArgument(f"{name} is {number!r}, expected a whole number from 1")
+        if not 0 <= lambda_mult <= 1:
+            raise nf.InvalidArgument(f"lambda_mult is {lambda_mult!r}, expected 0 to 1")
+        hits = self._search(max(k, fetch_k), {"vectors": True, **kwargs}, embedding)
         if not len(hits):
             return []
         query = np.asarray(embedding, dtype=np.float32)
         vectors = list(np.asarray(hits.vectors, dtype=np.float32))
         chosen = maximal_marginal_relevance(query, vectors, lambda_mult=lambda_mult, k=k)
         return [_document(hits[index].id, hits[index]) for index in chosen]
+
+    def _search(self, k: int, kwargs: dict[str, Any], q: Any = None, text: Any = None) -> nf.Hits:
+        kwargs = dict(kwargs)
+        where = _where("search", kwargs)
+        if q is None and not isinstance(text, str):
+            raise TypeError(f"query: expected str, given {type(text).__name__}")
+        return self._docs.search(q, k, text=text, where=where, select=_COLUMNS, **kwargs)
 
     @classmethod
     def from_texts(
@@ -225,14 +266,73 @@ def _logistic(score: float) -> float:
 _RELEVANCE = {"cosine": _non_negative, "l2": _reciprocal, "dot": _logistic}
 
 
-def _dump(row: int, metadata: dict[str, Any]) -> str:
+# What a document is made of, and names that mean the row itself.
+_COLUMNS = ["text", "metadata"]
+_RESERVED = {"id", "vector", *_COLUMNS}
+
+
+def _where(what: str, kwargs: dict[str, Any]) -> Any:
+    """Takes the filter out of the arguments of a call."""
+    given = [kwargs.pop(name) for name in ("filter", "where") if kwargs.get(name) is not None]
+    kwargs.pop("filter", None)
+    kwargs.pop("where", None)
+    if len(given) == 2:
+        raise TypeError(f"{what}: expected filter or where, which are the same, given both")
+    where = given[0] if given else None
+    if callable(where):
+        raise TypeError(
+            "filter: expected a dict, the text of a filter or a nearfield.Filter, given a function, which "
+            "the database cannot look into"
+        )
+    return where
+
+
+def _items(name: str, expected: str, values: Any) -> list[Any]:
+    if isinstance(values, (str, bytes, dict)) or not hasattr(values, "__iter__"):
+        raise TypeError(f"{name}: expected a list of {expected}, given {type(values).__name__}")
+    return list(values)
+
+
+def _strings(name: str, values: Any) -> list[str]:
+    items = _items(name, "str", values)
+    for row, item in enumerate(items):
+        if not isinstance(item, str):
+            raise TypeError(f"{name}: row {row}: expected str, given {type(item).__name__}")
+    return items
+
+
+def _row(row: int, metadata: Any) -> dict[str, Any]:
+    """The columns of one document: its metadata as JSON, and what of it can be filtered by."""
+    if not isinstance(metadata, dict):
+        given = type(metadata).__name__
+        raise TypeError(f"metadata of text {row}: expected a dict, given {given}")
     try:
-        return json.dumps(metadata, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
+        dumped = json.dumps(metadata, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
         raise nf.InvalidArgument(
             f"metadata of text {row} is not JSON ({error}); use str, numbers, bool, None, lists "
             "and dicts of them"
         ) from error
+    columns: dict[str, Any] = {}
+    _flatten("", json.loads(dumped), columns)
+    return {**columns, "metadata": dumped}
+
+
+def _flatten(prefix: str, metadata: dict[str, Any], columns: dict[str, Any]) -> None:
+    for key, value in metadata.items():
+        name = prefix + key
+        if isinstance(value, dict):
+            _flatten(name + ".", value, columns)
+        elif name not in _RESERVED and 0 < len(name.encode()) <= 256 and _can_be_filtered(value):
+            columns[name] = value
+
+
+def _can_be_filtered(value: Any) -> bool:
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(item, str) for item in value)
+    return isinstance(value, (float, str))
 
 
 def _document(id: str, row: Any) -> Document:

@@ -1,0 +1,72 @@
+//! How writes of a collection reach the engine: their arguments, and columns that it lacks.
+
+use arrow_array::RecordBatch;
+use nearfield::Error;
+use pyo3::prelude::*;
+
+use super::Collection;
+use crate::errors::{call, invalid};
+use crate::ids::IdsArg;
+use crate::interrupt::{Run, Task, progress_arg};
+use crate::vectors::VectorsArg;
+use crate::{bulk, columns};
+
+impl Collection {
+    /// Runs a write with `data` as a record batch. Columns that the collection lacks are added,
+    /// but only once the engine has found nothing wrong with the rest of the batch.
+    pub(super) fn write(
+        &self,
+        data: Option<&Bound<'_, PyAny>>,
+        rows: usize,
+        py: Python<'_>,
+        run: Run,
+        work: impl Fn(Option<&RecordBatch>, Option<&Task>) -> nearfield::Result<u64> + Send + Sync,
+    ) -> PyResult<u64> {
+        let Some(data) = data else { return run.run(py, |task| work(None, task)) };
+        let batch = columns::from_python(data, rows)?;
+        let schema = call(py, || self.inner.schema())?;
+        let (batch, missing) = columns::missing(py, batch, &schema)?;
+        run.run(py, |task| match work(Some(&batch), task) {
+            Err(Error::NotFound { .. }) if !missing.is_empty() => {
+                self.inner.add_columns(&missing)?;
+                work(Some(&batch), task)
+            }
+            result => result,
+        })
+    }
+
+    pub(super) fn put(
+        &self,
+        ids: &Bound<'_, PyAny>,
+        vectors: &Bound<'_, PyAny>,
+        data: Option<&Bound<'_, PyAny>>,
+        progress: Option<&Bound<'_, PyAny>>,
+        only_new: bool,
+    ) -> PyResult<u64> {
+        let py = ids.py();
+        let progress = progress.map(progress_arg).transpose()?.flatten();
+        let (ids, vectors) = self.rows(ids, vectors)?;
+        let (rows, row_bytes) = (ids.len(), self.row_bytes);
+        let write =
+            bulk::Write { ids: ids.ids()?, vectors: vectors.vectors()?, row_bytes, only_new };
+        let run = match progress {
+            None if !bulk::is_long(rows, row_bytes) => Run::Short,
+            progress => Run::Long(progress),
+        };
+        self.write(data, rows, py, run, |batch, task| bulk::write(&self.inner, &write, batch, task))
+    }
+
+    fn rows<'py>(
+        &self,
+        ids: &Bound<'py, PyAny>,
+        vectors: &Bound<'py, PyAny>,
+    ) -> PyResult<(IdsArg<'py>, VectorsArg<'py>)> {
+        let ids = IdsArg::from_python(ids)?;
+        let rows = VectorsArg::from_python(vectors, self.shape)?;
+        if ids.len() == rows.rows {
+            return Ok((ids, rows));
+        }
+        let (given, rows) = (ids.len(), rows.rows);
+        Err(invalid(vectors.py(), format!("{given} ids for {rows} vectors; give one for each")))
+    }
+}

@@ -1,0 +1,141 @@
+"""Pages, groups, diversity and sparse vectors: what Python adds to them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import nearfield as nf
+
+
+@pytest.fixture
+def pages(db: nf.Database) -> nf.Collection:
+    pages = db.collection("pages", dim=1, metric="l2")
+    data = {"doc": ["a", "a", "b", None, "b", "a"]}
+    pages.upsert(range(6), [[float(n)] for n in range(6)], data)
+    return pages
+
+
+def test_pages_least_distances_and_groups(pages: nf.Collection):
+    assert pages.search([0], k=2, offset=2).ids.tolist() == [2, 3]
+    assert pages.search([0], min_distance=16).ids.tolist() == [4, 5]
+    assert pages.search([0], k=2, offset=None, group_by=None, mmr=None).ids.tolist() == [0, 1]
+    grouped = pages.search([0], k=3, group_by="doc", per_group=2)
+    assert [(hit.id, hit["doc"]) for hit in grouped] == [
+        (0, "a"), (1, "a"), (2, "b"), (4, "b"), (3, None),
+    ]
+    assert pages.search([0], k=9, group_by="doc", where="doc IS NOT NULL").ids.tolist() == [0, 2]
+    assert pages.snapshot().search([0], k=1, group_by="doc", offset=1).ids.tolist() == [2]
+    assert pages.explain([0], k=2, group_by="doc").hits.ids.tolist() == [0, 2]
+
+
+def test_a_batch_is_as_wide_as_its_groups(pages: nf.Collection):
+    found = pages.search_batch([[0], [5]], k=2, group_by="doc", per_group=2)
+    assert found.ids.tolist() == [[0, 1, 2, 4], [5, 1, 4, 2]]
+    assert found.counts.tolist() == [4, 4]
+    assert pages.search_batch([[0]], k=2, mmr=0, mmr_candidates=6).ids.tolist() == [[0, 5]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"offset": -1}, ValueError, "offset is -1"),
+        ({"offset": 1.5}, TypeError, "offset"),
+        ({"min_distance": "near"}, TypeError, "min_distance"),
+        ({"group_by": 3}, TypeError, "group_by"),
+        ({"group_by": "dog"}, nf.NotFound, 'did you mean "doc"'),
+        ({"group_by": "doc", "per_group": 0}, ValueError, "per_group is 0"),
+        ({"per_group": None}, TypeError, "per_group"),
+        ({"mmr": 2}, ValueError, "mmr is 2"),
+        ({"mmr": 0.5, "mmr_candidates": 0}, ValueError, "1 to 4096"),
+        ({"grupp": "doc"}, TypeError, "search.* got an unexpected keyword argument 'grupp'"),
+    ],
+)
+def test_wrong_arguments(pages: nf.Collection, arguments, error, message):
+    with pytest.raises(error, match=message):
+        pages.search([0], **arguments)
+
+
+def sparse(db: nf.Database, words) -> nf.Collection:
+    docs = db.collection("sparse", dim=1, metric="l2")
+    docs.upsert(range(len(words)), [[0.0]] * len(words), {"words": words})
+    return docs
+
+
+FORMS = [
+    {3: 0.5, 9: 2.0},
+    ([9, 3], [2.0, 0.5]),
+    [np.array([3, 9], dtype=np.uint32), np.array([0.5, 2.0], dtype=np.float16)],
+    SimpleNamespace(indices=np.array([3, 9]), values=[0.5, 2.0]),
+    SimpleNamespace(indices=[3, 9], data=np.array([0.5, 2.0])),
+    {np.int64(9): np.float32(2.0), 3: 0.5, 5: 0.0},
+]
+
+
+def test_every_form_of_a_sparse_vector_is_the_same(db: nf.Database):
+    docs = sparse(db, [*FORMS, None, ([], [])])
+    assert docs.schema["columns"] == {"words": "sparse"}
+    words = [hit["words"] for hit in docs.get(range(8))]
+    assert words == [{3: 0.5, 9: 2.0}] * 6 + [None, {}]
+    for query in FORMS:
+        hits = docs.search_sparse("words", query, k=10)
+        assert hits.ids.tolist() == list(range(6))
+        assert hits.scores.tolist() == [4.25] * 6
+    assert len(docs.search_sparse("words", ([], []))) == 0
+    assert docs.search_sparse("words", {3: 1.0}, k=2, offset=1, where="id > 1").ids.tolist() == [3, 4]
+    table = docs.search_sparse("words", {3: 1.0}, k=1).to_arrow()
+    assert table.column("words").to_pylist() == [
+        [{"index": 3, "value": 0.5}, {"index": 9, "value": 2.0}]
+    ]
+    docs.update(0, {"words": [{3: 9.0}]})
+    assert docs.search_sparse("words", {3: 1.0}, k=1)[0].to_dict()["words"] == {3: 9.0}
+
+
+def test_rows_of_dicts_and_matrices_and_arrow(db: nf.Database):
+    docs = sparse(db, [{1: 1.0}])
+    docs.upsert([1], [[0]], [{"words": {2: 1.5}, "more": {"a": 1}}])
+    assert docs.get(1)[0] == {"id": 1, "words": {2: 1.5}, "more.a": 1}
+    scipy = pytest.importorskip("scipy.sparse")
+    matrix = scipy.csr_array(np.array([[0, 2.0, 0], [0, 0, 0], [1.0, 0, -1.0]]))
+    docs.upsert([2, 3, 4], [[0]] * 3, {"words": matrix})
+    assert [row["words"] for row in docs.get([2, 3, 4])] == [{1: 2.0}, {}, {0: 1.0, 2: -1.0}]
+    with pytest.raises(TypeError, match="tocsr"):
+        docs.upsert([2], [[0]], {"words": scipy.csc_array(np.eye(1))})
+    weights = pa.array([[(7, 0.5)]], type=pa.map_(pa.uint32(), pa.float32()))
+    docs.upsert([5], [[0]], pa.table({"words": weights}))
+    assert docs.get(5)[0]["words"] == {7: 0.5}
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        ({1: float("nan")}, ValueError, "index 1 is NaN"),
+        (([1, 1], [1.0, 2.0]), ValueError, "index 1 is given twice"),
+        (([1, 2], [1.0]), ValueError, "2 indices and 1 weights"),
+        (([1.5], [1.0]), ValueError, "whole numbers"),
+        ({-1: 1.0}, ValueError, "index -1 is outside"),
+        ({2**32: 1.0}, ValueError, "outside"),
+        ({"a": 1.0}, TypeError, "int indices"),
+        ({1: "x"}, TypeError, "float weights"),
+        (5, TypeError, "dict of indices and weights"),
+        ("words", TypeError, "dict of indices and weights"),
+    ],
+)
+def test_what_is_no_sparse_vector(db: nf.Database, value, error, message):
+    docs = sparse(db, [{1: 1.0}])
+    with pytest.raises(error, match=message):
+        docs.search_sparse("words", value)
+    if value not in (5, "words"):
+        with pytest.raises(error, match=message):
+            docs.upsert([1], [[0]], {"words": [value]})
+    assert len(docs) == 1
+
+
+def test_what_is_no_sparse_search(db: nf.Database):
+    docs = sparse(db, [{1: 1.0}])
+    with pytest.raises(nf.NotFound, match='did you mean "words"'):
+        docs.search_sparse("word", {1: 1.0})
+    for name in ["ef", "exact", "mmr"]:
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+            docs.search_sparse("words", {1: 1.0}, **{name: 1})

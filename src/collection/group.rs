@@ -1,0 +1,161 @@
+//! Hits by the values of a column: the best few of each.
+
+use std::collections::HashMap;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::SchemaRef;
+
+use super::shape::order;
+use super::snapshot::{Found, View};
+use crate::error::{Error, Result};
+use crate::filter::{Filter, Value, col};
+use crate::segment::columns;
+use crate::types::{Column, DataType};
+
+/// The column whose values make the groups.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupBy(pub(crate) String);
+
+impl GroupBy {
+    /// The column, which must be there and of a type whose values are equal or not.
+    pub(super) fn column<'v>(&self, view: &'v View) -> Result<&'v Column> {
+        let column = view.schema.find(&self.0)?;
+        match column.data_type {
+            DataType::Bool | DataType::Int64 | DataType::Timestamp | DataType::Utf8 => Ok(column),
+            other => Err(Error::SchemaMismatch {
+                what: format!("column {:?}, to group by", self.0),
+                expected: "bool, int64, timestamp or utf8".into(),
+                given: other.to_string(),
+            }),
+        }
+    }
+}
+
+/// What a group has in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Time(i64),
+    Text(Box<str>),
+}
+
+impl Key {
+    /// That of a row of the column.
+    fn at(column: &ArrayRef, data_type: DataType, row: usize) -> Self {
+        if column.is_null(row) {
+            return Self::Null;
+        }
+        match data_type {
+            DataType::Bool => Self::Bool(column.as_boolean().value(row)),
+            DataType::Int64 => Self::Int(column.as_primitive::<Int64Type>().value(row)),
+            DataType::Timestamp => {
+                Self::Time(column.as_primitive::<TimestampMicrosecondType>().value(row))
+            }
+            _ => Self::Text(column.as_string::<i64>().value(row).into()),
+        }
+    }
+
+    fn value(&self) -> Option<Value> {
+        Some(match self {
+            Self::Null => return None,
+            Self::Bool(value) => (*value).into(),
+            Self::Int(value) => (*value).into(),
+            Self::Time(micros) => Value::Timestamp(*micros),
+            Self::Text(text) => Value::Text(text.clone()),
+        })
+    }
+}
+
+/// Rows that can add nothing to the groups.
+#[derive(Debug)]
+pub(super) enum Hide {
+    Nothing,
+    /// Those that it finds.
+    Of(Filter),
+    /// Those that it does not find.
+    AllBut(Filter),
+}
+
+/// Groups in the order in which they were met.
+#[derive(Debug)]
+pub(super) struct Groups<'a> {
+    view: &'a View,
+    column: &'a Column,
+    wanted: SchemaRef,
+    per_group: usize,
+    known: HashMap<Key, usize>,
+    lists: Vec<(Key, Vec<Found>)>,
+    /// Those that have become full and are not hidden yet.
+    full: Vec<usize>,
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn new(by: &GroupBy, per_group: usize, view: &'a View) -> Result<Self> {
+        let column = by.column(view)?;
+        let wanted = columns::arrow_schema([(&*column.name, column.data_type)].into_iter());
+        let (known, lists, full) = (HashMap::new(), Vec::new(), Vec::new());
+        Ok(Self { view, column, wanted, per_group, known, lists, full })
+    }
+
+    /// Adds rows, each to its group unless that is full.
+    pub(super) fn take(&mut self, block: Vec<Found>) -> Result<()> {
+        let places: Vec<_> = block.iter().map(|found| found.place).collect();
+        let batch = self.view.attributes(&places, &self.wanted)?;
+        for (row, found) in block.into_iter().enumerate() {
+            let key = Key::at(batch.column(0), self.column.data_type, row);
+            let next = self.lists.len();
+            let group = *self.known.entry(key.clone()).or_insert(next);
+            if group == next {
+                self.lists.push((key, Vec::new()));
+            }
+            let list = &mut self.lists[group].1;
+            if list.len() < self.per_group {
+                list.push(found);
+                if list.len() == self.per_group {
+                    self.full.push(group);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be hidden before more is taken; none when the first `count` groups are whole.
+    pub(super) fn hide(&mut self, count: usize) -> Option<Hide> {
+        if self.lists.len() < count {
+            let full = std::mem::take(&mut self.full);
+            let filter = self.filter(full.iter().map(|group| &self.lists[*group].0));
+            return Some(filter.map_or(Hide::Nothing, Hide::Of));
+        }
+        let lacking = self.lists[..count].iter().filter(|(_, list)| list.len() < self.per_group);
+        self.filter(lacking.map(|(key, _)| key)).map(Hide::AllBut)
+    }
+
+    /// The hits of the first `count` groups, each nearest first.
+    pub(super) fn into_lists(self, count: usize) -> Vec<Vec<Found>> {
+        let mut lists: Vec<_> = self.lists.into_iter().take(count).map(|(_, list)| list).collect();
+        lists.iter_mut().for_each(|list| list.sort_by(order));
+        lists
+    }
+
+    /// Finds the rows of some groups; none for no group.
+    fn filter<'k>(&self, keys: impl Iterator<Item = &'k Key>) -> Option<Filter> {
+        let (mut values, mut null) = (Vec::new(), false);
+        for key in keys {
+            match key.value() {
+                Some(value) => values.push(value),
+                None => null = true,
+            }
+        }
+        let column = || col(self.column.name.as_str());
+        let is_null = null.then(|| column().is_null());
+        match (values.is_empty(), is_null) {
+            (true, is_null) => is_null,
+            (false, None) => Some(column().is_in(values)),
+            (false, Some(is_null)) => Some(column().is_in(values).or(is_null)),
+        }
+    }
+}
