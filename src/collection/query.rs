@@ -170,7 +170,8 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Candidates a graph search keeps: more of them mean better recall and a slower search.
+    /// Nearest candidates that a graph search goes on from: more of them mean better recall and a
+    /// slower search.
     /// Default [`Settings::ef_search`](crate::Settings::ef_search); raised to `k` where below.
     pub fn ef(mut self, ef: usize) -> Self {
         self.request.ef = Some(ef);
