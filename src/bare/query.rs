@@ -198,6 +198,7 @@ impl<'a> IndexQuery<'a> {
             ef: self.ef.unwrap_or(self.index.options.ef_search).max(1),
             exact: self.exact,
             isa: Isa::detect(),
+            stable: false,
         };
         let ask = Ask { query, max_distance: self.max_distance };
         match state {

@@ -17,7 +17,7 @@ use super::{Collection, Snapshot};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::filter::rowset::RowSet;
-use crate::types::{Id, Vectors};
+use crate::types::{Id, SparseVector, Vectors};
 
 /// One answer of a search.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,10 +117,11 @@ pub(super) struct Request<'a> {
     filter: Option<Filter>,
     cancel: Option<Arc<AtomicBool>>,
     #[cfg(feature = "text")]
-    pub(super) words: Option<super::words::WordAsk>,
+    pub(super) words: super::words::WordAsk,
+    /// Columns of sparse vectors that are searched as well.
+    pub(super) sparse: Vec<(String, &'a SparseVector)>,
     pub(super) fusion: Fusion,
     /// Rows that each list gives to a fusion.
-    #[cfg(feature = "text")]
     pub(super) candidates: Option<usize>,
     /// Characters of a snippet.
     #[cfg(feature = "text")]
@@ -153,9 +154,9 @@ impl<'a> Query<'a> {
             filter: None,
             cancel: None,
             #[cfg(feature = "text")]
-            words: None,
+            words: super::words::WordAsk::default(),
+            sparse: Vec::new(),
             fusion: Fusion::default(),
-            #[cfg(feature = "text")]
             candidates: None,
             #[cfg(feature = "text")]
             highlight: None,
@@ -337,7 +338,7 @@ impl<'a> Query<'a> {
         let snapshot = snapshot?;
         let Some(asked) = asked.filter(|_| request.is_of_vectors_alone()) else {
             return Err(Error::invalid(
-                "words and functions that rank go with one query at a time; use run",
+                "words, further lists and functions that rank go with one query at a time; use run",
             ));
         };
         let queries = asked.prepare(&snapshot.view, &request.shape)?;
@@ -385,6 +386,8 @@ impl Request<'_> {
         if !self.is_of_vectors_alone() {
             self.shape.check_ranked()?;
         }
+        #[cfg(feature = "text")]
+        self.check_words()?;
         let names = match &self.select {
             Select::Nothing => return Ok(None),
             Select::All => None,
@@ -413,6 +416,7 @@ impl Request<'_> {
             ef: self.ef.unwrap_or(snapshot.host.settings.ef_search).max(1),
             exact: self.exact,
             max_distance: self.max_distance,
+            stable: self.shape.is_paged(),
         };
         let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
         match k {

@@ -91,7 +91,7 @@ impl Query<'_> {
     /// each with its hits together, nearest first.
     ///
     /// By words hits are grouped in the same way, by score. Where words and a vector are searched, as many
-    /// candidates are looked at as k groups need, unless `candidates` says how many; a
+    /// candidates are looked at as k whole groups need, at most 16,384, unless `candidates` says how many; a
     /// function that ranks gets its candidates, and they are grouped.
     ///
     /// ```
@@ -194,18 +194,20 @@ impl Shape {
     }
 
     /// Whether near rows are left out.
-    #[cfg(feature = "text")]
     pub(super) fn limits_distance(&self) -> bool {
         self.min_distance > f32::NEG_INFINITY
     }
 
-    #[cfg(feature = "text")]
     pub(super) fn is_far_enough(&self, distance: f32) -> bool {
         distance >= self.min_distance
     }
 
+    /// Whether hits are read page by page.
+    pub(super) fn is_paged(&self) -> bool {
+        self.offset.is_some()
+    }
+
     /// Whether hits are grouped, and none of them is passed over.
-    #[cfg(feature = "text")]
     pub(super) fn is_grouped_alone(&self) -> bool {
         self.group.is_some() && self.offset.is_none()
     }
@@ -224,13 +226,13 @@ impl Shape {
         )))
     }
 
-    /// The page of a list: its hits, and how many hits or groups they are.
+    /// The page of a list: its hits, and whether no longer list would give more.
     pub(super) fn arrange(
         &self,
         list: Vec<Ranked>,
         k: usize,
         view: &View,
-    ) -> Result<(Vec<Ranked>, usize)> {
+    ) -> Result<(Vec<Ranked>, bool)> {
         let mut items: Vec<Vec<Ranked>> = Vec::new();
         match &self.group {
             None => items.extend(list.into_iter().map(|ranked| vec![ranked])),
@@ -248,8 +250,9 @@ impl Shape {
             }
         }
         let page: Vec<_> = items.into_iter().skip(self.offset.unwrap_or(0)).take(k).collect();
-        let count = page.len();
-        Ok((page.into_iter().flatten().collect(), count))
+        let full = |item: &Vec<Ranked>| self.group.is_none() || item.len() == self.per_group;
+        let whole = page.len() == k && page.iter().all(full);
+        Ok((page.into_iter().flatten().collect(), whole))
     }
 
     /// How `k` hits are diversified.

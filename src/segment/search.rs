@@ -29,6 +29,8 @@ pub(crate) struct SearchOptions {
     /// Scan even where there is a graph.
     pub(crate) exact: bool,
     pub(crate) isa: Isa,
+    /// Whether the same search must find the same again, whatever was searched between.
+    pub(crate) stable: bool,
 }
 
 /// What a search has done, summed over parts.

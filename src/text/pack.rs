@@ -24,7 +24,7 @@ const FRONT: usize = 24;
 /// Most bytes of a header.
 const MAX_HEADER: usize = 1 << 20;
 /// What writes the files: an index of another engine or way of cutting is made anew.
-pub(super) const ENGINE: &str = "tantivy 0.27, cut 1";
+pub(super) const ENGINE: &str = "tantivy 0.27, cut 2";
 
 /// What a pack says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

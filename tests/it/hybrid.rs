@@ -6,6 +6,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, Int64Array, LargeStringArray, RecordBatch};
 use nearfield::{
     Collection, DataType, Error, Fusion, Hits, Id, Metric, Normalize, Query, Schema, Snapshot,
+    SparseVector,
 };
 
 use crate::common::Scratch;
@@ -200,4 +201,70 @@ fn every_list_has_pages_and_groups() {
     refused(by_words(&snapshot).mmr(0.5), "mmr goes with a search by a vector alone");
     refused(by_words(&snapshot).max_distance(3.0), "there is none to search by");
     refused(by_words(&snapshot).min_distance(3.0), "there is none to search by");
+}
+
+#[test]
+fn sparse_vectors_are_one_more_list() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let schema = Schema::new(1, Metric::L2).text("body").column("splade", DataType::Sparse);
+    let docs = db.collection("docs", schema).unwrap();
+    let ids_of: Vec<u64> = (0..40).collect();
+    // Row n has index n and, of every tenth, index 100.
+    let sparse = |id: &u64| {
+        let mut pairs = vec![(*id as u32, 1.0)];
+        pairs.extend(id.is_multiple_of(10).then_some((100, *id as f32 + 1.0)));
+        SparseVector::from_pairs(pairs).unwrap()
+    };
+    let vectors: Vec<SparseVector> = ids_of.iter().map(sparse).collect();
+    let texts: ArrayRef =
+        Arc::new(LargeStringArray::from_iter_values(ids_of.iter().map(|id| format!("w{id}"))));
+    let columns = [("body", texts), ("splade", SparseVector::column(vectors.iter().map(Some)))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let places: Vec<f32> = ids_of.iter().map(|id| *id as f32).collect();
+    docs.upsert(&ids_of, &places, &batch).unwrap();
+    let wanted = SparseVector::new([100], [1.0]).unwrap();
+    for segment in [false, true] {
+        if segment {
+            docs.compact().unwrap();
+        }
+        // The vector: 0, 1, 2, …; the sparse one: 30, 20, 10, 0.
+        let both = docs.search(&[0.0_f32]).sparse("splade", &wanted).candidates(4).k(3);
+        let hits = both.run().unwrap();
+        assert_eq!(ids(&hits), [0, 30, 1], "{hits:?}");
+        assert_eq!(hits[1].distance, 900.0);
+        // Words and both kinds of vectors: 7 has a rank of each list but the sparse one.
+        let three = || docs.search(&[5.0_f32]).words("w7 w20").sparse("splade", &wanted);
+        assert_eq!(ids(&three().candidates(5).k(2).run().unwrap()), [20, 7]);
+        let alone = three().fusion(Fusion::weighted(1.0)).k(2).run().unwrap();
+        assert_eq!(ids(&alone), [5, 4]);
+        let shared = Fusion::weighted(0.0);
+        let hits = three().fusion(shared).candidates(40).k(40).run().unwrap();
+        let score = |id: u64| hits.iter().find(|hit| hit.id == id.into()).unwrap().score;
+        assert_eq!((score(30), score(20)), (0.5, 0.5 + 0.5 * 20.0 / 30.0));
+        // Without a vector there is no distance.
+        let query = || docs.search_words("w7").sparse("splade", &wanted).k(9);
+        let hits = query().run().unwrap();
+        assert_eq!(ids(&hits), [7, 30, 20, 10, 0]);
+        assert!(hits.iter().all(|hit| hit.distance == -hit.score));
+        assert!(query().max_distance(1.0).run().is_err());
+        let hits = docs.search_sparse("splade", &wanted).words("w7").k(9).run().unwrap();
+        assert_eq!(hits.iter().find(|hit| hit.id == 7.into()).unwrap().distance, 0.0);
+        let near = docs.search_sparse("splade", &wanted).words("w7").max_distance(-1.0).k(9);
+        assert_eq!(ids(&near.run().unwrap()), [30, 20, 10, 0]);
+        let filtered = docs.search(&[0.0_f32]).sparse("splade", &wanted).filter("id >= 20").k(2);
+        assert_eq!(ids(&filtered.run().unwrap()), [20, 30]);
+    }
+    let columns = docs.search(&[7.0_f32]).columns([("body", 2.0)]).words("w1").k(1);
+    assert_eq!(columns.run().unwrap().len(), 1);
+    for (query, says) in [
+        (docs.search(&[0.0_f32]).sparse("nope", &wanted), "nope"),
+        (docs.search(&[0.0_f32]).sparse("body", &wanted), "body"),
+        (docs.search(&[0.0_f32]).highlight(3), "highlight shows"),
+        (docs.search(&[0.0_f32]).columns([("body", 2.0)]), "columns are searched by words"),
+    ] {
+        let error = query.run().unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    assert!(docs.search(&[0.0_f32]).sparse("splade", &wanted).run_batch().is_err());
 }
