@@ -4,7 +4,7 @@ mod writing;
 
 use std::path::PathBuf;
 
-use nearfield::{Filter, ScanOptions};
+use nearfield::{Filter, ScanOptions, TextOptions};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -26,6 +26,7 @@ use crate::request::{
 use crate::snapshot::Snapshot;
 use crate::texts::{self, TextsArg};
 use crate::vectors::Shape;
+use crate::words::text_options;
 use crate::{batches, files, log, reading, schema};
 
 /// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
@@ -391,6 +392,17 @@ impl Collection {
     /// alone, to 0, unlikeness alone. They are picked from the nearest `mmr_candidates`, 4 × `k` within 20 and
     /// 4,096 unless given, and come in the order in which they are picked.
     ///
+    /// `words` searches the texts of the collection: beside a vector or `text` both give one order, alone
+    /// the words do. It is a query (`rust +mmap -windows "page fault" segf* mispeled~1 title:new`), or
+    /// with `plain` any text, each word of which may be found. `words_in` names the columns to
+    /// search, or gives their weights (`{"title": 2, "body": 1}`). `fusion` is "rrf" (reciprocal
+    /// ranks, also `("rrf", k)`) or `("weighted", alpha)`, where alpha is the share of the vector;
+    /// each list gives `candidates` rows (100). `highlight` reads the pieces of the texts in which the
+    /// words stand, of 160 characters or as many as it says: see `Hit.highlights`.
+    ///
+    /// `rerank` is a function that is given the best `candidates` (50) as `Hits` and returns a score
+    /// for each, bigger being better: a cross-encoder, say. What it raises is raised here.
+    ///
     /// Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity) and `NotFound` for an
     /// unknown column.
     ///
@@ -408,7 +420,8 @@ impl Collection {
     #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
                              max_distance=None, select=None, vectors=False, where=None, \
                              offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None)")]
+                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             fusion=None, candidates=None, highlight=None, rerank=None)")]
     fn search(
         &self,
         py: Python<'_>,
@@ -417,9 +430,11 @@ impl Collection {
         text: Option<&str>,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
-        let query = texts::query(py, &self.inner, q, text, self.shape)?;
         let request = Request::read("Collection.search", k, asked, None)?;
-        reading::search(py, self.source(), &query, self.shape, request)
+        let vector = q.is_some() || text.is_some() || request.words.words().is_none();
+        let query =
+            vector.then(|| texts::query(py, &self.inner, q, text, self.shape)).transpose()?;
+        reading::search(py, self.source(), query.as_ref(), self.shape, request)
     }
 
     /// Searches as `search` does and says how: the plan of each part of the collection, how much was
@@ -512,6 +527,27 @@ impl Collection {
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
         let (inner, schema) = call(py, || Ok((self.inner.snapshot()?, self.inner.schema()?)))?;
         Ok(Snapshot::new(inner, schema))
+    }
+
+    /// Has the texts of a column indexed for search by words, or indexed anew: in a language ("english",
+    /// "de", …; `None` for words as they are), or as a dict of language, stop_words, stem, k1 and b
+    /// says. Returns whether that is a change.
+    ///
+    /// >>> docs.add_text_index("title", "german")
+    /// True
+    /// >>> docs.search(words="near OR fern")[0].id
+    /// 1
+    /// >>> docs.search([9, 9], k=1, words="+near", fusion=("weighted", 0.1), highlight=True)[0].highlights()
+    /// {'title': '**near**'}
+    #[pyo3(signature = (column, options=TextOptions::new()))]
+    #[pyo3(text_signature = "($self, column, options='english')")]
+    fn add_text_index(
+        &self,
+        py: Python<'_>,
+        column: &str,
+        #[pyo3(from_py_with = text_options)] options: TextOptions,
+    ) -> PyResult<bool> {
+        call(py, || self.inner.add_text_index(column, options))
     }
 
     /// Adds columns, null in every row there is, from a dict of names and types as `Database.collection`

@@ -285,6 +285,24 @@ impl Hit {
         }
     }
 
+    /// For each column of text the piece in which the words stand that were searched, each word between
+    /// `before` and `after`, `…` where the text goes on. Empty unless the search was asked to `highlight`.
+    /// Nothing is escaped: what goes into a page has to be.
+    #[pyo3(signature = (before="**", after="**"))]
+    fn highlights<'py>(
+        &self,
+        py: Python<'py>,
+        before: &str,
+        after: &str,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        let snippets = self.found.hits.snippets.as_ref().and_then(|all| all.get(self.index));
+        for (column, snippet) in snippets.into_iter().flatten() {
+            dict.set_item(column, snippet.marked(before, after))?;
+        }
+        Ok(dict)
+    }
+
     /// Names that can be put in brackets.
     ///
     /// >>> docs.search([0, 0])[0].keys()

@@ -37,6 +37,7 @@ mod snapshot;
 mod sparse;
 mod texts;
 mod vectors;
+mod words;
 
 /// The extension module; users import it as `nearfield`.
 #[pyo3::pymodule]

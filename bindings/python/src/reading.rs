@@ -1,7 +1,7 @@
 //! Searches as a collection and a snapshot of one run them.
 
 use nearfield::{
-    Collection, Filter, IdType, Query, Result, ScanOptions, Schema, SparseVector, Vectors,
+    Collection, Filter, IdType, Query, Result, ScanOptions, Schema, SparseVector, Vectors, Words,
 };
 use pyo3::prelude::*;
 
@@ -26,6 +26,16 @@ pub(crate) enum Source<'a> {
 }
 
 impl Source<'_> {
+    /// A search by vector, or of none by words.
+    fn begin<'q>(self, vectors: Option<Vectors<'q>>, request: &Request) -> Query<'q> {
+        let words = || request.words.words().unwrap_or_else(|| Words::plain(""));
+        match (vectors, self) {
+            (Some(vectors), source) => source.search(vectors),
+            (None, Self::Collection(collection)) => collection.search_words(words()),
+            (None, Self::Snapshot(snapshot, _)) => snapshot.search_words(words()),
+        }
+    }
+
     fn search<'q>(self, vectors: Vectors<'q>) -> Query<'q> {
         match self {
             Self::Collection(collection) => collection.search(vectors),
@@ -55,12 +65,15 @@ impl Source<'_> {
 pub(crate) fn search(
     py: Python<'_>,
     source: Source<'_>,
-    query: &VectorsArg<'_>,
+    query: Option<&VectorsArg<'_>>,
     shape: Shape,
     request: Request,
 ) -> PyResult<Hits> {
-    let query = query.vectors()?;
-    let hits = call(py, || request.apply(source.search(query)).run())?;
+    let query = query.map(VectorsArg::vectors).transpose()?;
+    let hits = call(py, || {
+        let begun = source.begin(query, &request);
+        request.apply(begun, shape.width).run()
+    })?;
     let id_type = source.kind(py, hits.hits.first())?;
     Ok(Hits { found: Found::new(hits, id_type, shape.width) })
 }
@@ -73,7 +86,7 @@ pub(crate) fn explain(
     request: Request,
 ) -> PyResult<Explanation> {
     let query = query.vectors()?;
-    let explained = call(py, || request.apply(source.search(query)).explain())?;
+    let explained = call(py, || request.apply(source.search(query), shape.width).explain())?;
     let id_type = source.kind(py, explained.hits.hits.first())?;
     let times = [explained.prepare, explained.search, explained.read];
     let found = Found::new(explained.hits, id_type, shape.width);
@@ -90,7 +103,7 @@ pub(crate) fn search_batch(
     let (rows, vectors) = (queries.rows, queries.vectors()?);
     let most = request.picks.most(request.k);
     let run = |cancel: Option<&std::sync::Arc<std::sync::atomic::AtomicBool>>| -> Result<_> {
-        let mut query = request.apply(source.search(vectors));
+        let mut query = request.apply(source.search(vectors), shape.width);
         if let Some(cancel) = cancel {
             query = query.cancel(cancel.clone());
         }

@@ -1,12 +1,13 @@
 //! What `collection` and `create` are given about a collection's shape, and the same as a dict.
 
-use nearfield::{Column, DataType, IdType, Metric, Schema, VectorType};
+use nearfield::{Column, DataType, IdType, Metric, Schema, TextOptions, VectorType};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyType};
 
 use crate::errors::{invalid, wrong_type};
 use crate::numbers::count;
 use crate::rows::escape;
+use crate::words::{options_to_python, text_options};
 
 pub(crate) const METRICS: [(&str, Metric); 5] = [
     ("l2", Metric::L2),
@@ -47,6 +48,8 @@ pub(crate) struct Shape {
     vector_type: Option<VectorType>,
     id_type: Option<IdType>,
     columns: Vec<Column>,
+    /// Of the text columns that say it.
+    texts: Vec<(String, TextOptions)>,
 }
 
 impl Shape {
@@ -58,10 +61,11 @@ impl Shape {
         columns: Option<&Bound<'_, PyAny>>,
         id_type: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let texts = text.map(text_names).transpose()?.unwrap_or_default();
-        let mut all = columns.map(|columns| typed_columns(columns, &texts)).transpose()?;
+        let given = text.map(text_columns).transpose()?.unwrap_or_default();
+        let names: Vec<String> = given.iter().map(|(name, _)| name.clone()).collect();
+        let mut all = columns.map(|columns| typed_columns(columns, &names)).transpose()?;
         let columns = all.get_or_insert_default();
-        for name in texts {
+        for name in names {
             if !columns.iter().any(|column| column.name == name) {
                 columns.push(Column { name, data_type: DataType::Utf8, text: true });
             }
@@ -72,6 +76,7 @@ impl Shape {
             vector_type: dtype.map(vector_type).transpose()?,
             id_type: id_type.map(|kind| named("id_type", &ID_TYPES, kind)).transpose()?,
             columns: all.unwrap_or_default(),
+            texts: given.into_iter().filter_map(|(name, said)| Some((name, said?))).collect(),
         })
     }
 
@@ -89,9 +94,19 @@ impl Shape {
             schema = schema.with_id_type(id_type);
         }
         for Column { name, data_type, text } in &self.columns {
-            schema = if *text { schema.text(name) } else { schema.column(name, *data_type) };
+            schema = match self.texts.iter().find(|(said, _)| said == name) {
+                Some((_, options)) => schema.text_with(name, *options),
+                None if *text => schema.text(name),
+                None => schema.column(name, *data_type),
+            };
         }
         schema
+    }
+
+    /// Columns of text that say how they are indexed, and are not indexed yet.
+    pub(crate) fn unindexed(&self, stored: &Schema) -> Vec<(String, TextOptions)> {
+        let lacks = |(name, _): &&(String, TextOptions)| stored.text_options(name).is_none();
+        self.texts.iter().filter(lacks).cloned().collect()
     }
 
     /// Columns asked for that `stored` lacks.
@@ -113,8 +128,18 @@ pub(crate) fn to_python<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound
         columns.set_item(&column.name, column.data_type.to_string())?;
     }
     dict.set_item("columns", columns)?;
-    let texts = schema.columns().iter().filter(|column| column.text).map(|column| &column.name);
-    dict.set_item("text", PyList::new(py, texts.collect::<Vec<_>>())?)?;
+    let texts: Vec<&Column> = schema.columns().iter().filter(|column| column.text).collect();
+    let options = |column: &&Column| schema.text_options(&column.name).unwrap_or_default();
+    if texts.iter().all(|column| options(column) == TextOptions::new()) {
+        let names = texts.iter().map(|column| &column.name);
+        dict.set_item("text", PyList::new(py, names.collect::<Vec<_>>())?)?;
+    } else {
+        let all = PyDict::new(py);
+        for column in &texts {
+            all.set_item(&column.name, options_to_python(py, options(column))?)?;
+        }
+        dict.set_item("text", all)?;
+    }
     Ok(dict)
 }
 
@@ -166,12 +191,23 @@ pub(crate) fn vector_type(value: &Bound<'_, PyAny>) -> PyResult<VectorType> {
     named("dtype", &DTYPES, &name)
 }
 
-fn text_names(text: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-    const EXPECTED: &str = "the name of a column or a list of names";
+/// Columns of text, and how they are indexed where that is said.
+fn text_columns(text: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Option<TextOptions>)>> {
+    const EXPECTED: &str =
+        "the name of a column, a list of names, or a dict of names and languages";
+    let wrong = || wrong_type("text", EXPECTED, text);
     if let Ok(name) = text.cast::<PyString>() {
-        return Ok(vec![name.to_str()?.to_owned()]);
+        return Ok(vec![(name.to_str()?.to_owned(), None)]);
     }
-    text.extract::<Vec<String>>().map_err(|_wrong| wrong_type("text", EXPECTED, text))
+    if let Ok(dict) = text.cast::<PyDict>() {
+        let column = |(name, options): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+            let name = name.extract::<String>().map_err(|_wrong| wrong())?;
+            Ok((name, Some(text_options(&options)?)))
+        };
+        return dict.iter().map(column).collect();
+    }
+    let names = text.extract::<Vec<String>>().map_err(|_wrong| wrong())?;
+    Ok(names.into_iter().map(|name| (name, None)).collect())
 }
 
 pub(crate) fn typed_columns(columns: &Bound<'_, PyAny>, texts: &[String]) -> PyResult<Vec<Column>> {

@@ -1,6 +1,7 @@
 //! A collection as it was at one moment.
 
 use nearfield::{Filter, ScanOptions, Schema};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -59,20 +60,25 @@ impl Snapshot {
     ///
     /// >>> docs.snapshot().search([3, 4], k=1).ids.tolist()
     /// [2]
-    #[pyo3(signature = (q, k=10, **asked))]
-    #[pyo3(text_signature = "($self, q, k=10, *, ef=None, exact=False, max_distance=None, \
+    #[pyo3(signature = (q=None, k=10, **asked))]
+    #[pyo3(text_signature = "($self, q=None, k=10, *, ef=None, exact=False, max_distance=None, \
                              select=None, vectors=False, where=None, offset=None, \
                              min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None)")]
+                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             fusion=None, candidates=None, highlight=None, rerank=None)")]
     fn search(
         &self,
-        q: &Bound<'_, PyAny>,
+        py: Python<'_>,
+        q: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = k_count)] k: usize,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
         let request = Request::read("Snapshot.search", k, asked, None)?;
-        let query = VectorsArg::one(q, self.shape)?;
-        reading::search(q.py(), self.source(), &query, self.shape, request)
+        if q.is_none() && request.words.words().is_none() {
+            return Err(PyTypeError::new_err("q: expected a vector, or words= in its place"));
+        }
+        let query = q.map(|q| VectorsArg::one(q, self.shape)).transpose()?;
+        reading::search(py, self.source(), query.as_ref(), self.shape, request)
     }
 
     /// As `Collection.explain`.

@@ -29,14 +29,28 @@ class _SparseRow(Protocol):
     @property
     def indices(self) -> Any: ...
 
+class _TextOptions(TypedDict, total=False):
+    language: str | None
+    stop_words: bool
+    stem: bool
+    k1: float
+    b: float
+
 class _Schema(TypedDict):
     dim: int
     metric: _Metric
     dtype: Literal["f32", "f16", "bf16", "i8", "u8", "b1"]
     id_type: Literal["u64", "utf8"] | None
     columns: dict[str, str]
-    text: list[str]
+    text: list[str] | dict[str, _TextOptions]
 
+_Fusion: TypeAlias = (
+    Literal["rrf"]
+    | tuple[Literal["rrf"], float]
+    | tuple[Literal["weighted"], float]
+    | tuple[Literal["weighted"], float, Literal["minmax", "zscore"]]
+)
+_Text: TypeAlias = str | Sequence[str] | Mapping[str, str | _TextOptions | None]
 _Arrow: TypeAlias = _ArrowArray | _ArrowStream
 _Metric: TypeAlias = Literal["l2", "cosine", "dot", "hamming", "jaccard"]
 _Dtype: TypeAlias = (
@@ -172,7 +186,7 @@ class Database:
         metric: _Metric | None = None,
         *,
         dtype: _Dtype | None = None,
-        text: str | Sequence[str] | None = None,
+        text: _Text | None = None,
         columns: Mapping[str, _ColumnType] | None = None,
         id_type: _IdType | None = None,
         embed: Embeds | None = None,
@@ -182,7 +196,9 @@ class Database:
         `dim` may be left out when it exists. `metric` is "l2" (squared Euclidean distance),
         "cosine" or "dot", for bits "hamming" or "jaccard"; `dtype` is "f32", "f16", "bf16", "i8",
         "u8", or "b1" for bits; left out, they are as stored, and cosine and f32 in a new
-        collection, hamming and b1 in one of bits. `text` names columns of text to be searched by words.
+        collection, hamming and b1 in one of bits. `text` names columns of text to be
+        searched by words, English ones; a dict says the language of each (`{"body": "german", "code": None}`,
+        where `None` takes words as they are), or its options (`{"body": {"language": "en", "stem": False}}`).
         `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp", "list_utf8" or "sparse" (or
         bool, int, float, str, datetime, list[str]); it need not be complete, columns of later
         batches are added by themselves. `id_type` is "u64" or "utf8", otherwise that of the first
@@ -208,7 +224,7 @@ class Database:
         metric: _Metric | None = None,
         *,
         dtype: _Dtype | None = None,
-        text: str | Sequence[str] | None = None,
+        text: _Text | None = None,
         columns: Mapping[str, _ColumnType] | None = None,
         id_type: _IdType | None = None,
         embed: Embeds | None = None,
@@ -537,6 +553,13 @@ class Collection:
         per_group: int = 1,
         mmr: float | None = None,
         mmr_candidates: int | None = None,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        fusion: _Fusion | None = None,
+        candidates: int | None = None,
+        highlight: bool | int | None = None,
+        rerank: Callable[[Hits], Sequence[float] | npt.NDArray[Any]] | None = None,
     ) -> Hits:
         """The `k` rows nearest to the vector `q`, or to a text that is embedded first (`text`, in a
         collection opened with `embed=`); fewer if there are fewer.
@@ -561,6 +584,17 @@ class Collection:
         `mmr` picks hits that are unlike each other too (maximal marginal relevance): from 1, nearness
         alone, to 0, unlikeness alone. They are picked from the nearest `mmr_candidates`, 4 × `k` within 20 and
         4,096 unless given, and come in the order in which they are picked.
+
+        `words` searches the texts of the collection: beside a vector or `text` both give one order, alone
+        the words do. It is a query (`rust +mmap -windows "page fault" segf* mispeled~1 title:new`), or
+        with `plain` any text, each word of which may be found. `words_in` names the columns to
+        search, or gives their weights (`{"title": 2, "body": 1}`). `fusion` is "rrf" (reciprocal
+        ranks, also `("rrf", k)`) or `("weighted", alpha)`, where alpha is the share of the vector;
+        each list gives `candidates` rows (100). `highlight` reads the pieces of the texts in which the
+        words stand, of 160 characters or as many as it says: see `Hit.highlights`.
+
+        `rerank` is a function that is given the best `candidates` (50) as `Hits` and returns a score
+        for each, bigger being better: a cross-encoder, say. What it raises is raised here.
 
         Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity) and `NotFound` for an
         unknown column.
@@ -691,6 +725,20 @@ class Collection:
         >>> len(docs.snapshot())
         2
         """
+    def add_text_index(
+        self, column: str, options: str | _TextOptions | None = "english"
+    ) -> bool:
+        """Has the texts of a column indexed for search by words, or indexed anew: in a language ("english",
+        "de", …; `None` for words as they are), or as a dict of language, stop_words, stem, k1 and b
+        says. Returns whether that is a change.
+
+        >>> docs.add_text_index("title", "german")
+        True
+        >>> docs.search(words="near OR fern")[0].id
+        1
+        >>> docs.search([9, 9], k=1, words="+near", fusion=("weighted", 0.1), highlight=True)[0].highlights()
+        {'title': '**near**'}
+        """
     def add_columns(self, columns: Mapping[str, _ColumnType]) -> int:
         """Adds columns, null in every row there is, from a dict of names and types as `Database.collection`
         takes it. Those that exist with the same type are passed over. Returns how many were added.
@@ -795,7 +843,7 @@ class Snapshot:
         """
     def search(
         self,
-        q: _Vectors,
+        q: _Vectors | None = None,
         k: int = 10,
         *,
         ef: int | None = None,
@@ -810,6 +858,13 @@ class Snapshot:
         per_group: int = 1,
         mmr: float | None = None,
         mmr_candidates: int | None = None,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        fusion: _Fusion | None = None,
+        candidates: int | None = None,
+        highlight: bool | int | None = None,
+        rerank: Callable[[Hits], Sequence[float] | npt.NDArray[Any]] | None = None,
     ) -> Hits:
         """As `Collection.search`.
 
@@ -1342,6 +1397,11 @@ class Hit:
 
         >>> docs.search([3, 3], vectors=True)[0].vector.tolist()
         [3.0, 4.0]
+        """
+    def highlights(self, before: str = "**", after: str = "**") -> dict[str, str]:
+        """For each column of text the piece in which the words stand that were searched, each word between
+        `before` and `after`, `…` where the text goes on. Empty unless the search was asked to `highlight`.
+        Nothing is escaped: what goes into a page has to be.
         """
     def keys(self) -> list[str]:
         """Names that can be put in brackets.

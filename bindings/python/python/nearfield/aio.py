@@ -182,7 +182,7 @@ class Snapshot:
     async def count(self, *, where: Any = None) -> int:
         return await to_thread(self.sync.count, where=where)
 
-    async def search(self, q: Any, k: int = 10, **settings: Any) -> nearfield.Hits:
+    async def search(self, q: Any = None, k: int = 10, **settings: Any) -> nearfield.Hits:
         return await to_thread(self.sync.search, q, k, **settings)
 
     async def explain(self, q: Any, k: int = 10, **settings: Any) -> nearfield.Explanation:
