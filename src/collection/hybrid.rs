@@ -171,6 +171,12 @@ mod with_words {
             let plan = ask.plan(&snapshot.view.schema)?;
             let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
             let Some(queries) = queries else {
+                if self.max_distance < f32::INFINITY {
+                    return Err(Error::invalid(
+                        "max_distance is of a search by vector, words alone have no distances; leave it \
+                         out, or give a vector too",
+                    ));
+                }
                 return snapshot.view.words(&plan, many, hidden);
             };
             let listed = self.candidates.unwrap_or(LISTED).max(many);
@@ -220,6 +226,10 @@ mod with_words {
                 if let Some(ranked) = ranked {
                     ranked.distance = Some(found.distance);
                 }
+            }
+            if let SomeQueries::Sparse(..) = queries {
+                // Not found for want of a common index: the inner product is 0.
+                fused.iter_mut().for_each(|ranked| _ = ranked.distance.get_or_insert(0.0));
             }
             Ok(())
         }

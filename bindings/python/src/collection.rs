@@ -24,9 +24,9 @@ use crate::request::{
     Request, batch_size_count, fields, k_count, kind, limit_count, names, vectors_flag,
 };
 use crate::snapshot::Snapshot;
+use crate::text_options::text_options;
 use crate::texts::{self, TextsArg};
-use crate::vectors::Shape;
-use crate::words::text_options;
+use crate::vectors::{Shape, VectorsArg};
 use crate::{batches, files, log, reading, schema};
 
 /// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
@@ -74,6 +74,20 @@ impl Collection {
 
     fn source(&self) -> Source<'_> {
         Source::Collection(&self.inner)
+    }
+
+    /// The vector of a search; `None` where words alone are searched.
+    fn query<'py>(
+        &self,
+        py: Python<'py>,
+        q: Option<&Bound<'py, PyAny>>,
+        text: Option<&str>,
+        request: &Request,
+    ) -> PyResult<Option<VectorsArg<'py>>> {
+        if q.is_none() && text.is_none() && request.words.words().is_some() {
+            return Ok(None);
+        }
+        texts::query(py, &self.inner, q, text, self.shape).map(Some)
     }
 }
 
@@ -392,20 +406,33 @@ impl Collection {
     /// alone, to 0, unlikeness alone. They are picked from the nearest `mmr_candidates`, 4 × `k` within 20 and
     /// 4,096 unless given, and come in the order in which they are picked.
     ///
-    /// `words` searches the texts of the collection: beside a vector or `text` both give one order, alone
-    /// the words do. It is a query (`rust +mmap -windows "page fault" segf* mispeled~1 title:new`), or
-    /// with `plain` any text, each word of which may be found. `words_in` names the columns to
-    /// search, or gives their weights (`{"title": 2, "body": 1}`). `fusion` is "rrf" (reciprocal
-    /// ranks, also `("rrf", k)`) or `("weighted", alpha)`, where alpha is the share of the vector;
-    /// each list gives `candidates` rows (100). `highlight` reads the pieces of the texts in which the
-    /// words stand, of 160 characters or as many as it says: see `Hit.highlights`.
+    /// `words` finds rows by the words in their columns of text (see `add_text_index`): alone, or beside a
+    /// vector or `text`, where both make one order. It is a query: `rust mmap` finds either word, and
+    /// `+must`, `-never`, `a AND (b OR c)`, `NOT a`, `"one phrase"`, `begin*`, `mispeled~1` and
+    /// `title:word` are what they look like; with `plain` no sign has a meaning. `words_in` names
+    /// the columns to search, or gives weights (`{"title": 2, "body": 1}`). Scores are BM25; without
+    /// a vector the distance of a hit is the negated score. `highlight` reads the pieces of the
+    /// texts in which the words stand, of 160 characters or as many as it says: `Hit.highlights`.
     ///
-    /// `rerank` is a function that is given the best `candidates` (50) as `Hits` and returns a score
-    /// for each, bigger being better: a cross-encoder, say. What it raises is raised here.
+    /// The vector and the words each give `candidates` rows (100, at least `k`). `fusion` makes one order of
+    /// them: "rrf" sums 1 / (`rrf_k` + rank), with 60, "weighted" `alpha` · v + (1 − `alpha`) · w of
+    /// scores that are made comparable by `normalize`, "minmax" or "zscore". `alpha` alone says
+    /// "weighted", nothing at all "rrf". What was fused, or reranked, is the score of a hit; its
+    /// distance is that of the vectors.
     ///
-    /// Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity) and `NotFound` for an
-    /// unknown column.
+    /// `rerank` is a function that is given the best `rerank_candidates` (50, at least `k`) as `Hits`, with the
+    /// columns of `select`, and returns a score for each, bigger being better: a cross-encoder, say.
+    /// What it raises is raised here. `words` and `rerank` do not go with `offset`,
+    /// `min_distance`, `group_by` and `mmr`.
     ///
+    /// Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity), `NotFound` for an unknown column,
+    /// and `InvalidArgument` for words that cannot be read, pointing at the place.
+    ///
+    /// >>> _ = docs.add_text_index("title")
+    /// >>> docs.search([1, 1], words="far OR away", alpha=0.2, highlight=True)[0].highlights()
+    /// {'title': '**far**'}
+    /// >>> docs.search(words="near", rerank=lambda hits: [len(hit["title"]) for hit in hits]).scores.tolist()
+    /// [4.0]
     /// >>> [hit.id for hit in docs.search([1, 1], k=1, offset=1)]
     /// [2]
     /// >>> docs.search([1, 1], group_by="title", per_group=2, mmr=0.5).ids.tolist()
@@ -421,7 +448,8 @@ impl Collection {
                              max_distance=None, select=None, vectors=False, where=None, \
                              offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
                              mmr_candidates=None, words=None, plain=False, words_in=None, \
-                             fusion=None, candidates=None, highlight=None, rerank=None)")]
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None)")]
     fn search(
         &self,
         py: Python<'_>,
@@ -431,14 +459,12 @@ impl Collection {
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
         let request = Request::read("Collection.search", k, asked, None)?;
-        let vector = q.is_some() || text.is_some() || request.words.words().is_none();
-        let query =
-            vector.then(|| texts::query(py, &self.inner, q, text, self.shape)).transpose()?;
+        let query = self.query(py, q, text, &request)?;
         reading::search(py, self.source(), query.as_ref(), self.shape, request)
     }
 
     /// Searches as `search` does and says how: the plan of each part of the collection, how much was
-    /// compared and read, and times.
+    /// compared and read, and times. Parts are those of the search by vector: words alone have none.
     ///
     /// Raises as `search`.
     ///
@@ -448,7 +474,9 @@ impl Collection {
     #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
                              max_distance=None, select=None, vectors=False, where=None, \
                              offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None)")]
+                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None)")]
     fn explain(
         &self,
         py: Python<'_>,
@@ -457,9 +485,9 @@ impl Collection {
         text: Option<&str>,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Explanation> {
-        let query = texts::query(py, &self.inner, q, text, self.shape)?;
         let request = Request::read("Collection.explain", k, asked, None)?;
-        reading::explain(py, self.source(), &query, self.shape, request)
+        let query = self.query(py, q, text, &request)?;
+        reading::explain(py, self.source(), query.as_ref(), self.shape, request)
     }
 
     /// Many searches at once, on all threads of the database: `queries` has shape (n, dim), or there
@@ -506,7 +534,9 @@ impl Collection {
     #[pyo3(signature = (column, query, k=10, **asked))]
     #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
                              vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1)")]
+                             group_by=None, per_group=1, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None)")]
     fn search_sparse(
         &self,
         column: &str,
@@ -531,14 +561,16 @@ impl Collection {
 
     /// Has the texts of a column indexed for search by words, or indexed anew: in a language ("english",
     /// "de", …; `None` for words as they are), or as a dict of language, stop_words, stem, k1 and b
-    /// says. Returns whether that is a change.
+    /// says. Returns whether that is a change. Rows that are there are indexed when a search first
+    /// wants it.
+    ///
+    /// Raises `NotFound` for an unknown column, `InvalidArgument` for one that is not text and for an
+    /// unknown language.
     ///
     /// >>> docs.add_text_index("title", "german")
     /// True
     /// >>> docs.search(words="near OR fern")[0].id
     /// 1
-    /// >>> docs.search([9, 9], k=1, words="+near", fusion=("weighted", 0.1), highlight=True)[0].highlights()
-    /// {'title': '**near**'}
     #[pyo3(signature = (column, options=TextOptions::new()))]
     #[pyo3(text_signature = "($self, column, options='english')")]
     fn add_text_index(
@@ -550,17 +582,27 @@ impl Collection {
         call(py, || self.inner.add_text_index(column, options))
     }
 
-    /// Adds columns, null in every row there is, from a dict of names and types as `Database.collection`
-    /// takes it. Those that exist with the same type are passed over. Returns how many were added.
+    /// Adds columns, null in every row there is, from a dict of names and types, and columns of `text` to be
+    /// searched by words, both as `Database.collection` takes them. Those that exist with the same type
+    /// are passed over, but indexed as `text` says. Returns how many were added.
     ///
     /// Raises `SchemaMismatch` for a column that exists with another type, `InvalidArgument`
     /// for a name that no column can have.
     ///
-    /// >>> docs.add_columns({"year": int, "title": "utf8"})
-    /// 1
-    fn add_columns(&self, py: Python<'_>, columns: &Bound<'_, PyAny>) -> PyResult<u64> {
-        let columns = schema::typed_columns(columns, &[])?;
-        call(py, || self.inner.add_columns(&columns))
+    /// >>> docs.add_columns({"year": int, "title": "utf8"}, text={"summary": "german"})
+    /// 2
+    #[pyo3(signature = (columns=None, *, text=None))]
+    fn add_columns(
+        &self,
+        py: Python<'_>,
+        columns: Option<&Bound<'_, PyAny>>,
+        text: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        if columns.is_none() && text.is_none() {
+            return Err(PyTypeError::new_err("add_columns() needs columns, or text, or both"));
+        }
+        let shape = schema::Shape::from_python(None, None, None, text, columns, None)?;
+        call(py, || shape.widen(&self.inner))
     }
 
     /// Writes all rows to the file `path`: ids, vectors and the columns of `select` (all if it is left

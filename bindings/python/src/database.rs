@@ -428,13 +428,8 @@ fn get_or_create(
         (Err(error), _) => return Err(error),
     };
     let collection = db.collection(name, schema)?;
-    let stored = collection.schema()?;
-    let (missing, unindexed) = (shape.missing(&stored), shape.unindexed(&stored));
-    if !missing.is_empty() && !db.is_read_only() {
-        collection.add_columns(&missing)?;
-    }
-    for (column, options) in unindexed.iter().filter(|_| !db.is_read_only()) {
-        collection.add_text_index(column, *options)?;
+    if !db.is_read_only() {
+        shape.widen(&collection)?;
     }
     with_embedder(collection, embedder)
 }

@@ -69,6 +69,7 @@ pub(crate) fn search(
     shape: Shape,
     request: Request,
 ) -> PyResult<Hits> {
+    request.words.check(py, query.is_some())?;
     let query = query.map(VectorsArg::vectors).transpose()?;
     let hits = call(py, || {
         let begun = source.begin(query, &request);
@@ -81,12 +82,16 @@ pub(crate) fn search(
 pub(crate) fn explain(
     py: Python<'_>,
     source: Source<'_>,
-    query: &VectorsArg<'_>,
+    query: Option<&VectorsArg<'_>>,
     shape: Shape,
     request: Request,
 ) -> PyResult<Explanation> {
-    let query = query.vectors()?;
-    let explained = call(py, || request.apply(source.search(query), shape.width).explain())?;
+    request.words.check(py, query.is_some())?;
+    let query = query.map(VectorsArg::vectors).transpose()?;
+    let explained = call(py, || {
+        let begun = source.begin(query, &request);
+        request.apply(begun, shape.width).explain()
+    })?;
     let id_type = source.kind(py, explained.hits.hits.first())?;
     let times = [explained.prepare, explained.search, explained.read];
     let found = Found::new(explained.hits, id_type, shape.width);
@@ -127,8 +132,9 @@ pub(crate) fn search_sparse(
     request: Request,
 ) -> PyResult<Hits> {
     let py = query.py();
+    request.words.check(py, true)?;
     let vector = sparse::vector("query", query)?;
-    let hits = call(py, || request.apply(source.search_sparse(column, &vector)).run())?;
+    let hits = call(py, || request.apply(source.search_sparse(column, &vector), width).run())?;
     let id_type = source.kind(py, hits.hits.first())?;
     Ok(Hits { found: Found::new(hits, id_type, width) })
 }

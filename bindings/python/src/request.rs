@@ -41,7 +41,7 @@ impl Request {
         let (vectors, filter, words) = (false, None, WordsArg::default());
         let mut request =
             Self { k, ef, exact, max_distance, picks, select, vectors, filter, words };
-        let one = function.ends_with("search") || function.ends_with("explain");
+        let one = !function.ends_with("batch");
         for (name, value) in given.into_iter().flatten() {
             let name = name.cast::<PyString>()?.to_str()?.to_owned();
             let sparse = function.ends_with("sparse") && OF_VECTORS.contains(&name.as_str());
@@ -61,14 +61,10 @@ impl Request {
                 }
             }
         }
-        if let Some(given) = given {
-            request.words.check(given.py())?;
-        }
         Ok(request)
     }
 
-    /// The engine's search with all of it.
-    /// `width` is the number of elements of a vector.
+    /// The engine's search with all of it; `width` is the number of elements of a vector.
     pub(crate) fn apply<'a>(
         self,
         mut query: nearfield::Query<'a>,

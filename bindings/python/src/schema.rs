@@ -1,13 +1,13 @@
 //! What `collection` and `create` are given about a collection's shape, and the same as a dict.
 
-use nearfield::{Column, DataType, IdType, Metric, Schema, TextOptions, VectorType};
+use nearfield::{Collection, Column, DataType, IdType, Metric, Schema, TextOptions, VectorType};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyType};
 
 use crate::errors::{invalid, wrong_type};
 use crate::numbers::count;
 use crate::rows::escape;
-use crate::words::{options_to_python, text_options};
+use crate::text_options::{self, text_options};
 
 pub(crate) const METRICS: [(&str, Metric); 5] = [
     ("l2", Metric::L2),
@@ -48,8 +48,8 @@ pub(crate) struct Shape {
     vector_type: Option<VectorType>,
     id_type: Option<IdType>,
     columns: Vec<Column>,
-    /// Of the text columns that say it.
-    texts: Vec<(String, TextOptions)>,
+    /// Columns to be searched by words, and how they are indexed where that is said.
+    texts: Vec<(String, Option<TextOptions>)>,
 }
 
 impl Shape {
@@ -76,7 +76,7 @@ impl Shape {
             vector_type: dtype.map(vector_type).transpose()?,
             id_type: id_type.map(|kind| named("id_type", &ID_TYPES, kind)).transpose()?,
             columns: all.unwrap_or_default(),
-            texts: given.into_iter().filter_map(|(name, said)| Some((name, said?))).collect(),
+            texts: given,
         })
     }
 
@@ -95,24 +95,33 @@ impl Shape {
         }
         for Column { name, data_type, text } in &self.columns {
             schema = match self.texts.iter().find(|(said, _)| said == name) {
-                Some((_, options)) => schema.text_with(name, *options),
-                None if *text => schema.text(name),
-                None => schema.column(name, *data_type),
+                Some((_, Some(options))) => schema.text_with(name, *options),
+                _ if *text => schema.text(name),
+                _ => schema.column(name, *data_type),
             };
         }
         schema
     }
 
-    /// Columns of text that say how they are indexed, and are not indexed yet.
-    pub(crate) fn unindexed(&self, stored: &Schema) -> Vec<(String, TextOptions)> {
-        let lacks = |(name, _): &&(String, TextOptions)| stored.text_options(name).is_none();
-        self.texts.iter().filter(lacks).cloned().collect()
-    }
-
-    /// Columns asked for that `stored` lacks.
-    pub(crate) fn missing(&self, stored: &Schema) -> Vec<Column> {
-        let lacks = |asked: &&Column| !stored.columns().iter().any(|c| c.name == asked.name);
-        self.columns.iter().filter(lacks).cloned().collect()
+    /// Adds the columns and the indexes of texts that `collection` lacks; how many columns were added.
+    pub(crate) fn widen(&self, collection: &Collection) -> nearfield::Result<u64> {
+        let stored = collection.schema()?;
+        let is_known = |asked: &Column| {
+            let same =
+                |known: &Column| (&known.name, known.data_type) == (&asked.name, asked.data_type);
+            stored.columns().iter().any(same)
+        };
+        let all_known = self.columns.iter().all(is_known);
+        let added = if all_known { 0 } else { collection.add_columns(&self.columns)? };
+        for (name, options) in &self.texts {
+            let indexed = collection.schema()?.text_options(name);
+            match (indexed, options) {
+                (Some(_), None) => {}
+                (Some(indexed), Some(options)) if indexed == *options => {}
+                _ => drop(collection.add_text_index(name, options.unwrap_or_default())?),
+            }
+        }
+        Ok(added)
     }
 }
 
@@ -136,7 +145,7 @@ pub(crate) fn to_python<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound
     } else {
         let all = PyDict::new(py);
         for column in &texts {
-            all.set_item(&column.name, options_to_python(py, options(column))?)?;
+            all.set_item(&column.name, text_options::to_python(py, options(column))?)?;
         }
         dict.set_item("text", all)?;
     }

@@ -43,6 +43,18 @@ impl Snapshot {
     fn source(&self) -> Source<'_> {
         Source::Snapshot(&self.inner, &self.schema)
     }
+
+    /// The vector of a search; `None` where words alone are searched.
+    fn query<'py>(
+        &self,
+        q: Option<&Bound<'py, PyAny>>,
+        request: &Request,
+    ) -> PyResult<Option<VectorsArg<'py>>> {
+        if q.is_none() && request.words.words().is_none() {
+            return Err(PyTypeError::new_err("q: expected a vector, or words= in its place"));
+        }
+        q.map(|q| VectorsArg::one(q, self.shape)).transpose()
+    }
 }
 
 #[pymethods]
@@ -65,7 +77,8 @@ impl Snapshot {
                              select=None, vectors=False, where=None, offset=None, \
                              min_distance=None, group_by=None, per_group=1, mmr=None, \
                              mmr_candidates=None, words=None, plain=False, words_in=None, \
-                             fusion=None, candidates=None, highlight=None, rerank=None)")]
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None)")]
     fn search(
         &self,
         py: Python<'_>,
@@ -74,10 +87,7 @@ impl Snapshot {
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
         let request = Request::read("Snapshot.search", k, asked, None)?;
-        if q.is_none() && request.words.words().is_none() {
-            return Err(PyTypeError::new_err("q: expected a vector, or words= in its place"));
-        }
-        let query = q.map(|q| VectorsArg::one(q, self.shape)).transpose()?;
+        let query = self.query(q, &request)?;
         reading::search(py, self.source(), query.as_ref(), self.shape, request)
     }
 
@@ -85,20 +95,23 @@ impl Snapshot {
     ///
     /// >>> docs.snapshot().explain([3, 4], k=1).hits.ids.tolist()
     /// [2]
-    #[pyo3(signature = (q, k=10, **asked))]
-    #[pyo3(text_signature = "($self, q, k=10, *, ef=None, exact=False, max_distance=None, \
+    #[pyo3(signature = (q=None, k=10, **asked))]
+    #[pyo3(text_signature = "($self, q=None, k=10, *, ef=None, exact=False, max_distance=None, \
                              select=None, vectors=False, where=None, offset=None, \
                              min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None)")]
+                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None)")]
     fn explain(
         &self,
-        q: &Bound<'_, PyAny>,
+        py: Python<'_>,
+        q: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = k_count)] k: usize,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Explanation> {
         let request = Request::read("Snapshot.explain", k, asked, None)?;
-        let query = VectorsArg::one(q, self.shape)?;
-        reading::explain(q.py(), self.source(), &query, self.shape, request)
+        let query = self.query(q, &request)?;
+        reading::explain(py, self.source(), query.as_ref(), self.shape, request)
     }
 
     /// As `Collection.search_batch`.
@@ -129,7 +142,9 @@ impl Snapshot {
     #[pyo3(signature = (column, query, k=10, **asked))]
     #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
                              vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1)")]
+                             group_by=None, per_group=1, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None)")]
     fn search_sparse(
         &self,
         column: &str,

@@ -126,7 +126,12 @@ fn embedded<'py>(
 fn one_of(texts: &str, both: bool) -> PyErr {
     PyTypeError::new_err(format!(
         "vectors: expected numbers (an array or a list), or {texts}= in their place, given {}",
-        if both { "both" } else { "neither" }
+        match (texts, both) {
+            ("text", true) => "both; to search for words beside a vector, use words=",
+            ("text", false) => "neither; to search by words alone, use words=",
+            (_, true) => "both",
+            (_, false) => "neither",
+        }
     ))
 }
 

@@ -1,19 +1,26 @@
-//! What may be said of words in a search, and of the texts of a column: read from Python.
+//! Search by words in Python: what is looked for and where, and how it makes one order with a vector.
 
-use std::sync::Arc;
-
-use nearfield::{Fusion, Normalize, Query, TextOptions, Words};
-use numpy::{PyArray1, PyArrayMethods};
+use nearfield::{Fusion, Normalize, Query, Words};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString};
 
-use crate::errors::{invalid, raise, wrong_type};
-use crate::hits::{Found, Hits};
-use crate::ids::id_type;
+use crate::errors::{invalid, wrong_type};
 use crate::numbers::{count, flag};
+use crate::rerank::Rerank;
+use crate::schema::named;
 
-/// Rows that a function sees, unless told otherwise.
-const RERANKED: usize = 50;
+/// Ways to make one order of two.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    ReciprocalRank,
+    Weighted,
+}
+
+const WAYS: [(&str, Way); 2] = [("rrf", Way::ReciprocalRank), ("weighted", Way::Weighted)];
+const NORMALIZES: [(&str, Normalize); 2] =
+    [("minmax", Normalize::MinMax), ("zscore", Normalize::ZScore)];
+/// Characters of a snippet, unless told otherwise.
+const SNIPPET: usize = 160;
 
 /// Everything said of words, and of how hits are ordered.
 #[derive(Default)]
@@ -21,43 +28,78 @@ pub(crate) struct WordsArg {
     text: Option<String>,
     plain: bool,
     columns: Option<Vec<(String, f32)>>,
-    fusion: Option<Fusion>,
-    candidates: Option<usize>,
     highlight: Option<usize>,
-    rerank: Option<Arc<Py<PyAny>>>,
+    fusing: Fusing,
+    candidates: Option<usize>,
+    rerank: Rerank,
+}
+
+/// What was said of fusion.
+#[derive(Default)]
+struct Fusing {
+    way: Option<Way>,
+    rrf_k: Option<f32>,
+    alpha: Option<f32>,
+    normalize: Option<Normalize>,
 }
 
 impl WordsArg {
     /// Takes a keyword argument, if it is one of these.
     pub(crate) fn take(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let given = !value.is_none();
         match name {
-            "words" => self.text = text(value)?,
-            "plain" => self.plain = flag("plain", value)?,
-            "words_in" => self.columns = weights(value)?,
-            "fusion" => self.fusion = fusion(value)?,
-            "candidates" => self.candidates = candidates_count(value)?,
-            "highlight" => self.highlight = highlight_count(value)?,
-            "rerank" if value.is_none() => self.rerank = None,
-            "rerank" if value.is_callable() => {
-                self.rerank = Some(Arc::new(value.clone().unbind()));
+            "words" if given => self.text = Some(string(name, value)?),
+            "plain" => self.plain = flag(name, value)?,
+            "words_in" if given => self.columns = Some(weights(value)?),
+            "highlight" if given => self.highlight = characters(value)?,
+            "fusion" if given => self.fusing.way = Some(named(name, &WAYS, value)?),
+            "rrf_k" if given => self.fusing.rrf_k = Some(number(name, value)?),
+            "alpha" if given => self.fusing.alpha = Some(number(name, value)?),
+            "normalize" if given => {
+                self.fusing.normalize = Some(named(name, &NORMALIZES, value)?);
             }
-            "rerank" => return Err(wrong_type("rerank", "a function of hits", value)),
-            _ => return Ok(false),
+            "candidates" if given => self.candidates = Some(count(name, value)?),
+            "words" | "words_in" | "highlight" | "fusion" | "rrf_k" | "alpha" | "normalize"
+            | "candidates" => {}
+            _ => return self.rerank.take(name, value),
         }
         Ok(true)
     }
 
-    /// Refuses what says something of words that are not there.
-    pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
-        let said = self.plain || self.columns.is_some() || self.highlight.is_some();
-        if self.text.is_some() || !said {
-            return Ok(());
+    /// Refuses what says something of words or functions that are not there, and what contradicts.
+    pub(crate) fn check(&self, py: Python<'_>, vector: bool) -> PyResult<()> {
+        let of_words = [
+            ("plain", self.plain),
+            ("words_in", self.columns.is_some()),
+            ("highlight", self.highlight.is_some()),
+        ];
+        let of_both = [
+            ("fusion", self.fusing.way.is_some()),
+            ("rrf_k", self.fusing.rrf_k.is_some()),
+            ("alpha", self.fusing.alpha.is_some()),
+            ("normalize", self.fusing.normalize.is_some()),
+            ("candidates", self.candidates.is_some()),
+        ];
+        let said = |all: &[(&'static str, bool)]| all.iter().find(|(_, said)| *said).map(|of| of.0);
+        if self.text.is_none()
+            && let Some(name) = said(&of_words)
+        {
+            let message = format!("{name} says how words are searched; give words= too");
+            return Err(invalid(py, message));
         }
-        let message = "plain, words_in and highlight say how words are searched; give words=";
-        Err(invalid(py, message))
+        if (self.text.is_none() || !vector)
+            && let Some(name) = said(&of_both)
+        {
+            let missing = if vector { "words= too" } else { "a vector or text= too" };
+            let message =
+                format!("{name} says how a vector and words become one order; give {missing}");
+            return Err(invalid(py, message));
+        }
+        self.fusing.read().map_err(|wrong| invalid(py, wrong))?;
+        self.rerank.check(py)
     }
 
-    /// The words, for a search that has no vector.
+    /// The words, if there are any.
     pub(crate) fn words(&self) -> Option<Words> {
         let text = self.text.as_deref()?;
         Some(if self.plain { Words::plain(text) } else { Words::new(text) })
@@ -71,169 +113,89 @@ impl WordsArg {
         if let Some(columns) = self.columns {
             query = query.columns(columns);
         }
-        if let Some(fusion) = self.fusion {
+        if let Some(characters) = self.highlight {
+            query = query.highlight(characters);
+        }
+        if let Ok(Some(fusion)) = self.fusing.read() {
             query = query.fusion(fusion);
         }
         if let Some(candidates) = self.candidates {
             query = query.candidates(candidates);
         }
-        if let Some(characters) = self.highlight {
-            query = query.highlight(characters);
-        }
-        match self.rerank {
-            Some(rank) => {
-                let candidates = self.candidates.unwrap_or(RERANKED);
-                query.rerank(candidates, move |hits| ranked(&rank, hits, width))
+        self.rerank.apply(query, width)
+    }
+}
+
+impl Fusing {
+    /// The engine's fusion; `None` for its default.
+    fn read(&self) -> Result<Option<Fusion>, &'static str> {
+        let weighted = self.alpha.is_some() || self.normalize.is_some();
+        match (self.way, self.rrf_k, self.alpha) {
+            (Some(Way::ReciprocalRank), _, _) | (None, Some(_), _) if weighted => {
+                Err("alpha and normalize are of fusion=\"weighted\", given with \"rrf\" or rrf_k; \
+                     leave one of them out")
             }
-            None => query,
+            (Some(Way::Weighted), Some(_), _) => {
+                Err("rrf_k is of fusion=\"rrf\", given with \"weighted\"; leave one of them out")
+            }
+            (Some(Way::Weighted), None, None) | (None, None, None) if self.is_weighted() => Err(
+                "fusion=\"weighted\" needs alpha, the share of the vector, from 0 (words alone) \
+                 to 1 (the vector alone)",
+            ),
+            (_, Some(k), _) => Ok(Some(Fusion::ReciprocalRank { k })),
+            (_, None, Some(alpha)) => {
+                let normalize = self.normalize.unwrap_or_default();
+                Ok(Some(Fusion::Weighted { alpha, normalize }))
+            }
+            (_, None, None) => Ok(None),
         }
+    }
+
+    fn is_weighted(&self) -> bool {
+        self.way == Some(Way::Weighted) || self.normalize.is_some()
     }
 }
 
-/// The scores that a function gives to hits.
-fn ranked(
-    rank: &Py<PyAny>,
-    hits: &nearfield::Hits,
-    width: usize,
-) -> Result<Vec<f32>, Box<dyn std::error::Error + Send + Sync>> {
-    Python::attach(|py| {
-        let first = id_type(hits.hits.first().map(|hit| &hit.id));
-        let kind = first.unwrap_or(nearfield::IdType::U64);
-        let hits = Hits { found: Found::new(hits.clone(), kind, width) };
-        let scores = rank.bind(py).call1((hits,))?;
-        let kwargs = PyDict::new(py);
-        kwargs.set_item("dtype", "float32")?;
-        let array = py.import("numpy")?.call_method("asarray", (&scores,), Some(&kwargs))?;
-        let array = array.call_method1("reshape", (-1,))?;
-        let array = array.cast::<PyArray1<f32>>().map_err(PyErr::from)?;
-        Ok::<_, PyErr>(array.to_vec()?)
-    })
-    .map_err(Into::into)
+fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f32> {
+    value.extract::<f32>().map_err(|_wrong| wrong_type(name, "a number", value))
 }
 
-/// `"rrf"`, `("rrf", k)`, `("weighted", alpha)` or `("weighted", alpha, "minmax" | "zscore")`.
-fn fusion(value: &Bound<'_, PyAny>) -> PyResult<Option<Fusion>> {
-    const EXPECTED: &str = "\"rrf\", (\"rrf\", k), (\"weighted\", alpha) or (\"weighted\", alpha, \"minmax\" or \"zscore\")";
-    let wrong = || wrong_type("fusion", EXPECTED, value);
-    if value.is_none() {
-        return Ok(None);
-    }
-    let name = |item: &Bound<'_, PyAny>| item.extract::<String>().ok();
-    if let Ok(word) = value.cast::<PyString>() {
-        return match word.to_str()? {
-            "rrf" => Ok(Some(Fusion::default())),
-            other => Err(invalid(value.py(), format!("fusion is {other:?}, expected {EXPECTED}"))),
-        };
-    }
-    let parts: Vec<Bound<'_, PyAny>> = match value.cast::<PyTuple>() {
-        Ok(parts) => parts.iter().collect(),
-        Err(_) => value.extract().map_err(|_wrong| wrong())?,
-    };
-    let number = |at: usize| parts.get(at).and_then(|part| part.extract::<f32>().ok());
-    let kind = parts.first().and_then(name);
-    let fusion = match (kind.as_deref(), number(1), parts.get(2).map(name), parts.len()) {
-        (Some("rrf"), Some(k), None, 2) => Fusion::ReciprocalRank { k },
-        (Some("weighted"), Some(alpha), None, 2) => Fusion::weighted(alpha),
-        (Some("weighted"), Some(alpha), Some(Some(how)), 3) => {
-            let normalize = match how.as_str() {
-                "minmax" => Normalize::MinMax,
-                "zscore" => Normalize::ZScore,
-                _ => return Err(wrong()),
-            };
-            Fusion::Weighted { alpha, normalize }
-        }
-        _ => return Err(wrong()),
-    };
-    Ok(Some(fusion))
+fn string(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let text = value.cast::<PyString>().map_err(|_wrong| wrong_type(name, "str", value))?;
+    Ok(text.to_str()?.to_owned())
 }
 
 /// Columns to search by words: a name, names, or a dict of names and weights.
-fn weights(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<(String, f32)>>> {
+fn weights(value: &Bound<'_, PyAny>) -> PyResult<Vec<(String, f32)>> {
     const EXPECTED: &str = "a column, a list of columns, or a dict of columns and weights";
     let wrong = || wrong_type("words_in", EXPECTED, value);
-    if value.is_none() {
-        return Ok(None);
-    }
     if let Ok(name) = value.cast::<PyString>() {
-        return Ok(Some(vec![(name.to_str()?.to_owned(), 1.0)]));
+        return Ok(vec![(name.to_str()?.to_owned(), 1.0)]);
     }
-    if let Ok(dict) = value.cast::<PyDict>() {
+    let columns: Vec<(String, f32)> = if let Ok(dict) = value.cast::<PyDict>() {
         let pair = |(name, weight): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
             let name = name.extract::<String>().map_err(|_wrong| wrong())?;
-            Ok((name, weight.extract::<f32>().map_err(|_wrong| wrong())?))
+            let what = format!("words_in: weight of {name:?}");
+            Ok((name, number(&what, &weight)?))
         };
-        return dict.iter().map(pair).collect::<PyResult<_>>().map(Some);
-    }
-    let names = value.extract::<Vec<String>>().map_err(|_wrong| wrong())?;
-    Ok(Some(names.into_iter().map(|name| (name, 1.0)).collect()))
-}
-
-fn candidates_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
-    if value.is_none() { Ok(None) } else { count("candidates", value).map(Some) }
-}
-
-/// Characters of a snippet: a number, or true for 160.
-fn highlight_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
-    if value.is_none() {
-        return Ok(None);
-    }
-    if let Ok(flag) = value.extract::<bool>() {
-        return Ok(flag.then_some(160));
-    }
-    count("highlight", value).map(Some)
-}
-
-fn text(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
-    if value.is_none() {
-        return Ok(None);
-    }
-    let text = value.cast::<PyString>().map_err(|_wrong| wrong_type("words", "str", value))?;
-    Ok(Some(text.to_str()?.to_owned()))
-}
-
-/// How texts are indexed: the name of a language, `None` for words as they are, or a dict of options.
-pub(crate) fn text_options(value: &Bound<'_, PyAny>) -> PyResult<TextOptions> {
-    const EXPECTED: &str = "a language, None, or a dict of language, stop_words, stem, k1 and b";
-    let wrong = || wrong_type("options of a text column", EXPECTED, value);
-    let language = |options: TextOptions, value: &Bound<'_, PyAny>| -> PyResult<TextOptions> {
-        if value.is_none() {
-            return Ok(options.no_language());
-        }
-        let name = value.extract::<String>().map_err(|_wrong| wrong())?;
-        let language = name.parse().map_err(|error| raise(value.py(), &error))?;
-        Ok(options.language(language))
+        dict.iter().map(pair).collect::<PyResult<_>>()?
+    } else {
+        let names = value.extract::<Vec<String>>().map_err(|_wrong| wrong())?;
+        names.into_iter().map(|name| (name, 1.0)).collect()
     };
-    let mut options = TextOptions::new();
-    let Ok(dict) = value.cast::<PyDict>() else { return language(options, value) };
-    for (name, value) in dict {
-        let number = || value.extract::<f32>().map_err(|_wrong| wrong());
-        options = match name.extract::<String>().map_err(|_wrong| wrong())?.as_str() {
-            "language" => language(options, &value)?,
-            "stop_words" => options.stop_words(flag("stop_words", &value)?),
-            "stem" => options.stem(flag("stem", &value)?),
-            "k1" => options.k1(number()?),
-            "b" => options.b(number()?),
-            other => {
-                let message = format!("a text column has no option {other:?}, expected {EXPECTED}");
-                return Err(invalid(value.py(), message));
-            }
-        };
+    if columns.is_empty() {
+        return Err(invalid(
+            value.py(),
+            "words_in names no column; leave it out for all columns of text",
+        ));
     }
-    Ok(options)
+    Ok(columns)
 }
 
-/// The options as `text_options` reads them.
-pub(crate) fn options_to_python<'py>(
-    py: Python<'py>,
-    options: TextOptions,
-) -> PyResult<Bound<'py, PyDict>> {
-    let (language, stop_words, stem, k1, b) = options.values();
-    let dict = PyDict::new(py);
-    dict.set_item("language", language.map(|language| language.to_string()))?;
-    dict.set_item("stop_words", stop_words)?;
-    dict.set_item("stem", stem)?;
-    // As it was written: the float that prints as the f32 does.
-    dict.set_item("k1", k1.to_string().parse::<f64>().unwrap_or(k1.into()))?;
-    dict.set_item("b", b.to_string().parse::<f64>().unwrap_or(b.into()))?;
-    Ok(dict)
+/// Characters of a snippet: a number, or true for the usual.
+fn characters(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+    match value.extract::<bool>() {
+        Ok(wanted) => Ok(wanted.then_some(SNIPPET)),
+        Err(_) => count("highlight", value).map(Some),
+    }
 }

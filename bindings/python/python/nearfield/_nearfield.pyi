@@ -36,6 +36,12 @@ class _TextOptions(TypedDict, total=False):
     k1: float
     b: float
 
+class _Snippet(TypedDict):
+    text: str
+    marks: list[tuple[int, int]]
+    cut_before: bool
+    cut_after: bool
+
 class _Schema(TypedDict):
     dim: int
     metric: _Metric
@@ -44,12 +50,7 @@ class _Schema(TypedDict):
     columns: dict[str, str]
     text: list[str] | dict[str, _TextOptions]
 
-_Fusion: TypeAlias = (
-    Literal["rrf"]
-    | tuple[Literal["rrf"], float]
-    | tuple[Literal["weighted"], float]
-    | tuple[Literal["weighted"], float, Literal["minmax", "zscore"]]
-)
+_Rerank: TypeAlias = Callable[[Hits], Sequence[float] | npt.NDArray[Any]]
 _Text: TypeAlias = str | Sequence[str] | Mapping[str, str | _TextOptions | None]
 _Arrow: TypeAlias = _ArrowArray | _ArrowStream
 _Metric: TypeAlias = Literal["l2", "cosine", "dot", "hamming", "jaccard"]
@@ -556,10 +557,14 @@ class Collection:
         words: str | None = None,
         plain: bool = False,
         words_in: str | Sequence[str] | Mapping[str, float] | None = None,
-        fusion: _Fusion | None = None,
-        candidates: int | None = None,
         highlight: bool | int | None = None,
-        rerank: Callable[[Hits], Sequence[float] | npt.NDArray[Any]] | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
     ) -> Hits:
         """The `k` rows nearest to the vector `q`, or to a text that is embedded first (`text`, in a
         collection opened with `embed=`); fewer if there are fewer.
@@ -585,20 +590,33 @@ class Collection:
         alone, to 0, unlikeness alone. They are picked from the nearest `mmr_candidates`, 4 × `k` within 20 and
         4,096 unless given, and come in the order in which they are picked.
 
-        `words` searches the texts of the collection: beside a vector or `text` both give one order, alone
-        the words do. It is a query (`rust +mmap -windows "page fault" segf* mispeled~1 title:new`), or
-        with `plain` any text, each word of which may be found. `words_in` names the columns to
-        search, or gives their weights (`{"title": 2, "body": 1}`). `fusion` is "rrf" (reciprocal
-        ranks, also `("rrf", k)`) or `("weighted", alpha)`, where alpha is the share of the vector;
-        each list gives `candidates` rows (100). `highlight` reads the pieces of the texts in which the
-        words stand, of 160 characters or as many as it says: see `Hit.highlights`.
+        `words` finds rows by the words in their columns of text (see `add_text_index`): alone, or beside a
+        vector or `text`, where both make one order. It is a query: `rust mmap` finds either word, and
+        `+must`, `-never`, `a AND (b OR c)`, `NOT a`, `"one phrase"`, `begin*`, `mispeled~1` and
+        `title:word` are what they look like; with `plain` no sign has a meaning. `words_in` names
+        the columns to search, or gives weights (`{"title": 2, "body": 1}`). Scores are BM25; without
+        a vector the distance of a hit is the negated score. `highlight` reads the pieces of the
+        texts in which the words stand, of 160 characters or as many as it says: `Hit.highlights`.
 
-        `rerank` is a function that is given the best `candidates` (50) as `Hits` and returns a score
-        for each, bigger being better: a cross-encoder, say. What it raises is raised here.
+        The vector and the words each give `candidates` rows (100, at least `k`). `fusion` makes one order of
+        them: "rrf" sums 1 / (`rrf_k` + rank), with 60, "weighted" `alpha` · v + (1 − `alpha`) · w of
+        scores that are made comparable by `normalize`, "minmax" or "zscore". `alpha` alone says
+        "weighted", nothing at all "rrf". What was fused, or reranked, is the score of a hit; its
+        distance is that of the vectors.
 
-        Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity) and `NotFound` for an
-        unknown column.
+        `rerank` is a function that is given the best `rerank_candidates` (50, at least `k`) as `Hits`, with the
+        columns of `select`, and returns a score for each, bigger being better: a cross-encoder, say.
+        What it raises is raised here. `words` and `rerank` do not go with `offset`,
+        `min_distance`, `group_by` and `mmr`.
 
+        Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity), `NotFound` for an unknown column,
+        and `InvalidArgument` for words that cannot be read, pointing at the place.
+
+        >>> _ = docs.add_text_index("title")
+        >>> docs.search([1, 1], words="far OR away", alpha=0.2, highlight=True)[0].highlights()
+        {'title': '**far**'}
+        >>> docs.search(words="near", rerank=lambda hits: [len(hit["title"]) for hit in hits]).scores.tolist()
+        [4.0]
         >>> [hit.id for hit in docs.search([1, 1], k=1, offset=1)]
         [2]
         >>> docs.search([1, 1], group_by="title", per_group=2, mmr=0.5).ids.tolist()
@@ -628,9 +646,20 @@ class Collection:
         per_group: int = 1,
         mmr: float | None = None,
         mmr_candidates: int | None = None,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
     ) -> Explanation:
         """Searches as `search` does and says how: the plan of each part of the collection, how much was
-        compared and read, and times.
+        compared and read, and times. Parts are those of the search by vector: words alone have none.
 
         Raises as `search`.
 
@@ -681,6 +710,17 @@ class Collection:
         min_distance: float | None = None,
         group_by: str | None = None,
         per_group: int = 1,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
     ) -> Hits:
         """The `k` rows whose sparse vectors in `column` have the largest inner product with `query`: a dict of
         indices and weights, a pair of lists or arrays of both, or an object with `indices` and `values` or
@@ -730,24 +770,27 @@ class Collection:
     ) -> bool:
         """Has the texts of a column indexed for search by words, or indexed anew: in a language ("english",
         "de", …; `None` for words as they are), or as a dict of language, stop_words, stem, k1 and b
-        says. Returns whether that is a change.
+        says. Returns whether that is a change. Rows that are there are indexed when a search first
+        wants it.
+
+        Raises `NotFound` for an unknown column, `InvalidArgument` for one that is not text and for an
+        unknown language.
 
         >>> docs.add_text_index("title", "german")
         True
         >>> docs.search(words="near OR fern")[0].id
         1
-        >>> docs.search([9, 9], k=1, words="+near", fusion=("weighted", 0.1), highlight=True)[0].highlights()
-        {'title': '**near**'}
         """
-    def add_columns(self, columns: Mapping[str, _ColumnType]) -> int:
-        """Adds columns, null in every row there is, from a dict of names and types as `Database.collection`
-        takes it. Those that exist with the same type are passed over. Returns how many were added.
+    def add_columns(self, columns: Mapping[str, _ColumnType] | None = None, *, text: _Text | None = None) -> int:
+        """Adds columns, null in every row there is, from a dict of names and types, and columns of `text` to be
+        searched by words, both as `Database.collection` takes them. Those that exist with the same type
+        are passed over, but indexed as `text` says. Returns how many were added.
 
         Raises `SchemaMismatch` for a column that exists with another type, `InvalidArgument`
         for a name that no column can have.
 
-        >>> docs.add_columns({"year": int, "title": "utf8"})
-        1
+        >>> docs.add_columns({"year": int, "title": "utf8"}, text={"summary": "german"})
+        2
         """
     def export_file(
         self,
@@ -861,10 +904,14 @@ class Snapshot:
         words: str | None = None,
         plain: bool = False,
         words_in: str | Sequence[str] | Mapping[str, float] | None = None,
-        fusion: _Fusion | None = None,
-        candidates: int | None = None,
         highlight: bool | int | None = None,
-        rerank: Callable[[Hits], Sequence[float] | npt.NDArray[Any]] | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
     ) -> Hits:
         """As `Collection.search`.
 
@@ -873,7 +920,7 @@ class Snapshot:
         """
     def explain(
         self,
-        q: _Vectors,
+        q: _Vectors | None = None,
         k: int = 10,
         *,
         ef: int | None = None,
@@ -888,6 +935,17 @@ class Snapshot:
         per_group: int = 1,
         mmr: float | None = None,
         mmr_candidates: int | None = None,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
     ) -> Explanation:
         """As `Collection.explain`.
 
@@ -931,6 +989,17 @@ class Snapshot:
         min_distance: float | None = None,
         group_by: str | None = None,
         per_group: int = 1,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
     ) -> Hits:
         """As `Collection.search_sparse`.
 
@@ -1399,9 +1468,22 @@ class Hit:
         [3.0, 4.0]
         """
     def highlights(self, before: str = "**", after: str = "**") -> dict[str, str]:
-        """For each column of text the piece in which the words stand that were searched, each word between
-        `before` and `after`, `…` where the text goes on. Empty unless the search was asked to `highlight`.
-        Nothing is escaped: what goes into a page has to be.
+        """For each column of text that was searched by words, the piece of it in which they stand, each word
+        between `before` and `after`, `…` where the text goes on. Empty unless the search was asked to
+        `highlight`. Nothing is escaped: for a page use `snippets`.
+
+        >>> _ = docs.add_text_index("title")
+        >>> docs.search(words="far", highlight=True)[0].highlights("<b>", "</b>")
+        {'title': '<b>far</b>'}
+        """
+    @property
+    def snippets(self) -> dict[str, _Snippet]:
+        """The same as parts: for each column a dict of the "text" of the piece, its "marks", which are (begin, end)
+        of each word, `text[begin:end]`, and whether it is "cut_before" and "cut_after".
+
+        >>> _ = docs.add_text_index("title")
+        >>> docs.search(words="far", highlight=True)[0].snippets["title"]
+        {'text': 'far', 'marks': [(0, 3)], 'cut_before': False, 'cut_after': False}
         """
     def keys(self) -> list[str]:
         """Names that can be put in brackets.
@@ -1449,6 +1531,13 @@ class Hits:
 
         >>> docs.search([0, 0], k=1).to_dicts()
         [{'id': 1, 'distance': 0.0, 'score': -0.0, 'title': 'near'}]
+        """
+    def highlights(self, before: str = "**", after: str = "**") -> list[dict[str, str]]:
+        """What `Hit.highlights` says of each hit: a dict of column and piece of text.
+
+        >>> _ = docs.add_text_index("title")
+        >>> docs.search(words="near OR far", highlight=True).highlights()
+        [{'title': '**near**'}, {'title': '**far**'}]
         """
     def to_arrow(self) -> Any:
         """The hits as a `pyarrow.Table`.
