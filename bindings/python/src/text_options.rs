@@ -18,7 +18,8 @@ pub(crate) fn text_options(value: &Bound<'_, PyAny>) -> PyResult<TextOptions> {
         let Ok(name) = name.extract::<String>() else {
             return Err(wrong_type("options of a text column: a name", "str", &name));
         };
-        let number = || value.extract::<f32>().map_err(|_| wrong_type(&name, "a number", &value));
+        let number =
+            || value.extract::<f32>().map_err(|_wrong| wrong_type(&name, "a number", &value));
         Ok(match name.as_str() {
             "language" => language(options, &value)?,
             "stop_words" => options.stop_words(flag(&name, &value)?),
