@@ -17,7 +17,7 @@ use crate::explain::Explanation;
 use crate::filter::{filter_arg, one_of};
 use crate::hits::Hits;
 use crate::ids::{IdsArg, id_from_python};
-use crate::interrupt::{Run, long, progress_arg};
+use crate::interrupt::{long, progress_arg};
 use crate::reading::Source;
 use crate::records::{Records, Scan};
 use crate::request::{
@@ -26,7 +26,7 @@ use crate::request::{
 use crate::snapshot::Snapshot;
 use crate::text_options::text_options;
 use crate::texts::{self, TextsArg};
-use crate::vectors::{Shape, VectorsArg};
+use crate::vectors::Shape;
 use crate::{batches, files, log, reading, schema};
 
 /// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
@@ -74,20 +74,6 @@ impl Collection {
 
     fn source(&self) -> Source<'_> {
         Source::Collection(&self.inner)
-    }
-
-    /// The vector of a search; `None` where words alone are searched.
-    fn query<'py>(
-        &self,
-        py: Python<'py>,
-        q: Option<&Bound<'py, PyAny>>,
-        text: Option<&str>,
-        request: &Request,
-    ) -> PyResult<Option<VectorsArg<'py>>> {
-        if q.is_none() && text.is_none() && request.words.words().is_some() {
-            return Ok(None);
-        }
-        texts::query(py, &self.inner, q, text, self.shape).map(Some)
     }
 }
 
@@ -275,23 +261,7 @@ impl Collection {
         data: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
     ) -> PyResult<u64> {
-        let Some(data) = data else {
-            return Err(PyTypeError::new_err("update() needs data, the new values of the rows"));
-        };
-        let inner = &self.inner;
-        let Some(ids) = one_of("update", ids, r#where.as_ref())? else {
-            let filter = r#where.unwrap_or_else(Filter::never);
-            let row = PyList::new(py, [data])?;
-            return self.write(Some(row.as_any()), 1, py, Run::Short, |batch, _| match batch {
-                Some(batch) => inner.update_where(&filter, batch),
-                None => Ok(0),
-            });
-        };
-        let (rows, ids) = (ids.len(), ids.ids()?);
-        self.write(Some(data), rows, py, Run::Short, |batch, _| match batch {
-            Some(batch) => inner.update(ids.clone(), batch),
-            None => Ok(0),
-        })
+        self.set(py, ids, data, r#where)
     }
 
     /// Removes the rows of `ids`, or with `where` those that the filter finds, all at once. Returns how
@@ -459,7 +429,7 @@ impl Collection {
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
         let request = Request::read("Collection.search", k, asked, None)?;
-        let query = self.query(py, q, text, &request)?;
+        let query = texts::query(py, &self.inner, q, text, self.shape, &request)?;
         reading::search(py, self.source(), query.as_ref(), self.shape, request)
     }
 
@@ -486,7 +456,7 @@ impl Collection {
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Explanation> {
         let request = Request::read("Collection.explain", k, asked, None)?;
-        let query = self.query(py, q, text, &request)?;
+        let query = texts::query(py, &self.inner, q, text, self.shape, &request)?;
         reading::explain(py, self.source(), query.as_ref(), self.shape, request)
     }
 
@@ -546,6 +516,58 @@ impl Collection {
     ) -> PyResult<Hits> {
         let request = Request::read("Collection.search_sparse", k, asked, None)?;
         reading::search_sparse(self.source(), column, query, self.shape.width, request)
+    }
+
+    /// Many searches at once as `search_sparse` does them, on all threads of the database: `queries` is a list
+    /// of sparse vectors, or a matrix of SciPy in compressed rows. What comes back is as of `search_batch`.
+    ///
+    /// Raises as `search_sparse`, naming the query.
+    ///
+    /// >>> docs.upsert([7, 8], [[0, 0], [1, 1]], {"words": [{3: 0.5, 9: 1.0}, {9: 2.0}]})
+    /// 2
+    /// >>> found = docs.search_sparse_batch("words", [{3: 1.0}, {9: 1.0}], k=2)
+    /// >>> found.ids.tolist(), found.scores.tolist()
+    /// ([[7, -1], [8, 7]], [[0.5, -inf], [2.0, 1.0]])
+    #[pyo3(signature = (column, queries, k=10, **asked))]
+    #[pyo3(text_signature = "($self, column, queries, k=10, *, max_distance=None, select=(), \
+                             vectors=False, where=None, offset=None, min_distance=None, \
+                             group_by=None, per_group=1)")]
+    fn search_sparse_batch(
+        &self,
+        column: &str,
+        queries: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        asked: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<BatchHits> {
+        let none = Some(Vec::new());
+        let request = Request::read("Collection.search_sparse_batch", k, asked, none)?;
+        reading::search_sparse_batch(self.source(), column, queries, self.shape.width, request)
+    }
+
+    /// Searches as `search_sparse` does and says how; see `explain`.
+    ///
+    /// Raises as `search_sparse`.
+    ///
+    /// >>> docs.upsert([7, 8], [[0, 0], [1, 1]], {"words": [{3: 0.5, 9: 1.0}, {9: 2.0}]})
+    /// 2
+    /// >>> explained = docs.explain_sparse("words", {9: 1.0}, k=1)
+    /// >>> explained.hits.ids.tolist(), sum(part["rows"] for part in explained.parts)
+    /// ([8], 4)
+    #[pyo3(signature = (column, query, k=10, **asked))]
+    #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
+                             vectors=False, where=None, offset=None, min_distance=None, \
+                             group_by=None, per_group=1, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None)")]
+    fn explain_sparse(
+        &self,
+        column: &str,
+        query: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        asked: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Explanation> {
+        let request = Request::read("Collection.explain_sparse", k, asked, None)?;
+        reading::explain_sparse(self.source(), column, query, self.shape.width, request)
     }
 
     /// The rows there are now, to be read as often as wanted while writers go on.
@@ -743,12 +765,7 @@ impl Collection {
     fn __repr__(&self, py: Python<'_>) -> String {
         let name = self.inner.name();
         match call(py, || Ok((self.inner.len()?, self.inner.schema()?))) {
-            Ok((rows, schema)) => format!(
-                "Collection('{name}', {rows} rows, dim={}, metric='{}', dtype='{}')",
-                self.dimension,
-                schema.metric(),
-                schema.vector_type()
-            ),
+            Ok((rows, schema)) => schema::describe(name, rows, &schema),
             Err(_) => format!("Collection('{name}', not open)"),
         }
     }

@@ -44,7 +44,7 @@ impl Request {
         let one = !function.ends_with("batch");
         for (name, value) in given.into_iter().flatten() {
             let name = name.cast::<PyString>()?.to_str()?.to_owned();
-            let sparse = function.ends_with("sparse") && OF_VECTORS.contains(&name.as_str());
+            let sparse = function.contains("sparse") && OF_VECTORS.contains(&name.as_str());
             match name.as_str() {
                 "ef" if !sparse => request.ef = ef_count(&value)?,
                 "exact" if !sparse => request.exact = exact_flag(&value)?,

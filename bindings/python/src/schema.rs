@@ -152,6 +152,16 @@ pub(crate) fn to_python<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound
     Ok(dict)
 }
 
+/// The collection in a line.
+pub(crate) fn describe(name: &str, rows: usize, schema: &Schema) -> String {
+    format!(
+        "Collection('{name}', {rows} rows, dim={}, metric='{}', dtype='{}')",
+        schema.dimension(),
+        schema.metric(),
+        schema.vector_type()
+    )
+}
+
 /// The collection as an HTML table, for notebooks.
 pub(crate) fn html(name: &str, rows: usize, schema: &Schema) -> String {
     let mut html = format!(
@@ -219,7 +229,7 @@ fn text_columns(text: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Option<TextOpt
     Ok(names.into_iter().map(|name| (name, None)).collect())
 }
 
-pub(crate) fn typed_columns(columns: &Bound<'_, PyAny>, texts: &[String]) -> PyResult<Vec<Column>> {
+fn typed_columns(columns: &Bound<'_, PyAny>, texts: &[String]) -> PyResult<Vec<Column>> {
     const EXPECTED: &str = "a dict of column names and types";
     let columns =
         columns.cast::<PyDict>().map_err(|_wrong| wrong_type("columns", EXPECTED, columns))?;
@@ -230,6 +240,10 @@ pub(crate) fn typed_columns(columns: &Bound<'_, PyAny>, texts: &[String]) -> PyR
         };
         let data_type = column_type(&name, &kind)?;
         let text = texts.contains(&name);
+        if text && data_type != DataType::Utf8 {
+            let message = format!("text column {name:?} is {data_type}, expected utf8");
+            return Err(invalid(kind.py(), message));
+        }
         all.push(Column { name, data_type, text });
     }
     Ok(all)

@@ -156,6 +156,51 @@ impl Snapshot {
         reading::search_sparse(self.source(), column, query, self.shape.width, request)
     }
 
+    /// As `Collection.search_sparse_batch`.
+    ///
+    /// >>> docs.upsert(9, [1, 1], [{"words": {3: 0.5}}])
+    /// 1
+    /// >>> docs.snapshot().search_sparse_batch("words", [{3: 2.0}, {4: 2.0}], k=1).counts.tolist()
+    /// [1, 0]
+    #[pyo3(signature = (column, queries, k=10, **asked))]
+    #[pyo3(text_signature = "($self, column, queries, k=10, *, max_distance=None, select=(), \
+                             vectors=False, where=None, offset=None, min_distance=None, \
+                             group_by=None, per_group=1)")]
+    fn search_sparse_batch(
+        &self,
+        column: &str,
+        queries: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        asked: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<BatchHits> {
+        let none = Some(Vec::new());
+        let request = Request::read("Snapshot.search_sparse_batch", k, asked, none)?;
+        reading::search_sparse_batch(self.source(), column, queries, self.shape.width, request)
+    }
+
+    /// As `Collection.explain_sparse`.
+    ///
+    /// >>> docs.upsert(9, [1, 1], [{"words": {3: 0.5}}])
+    /// 1
+    /// >>> docs.snapshot().explain_sparse("words", {3: 2.0}).hits.ids.tolist()
+    /// [9]
+    #[pyo3(signature = (column, query, k=10, **asked))]
+    #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
+                             vectors=False, where=None, offset=None, min_distance=None, \
+                             group_by=None, per_group=1, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None)")]
+    fn explain_sparse(
+        &self,
+        column: &str,
+        query: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        asked: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Explanation> {
+        let request = Request::read("Snapshot.explain_sparse", k, asked, None)?;
+        reading::explain_sparse(self.source(), column, query, self.shape.width, request)
+    }
+
     /// As `Collection.get`.
     ///
     /// >>> docs.snapshot().get([2]).to_dicts()

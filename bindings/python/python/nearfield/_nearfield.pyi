@@ -29,6 +29,14 @@ class _SparseRow(Protocol):
     @property
     def indices(self) -> Any: ...
 
+class _SparseMatrix(Protocol):
+    @property
+    def indptr(self) -> Any: ...
+    @property
+    def indices(self) -> Any: ...
+    @property
+    def data(self) -> Any: ...
+
 class _TextOptions(TypedDict, total=False):
     language: str | None
     stop_words: bool
@@ -757,6 +765,68 @@ class Collection:
         ...     print(records.to_dicts())
         [{'id': 1, 'title': 'near'}, {'id': 2, 'title': 'far'}]
         """
+    def search_sparse_batch(
+        self,
+        column: str,
+        queries: Iterable[_Sparse] | _SparseMatrix,
+        k: int = 10,
+        *,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = (),
+        vectors: bool = False,
+        where: _Where = None,
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+    ) -> BatchHits:
+        """Many searches at once as `search_sparse` does them, on all threads of the database: `queries` is a list
+        of sparse vectors, or a matrix of SciPy in compressed rows. What comes back is as of `search_batch`.
+
+        Raises as `search_sparse`, naming the query.
+
+        >>> docs.upsert([7, 8], [[0, 0], [1, 1]], {"words": [{3: 0.5, 9: 1.0}, {9: 2.0}]})
+        2
+        >>> found = docs.search_sparse_batch("words", [{3: 1.0}, {9: 1.0}], k=2)
+        >>> found.ids.tolist(), found.scores.tolist()
+        ([[7, -1], [8, 7]], [[0.5, -inf], [2.0, 1.0]])
+        """
+    def explain_sparse(
+        self,
+        column: str,
+        query: _Sparse,
+        k: int = 10,
+        *,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = None,
+        vectors: bool = False,
+        where: _Where = None,
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+    ) -> Explanation:
+        """Searches as `search_sparse` does and says how; see `explain`.
+
+        Raises as `search_sparse`.
+
+        >>> docs.upsert([7, 8], [[0, 0], [1, 1]], {"words": [{3: 0.5, 9: 1.0}, {9: 2.0}]})
+        2
+        >>> explained = docs.explain_sparse("words", {9: 1.0}, k=1)
+        >>> explained.hits.ids.tolist(), explained.parts[0]["candidates"]
+        ([8], 1)
+        """
     def snapshot(self) -> Snapshot:
         """The rows there are now, to be read as often as wanted while writers go on.
 
@@ -1008,6 +1078,61 @@ class Snapshot:
         >>> docs.snapshot().search_sparse("words", {3: 2.0}).scores.tolist()
         [1.0]
         """
+    def search_sparse_batch(
+        self,
+        column: str,
+        queries: Iterable[_Sparse] | _SparseMatrix,
+        k: int = 10,
+        *,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = (),
+        vectors: bool = False,
+        where: _Where = None,
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+    ) -> BatchHits:
+        """As `Collection.search_sparse_batch`.
+
+        >>> docs.upsert(9, [1, 1], [{"words": {3: 0.5}}])
+        1
+        >>> docs.snapshot().search_sparse_batch("words", [{3: 2.0}, {4: 2.0}], k=1).counts.tolist()
+        [1, 0]
+        """
+    def explain_sparse(
+        self,
+        column: str,
+        query: _Sparse,
+        k: int = 10,
+        *,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = None,
+        vectors: bool = False,
+        where: _Where = None,
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+    ) -> Explanation:
+        """As `Collection.explain_sparse`.
+
+        >>> docs.upsert(9, [1, 1], [{"words": {3: 0.5}}])
+        1
+        >>> docs.snapshot().explain_sparse("words", {3: 2.0}).hits.ids.tolist()
+        [9]
+        """
     def get(
         self, ids: _Ids, select: str | Sequence[str] | None = None, vectors: bool = False
     ) -> Records:
@@ -1199,9 +1324,9 @@ class Explanation:
     @property
     def parts(self) -> list[dict[str, Any]]:
         """A dict for each part that was searched: its "segment" (None for rows in memory), "plan" ("scan",
-        "scan_matching", "scan_codes", "walk", "walk_then_scan", "scan_codes_then_scan"), "rows",
-        "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "bytes_touched", "walk_cost" and
-        "scan_cost" (what the plan was chosen by, counted in distances; 0 where there was no choice),
+        "scan_matching", "scan_codes", "walk", "walk_then_scan", "scan_codes_then_scan", "postings"), "rows",
+        "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "postings_read" (weights of sparse
+        vectors in inverted indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in distances; 0 where there was no choice),
         "candidates", "matching_rows" (of the filter, else None), "seconds".
 
         >>> docs.explain([3, 4]).parts[0]["rows"]

@@ -137,6 +137,16 @@ class Collection:
     ) -> nearfield.Hits:
         return await to_thread(self.sync.search_sparse, column, query, k, **settings)
 
+    async def search_sparse_batch(
+        self, column: str, queries: Any, k: int = 10, **settings: Any
+    ) -> nearfield.BatchHits:
+        return await to_thread(self.sync.search_sparse_batch, column, queries, k, **settings)
+
+    async def explain_sparse(
+        self, column: str, query: Any, k: int = 10, **settings: Any
+    ) -> nearfield.Explanation:
+        return await to_thread(self.sync.explain_sparse, column, query, k, **settings)
+
     async def search_batch(self, queries: Any = None, k: int = 10, **settings: Any) -> nearfield.BatchHits:
         return await to_thread(self.sync.search_batch, queries, k, **settings)
 
@@ -195,6 +205,16 @@ class Snapshot:
         self, column: str, query: Any, k: int = 10, **settings: Any
     ) -> nearfield.Hits:
         return await to_thread(self.sync.search_sparse, column, query, k, **settings)
+
+    async def search_sparse_batch(
+        self, column: str, queries: Any, k: int = 10, **settings: Any
+    ) -> nearfield.BatchHits:
+        return await to_thread(self.sync.search_sparse_batch, column, queries, k, **settings)
+
+    async def explain_sparse(
+        self, column: str, query: Any, k: int = 10, **settings: Any
+    ) -> nearfield.Explanation:
+        return await to_thread(self.sync.explain_sparse, column, query, k, **settings)
 
     async def search_batch(self, queries: Any, k: int = 10, **settings: Any) -> nearfield.BatchHits:
         return await to_thread(self.sync.search_batch, queries, k, **settings)
