@@ -1,5 +1,6 @@
 //! A query over all parts of a collection: statistics first, then rows and scores.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::cursor::{self, Found};
@@ -43,6 +44,17 @@ impl Plan {
     /// Every row that the query finds: number of the source, row, score, source by source and row by
     /// row. Rows that are gone are not among them.
     pub(crate) fn run(
+        &self,
+        sources: &[Source<'_>],
+        hit: impl FnMut(usize, Row, f32) -> Result<()>,
+    ) -> Result<()> {
+        // An index that somebody crafted, digest and all, may surprise the library.
+        catch_unwind(AssertUnwindSafe(|| self.evaluate(sources, hit))).unwrap_or_else(|_panic| {
+            Err(Error::invalid("an index of texts cannot be read: the library panicked"))
+        })
+    }
+
+    fn evaluate(
         &self,
         sources: &[Source<'_>],
         mut hit: impl FnMut(usize, Row, f32) -> Result<()>,
