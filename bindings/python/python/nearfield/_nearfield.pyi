@@ -824,8 +824,8 @@ class Collection:
         >>> docs.upsert([7, 8], [[0, 0], [1, 1]], {"words": [{3: 0.5, 9: 1.0}, {9: 2.0}]})
         2
         >>> explained = docs.explain_sparse("words", {9: 1.0}, k=1)
-        >>> explained.hits.ids.tolist(), explained.parts[0]["candidates"]
-        ([8], 1)
+        >>> explained.hits.ids.tolist(), sum(part["rows"] for part in explained.parts)
+        ([8], 4)
         """
     def snapshot(self) -> Snapshot:
         """The rows there are now, to be read as often as wanted while writers go on.
