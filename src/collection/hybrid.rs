@@ -10,6 +10,7 @@ use super::query::Request;
 use super::ranking::Ranked;
 #[cfg(feature = "text")]
 use super::ranking::fuse;
+use super::shape::Shape;
 use crate::error::{Error, Result};
 
 impl Request<'_> {
@@ -31,48 +32,49 @@ impl Request<'_> {
         wanted: Option<&SchemaRef>,
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Ranked>> {
-        let many = self.rerank.as_ref().map_or(self.k, |rerank| rerank.candidates.max(self.k));
         if self.k == 0 {
             return Ok(Vec::new());
         }
-        let mut ranked = self.list(snapshot, queries, many, chosen, traces)?;
-        if let Some(rerank) = &self.rerank {
-            let candidates = self.read(snapshot, ranked.clone(), wanted)?;
-            ranked = rerank.order(&candidates, ranked)?;
-            ranked.truncate(self.k);
-        }
-        Ok(ranked)
+        let Some(rerank) = &self.rerank else {
+            return self.list(snapshot, queries, (self.k, &self.shape), chosen, traces);
+        };
+        let many = self.shape.within(self.k, rerank.candidates, "rerank")?;
+        let distances = self.shape.of_distances();
+        let ranked = self.list(snapshot, queries, (many, &distances), chosen, traces)?;
+        let candidates = self.read(snapshot, ranked.clone(), wanted)?;
+        let ranked = rerank.order(&candidates, ranked)?;
+        Ok(self.shape.arrange(ranked, self.k, &snapshot.view)?.0)
     }
 
-    /// The `many` best rows.
+    /// The best rows, before they are ranked again: so many of them and picked so.
     fn list(
         &self,
         snapshot: &Snapshot,
         queries: Option<SomeQueries<'_>>,
-        many: usize,
+        picked: (usize, &Shape),
         chosen: Option<&Chosen>,
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Ranked>> {
         #[cfg(feature = "text")]
         if let Some(ask) = &self.words {
-            return self.by_words(ask, snapshot, queries, many, chosen, traces);
+            return self.by_words(ask, snapshot, queries, picked, chosen, traces);
         }
         let queries = queries.ok_or_else(|| Error::invalid("no query vector"))?;
-        self.near(snapshot, queries, many, chosen, traces)
+        self.near(snapshot, queries, picked, chosen, traces)
     }
 
-    /// The `many` nearest rows.
+    /// The nearest rows.
     fn near(
         &self,
         snapshot: &Snapshot,
         queries: SomeQueries<'_>,
-        many: usize,
+        picked: (usize, &Shape),
         chosen: Option<&Chosen>,
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Ranked>> {
         let metric = queries.metric(snapshot);
-        let found = self.search(snapshot, queries, many, chosen, traces)?.into_iter().next();
-        let found = found.ok_or_else(|| Error::invalid("no query vector"))?;
+        let found = self.search(snapshot, queries, picked, chosen, traces)?;
+        let found = found.into_iter().next().ok_or_else(|| Error::invalid("no query vector"))?;
         Ok(found.into_iter().map(|found| Ranked::near(found, metric)).collect())
     }
 }
@@ -82,9 +84,11 @@ mod with_words {
     use super::*;
     use crate::collection::query::Query;
     use crate::collection::ranking::Fusion;
-    use crate::collection::snapshot::{Place, SearchParams};
+    use crate::collection::shape;
+    use crate::collection::snapshot::{Found, Place, SearchParams};
     use crate::collection::words::{Snippets, WordAsk};
     use crate::filter::rowset::RowSet;
+    use crate::text::search::Plan;
     use crate::text::words::Words;
 
     /// Rows that each list gives to a fusion, unless told otherwise.
@@ -158,41 +162,98 @@ mod with_words {
     }
 
     impl Request<'_> {
-        /// The `many` best rows by words, or by words and vector.
+        /// The best rows by words, or by words and vector.
         pub(super) fn by_words(
             &self,
             ask: &WordAsk,
             snapshot: &Snapshot,
             queries: Option<SomeQueries<'_>>,
-            many: usize,
+            (k, shape): (usize, &Shape),
+            chosen: Option<&Chosen>,
+            mut traces: Option<&mut Vec<Trace>>,
+        ) -> Result<Vec<Ranked>> {
+            let plan = ask.plan(&snapshot.view.schema)?;
+            let Some(queries) = queries else {
+                return self.by_words_alone(&plan, snapshot, (k, shape), chosen);
+            };
+            let mut listed = shape.within(k, self.candidates.unwrap_or(LISTED), "candidates")?;
+            // Groups are looked for farther on, unless somebody said how far.
+            let grows = shape.is_grouped_alone() && self.candidates.is_none();
+            loop {
+                let traces = traces.as_deref_mut();
+                let fused =
+                    self.fused(&plan, snapshot, (queries, listed), (k, shape), chosen, traces)?;
+                let (hits, items) = shape.arrange(fused, k, &snapshot.view)?;
+                if !grows || items >= k || listed >= snapshot.view.len() {
+                    return Ok(hits);
+                }
+                listed = listed.saturating_mul(4);
+            }
+        }
+
+        /// The best rows by words.
+        fn by_words_alone(
+            &self,
+            plan: &Plan,
+            snapshot: &Snapshot,
+            (k, shape): (usize, &Shape),
+            chosen: Option<&Chosen>,
+        ) -> Result<Vec<Ranked>> {
+            if self.max_distance < f32::INFINITY || shape.limits_distance() {
+                return Err(Error::invalid(
+                    "min_distance and max_distance are of a vector, and there is none to search by",
+                ));
+            }
+            let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
+            if shape.is_plain() {
+                return snapshot.view.words(plan, k, hidden);
+            }
+            // A hit has no distance: the score serves to order it.
+            let found =
+                |Ranked { id, place, score, .. }: Ranked| Found { distance: -score, id, place };
+            let search = |many: usize, hidden: Option<&[RowSet]>, _: Option<&mut Vec<Trace>>| {
+                self.check_cancel()?;
+                let ranked = snapshot.view.words(plan, many, hidden)?;
+                Ok(ranked.into_iter().map(found).collect())
+            };
+            let (counts, isa) = ((k, 1), snapshot.host.isa);
+            let picked = shape::pick(shape, &snapshot.view, isa, counts, &search, hidden, None)?;
+            let ranked = |Found { distance, id, place }: Found| Ranked {
+                id,
+                place,
+                score: -distance,
+                distance: None,
+            };
+            Ok(picked.into_iter().map(ranked).collect())
+        }
+
+        /// At most `listed` rows by words and `listed` by the vector in one order, all of their
+        /// distances known.
+        fn fused(
+            &self,
+            plan: &Plan,
+            snapshot: &Snapshot,
+            (queries, listed): (SomeQueries<'_>, usize),
+            (k, shape): (usize, &Shape),
             chosen: Option<&Chosen>,
             traces: Option<&mut Vec<Trace>>,
         ) -> Result<Vec<Ranked>> {
-            let plan = ask.plan(&snapshot.view.schema)?;
+            let distances = shape.of_distances();
+            let near = self.near(snapshot, queries, (listed, &distances), chosen, traces)?;
             let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
-            let Some(queries) = queries else {
-                if self.max_distance < f32::INFINITY {
-                    return Err(Error::invalid(
-                        "max_distance is of a search by vector, words alone have no distances; leave it \
-                         out, or give a vector too",
-                    ));
-                }
-                return snapshot.view.words(&plan, many, hidden);
-            };
-            let listed = self.candidates.unwrap_or(LISTED).max(many);
-            let near = self.near(snapshot, queries, listed, chosen, traces)?;
-            let words = snapshot.view.words(&plan, listed, hidden)?;
+            let words = snapshot.view.words(plan, listed, hidden)?;
             let [first, second] = self.fusion.shares();
             let mut fused = fuse(vec![(first, near), (second, words)], self.fusion);
-            if self.max_distance == f32::INFINITY {
-                fused.truncate(many);
+            let limited = self.max_distance < f32::INFINITY || shape.limits_distance();
+            if shape.is_plain() && !limited {
+                fused.truncate(k);
             }
             self.measure(snapshot, queries, &mut fused)?;
-            let far = |ranked: &Ranked| {
-                ranked.distance.is_none_or(|distance| distance <= self.max_distance)
-            };
-            fused.retain(far);
-            fused.truncate(many);
+            if limited {
+                let within =
+                    |distance| distance <= self.max_distance && shape.is_far_enough(distance);
+                fused.retain(|ranked| ranked.distance.is_none_or(within));
+            }
             Ok(fused)
         }
 

@@ -111,7 +111,7 @@ pub(super) struct Request<'a> {
     ef: Option<usize>,
     exact: bool,
     pub(super) max_distance: f32,
-    shape: Shape,
+    pub(super) shape: Shape,
     select: Select,
     with_vectors: bool,
     filter: Option<Filter>,
@@ -170,7 +170,8 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Candidates a graph search keeps: more of them mean better recall and a slower search.
+    /// Nearest candidates that a graph search goes on from: more of them mean better recall and a
+    /// slower search.
     /// Default [`Settings::ef_search`](crate::Settings::ef_search); raised to `k` where below.
     pub fn ef(mut self, ef: usize) -> Self {
         self.request.ef = Some(ef);
@@ -345,7 +346,13 @@ impl<'a> Query<'a> {
         let chosen = request.choose(&snapshot)?;
         let some = |queries: SomeQueries<'_>| -> Result<Vec<Hits>> {
             let metric = queries.metric(&snapshot);
-            let found = request.search(&snapshot, queries, request.k, chosen.as_ref(), None)?;
+            let found = request.search(
+                &snapshot,
+                queries,
+                (request.k, &request.shape),
+                chosen.as_ref(),
+                None,
+            )?;
             let read = |found: Vec<Found>| {
                 let ranked = found.into_iter().map(|found| Ranked::near(found, metric)).collect();
                 request.read(&snapshot, ranked, wanted.as_ref())
@@ -375,11 +382,8 @@ impl Request<'_> {
         }
         self.fusion.validate()?;
         self.shape.check(&snapshot.view)?;
-        if !self.shape.is_plain() && !self.is_of_vectors_alone() {
-            return Err(Error::invalid(
-                "offset, min_distance, group_by and mmr go with a search by a vector alone, not with words or \
-                 a function that ranks; leave one of them out",
-            ));
+        if !self.is_of_vectors_alone() {
+            self.shape.check_ranked()?;
         }
         let names = match &self.select {
             Select::Nothing => return Ok(None),
@@ -394,12 +398,12 @@ impl Request<'_> {
         self.filter.as_ref().map(|filter| snapshot.view.choose(filter)).transpose()
     }
 
-    /// For each query the `k` nearest rows.
+    /// For each query the `k` nearest rows, or what `shape` makes of them.
     pub(super) fn search(
         &self,
         snapshot: &Snapshot,
         queries: SomeQueries<'_>,
-        k: usize,
+        (k, shape): (usize, &Shape),
         chosen: Option<&Chosen>,
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Vec<Found>>> {
@@ -413,7 +417,9 @@ impl Request<'_> {
         let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
         match k {
             0 => Ok(vec![Vec::new(); queries.len()]),
-            _ if !self.shape.is_plain() => self.pick(snapshot, queries, &params, hidden, traces),
+            _ if !shape.is_plain() => {
+                self.pick(snapshot, queries, (&params, shape), hidden, traces)
+            }
             _ => queries.search(snapshot, &params, hidden, traces),
         }
     }
@@ -423,7 +429,7 @@ impl Request<'_> {
         &self,
         snapshot: &Snapshot,
         queries: SomeQueries<'_>,
-        params: &SearchParams,
+        (params, shape): (&SearchParams, &Shape),
         hidden: Option<&[RowSet]>,
         mut traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Vec<Found>>> {
@@ -436,12 +442,12 @@ impl Request<'_> {
                 Ok(found.into_iter().flatten().collect())
             };
             let counts = (params.k, params.ef);
-            shape::pick(&self.shape, view, isa, counts, &search, hidden, traces.as_deref_mut())
+            shape::pick(shape, view, isa, counts, &search, hidden, traces.as_deref_mut())
         };
         queries.chunks(1).map(pick).collect()
     }
 
-    fn check_cancel(&self) -> Result<()> {
+    pub(super) fn check_cancel(&self) -> Result<()> {
         match &self.cancel {
             Some(flag) if flag.load(Ordering::Relaxed) => Err(Error::Cancelled),
             _ => Ok(()),

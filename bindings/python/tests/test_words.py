@@ -185,6 +185,20 @@ def test_a_function_ranks_candidates(docs: nf.Collection):
     assert len(never) == 0
 
 
+def test_pages_and_groups_of_words_and_of_functions(docs: nf.Collection):
+    docs.update([1, 2, 3, 4, 5], {"doc": ["a", "a", "b", "b", None]})
+    both = docs.search([0], words="page").ids.tolist()
+    assert docs.search([0], words="page", k=2, offset=2).ids.tolist() == both[2:4]
+    assert docs.search(words="page", k=1, offset=1).ids.tolist() == docs.search(words="page").ids.tolist()[1:]
+    assert docs.search(words="page OR borrow", group_by="doc", k=2, where="id > 1").ids.tolist() in ([2, 3], [3, 2])
+    grouped = docs.search([0], words="borrow", alpha=0.1, group_by="doc", k=2)
+    assert [hit["doc"] for hit in grouped] == ["b", "a"]
+    farthest = {"rerank": lambda hits: hits.distances}
+    assert docs.search([0], k=2, offset=1, **farthest).ids.tolist() == [4, 3]
+    assert docs.search([0], k=2, group_by="doc", **farthest).ids.tolist() == [5, 4]
+    assert docs.search([0], min_distance=4, words="page", k=1).ids.tolist() == [3]
+
+
 @pytest.mark.parametrize("raised", [LookupError("no model"), KeyboardInterrupt(), SystemExit(3), nf.Closed("mine")])
 def test_what_a_function_raises_is_raised_and_nothing_is_broken(docs: nf.Collection, raised):
     def failing(hits: nf.Hits) -> list[float]:
@@ -275,8 +289,9 @@ BAD = [
     ({"words": "page", "words_in": {"body": float("nan")}}, ValueError, "weight"),
     ({"words": "page", "highlight": "yes"}, TypeError, "highlight"),
     ({"words": "page", "highlight": -1}, ValueError, "highlight is -1"),
-    ({"words": "page", "max_distance": 1}, ValueError, "max_distance is of a search by vector"),
-    ({"words": "page", "offset": 1}, ValueError, "offset, min_distance, group_by and mmr"),
+    ({"words": "page", "max_distance": 1}, ValueError, "min_distance and max_distance are of a vector"),
+    ({"words": "page", "min_distance": 1}, ValueError, "min_distance and max_distance are of a vector"),
+    ({"words": "page", "mmr": 0.5}, ValueError, "leave one of them out"),
     ({"words": "page", "alpha": 0.5}, ValueError, "alpha says how a vector and words .* a vector or text="),
     ({"words": "page", "candidates": 5}, ValueError, "candidates says"),
     ({"q": [0], "highlight": True}, ValueError, "highlight says how words are searched; give words= too"),
@@ -297,7 +312,8 @@ BAD = [
     ({"q": [0], "words": "page", "alpha": 0.5, "normalize": "max"}, ValueError, '"minmax", "zscore"'),
     ({"q": [0], "words": "page", "rrf_k": -1}, ValueError, "expected 0 or more"),
     ({"q": [0], "words": "page", "candidates": -1}, ValueError, "candidates is -1"),
-    ({"q": [0], "words": "page", "group_by": "n"}, ValueError, "leave one of them out"),
+    ({"q": [0], "words": "page", "mmr": 0.5}, ValueError, "leave one of them out"),
+    ({"q": [0], "words": "page", "offset": 95, "k": 6}, ValueError, "give candidates at least 101"),
     ({"q": [0, 0], "words": "page"}, nf.DimensionMismatch, "2"),
     ({"q": [float("nan")], "words": "page"}, nf.InvalidVector, "NaN"),
     ({"q": [0], "rerank": 3}, TypeError, "rerank: expected a function"),
