@@ -181,9 +181,11 @@ fn piece(text: &str, marks: &[(Range<usize>, usize)], most: usize) -> Range<usiz
         }
     }
     let range = best.2;
-    // What is left of the characters goes around, a third of it before.
+    // What is left of the characters goes around: a third of it before, or more where little comes after.
     let spare = most.saturating_sub(chars(range.clone()));
-    let before = text[..range.start].char_indices().rev().take(spare / 3).last();
+    let after = text[range.end..].chars().take(spare).count();
+    let before = (spare / 3).max(spare - after);
+    let before = text[..range.start].char_indices().rev().take(before).last();
     let mut start = before.map_or(range.start, |(at, _)| at);
     if start > 0
         && let Some(blank) = text[start..range.start].find(char::is_whitespace)

@@ -75,6 +75,30 @@ fn a_row_may_be_found_by_vector_or_by_words_and_has_its_distance() {
 }
 
 #[test]
+fn words_beside_a_sparse_vector_and_alone_have_the_distances_there_are() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let schema = Schema::new(1, Metric::L2).text("body").column("terms", DataType::Sparse);
+    let docs = db.collection("docs", schema).unwrap();
+    let texts: ArrayRef = Arc::new(LargeStringArray::from(vec!["rare", "rare too", "common"]));
+    let vector = |index| SparseVector::new(vec![index], vec![2.0]).unwrap();
+    let vectors = [Some(vector(7)), Some(vector(8)), None];
+    let terms = SparseVector::column(vectors.iter().map(Option::as_ref));
+    let batch = RecordBatch::try_from_iter([("body", texts), ("terms", terms)]).unwrap();
+    docs.upsert(&[1, 2, 3], &[0.0_f32; 3], &batch).unwrap();
+    let hits = docs.search_sparse("terms", &vector(7)).words("rare").run().unwrap();
+    assert_eq!(ids(&hits), [1, 2]);
+    assert_eq!((hits[0].distance, hits[1].distance), (-4.0, 0.0));
+    let near = docs.search_sparse("terms", &vector(7)).words("rare").max_distance(-1.0).run();
+    assert_eq!(ids(&near.unwrap()), [1]);
+
+    let alone = docs.search_words("rare").run().unwrap();
+    assert!(alone.iter().all(|hit| hit.distance == -hit.score));
+    let refused = docs.search_words("rare").max_distance(1.0).run().unwrap_err().to_string();
+    assert!(refused.contains("max_distance are of a vector"), "{refused}");
+}
+
+#[test]
 fn a_function_ranks_the_candidates_by_what_it_sees() {
     let scratch = Scratch::new();
     let db = scratch.open();

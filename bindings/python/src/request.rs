@@ -11,6 +11,7 @@ use crate::filter::filter_arg;
 use crate::ids::id_type;
 use crate::numbers::{count, flag};
 use crate::picks::Picks;
+use crate::words::WordsArg;
 
 /// Everything asked for beside the vectors.
 pub(crate) struct Request {
@@ -22,6 +23,7 @@ pub(crate) struct Request {
     pub(crate) select: Option<Vec<String>>,
     pub(crate) vectors: bool,
     pub(crate) filter: Option<Filter>,
+    pub(crate) words: WordsArg,
 }
 
 /// Keyword arguments of vectors alone: hits of sparse ones are exact.
@@ -36,11 +38,13 @@ impl Request {
         select: Option<Vec<String>>,
     ) -> PyResult<Self> {
         let (picks, ef, exact, max_distance) = (Picks::default(), None, false, None);
+        let (vectors, filter, words) = (false, None, WordsArg::default());
         let mut request =
-            Self { k, ef, exact, max_distance, picks, select, vectors: false, filter: None };
+            Self { k, ef, exact, max_distance, picks, select, vectors, filter, words };
+        let one = !function.ends_with("batch");
         for (name, value) in given.into_iter().flatten() {
             let name = name.cast::<PyString>()?.to_str()?.to_owned();
-            let sparse = function.ends_with("sparse") && OF_VECTORS.contains(&name.as_str());
+            let sparse = function.contains("sparse") && OF_VECTORS.contains(&name.as_str());
             match name.as_str() {
                 "ef" if !sparse => request.ef = ef_count(&value)?,
                 "exact" if !sparse => request.exact = exact_flag(&value)?,
@@ -48,6 +52,7 @@ impl Request {
                 "select" => request.select = names(&value)?,
                 "vectors" => request.vectors = vectors_flag(&value)?,
                 "where" => request.filter = filter_arg(&value)?,
+                name if one && request.words.take(name, &value)? => {}
                 name if !sparse && request.picks.take(name, &value)? => {}
                 name => {
                     let message =
@@ -59,9 +64,13 @@ impl Request {
         Ok(request)
     }
 
-    /// The engine's search with all of it.
-    pub(crate) fn apply<'a>(self, mut query: nearfield::Query<'a>) -> nearfield::Query<'a> {
-        query = query.k(self.k).exact(self.exact);
+    /// The engine's search with all of it; `width` is the number of elements of a vector.
+    pub(crate) fn apply<'a>(
+        self,
+        mut query: nearfield::Query<'a>,
+        width: usize,
+    ) -> nearfield::Query<'a> {
+        query = self.words.apply(query, width).k(self.k).exact(self.exact);
         if let Some(ef) = self.ef {
             query = query.ef(ef);
         }
