@@ -88,7 +88,7 @@ impl Request<'_> {
         let Some(rerank) = &self.rerank else {
             return self.list(snapshot, queries, (self.k, &self.shape), chosen, traces);
         };
-        let many = self.shape.within(self.k, rerank.candidates, "rerank")?;
+        let many = self.shape.within(self.k, rerank.candidates)?;
         let distances = self.shape.of_distances();
         let ranked = self.list(snapshot, queries, (many, &distances), chosen, traces)?;
         let candidates = self.read(snapshot, ranked.clone(), wanted)?;
@@ -143,7 +143,7 @@ impl Request<'_> {
         }
         let column = |(name, query): &(String, _)| Ok((snapshot.view.sparse_column(name)?, *query));
         let sparse = self.sparse.iter().map(column).collect::<Result<Vec<_>>>()?;
-        let mut listed = shape.within(k, self.candidates.unwrap_or(LISTED), "candidates")?;
+        let mut listed = shape.within(k, self.candidates.unwrap_or(LISTED))?;
         // Groups are looked for farther on, unless somebody said how far.
         let grows = shape.is_grouped_alone() && self.candidates.is_none();
         loop {

@@ -214,7 +214,7 @@ impl Shape {
 
     /// The rows of which pages of a list are made: as many as there are `candidates`, and no page is
     /// behind them; at least `k` where there are no pages.
-    pub(super) fn within(&self, k: usize, candidates: usize, of: &str) -> Result<usize> {
+    pub(super) fn within(&self, k: usize, candidates: usize) -> Result<usize> {
         let Some(offset) = self.offset else { return Ok(candidates.max(k)) };
         let end = offset.saturating_add(k);
         if end <= candidates {
@@ -222,7 +222,7 @@ impl Shape {
         }
         Err(Error::invalid(format!(
             "offset {offset} and k {k} reach to hit {end}, but the pages are made of {candidates} candidates; \
-             give {of} at least {end} of them, the same for every page"
+             ask for at least {end} of them, the same for every page"
         )))
     }
 

@@ -220,8 +220,8 @@ fn every_list_has_pages_and_groups() {
         let error = query.run().unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     };
-    refused(by_both(&snapshot).offset(55).k(6), "give candidates at least 61 of them");
-    refused(by_a_function(&snapshot).offset(60).k(1), "give rerank at least 61 of them");
+    refused(by_both(&snapshot).offset(55).k(6), "ask for at least 61 of them");
+    refused(by_a_function(&snapshot).offset(60).k(1), "ask for at least 61 of them");
     refused(by_words(&snapshot).mmr(0.5), "mmr goes with a search by a vector alone");
     refused(by_words(&snapshot).max_distance(3.0), "there is none to search by");
     refused(by_words(&snapshot).min_distance(3.0), "there is none to search by");

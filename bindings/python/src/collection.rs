@@ -384,11 +384,14 @@ impl Collection {
     /// a vector the distance of a hit is the negated score. `highlight` reads the pieces of the
     /// texts in which the words stand, of 160 characters or as many as it says: `Hit.highlights`.
     ///
-    /// The vector and the words each give `candidates` rows (100, at least `k`). `fusion` makes one order of
-    /// them: "rrf" sums 1 / (`rrf_k` + rank), with 60, "weighted" `alpha` · v + (1 − `alpha`) · w of
+    /// `sparse` searches columns of sparse vectors as well, beside a vector or words:
+    /// `{"splade": {3: 1.0, 9: 0.5}}` (`search_sparse` searches by one alone).
+    ///
+    /// The vector, the words and each sparse vector give `candidates` rows (100, at least `k`). `fusion` makes
+    /// one order of them: "rrf" sums 1 / (`rrf_k` + rank), with 60, "weighted" `alpha` · v + (1 − `alpha`) · w of
     /// scores that are made comparable by `normalize`, "minmax" or "zscore". `alpha` alone says
     /// "weighted", nothing at all "rrf". What was fused, or reranked, is the score of a hit; its
-    /// distance is that of the vectors.
+    /// distance is that of the vectors. Of more than two lists those behind the first share 1 − `alpha`.
     ///
     /// `rerank` is a function that is given the best `rerank_candidates` (50, at least `k`) as `Hits`, with the
     /// columns of `select`, and returns a score for each, bigger being better: a cross-encoder, say.
@@ -419,7 +422,7 @@ impl Collection {
                              offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
                              mmr_candidates=None, words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
-                             candidates=None, rerank=None, rerank_candidates=None)")]
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search(
         &self,
         py: Python<'_>,
@@ -446,7 +449,7 @@ impl Collection {
                              offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
                              mmr_candidates=None, words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
-                             candidates=None, rerank=None, rerank_candidates=None)")]
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn explain(
         &self,
         py: Python<'_>,
@@ -506,7 +509,7 @@ impl Collection {
                              vectors=False, where=None, offset=None, min_distance=None, \
                              group_by=None, per_group=1, words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
-                             candidates=None, rerank=None, rerank_candidates=None)")]
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search_sparse(
         &self,
         column: &str,
@@ -558,7 +561,7 @@ impl Collection {
                              vectors=False, where=None, offset=None, min_distance=None, \
                              group_by=None, per_group=1, words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
-                             candidates=None, rerank=None, rerank_candidates=None)")]
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn explain_sparse(
         &self,
         column: &str,

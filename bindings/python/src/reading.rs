@@ -65,17 +65,23 @@ impl Source<'_> {
     }
 }
 
+/// A search by further columns as well.
+fn with<'q>(query: Query<'q>, sparse: &'q [(String, SparseVector)]) -> Query<'q> {
+    sparse.iter().fold(query, |query, (column, vector)| query.sparse(column, vector))
+}
+
 pub(crate) fn search(
     py: Python<'_>,
     source: Source<'_>,
     query: Option<&VectorsArg<'_>>,
     shape: Shape,
-    request: Request,
+    mut request: Request,
 ) -> PyResult<Hits> {
-    request.words.check(py, query.is_some())?;
+    request.check(py, query.is_some())?;
     let query = query.map(VectorsArg::vectors).transpose()?;
+    let sparse = std::mem::take(&mut request.sparse);
     let hits = call(py, || {
-        let begun = source.begin(query, &request);
+        let begun = with(source.begin(query, &request), &sparse);
         request.apply(begun, shape.width).run()
     })?;
     let id_type = source.kind(py, hits.hits.first())?;
@@ -87,12 +93,13 @@ pub(crate) fn explain(
     source: Source<'_>,
     query: Option<&VectorsArg<'_>>,
     shape: Shape,
-    request: Request,
+    mut request: Request,
 ) -> PyResult<Explanation> {
-    request.words.check(py, query.is_some())?;
+    request.check(py, query.is_some())?;
     let query = query.map(VectorsArg::vectors).transpose()?;
+    let sparse = std::mem::take(&mut request.sparse);
     let explained = call(py, || {
-        let begun = source.begin(query, &request);
+        let begun = with(source.begin(query, &request), &sparse);
         request.apply(begun, shape.width).explain()
     })?;
     explanation(py, source, explained, shape.width)
@@ -153,12 +160,14 @@ pub(crate) fn search_sparse(
     column: &str,
     query: &Bound<'_, PyAny>,
     width: usize,
-    request: Request,
+    mut request: Request,
 ) -> PyResult<Hits> {
     let py = query.py();
-    request.words.check(py, true)?;
+    request.check(py, true)?;
     let vector = [sparse::vector("query", query)?];
-    let hits = call(py, || request.apply(source.search_sparse(column, &vector), width).run())?;
+    let more = std::mem::take(&mut request.sparse);
+    let begin = || with(source.search_sparse(column, &vector), &more);
+    let hits = call(py, || request.apply(begin(), width).run())?;
     let id_type = source.kind(py, hits.hits.first())?;
     Ok(Hits { found: Found::new(hits, id_type, width) })
 }
@@ -168,13 +177,14 @@ pub(crate) fn explain_sparse(
     column: &str,
     query: &Bound<'_, PyAny>,
     width: usize,
-    request: Request,
+    mut request: Request,
 ) -> PyResult<Explanation> {
     let py = query.py();
-    request.words.check(py, true)?;
+    request.check(py, true)?;
     let vector = [sparse::vector("query", query)?];
-    let explained =
-        call(py, || request.apply(source.search_sparse(column, &vector), width).explain())?;
+    let more = std::mem::take(&mut request.sparse);
+    let begin = || with(source.search_sparse(column, &vector), &more);
+    let explained = call(py, || request.apply(begin(), width).explain())?;
     explanation(py, source, explained, width)
 }
 

@@ -78,7 +78,7 @@ impl Snapshot {
                              min_distance=None, group_by=None, per_group=1, mmr=None, \
                              mmr_candidates=None, words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
-                             candidates=None, rerank=None, rerank_candidates=None)")]
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search(
         &self,
         py: Python<'_>,
@@ -101,7 +101,7 @@ impl Snapshot {
                              min_distance=None, group_by=None, per_group=1, mmr=None, \
                              mmr_candidates=None, words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
-                             candidates=None, rerank=None, rerank_candidates=None)")]
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn explain(
         &self,
         py: Python<'_>,
@@ -144,7 +144,7 @@ impl Snapshot {
                              vectors=False, where=None, offset=None, min_distance=None, \
                              group_by=None, per_group=1, words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
-                             candidates=None, rerank=None, rerank_candidates=None)")]
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search_sparse(
         &self,
         column: &str,
@@ -189,7 +189,7 @@ impl Snapshot {
                              vectors=False, where=None, offset=None, min_distance=None, \
                              group_by=None, per_group=1, words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
-                             candidates=None, rerank=None, rerank_candidates=None)")]
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn explain_sparse(
         &self,
         column: &str,

@@ -63,6 +63,24 @@ pub(crate) fn vectors(what: &str, values: &Bound<'_, PyAny>) -> PyResult<Vec<Spa
     vectors.enumerate().map(|(row, value)| vector(&format!("{what} row {row}"), &value?)).collect()
 }
 
+/// Columns and what is looked for in each: a dict of names and sparse vectors.
+pub(crate) fn columns(
+    what: &str,
+    values: &Bound<'_, PyAny>,
+) -> PyResult<Vec<(String, SparseVector)>> {
+    if values.is_none() {
+        return Ok(Vec::new());
+    }
+    let wrong = || wrong_type(what, "a dict of columns and sparse vectors", values);
+    let dict = values.cast::<PyDict>().map_err(|_wrong| wrong())?;
+    let column = |(name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+        let name = name.extract::<String>().map_err(|_wrong| wrong())?;
+        let vector = vector(&format!("{what}[{name:?}]"), &value)?;
+        Ok((name, vector))
+    };
+    dict.iter().map(column).collect()
+}
+
 /// A column of vectors, `None` where there is none.
 pub(crate) fn column(name: &str, values: &[Bound<'_, PyAny>]) -> PyResult<ArrayRef> {
     let vector = |(row, value): (usize, &Bound<'_, PyAny>)| {

@@ -67,7 +67,7 @@ impl WordsArg {
     }
 
     /// Refuses what says something of words or functions that are not there, and what contradicts.
-    pub(crate) fn check(&self, py: Python<'_>, vector: bool) -> PyResult<()> {
+    pub(crate) fn check(&self, py: Python<'_>, lists: usize) -> PyResult<()> {
         let of_words = [
             ("plain", self.plain),
             ("words_in", self.columns.is_some()),
@@ -87,12 +87,13 @@ impl WordsArg {
             let message = format!("{name} says how words are searched; give words= too");
             return Err(invalid(py, message));
         }
-        if (self.text.is_none() || !vector)
+        if lists < 2
             && let Some(name) = said(&of_both)
         {
-            let missing = if vector { "words= too" } else { "a vector or text= too" };
-            let message =
-                format!("{name} says how a vector and words become one order; give {missing}");
+            let message = format!(
+                "{name} says how several lists become one order; give two of a vector (or text=), words= \
+                 and sparse="
+            );
             return Err(invalid(py, message));
         }
         self.fusing.read().map_err(|wrong| invalid(py, wrong))?;

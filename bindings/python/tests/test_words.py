@@ -148,6 +148,30 @@ def test_snapshots_and_asyncio_search_by_words(docs: nf.Collection):
     assert explained.hits.ids.tolist() == [3]
 
 
+def test_sparse_vectors_beside_others(db: nf.Database):
+    docs = db.collection("splade", dim=1, metric="l2", text="body")
+    terms = [{n: 1.0} | ({100: n + 1.0} if n % 10 == 0 else {}) for n in range(40)]
+    docs.upsert(range(40), [[n] for n in range(40)], {"body": [f"w{n}" for n in range(40)], "terms": terms})
+    for source in (docs, docs.snapshot()):
+        # The vector: 0, 1, 2, …; the sparse one: 30, 20, 10, 0.
+        hits = source.search([0], k=3, sparse={"terms": {100: 1.0}}, candidates=4)
+        assert hits.ids.tolist() == [0, 30, 1] and hits[1].distance == 900
+        assert source.explain([0], k=1, sparse={"terms": {100: 1.0}}).hits.ids.tolist() == [0]
+        hits = source.search(words="w7", sparse={"terms": ([100], [1.0])}, k=9)
+        assert hits.ids.tolist() == [7, 30, 20, 10, 0]
+        hits = source.search([5], k=40, candidates=40, words="w20", sparse={"terms": {100: 1.0}}, alpha=0.0)
+        scores = dict(zip(hits.ids.tolist(), hits.scores.tolist()))
+        assert scores[30] == 0.5 and scores[20] == pytest.approx(0.5 + 0.5 * 20 / 30)
+    for given, message in [
+        ({"terms": 3}, "indices"), ({3: {1: 1.0}}, "dict of columns"), ("terms", "dict of columns"), ({"body": {1: 1.0}}, "body"),
+        ({"nope": {1: 1.0}}, "nope"),
+    ]:  # fmt: skip
+        with pytest.raises((TypeError, ValueError, nf.Error), match=message):
+            docs.search([0], sparse=given)
+    with pytest.raises(TypeError, match="search_batch"):
+        docs.search_batch([[0]], sparse={"terms": {1: 1.0}})
+
+
 def test_words_beside_a_sparse_vector(db: nf.Database):
     docs = db.collection("sparse", dim=1, text="body")
     docs.upsert([1, 2, 3], [[0]] * 3, {"body": ["rare", "rare too", "x"], "terms": [{7: 2.0}, {8: 1.0}, None]})
@@ -292,12 +316,12 @@ BAD = [
     ({"words": "page", "max_distance": 1}, ValueError, "min_distance and max_distance are of a vector"),
     ({"words": "page", "min_distance": 1}, ValueError, "min_distance and max_distance are of a vector"),
     ({"words": "page", "mmr": 0.5}, ValueError, "leave one of them out"),
-    ({"words": "page", "alpha": 0.5}, ValueError, "alpha says how a vector and words .* a vector or text="),
+    ({"words": "page", "alpha": 0.5}, ValueError, "alpha says how several lists .* a vector .or text="),
     ({"words": "page", "candidates": 5}, ValueError, "candidates says"),
     ({"q": [0], "highlight": True}, ValueError, "highlight says how words are searched; give words= too"),
     ({"q": [0], "plain": True}, ValueError, "plain says"),
     ({"q": [0], "words_in": "body"}, ValueError, "words_in says"),
-    ({"q": [0], "fusion": "rrf"}, ValueError, "fusion says .* give words= too"),
+    ({"q": [0], "fusion": "rrf"}, ValueError, "fusion says .* words= and sparse="),
     ({"q": [0], "rerank_candidates": 5}, ValueError, "give rerank= too"),
     ({"q": [0], "words": "page", "fusion": "rrf", "alpha": 0.5}, ValueError, "leave one of them out"),
     ({"q": [0], "words": "page", "rrf_k": 60, "alpha": 0.5}, ValueError, "leave one of them out"),
@@ -313,7 +337,7 @@ BAD = [
     ({"q": [0], "words": "page", "rrf_k": -1}, ValueError, "expected 0 or more"),
     ({"q": [0], "words": "page", "candidates": -1}, ValueError, "candidates is -1"),
     ({"q": [0], "words": "page", "mmr": 0.5}, ValueError, "leave one of them out"),
-    ({"q": [0], "words": "page", "offset": 95, "k": 6}, ValueError, "give candidates at least 101"),
+    ({"q": [0], "words": "page", "offset": 95, "k": 6}, ValueError, "ask for at least 101 of them"),
     ({"q": [0, 0], "words": "page"}, nf.DimensionMismatch, "2"),
     ({"q": [float("nan")], "words": "page"}, nf.InvalidVector, "NaN"),
     ({"q": [0], "rerank": 3}, TypeError, "rerank: expected a function"),

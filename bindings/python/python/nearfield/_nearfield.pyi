@@ -573,6 +573,7 @@ class Collection:
         candidates: int | None = None,
         rerank: _Rerank | None = None,
         rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Hits:
         """The `k` rows nearest to the vector `q`, or to a text that is embedded first (`text`, in a
         collection opened with `embed=`); fewer if there are fewer.
@@ -606,11 +607,14 @@ class Collection:
         a vector the distance of a hit is the negated score. `highlight` reads the pieces of the
         texts in which the words stand, of 160 characters or as many as it says: `Hit.highlights`.
 
-        The vector and the words each give `candidates` rows (100, at least `k`). `fusion` makes one order of
-        them: "rrf" sums 1 / (`rrf_k` + rank), with 60, "weighted" `alpha` · v + (1 − `alpha`) · w of
+        `sparse` searches columns of sparse vectors as well, beside a vector or words:
+        `{"splade": {3: 1.0, 9: 0.5}}` (`search_sparse` searches by one alone).
+
+        The vector, the words and each sparse vector give `candidates` rows (100, at least `k`). `fusion` makes
+        one order of them: "rrf" sums 1 / (`rrf_k` + rank), with 60, "weighted" `alpha` · v + (1 − `alpha`) · w of
         scores that are made comparable by `normalize`, "minmax" or "zscore". `alpha` alone says
         "weighted", nothing at all "rrf". What was fused, or reranked, is the score of a hit; its
-        distance is that of the vectors.
+        distance is that of the vectors. Of more than two lists those behind the first share 1 − `alpha`.
 
         `rerank` is a function that is given the best `rerank_candidates` (50, at least `k`) as `Hits`, with the
         columns of `select`, and returns a score for each, bigger being better: a cross-encoder, say.
@@ -665,6 +669,7 @@ class Collection:
         candidates: int | None = None,
         rerank: _Rerank | None = None,
         rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Explanation:
         """Searches as `search` does and says how: the plan of each part of the collection, how much was
         compared and read, and times. Parts are those of the search by vector: words alone have none.
@@ -729,6 +734,7 @@ class Collection:
         candidates: int | None = None,
         rerank: _Rerank | None = None,
         rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Hits:
         """The `k` rows whose sparse vectors in `column` have the largest inner product with `query`: a dict of
         indices and weights, a pair of lists or arrays of both, or an object with `indices` and `values` or
@@ -816,6 +822,7 @@ class Collection:
         candidates: int | None = None,
         rerank: _Rerank | None = None,
         rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Explanation:
         """Searches as `search_sparse` does and says how; see `explain`.
 
@@ -982,6 +989,7 @@ class Snapshot:
         candidates: int | None = None,
         rerank: _Rerank | None = None,
         rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Hits:
         """As `Collection.search`.
 
@@ -1016,6 +1024,7 @@ class Snapshot:
         candidates: int | None = None,
         rerank: _Rerank | None = None,
         rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Explanation:
         """As `Collection.explain`.
 
@@ -1070,6 +1079,7 @@ class Snapshot:
         candidates: int | None = None,
         rerank: _Rerank | None = None,
         rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Hits:
         """As `Collection.search_sparse`.
 
@@ -1125,6 +1135,7 @@ class Snapshot:
         candidates: int | None = None,
         rerank: _Rerank | None = None,
         rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Explanation:
         """As `Collection.explain_sparse`.
 
