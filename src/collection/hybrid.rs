@@ -93,7 +93,7 @@ impl Request<'_> {
         let ranked = self.list(snapshot, queries, (many, &distances), chosen, traces)?;
         let candidates = self.read(snapshot, ranked.clone(), wanted)?;
         let ranked = rerank.order(&candidates, ranked)?;
-        Ok(self.shape.arrange(ranked, self.k, &snapshot.view)?.0)
+        Ok(self.shape.arrange(ranked, self.k, &snapshot.view, snapshot.host.isa)?.0)
     }
 
     /// The best rows, before they are ranked again: so many of them and picked so.
@@ -152,7 +152,7 @@ impl Request<'_> {
                 self.lists(snapshot, (queries, &sparse), (listed, shape), chosen, traces)?;
             let all = lists.iter().all(|list| list.len() < listed);
             let fused = self.fused(snapshot, queries, lists, (k, shape))?;
-            let (hits, whole) = shape.arrange(fused, k, &snapshot.view)?;
+            let (hits, whole) = shape.arrange(fused, k, &snapshot.view, snapshot.host.isa)?;
             if whole || all || !grows || listed >= MOST_LISTED {
                 return Ok(hits);
             }
@@ -367,6 +367,11 @@ mod with_words {
             };
             if shape.is_plain() {
                 return search(k, hidden);
+            }
+            if shape.is_diverse() {
+                let listed = shape.within(k, self.candidates.unwrap_or(LISTED))?;
+                let ranked = search(listed, hidden)?;
+                return Ok(shape.arrange(ranked, k, &snapshot.view, snapshot.host.isa)?.0);
             }
             // A hit has no distance: the score serves to order it.
             let found =

@@ -383,9 +383,6 @@ impl Request<'_> {
         }
         self.fusion.validate()?;
         self.shape.check(&snapshot.view)?;
-        if !self.is_of_vectors_alone() {
-            self.shape.check_ranked()?;
-        }
         #[cfg(feature = "text")]
         self.check_words()?;
         let names = match &self.select {

@@ -126,6 +126,9 @@ impl Query<'_> {
     /// orders by distance alone and 0 by unlikeness alone (the first is the nearest row even so). Of
     /// groups the nearest hits are compared. Hits come in the order in which they are picked.
     ///
+    /// Where hits are ordered by words, by several lists or by a function, those scores and the likeness
+    /// of hits are both made 0 to 1 first.
+    ///
     /// They are picked from the nearest [`mmr_candidates`](Self::mmr_candidates); what is behind
     /// those follows by distance.
     pub fn mmr(mut self, lambda: f32) -> Self {
@@ -177,17 +180,6 @@ impl Shape {
         ))
     }
 
-    /// Refuses what a list that was fused or ranked anew cannot have.
-    pub(crate) fn check_ranked(&self) -> Result<()> {
-        if self.mmr.is_none() {
-            return Ok(());
-        }
-        Err(Error::invalid(
-            "mmr goes with a search by a vector alone, not with words or a function that ranks; leave one of \
-             them out",
-        ))
-    }
-
     /// Its limit to distances alone.
     pub(super) fn of_distances(&self) -> Self {
         Self { min_distance: self.min_distance, ..Self::default() }
@@ -207,6 +199,12 @@ impl Shape {
         self.offset.is_some()
     }
 
+    /// Whether hits are to be unlike each other.
+    #[cfg(feature = "text")]
+    pub(super) fn is_diverse(&self) -> bool {
+        self.mmr.is_some()
+    }
+
     /// Whether hits are grouped, and none of them is passed over.
     pub(super) fn is_grouped_alone(&self) -> bool {
         self.group.is_some() && self.offset.is_none()
@@ -215,7 +213,8 @@ impl Shape {
     /// The rows of which pages of a list are made: as many as there are `candidates`, and no page is
     /// behind them; at least `k` where there are no pages.
     pub(super) fn within(&self, k: usize, candidates: usize) -> Result<usize> {
-        let Some(offset) = self.offset else { return Ok(candidates.max(k)) };
+        let picked = self.diversify(k).map_or(0, |mmr| mmr.candidates);
+        let Some(offset) = self.offset else { return Ok(candidates.max(k).max(picked)) };
         let end = offset.saturating_add(k);
         if end <= candidates {
             return Ok(candidates);
@@ -232,6 +231,7 @@ impl Shape {
         list: Vec<Ranked>,
         k: usize,
         view: &View,
+        isa: Isa,
     ) -> Result<(Vec<Ranked>, bool)> {
         let mut items: Vec<Vec<Ranked>> = Vec::new();
         match &self.group {
@@ -249,7 +249,11 @@ impl Shape {
                 }
             }
         }
-        let page: Vec<_> = items.into_iter().skip(self.offset.unwrap_or(0)).take(k).collect();
+        let offset = self.offset.unwrap_or(0);
+        if let Some(mmr) = self.diversify(k) {
+            diversity::reorder_ranked(&mut items, mmr, offset.saturating_add(k), view, isa)?;
+        }
+        let page: Vec<_> = items.into_iter().skip(offset).take(k).collect();
         let full = |item: &Vec<Ranked>| self.group.is_none() || item.len() == self.per_group;
         let whole = page.len() == k && page.iter().all(full);
         Ok((page.into_iter().flatten().collect(), whole))

@@ -222,7 +222,6 @@ fn every_list_has_pages_and_groups() {
     };
     refused(by_both(&snapshot).offset(55).k(6), "ask for at least 61 of them");
     refused(by_a_function(&snapshot).offset(60).k(1), "ask for at least 61 of them");
-    refused(by_words(&snapshot).mmr(0.5), "mmr goes with a search by a vector alone");
     refused(by_words(&snapshot).max_distance(3.0), "there is none to search by");
     refused(by_words(&snapshot).min_distance(3.0), "there is none to search by");
 }
@@ -291,4 +290,31 @@ fn sparse_vectors_are_one_more_list() {
         assert!(error.contains(says), "{error}");
     }
     assert!(docs.search(&[0.0_f32]).sparse("splade", &wanted).run_batch().is_err());
+}
+
+#[test]
+fn hits_of_any_list_can_be_unlike_each_other() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    for metric in [Metric::Cosine, Metric::L2, Metric::Dot] {
+        let docs =
+            db.collection(&format!("{metric:?}"), Schema::new(2, metric).text("body")).unwrap();
+        // Three texts say the word thrice and lie together, one says it once and lies elsewhere.
+        let texts = ["rare rare rare", "rare rare rare", "rare rare rare", "rare a few more", "no"];
+        let body: ArrayRef = Arc::new(LargeStringArray::from(texts.to_vec()));
+        let batch = RecordBatch::try_from_iter([("body", body)]).unwrap();
+        let vectors = [1.0_f32, 0.0, 1.0, 0.01, 1.0, 0.02, 0.0, 1.0, -1.0, 0.0];
+        docs.upsert(&[1, 2, 3, 4, 5], &vectors, &batch).unwrap();
+        let words = || docs.search_words("rare").k(2);
+        assert_eq!(ids(&words().run().unwrap()), [1, 2]);
+        assert_eq!(ids(&words().mmr(1.0).run().unwrap()), [1, 2], "{metric:?}");
+        assert_eq!(ids(&words().mmr(0.3).run().unwrap()), [1, 4], "{metric:?}");
+        let both = || docs.search(&[1.0_f32, 0.0]).words("rare").k(2);
+        assert_eq!(ids(&both().mmr(1.0).run().unwrap()), ids(&both().run().unwrap()));
+        assert!(ids(&both().mmr(0.2).run().unwrap())[1] > 3, "{metric:?}");
+        let ranked = docs.search(&[1.0_f32, 0.0]).rerank(5, |hits| Ok(vec![1.0; hits.len()])).k(2);
+        assert!(ids(&ranked.mmr(0.5).run().unwrap())[1] > 3, "{metric:?}");
+        let pages = |offset| ids(&words().mmr(0.3).mmr_candidates(4).offset(offset).run().unwrap());
+        assert_eq!([pages(0), pages(2)].concat().len(), 4);
+    }
 }

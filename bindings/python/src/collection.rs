@@ -396,7 +396,7 @@ impl Collection {
     /// `rerank` is a function that is given the best `rerank_candidates` (50, at least `k`) as `Hits`, with the
     /// columns of `select`, and returns a score for each, bigger being better: a cross-encoder, say.
     /// What it raises is raised here. Pages and groups are of what was fused and reranked: `offset` and
-    /// `k` reach no farther than the candidates. `mmr` goes with neither `words` nor `rerank`.
+    /// `k` reach no farther than the candidates.
     ///
     /// Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity), `NotFound` for an unknown column,
     /// and `InvalidArgument` for words that cannot be read, pointing at the place.

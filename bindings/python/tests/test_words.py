@@ -34,6 +34,7 @@ def test_words_alone_find_rows_by_their_texts(docs: nf.Collection):
     assert docs.search(words="page", k=0).ids.tolist() == []
     for hit in docs.search(words="page OR borrow"):
         assert hit.distance == -hit.score < 0
+    assert len(docs.search([0], k=2, words="page", mmr=0.5, group_by="n", per_group=2)) == 2
 
 
 def test_scores_are_bm25(docs: nf.Collection):
@@ -315,7 +316,6 @@ BAD = [
     ({"words": "page", "highlight": -1}, ValueError, "highlight is -1"),
     ({"words": "page", "max_distance": 1}, ValueError, "min_distance and max_distance are of a vector"),
     ({"words": "page", "min_distance": 1}, ValueError, "min_distance and max_distance are of a vector"),
-    ({"words": "page", "mmr": 0.5}, ValueError, "leave one of them out"),
     ({"words": "page", "alpha": 0.5}, ValueError, "alpha says how several lists .* a vector .or text="),
     ({"words": "page", "candidates": 5}, ValueError, "candidates says"),
     ({"q": [0], "highlight": True}, ValueError, "highlight says how words are searched; give words= too"),
@@ -336,12 +336,10 @@ BAD = [
     ({"q": [0], "words": "page", "alpha": 0.5, "normalize": "max"}, ValueError, '"minmax", "zscore"'),
     ({"q": [0], "words": "page", "rrf_k": -1}, ValueError, "expected 0 or more"),
     ({"q": [0], "words": "page", "candidates": -1}, ValueError, "candidates is -1"),
-    ({"q": [0], "words": "page", "mmr": 0.5}, ValueError, "leave one of them out"),
     ({"q": [0], "words": "page", "offset": 95, "k": 6}, ValueError, "ask for at least 101 of them"),
     ({"q": [0, 0], "words": "page"}, nf.DimensionMismatch, "2"),
     ({"q": [float("nan")], "words": "page"}, nf.InvalidVector, "NaN"),
     ({"q": [0], "rerank": 3}, TypeError, "rerank: expected a function"),
-    ({"q": [0], "rerank": len, "mmr": 0.5}, ValueError, "leave one of them out"),
     ({"q": [0], "text": "page"}, TypeError, "use words="),
     ({}, TypeError, "given neither; to search by words alone, use words="),
 ]
