@@ -50,7 +50,9 @@ mod types;
 pub use arrow_array;
 pub use bare::{Index, IndexOptions, IndexQuery, Neighbour, Neighbours};
 pub use collection::embed::{Embedder, Embedding};
-pub use collection::explain::{Explanation, FilterExplanation, PartExplanation, SearchPlan};
+pub use collection::explain::{
+    Explanation, FilterAnswer, FilterExplanation, PartExplanation, SearchPlan,
+};
 pub use collection::import::{
     ImportBatch, ImportOptions, ImportReport, OnBad, Phase, Progress, Rejected,
 };

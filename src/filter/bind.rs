@@ -57,6 +57,16 @@ pub(crate) enum BoundColumn {
     Attribute(Column),
 }
 
+impl BoundColumn {
+    /// Its name in filters.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Id(_) => ID,
+            Self::Attribute(column) => &column.name,
+        }
+    }
+}
+
 /// Which rows count. Rows that are unknown to SQL do not.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Rule {

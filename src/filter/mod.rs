@@ -28,6 +28,8 @@ pub(crate) mod rowset;
 mod tests;
 
 pub use ast::{Filter, Value};
-pub(crate) use bind::{Bound, BoundColumn};
+pub(crate) use bind::{Bound, BoundColumn, Rule};
 pub use build::{FilterColumn, col};
-pub(crate) use masks::Masks;
+pub(crate) use check::{Check, KeySet, Limit, TextSet, signed_key};
+pub(crate) use eval::{Asked, Holds, Known, check_values};
+pub(crate) use masks::{Masks, for_each};

@@ -9,7 +9,7 @@ use arrow_array::{
 };
 use proptest::prelude::*;
 
-use super::{BoundColumn, Filter, Value, col};
+use super::{BoundColumn, Filter, Known, Value, col};
 use crate::error::Error;
 use crate::types::{Column, DataType, IdType};
 
@@ -69,7 +69,8 @@ fn array(rows: &[Row], column: &BoundColumn) -> ArrayRef {
 
 fn found(filter: &Filter, rows: &[Row]) -> Result<Vec<bool>, Error> {
     let bound = filter.bind(&columns(), Some(IdType::U64))?;
-    let words = bound.evaluate(rows.len(), &mut |column| Ok(array(rows, column)))?;
+    let words = bound
+        .evaluate(rows.len(), &mut |_, _| Ok(Known::Open), &mut |column| Ok(array(rows, column)))?;
     assert_eq!(words.len(), rows.len().div_ceil(64));
     let behind = words.iter().map(|word| word.count_ones()).sum::<u32>();
     let found: Vec<bool> =

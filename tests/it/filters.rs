@@ -448,3 +448,82 @@ fn filtered_neighbours_of_real_rows_are_the_exact_ones() {
         assert!(right * 100 >= QUERIES * 10 * 98, "{filter}: {right} of {}", QUERIES * 10);
     }
 }
+
+#[test]
+fn an_index_answers_where_it_can_and_says_so() {
+    use nearfield::FilterAnswer::{BitmapIndex, Column, Lookup, Remembered, SortedIndex, Zones};
+    const ROWS: u64 = 9_000;
+    let scratch = Scratch::new();
+    let db = open(&scratch);
+    let docs = db.collection("docs", schema()).unwrap();
+    let made = |id: u64| Row {
+        n: Some((id * 7_919 % 1_000_003) as i64),
+        x: (id % 9 > 0).then_some((id * 31 % 8_999) as f64),
+        s: Some(["a", "ab", "b"][(id % 3) as usize].to_owned()),
+        flag: None,
+        tags: Some(vec![format!("tag {}", id % 200)]),
+    };
+    let rows: Vec<Row> = (0..ROWS).map(made).collect();
+    let ids: Vec<u64> = (0..ROWS).collect();
+    let vectors = vec![0.0_f32; ids.len() * DIMENSION];
+    docs.upsert(&ids, &vectors, &batch(&rows.iter().collect::<Vec<_>>())).unwrap();
+    let served = |filter: &str| -> Vec<(String, nearfield::FilterAnswer)> {
+        let query = [0.0_f32; DIMENSION];
+        docs.search(&query).k(1).filter(filter).explain().unwrap().filter.unwrap().served
+    };
+    assert_eq!(served("n < 100"), [("n".to_owned(), Column)], "rows in memory have no index");
+    docs.flush().unwrap();
+    let cases = [
+        ("n = 7919", "n", SortedIndex),
+        ("n BETWEEN 100 AND 900", "n", SortedIndex),
+        ("x > 8990", "x", SortedIndex),
+        ("s LIKE '%b'", "s", BitmapIndex),
+        ("tags HAS 'tag 7'", "tags", BitmapIndex),
+        ("flag IS NULL", "flag", Zones),
+        ("flag", "flag", BitmapIndex),
+        ("n < -5", "n", SortedIndex),
+        ("n < 900000", "n", Column),
+        ("id = 3", "id", Lookup),
+    ];
+    for (filter, column, by) in cases {
+        assert_eq!(served(filter), [(column.to_owned(), by)], "{filter}");
+        assert_eq!(served(filter), [(column.to_owned(), Remembered)], "{filter}");
+    }
+    let both = served("n < 5000 AND x > 100");
+    assert_eq!(both, [("n".to_owned(), SortedIndex), ("x".to_owned(), Column)]);
+
+    let check = |context: &str| {
+        let live = |id: u64| id != 5 && id < ROWS;
+        for (filter, holds) in [
+            ("n < 4000", Box::new(|row: &Row| row.n.unwrap() < 4_000) as Box<dyn Fn(&Row) -> bool>),
+            ("NOT x > 50", Box::new(|row: &Row| row.x.is_some_and(|x| x <= 50.0))),
+            (
+                "x IS NULL AND s = 'a'",
+                Box::new(|row: &Row| row.x.is_none() && row.s.as_deref() == Some("a")),
+            ),
+            (
+                "tags HAS ANY ('tag 3', 'new')",
+                Box::new(|row: &Row| {
+                    row.tags
+                        .as_ref()
+                        .is_some_and(|tags| tags.iter().any(|tag| tag == "tag 3" || tag == "new"))
+                }),
+            ),
+        ] {
+            let wanted = (0..ROWS).filter(|id| live(*id)).filter(|id| {
+                let changed = Row { n: Some(-1), tags: Some(vec!["new".into()]), ..made(*id) };
+                holds(if *id == 8 { &changed } else { &rows[*id as usize] })
+            });
+            assert_eq!(docs.count(filter).unwrap(), wanted.count() as u64, "{filter} {context}");
+        }
+    };
+    docs.delete(&[5]).unwrap();
+    docs.update(&[8], &batch(&[&Row { n: Some(-1), tags: Some(vec!["new".into()]), ..made(8) }]))
+        .unwrap();
+    check("updated in memory");
+    docs.flush().unwrap();
+    check("flushed");
+    docs.compact().unwrap();
+    check("compacted");
+    assert!(docs.verify().unwrap().problems.is_empty());
+}
