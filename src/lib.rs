@@ -85,6 +85,7 @@ pub mod testing {
     pub use crate::collection::fuzz::decode;
     pub use crate::filter::fuzz::filter;
     pub use crate::index::bench;
+    pub use crate::segment::attributes::index::fuzz::attribute_indexes;
     pub use crate::storage::disk::{DirEntry, Disk, DiskFile, DiskLock, OsDisk};
     pub use crate::storage::fault::{Fault, FaultDisk};
     pub use crate::storage::mmap::Mapped;

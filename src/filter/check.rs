@@ -321,7 +321,7 @@ impl KeySet {
         matches!(self, Self::Few(_) | Self::Dense(_))
     }
 
-    /// All of them.
+    /// All of them, ascending.
     fn all(&self) -> Vec<u64> {
         match self {
             Self::Few(few) => few.clone(),
@@ -330,8 +330,22 @@ impl KeySet {
                 masks::for_each(&dense.words, |at| keys.push(dense.first + at as u64));
                 keys
             }
-            Self::Many(many) => many.iter().copied().collect(),
+            Self::Many(many) => {
+                let mut keys: Vec<u64> = many.iter().copied().collect();
+                keys.sort_unstable();
+                keys
+            }
         }
+    }
+
+    /// All of them, ascending; `None` when there are more than `most`.
+    pub(crate) fn listed(&self, most: usize) -> Option<Vec<u64>> {
+        let len = match self {
+            Self::Few(few) => few.len(),
+            Self::Dense(dense) => dense.words.iter().map(|word| word.count_ones() as usize).sum(),
+            Self::Many(many) => many.len(),
+        };
+        (len <= most).then(|| self.all())
     }
 
     #[inline(always)]

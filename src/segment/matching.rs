@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 
-use super::attributes::{AttributeFile, Served, ServedBy};
+use super::attributes::{AttributeFile, Served, ServedBy, ascending};
 use super::columns;
 use super::layout::GROUP_ROWS;
 use super::part::Part;
@@ -123,8 +123,8 @@ impl Part {
             return Ok(Matching::Listed(self.asked(rows, filter, patch)?));
         }
         if let Some(file) = self.file()
-            && let Some(found) = candidates(file, filter, &filter.rule)?
-            && let Some(rows) = found.list(self.len())?
+            && let Some(found) = candidates(file, filter, &filter.rule)
+            && let Some(rows) = found.list(self.len())
         {
             found.sources.iter().for_each(|(column, served)| {
                 ways.add(&filter.columns[*column], served.by.into());
@@ -293,69 +293,50 @@ struct Candidates<'a> {
 
 impl Candidates<'_> {
     /// The rows, ascending, where they are few of `total`.
-    fn list(&self, total: usize) -> Result<Option<Vec<Row>>> {
+    fn list(&self, total: usize) -> Option<Vec<Row>> {
         let share = if self.exact { LISTED_SHARE } else { ASKED_SHARE };
         if self.most > (total / share).max(LEAST_ASKED) {
-            return Ok(None);
+            return None;
         }
         let mut rows = match self.sources.as_slice() {
-            [] => Vec::new(),
-            [(_, served)] => return served.rows(total).map(Some),
+            [(_, served)] => return served.rows(total),
             _ => Vec::with_capacity(self.most),
         };
         for (_, served) in &self.sources {
             rows.extend(served.rows(total)?);
         }
-        rows.sort_unstable();
-        rows.dedup();
-        Ok(Some(rows))
+        ascending(rows, total)
     }
 }
 
 /// What indexes find for a rule; `None` where they leave all rows open.
-fn candidates<'a>(
-    file: &'a AttributeFile,
-    filter: &Bound,
-    rule: &Rule,
-) -> Result<Option<Candidates<'a>>> {
+fn candidates<'a>(file: &'a AttributeFile, filter: &Bound, rule: &Rule) -> Option<Candidates<'a>> {
+    let none = Candidates { sources: Vec::new(), most: 0, exact: true };
     let leaf = |column: &usize, asked: Asked<'_>| {
-        let BoundColumn::Attribute(attribute) = &filter.columns[*column] else { return Ok(None) };
+        let BoundColumn::Attribute(attribute) = &filter.columns[*column] else { return None };
         let served = file.served(attribute, asked)?;
-        Ok(served.map(|served| Candidates {
-            most: served.most,
-            sources: vec![(*column, served)],
-            exact: true,
-        }))
+        let most = served.most;
+        Some(Candidates { sources: vec![(*column, served)], most, exact: true })
     };
     match rule {
-        Rule::Always(true) => Ok(None),
-        Rule::Always(false) => Ok(Some(Candidates { sources: Vec::new(), most: 0, exact: true })),
+        Rule::Always(true) => None,
+        Rule::Always(false) => Some(none),
         Rule::Null { column, wanted } => leaf(column, Asked::Null { wanted: *wanted }),
         Rule::Check { column, check, wanted } => {
             leaf(column, Asked::Check { check, wanted: *wanted })
         }
         Rule::All(rules) => {
-            let mut best: Option<Candidates<'a>> = None;
-            for rule in rules {
-                let found = candidates(file, filter, rule)?;
-                if let Some(found) = found
-                    && best.as_ref().is_none_or(|best| found.most < best.most)
-                {
-                    best = Some(found);
-                }
-            }
-            Ok(best.map(|best| Candidates { exact: best.exact && rules.len() == 1, ..best }))
+            let found = rules.iter().filter_map(|rule| candidates(file, filter, rule));
+            let best = found.min_by_key(|found| found.most)?;
+            Some(Candidates { exact: best.exact && rules.len() == 1, ..best })
         }
-        Rule::Any(rules) => {
-            let mut all = Candidates { sources: Vec::new(), most: 0, exact: true };
-            for rule in rules {
-                let Some(found) = candidates(file, filter, rule)? else { return Ok(None) };
-                all.sources.extend(found.sources);
-                all.most = all.most.saturating_add(found.most);
-                all.exact &= found.exact;
-            }
-            Ok(Some(all))
-        }
+        Rule::Any(rules) => rules.iter().try_fold(none, |mut all, rule| {
+            let found = candidates(file, filter, rule)?;
+            all.sources.extend(found.sources);
+            all.most = all.most.saturating_add(found.most);
+            all.exact &= found.exact;
+            Some(all)
+        }),
     }
 }
 
@@ -394,7 +375,7 @@ impl Whole<'_> {
         let found = match self.found.entry((column, place)) {
             std::collections::hash_map::Entry::Occupied(found) => found.into_mut(),
             std::collections::hash_map::Entry::Vacant(free) => {
-                free.insert(words(file, attribute, asked, self.rows)?)
+                free.insert(words(file, attribute, asked, self.rows))
             }
         };
         Ok(match found {
@@ -413,15 +394,12 @@ fn words(
     column: &Column,
     asked: Asked<'_>,
     rows: usize,
-) -> Result<Option<(Vec<u64>, FilterAnswer)>> {
-    let Some(served) = file.served(column, asked)? else { return Ok(None) };
+) -> Option<(Vec<u64>, FilterAnswer)> {
+    let served = file.served(column, asked)?;
     let cheap = served.by == ServedBy::Bitmaps
         || column.data_type == DataType::Utf8
         || served.most <= rows / SORTED_SHARE;
-    if !cheap {
-        return Ok(None);
-    }
-    Ok(Some((served.words(rows)?, served.by.into())))
+    if cheap { Some((served.words(rows)?, served.by.into())) } else { None }
 }
 
 /// `rows` bits from bit `first` on.

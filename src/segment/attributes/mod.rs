@@ -12,7 +12,7 @@
 //! that the file lacks are null. Must never know an id or a vector. docs/format.md, "Attribute
 //! file".
 
-mod index;
+pub(crate) mod index;
 mod point;
 mod sparse;
 #[cfg(test)]
@@ -27,7 +27,7 @@ use std::sync::{Arc, OnceLock};
 use arrow_array::{ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{Field, SchemaRef};
 
-pub(crate) use index::{Served, ServedBy};
+pub(crate) use index::{Served, ServedBy, ascending};
 pub(crate) use writer::AttributeWriter;
 
 use self::index::Indexes;
@@ -51,7 +51,7 @@ const DECODE_SHARE: usize = 16;
 pub(crate) struct AttributeFile {
     groups: Vec<Group>,
     sparse: Vec<SparseIndex>,
-    /// Absent in files that were written before there were any.
+    /// Absent in files without, and where they cannot be used.
     indexes: Option<Indexes>,
     blocks: Section,
     container: Container,
@@ -90,9 +90,8 @@ impl AttributeFile {
         let groups = parse_groups(section.read_all()?, rows, blocks.len())
             .ok_or_else(|| section.corrupt("groups do not cover the segment's rows"))?;
         let sparse = SparseIndex::open_all(&container, groups.len());
-        let open = |section| Indexes::open(section, rows, groups.len());
-        let indexes =
-            container.section(layout::AIDX, layout::FIELD).map(open).transpose()?.flatten();
+        let indexes = container.section(layout::AIDX, layout::FIELD);
+        let indexes = indexes.and_then(|section| Indexes::open(section, rows, groups.len()));
         let file = OwnedFile::new(disk, path);
         Ok(Self {
             groups,

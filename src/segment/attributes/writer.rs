@@ -129,9 +129,11 @@ impl AttributeWriter {
         if self.rows > 0 {
             let blocks = self.container.map_section(layout::GRPS, layout::FIELD)?;
             let rows = usize::try_from(self.rows).unwrap_or(usize::MAX);
-            let indexes = index::build(blocks.as_slice(), &self.blocks, rows, &self.schema)?;
-            drop(blocks);
-            self.container.section(layout::AIDX, layout::FIELD, &indexes)?;
+            let groups = self.blocks.iter().cloned();
+            self.container.begin(layout::AIDX, layout::FIELD, 4096)?;
+            let write = &mut |bytes: &[u8]| self.container.write(bytes);
+            index::build(blocks.as_slice(), groups, rows, &self.schema, write)?;
+            self.container.end()?;
         }
         #[cfg(feature = "text")]
         {

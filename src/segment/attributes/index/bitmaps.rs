@@ -5,14 +5,12 @@ use std::sync::OnceLock;
 
 use arrow_array::{Array, ArrayRef, LargeStringArray};
 
-use super::u64_at;
-use crate::error::Result;
+use super::rows::ascending;
 use crate::filter::{Asked, Check, TextSet, check_values};
 use crate::segment::columns;
 use crate::storage::container::Section;
 use crate::types::{Column, DataType, Row};
 
-const HEADER_BYTES: usize = 24;
 const ENTRY_BYTES: usize = 16;
 /// In the portable form of Roaring bitmaps: no runs, a key and a count for each container, and the most
 /// rows of a container that lists them.
@@ -36,34 +34,20 @@ pub(super) struct Bitmaps {
 }
 
 impl Bitmaps {
-    /// Reads the header of a body; `None` unless it fits the body.
-    pub(super) fn parse(
-        section: &Section,
+    /// Those of a body; `None` unless they fit it.
+    pub(super) fn new(
         body: Range<usize>,
+        values: usize,
+        nulls: usize,
+        dictionary: usize,
         total: usize,
-    ) -> Result<Option<Self>> {
-        if body.len() < HEADER_BYTES {
-            return Ok(None);
-        }
-        let header = section.read(body.start, HEADER_BYTES)?;
-        let number = |at| usize::try_from(u64_at(header, at)).unwrap_or(usize::MAX);
-        let (values, nulls, dictionary) = (number(0), number(8), number(16));
-        let entries = body.start + HEADER_BYTES;
-        let from = values.checked_add(1).and_then(|count| count.checked_mul(ENTRY_BYTES));
-        let from = from.and_then(|len| entries.checked_add(len));
-        let to = from.and_then(|from| from.checked_add(dictionary));
-        let (Some(from), Some(to)) = (from, to) else { return Ok(None) };
+    ) -> Option<Self> {
+        let entries = body.start;
+        let from = values.checked_add(1)?.checked_mul(ENTRY_BYTES)?.checked_add(entries)?;
+        let to = from.checked_add(dictionary)?;
         let fits = to <= body.end && nulls <= total;
-        let (read, bitmaps) = (OnceLock::new(), to..body.end);
-        Ok(fits.then_some(Self {
-            values,
-            nulls,
-            total,
-            entries,
-            dictionary: from..to,
-            bitmaps,
-            read,
-        }))
+        let (dictionary, bitmaps, read) = (from..to, to..body.end, OnceLock::new());
+        fits.then_some(Self { values, nulls, total, entries, dictionary, bitmaps, read })
     }
 
     /// The rows for which what is asked holds; `None` where single values do not tell.
@@ -72,79 +56,80 @@ impl Bitmaps {
         section: &'a Section,
         column: &Column,
         asked: Asked<'_>,
-    ) -> Result<Option<Union<'a>>> {
-        let union = |of: Vec<usize>, all, wanted| {
-            let counts = of.iter().map(|value| self.entry(section, *value).map(|entry| entry.1));
-            let counts = counts.collect::<Result<Vec<_>>>()?;
-            let most = match (all, counts.iter().min()) {
-                (true, Some(least)) => *least,
-                (true, None) => self.total,
-                (false, _) => counts.iter().fold(0_usize, |sum, count| sum.saturating_add(*count)),
-            };
-            let outside = counts.iter().copied().max().unwrap_or(0);
-            let least = if all { 0 } else { outside };
-            let most = if wanted {
-                most
-            } else {
-                self.total - self.nulls - least.min(self.total - self.nulls)
-            };
-            Ok(Some(Union { bitmaps: self, section, of, all, wanted, most: most.min(self.total) }))
-        };
+    ) -> Option<Union<'a>> {
         let (check, wanted) = match asked {
-            Asked::Null { wanted: true } => return union(vec![self.values], false, true),
-            Asked::Null { wanted: false } => return union(Vec::new(), false, false),
+            Asked::Null { wanted: true } => {
+                return self.union(section, vec![self.values], false, true);
+            }
+            Asked::Null { wanted: false } => return self.union(section, Vec::new(), false, false),
             Asked::Check { check, wanted } => (check, wanted),
         };
         let dictionary = self.dictionary(section, column)?;
-        if column.data_type == DataType::ListUtf8 {
-            let Some(texts) = dictionary.as_any().downcast_ref::<LargeStringArray>() else {
-                return Ok(None);
-            };
-            return match check {
-                Check::HasAny(set) => {
-                    let found = match set {
-                        TextSet::Few(few) => {
-                            few.iter().filter_map(|text| find(texts, text)).collect()
-                        }
-                        TextSet::Many(many) => {
-                            many.iter().filter_map(|text| find(texts, text)).collect()
-                        }
-                    };
-                    union(found, false, wanted)
-                }
-                Check::HasAll(all) => {
-                    let found: Option<Vec<usize>> =
-                        all.iter().map(|text| find(texts, text)).collect();
-                    match found {
-                        Some(found) if !found.is_empty() => union(found, true, wanted),
-                        // Of nothing every list has all.
-                        Some(_) => union(Vec::new(), false, !wanted),
-                        None => union(Vec::new(), false, wanted),
-                    }
-                }
-                _ => Ok(None),
-            };
+        if column.data_type != DataType::ListUtf8 {
+            let found = check_values(check, dictionary)?;
+            let mut of = Vec::new();
+            crate::filter::for_each(&found, |value| of.push(value));
+            return self.union(section, of, false, wanted);
         }
-        let Some(found) = check_values(check, dictionary) else { return Ok(None) };
-        let mut of = Vec::new();
-        crate::filter::for_each(&found, |value| of.push(value));
-        of.retain(|value| *value < self.values);
-        union(of, false, wanted)
+        let texts = dictionary.as_any().downcast_ref::<LargeStringArray>()?;
+        let place = |text: &Box<str>| find(texts, text);
+        match check {
+            Check::HasAny(TextSet::Few(few)) => {
+                self.union(section, few.iter().filter_map(place).collect(), false, wanted)
+            }
+            Check::HasAny(TextSet::Many(many)) => {
+                self.union(section, many.iter().filter_map(place).collect(), false, wanted)
+            }
+            Check::HasAll(all) => match all.iter().map(place).collect::<Option<Vec<_>>>() {
+                // Every list has all of nothing.
+                Some(found) if found.is_empty() => self.union(section, found, false, !wanted),
+                Some(found) => self.union(section, found, true, wanted),
+                None => self.union(section, Vec::new(), false, wanted),
+            },
+            _ => None,
+        }
+    }
+
+    fn union<'a>(
+        &'a self,
+        section: &'a Section,
+        of: Vec<usize>,
+        all: bool,
+        wanted: bool,
+    ) -> Option<Union<'a>> {
+        let counts = of.iter().map(|value| self.entry(section, *value).map(|entry| entry.1));
+        let counts = counts.collect::<Option<Vec<_>>>()?;
+        let least = counts.iter().copied().min().unwrap_or(0);
+        let most = match (wanted, all) {
+            (true, true) => least,
+            (true, false) => counts.iter().fold(0_usize, |sum, count| sum.saturating_add(*count)),
+            (false, true) => self.total - self.nulls,
+            (false, false) => {
+                let outside = counts.iter().copied().max().unwrap_or(0);
+                (self.total - self.nulls).saturating_sub(outside)
+            }
+        };
+        let most = most.min(self.total);
+        Some(Union { bitmaps: self, section, of, all, wanted, most })
     }
 
     /// End of a bitmap, counted from the first, and how many rows it has.
-    fn entry(&self, section: &Section, value: usize) -> Result<(usize, usize)> {
-        let bytes = section.read(self.entries + value * ENTRY_BYTES, ENTRY_BYTES)?;
-        let number = |at| usize::try_from(u64_at(bytes, at)).unwrap_or(usize::MAX);
-        Ok((number(0), number(8).min(self.total)))
+    fn entry(&self, section: &Section, value: usize) -> Option<(usize, usize)> {
+        if value > self.values {
+            return None;
+        }
+        let bytes = section.read(self.entries + value * ENTRY_BYTES, ENTRY_BYTES).ok()?;
+        let numbers = bytes.as_chunks::<8>().0;
+        let number = |at: usize| usize::try_from(u64::from_le_bytes(*numbers.get(at)?)).ok();
+        Some((number(0)?, number(1)?.min(self.total)))
     }
 
-    fn dictionary(&self, section: &Section, column: &Column) -> Result<&ArrayRef> {
+    fn dictionary(&self, section: &Section, column: &Column) -> Option<&ArrayRef> {
         if let Some(read) = self.read.get() {
-            return Ok(read);
+            return Some(read);
         }
-        let bytes = section.read(self.dictionary.start, self.dictionary.len())?;
-        let batch = columns::decode(bytes).map_err(|error| section.corrupt(error.0))?;
+        let bytes = section.read(self.dictionary.start, self.dictionary.len()).ok()?;
+        let batch = columns::decode(bytes).ok()?;
         let data_type = match column.data_type {
             DataType::ListUtf8 => DataType::Utf8,
             other => other,
@@ -153,27 +138,72 @@ impl Bitmaps {
             values.len() == self.values
                 && values.null_count() == 0
                 && *values.data_type() == data_type.to_arrow()
-        });
-        let Some(dictionary) = dictionary else {
-            return Err(section.corrupt("not the dictionary of its column"));
-        };
-        Ok(self.read.get_or_init(|| ArrayRef::clone(dictionary)))
+        })?;
+        Some(self.read.get_or_init(|| ArrayRef::clone(dictionary)))
     }
 
-    /// Adds the rows of a bitmap to `words`.
-    fn add(&self, section: &Section, value: usize, words: &mut [u64]) -> Result<()> {
+    /// A bitmap in the portable form.
+    fn bytes<'a>(&self, section: &'a Section, value: usize) -> Option<&'a [u8]> {
         let from = match value.checked_sub(1) {
             Some(before) => self.entry(section, before)?.0,
             None => 0,
         };
-        let to = self.entry(section, value)?.0;
-        let inside = from <= to && to <= self.bitmaps.len();
-        let wrong = || section.corrupt("a bitmap of an index is not one of its rows");
-        if !inside {
-            return Err(wrong());
+        let len = self.entry(section, value)?.0.checked_sub(from)?;
+        if from.checked_add(len)? > self.bitmaps.len() {
+            return None;
         }
-        let bytes = section.read(self.bitmaps.start + from, to - from)?;
-        add_bitmap(bytes, words, self.total).ok_or_else(wrong)
+        section.read(self.bitmaps.start + from, len).ok()
+    }
+
+    /// Adds the rows of a bitmap to `words`, of `total` bits.
+    fn add(&self, section: &Section, value: usize, words: &mut [u64]) -> Option<()> {
+        containers(self.bytes(section, value)?, |first, container| {
+            match container {
+                Container::Listed(rows) => {
+                    for row in rows {
+                        let row = first + usize::from(u16::from_le_bytes(*row));
+                        *words.get_mut(row / 64)? |= 1 << (row % 64);
+                    }
+                }
+                Container::Bits(bits) => {
+                    for (index, bits) in (first / 64..).zip(bits) {
+                        match (words.get_mut(index), u64::from_le_bytes(*bits)) {
+                            (Some(word), bits) => *word |= bits,
+                            (None, 0) => {}
+                            (None, _) => return None,
+                        }
+                    }
+                }
+            }
+            Some(())
+        })?;
+        let total = self.total;
+        let beyond = words.last().is_some_and(|last| total % 64 > 0 && last >> (total % 64) > 0);
+        (!beyond).then_some(())
+    }
+
+    /// Appends the rows of a bitmap.
+    fn list(&self, section: &Section, value: usize, out: &mut Vec<Row>) -> Option<()> {
+        containers(self.bytes(section, value)?, |first, container| {
+            let first = Row::try_from(first).ok()?;
+            match container {
+                Container::Listed(rows) => {
+                    out.extend(rows.iter().map(|row| first + Row::from(u16::from_le_bytes(*row))));
+                }
+                Container::Bits(bits) => {
+                    let mut base = first;
+                    for bits in bits {
+                        let mut left = u64::from_le_bytes(*bits);
+                        while left != 0 {
+                            out.push(base + left.trailing_zeros());
+                            left &= left - 1;
+                        }
+                        base = base.saturating_add(64);
+                    }
+                }
+            }
+            Some(())
+        })
     }
 }
 
@@ -187,46 +217,41 @@ fn find(texts: &LargeStringArray, text: &str) -> Option<usize> {
     (from < texts.len() && texts.value(from) == text).then_some(from)
 }
 
-/// Adds the rows of a bitmap in the portable form, all of which have to be below `total`.
-fn add_bitmap(bytes: &[u8], words: &mut [u64], total: usize) -> Option<()> {
-    let u16_at = |at: usize| {
-        bytes.get(at..at + 2).map(|bytes| usize::from(u16::from_le_bytes([bytes[0], bytes[1]])))
-    };
+/// Rows of a bitmap that have the same sixteen upper bits.
+enum Container<'a> {
+    /// The sixteen lower bits of each row.
+    Listed(&'a [[u8; 2]]),
+    /// A bit for each row that there could be.
+    Bits(&'a [[u8; 8]]),
+}
+
+/// Calls `each` with the containers of a bitmap in the portable form, and the first row that each could
+/// have; `None` when the bytes are none, or when `each` says so.
+fn containers<'a>(
+    bytes: &'a [u8],
+    mut each: impl FnMut(usize, Container<'a>) -> Option<()>,
+) -> Option<()> {
     let u32_at = |at: usize| bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
     if u32_at(0)? != COOKIE {
         return None;
     }
-    let containers = u32_at(4)? as usize;
-    // Behind the keys and counts come the places of the containers, which follow from them.
-    let mut at = containers.checked_mul(8)?.checked_add(8)?;
-    for container in 0..containers {
-        let first = u16_at(8 + container * 4)? * CONTAINER_ROWS;
-        let count = u16_at(10 + container * 4)? + 1;
-        if count <= LISTED {
-            let listed = bytes.get(at..at + count * 2)?;
-            for row in listed.as_chunks::<2>().0 {
-                let row = first + usize::from(u16::from_le_bytes(*row));
-                if row >= total {
-                    return None;
-                }
-                words[row / 64] |= 1 << (row % 64);
-            }
-            at += count * 2;
+    let count = u32_at(4)? as usize;
+    let heads = bytes.get(8..count.checked_mul(4)?.checked_add(8)?)?.as_chunks::<4>().0;
+    // Then come the places of the containers, which follow from their sizes.
+    let mut left = bytes.get(count.checked_mul(8)?.checked_add(8)?..)?;
+    for [key @ .., low, high] in heads {
+        let first = usize::from(u16::from_le_bytes(*key)) * CONTAINER_ROWS;
+        let rows = usize::from(u16::from_le_bytes([*low, *high])) + 1;
+        let len = if rows <= LISTED { rows * 2 } else { CONTAINER_BYTES };
+        let (container, rest) = left.split_at_checked(len)?;
+        left = rest;
+        if rows <= LISTED {
+            each(first, Container::Listed(container.as_chunks().0))?;
         } else {
-            let bits = bytes.get(at..at + CONTAINER_BYTES)?;
-            for (index, bits) in (first / 64..).zip(bits.as_chunks::<8>().0) {
-                let bits = u64::from_le_bytes(*bits);
-                match words.get_mut(index) {
-                    Some(word) => *word |= bits,
-                    None if bits == 0 => {}
-                    None => return None,
-                }
-            }
-            at += CONTAINER_BYTES;
+            each(first, Container::Bits(container.as_chunks().0))?;
         }
     }
-    let beyond = words.last().is_some_and(|last| total % 64 > 0 && last >> (total % 64) > 0);
-    (at == bytes.len() && !beyond).then_some(())
+    left.is_empty().then_some(())
 }
 
 /// The rows of some bitmaps, of any or of all, or those with a value that are not.
@@ -246,7 +271,7 @@ impl Union<'_> {
         self.most
     }
 
-    pub(super) fn words(&self, total: usize) -> Result<Vec<u64>> {
+    pub(super) fn words(&self, total: usize) -> Option<Vec<u64>> {
         let Self { bitmaps, section, .. } = self;
         let mut words = vec![0u64; total.div_ceil(64)];
         for (index, value) in self.of.iter().enumerate() {
@@ -266,13 +291,21 @@ impl Union<'_> {
                 *last &= (1 << (total % 64)) - 1;
             }
         }
-        Ok(words)
+        Some(words)
     }
 
-    pub(super) fn rows(&self, total: usize) -> Result<Vec<Row>> {
-        let words = self.words(total)?;
+    /// All of them, ascending.
+    pub(super) fn rows(&self, total: usize) -> Option<Vec<Row>> {
         let mut rows = Vec::with_capacity(self.most);
-        crate::filter::for_each(&words, |row| rows.push(Row::try_from(row).unwrap_or(Row::MAX)));
-        Ok(rows)
+        if self.wanted && (!self.all || self.of.len() == 1) {
+            for value in &self.of {
+                self.bitmaps.list(self.section, *value, &mut rows)?;
+            }
+            return ascending(rows, total);
+        }
+        crate::filter::for_each(&self.words(total)?, |row| {
+            rows.push(Row::try_from(row).unwrap_or(Row::MAX));
+        });
+        Some(rows)
     }
 }

@@ -6,11 +6,15 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, LargeStringArray};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray,
+    TimestampMicrosecondArray,
+};
 use arrow_schema::SchemaRef;
 use roaring::RoaringBitmap;
 
-use super::keys::{float_key, int_key, text_key};
+use super::keys::{float_key, float_of_key, int_key, int_of_key, text_key};
+use super::sort::{Run, Sortable};
 use super::{BITMAPS, MAGIC, SORTED, STEP, VERSION, ZONES, Zone};
 use crate::error::{Error, Result};
 use crate::segment::columns::{self, Directory, Malformed, data_type_of, type_code};
@@ -28,37 +32,35 @@ const MOST_SORTED: usize = 1 << 24;
 /// Strings that are longer on average are read and not searched in order.
 const MEAN_TEXT_BYTES: usize = 256;
 
-/// The index section of the columns of `schema`, whose groups lie in `blocks` one behind the other.
+/// Makes the indexes of the columns of `schema`, whose groups lie in `blocks`, and gives them to `write` in
+/// pieces.
 pub(in super::super) fn build(
     blocks: &[u8],
-    groups: &[Range<usize>],
+    groups: impl IntoIterator<Item = Range<usize>>,
     rows: usize,
     schema: &SchemaRef,
-) -> Result<Vec<u8>> {
-    let groups = groups.iter().map(|range| blocks.get(range.clone()).unwrap_or_default());
+    write: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let groups = groups.into_iter().map(|range| blocks.get(range).unwrap_or_default());
     let groups: Vec<&[u8]> = groups.collect();
-    let count = small(groups.len())?;
     let mut directory = Vec::new();
-    let mut bodies = Vec::new();
+    let mut count = 0;
     for field in schema.fields() {
         let Some(data_type) = data_type_of(field.data_type()) else { continue };
-        let mut column = Values { name: field.name(), groups: &groups, data_type, rows };
-        let (kind, body) = column.index()?;
-        directory.extend_from_slice(&(body.len() as u64).to_le_bytes());
-        directory.extend_from_slice(&small(field.name().len())?.to_le_bytes());
-        directory.extend_from_slice(&[type_code(data_type), kind, 0, 0]);
-        directory.extend_from_slice(field.name().as_bytes());
-        pad(&mut directory);
-        bodies.push(body);
+        let column = Values { name: field.name(), groups: &groups, data_type, rows };
+        let made = column.index()?;
+        write(&made.body)?;
+        made.describe(field.name(), data_type, &mut directory)?;
+        count += 1;
     }
-    let mut out = MAGIC.to_vec();
-    out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&(rows as u64).to_le_bytes());
-    out.extend_from_slice(&count.to_le_bytes());
-    out.extend_from_slice(&small(bodies.len())?.to_le_bytes());
-    out.extend_from_slice(&directory);
-    bodies.iter().for_each(|body| out.extend_from_slice(body));
-    Ok(out)
+    let mut tail = (directory.len() as u64).to_le_bytes().to_vec();
+    tail.extend_from_slice(&(rows as u64).to_le_bytes());
+    tail.extend_from_slice(&small(groups.len())?.to_le_bytes());
+    tail.extend_from_slice(&small(count)?.to_le_bytes());
+    tail.extend_from_slice(&VERSION.to_le_bytes());
+    tail.extend_from_slice(&MAGIC);
+    write(&directory)?;
+    write(&tail)
 }
 
 fn small(count: usize) -> Result<u32> {
@@ -73,6 +75,83 @@ fn malformed(error: Malformed) -> Error {
     Error::invalid(format!("a group that was just written cannot be read: {}", error.0))
 }
 
+/// The index of a column.
+struct Made {
+    kind: u8,
+    values: usize,
+    nulls: usize,
+    dictionary: usize,
+    zones: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Made {
+    fn new(zones: Vec<u8>) -> Self {
+        Self { kind: ZONES, values: 0, nulls: 0, dictionary: 0, zones, body: Vec::new() }
+    }
+
+    /// Appends its entry to the directory.
+    fn describe(&self, name: &str, data_type: DataType, out: &mut Vec<u8>) -> Result<()> {
+        for number in [self.body.len(), self.values, self.nulls, self.dictionary] {
+            out.extend_from_slice(&(number as u64).to_le_bytes());
+        }
+        out.extend_from_slice(&small(name.len())?.to_le_bytes());
+        out.extend_from_slice(&[type_code(data_type), self.kind, 0, 0]);
+        out.extend_from_slice(name.as_bytes());
+        pad(out);
+        out.extend_from_slice(&self.zones);
+        Ok(())
+    }
+
+    /// With a sorted index.
+    fn sorted(mut self, values: &Sortable, data_type: DataType) -> Self {
+        let Sortable { values: placed, nans, nulls, .. } = values;
+        (self.kind, self.values, self.nulls) = (SORTED, placed.len(), nulls.len());
+        for place in (0..placed.len()).step_by(STEP) {
+            let key = match data_type {
+                DataType::Utf8 => text_key(values.text(place)),
+                _ => placed[place].key,
+            };
+            self.body.extend_from_slice(&key.to_le_bytes());
+        }
+        let rows = placed.iter().map(|placed| &placed.row);
+        for row in rows.chain(nans).chain(nulls) {
+            self.body.extend_from_slice(&row.to_le_bytes());
+        }
+        pad(&mut self.body);
+        self
+    }
+
+    /// With a bitmap for each value of `dictionary`.
+    fn bitmaps(
+        mut self,
+        dictionary: ArrayRef,
+        mut bitmaps: Vec<Vec<u8>>,
+        nulls: &[Row],
+    ) -> Result<Self> {
+        let Some(data_type) = data_type_of(dictionary.data_type()) else {
+            return Err(Error::invalid("a dictionary of values that no column has"));
+        };
+        let schema = columns::arrow_schema([("", data_type)].into_iter());
+        (self.kind, self.values, self.nulls) = (BITMAPS, dictionary.len(), nulls.len());
+        let batch = columns::assemble(schema, vec![dictionary], self.values)?;
+        let mut block = Vec::new();
+        columns::encode(&batch, &mut block)?;
+        self.dictionary = block.len();
+        bitmaps.push(bitmap(nulls.iter().copied())?);
+        let mut end = 0;
+        for bytes in &bitmaps {
+            end += bytes.len() as u64;
+            self.body.extend_from_slice(&end.to_le_bytes());
+            self.body.extend_from_slice(&count_of(bytes).to_le_bytes());
+        }
+        self.body.extend_from_slice(&block);
+        bitmaps.iter().for_each(|bytes| self.body.extend_from_slice(bytes));
+        pad(&mut self.body);
+        Ok(self)
+    }
+}
+
 /// A column, group by group.
 struct Values<'a> {
     name: &'a str,
@@ -80,17 +159,6 @@ struct Values<'a> {
     data_type: DataType,
     rows: usize,
 }
-
-/// The values of a column: keys by row, and what has none.
-#[derive(Default)]
-struct Sortable {
-    keys: Vec<(u64, Row)>,
-    nans: Vec<Row>,
-    nulls: Vec<Row>,
-}
-
-/// A run of rows with the same value.
-type Run = Range<usize>;
 
 impl Values<'_> {
     fn group(&self, block: &[u8]) -> Result<ArrayRef> {
@@ -102,107 +170,76 @@ impl Values<'_> {
         columns::decode_column(entry, directory.rows, body).map_err(malformed)
     }
 
-    /// Kind and body of the index.
-    fn index(&mut self) -> Result<(u8, Vec<u8>)> {
-        match self.data_type {
-            DataType::ListUtf8 => return self.list_index(),
-            DataType::Sparse => return self.zones_only(),
-            _ => {}
+    fn index(&self) -> Result<Made> {
+        if self.data_type == DataType::ListUtf8 {
+            return self.list_index();
         }
-        let mut values = Sortable::default();
-        let mut texts: Vec<LargeStringArray> = Vec::new();
-        let mut body = Vec::new();
+        let sorted = self.data_type != DataType::Sparse && self.rows <= MOST_SORTED;
+        let mut values = sorted.then(Sortable::default);
+        let mut zones = Vec::new();
         let (mut first, mut text_bytes) = (0, 0);
-        let sorted = self.rows <= MOST_SORTED;
         for block in self.groups {
             let array = self.group(block)?;
-            body.extend_from_slice(&zone(&array, self.data_type).to_bytes());
-            if sorted {
+            zones.extend_from_slice(&zone(&array, self.data_type).to_bytes());
+            if let Some(array) = array.as_string_opt::<i64>() {
+                text_bytes += array.value_data().len();
+            }
+            if text_bytes > MEAN_TEXT_BYTES.saturating_mul(self.rows) {
+                values = None;
+            }
+            if let Some(values) = &mut values {
                 values.take(&array, self.data_type, first);
             }
-            if let (DataType::Utf8, true) = (self.data_type, sorted) {
-                text_bytes += array.as_string::<i64>().value_data().len();
-                texts.push(array.as_string::<i64>().clone());
-            }
             first += array.len();
-            if text_bytes > MEAN_TEXT_BYTES * self.rows {
-                // What is left needs its zones alone.
-                return self.zones_only();
-            }
         }
-        if !sorted {
-            return Ok((ZONES, body));
-        }
-        let texts = Texts::new(texts);
-        values.sort(&texts);
-        let runs = values.runs(&texts);
-        let few = runs.len() <= MOST_BITMAPS.min(self.rows / ROWS_PER_BITMAP);
-        let dictionary: usize = match self.data_type {
-            DataType::Utf8 => runs.iter().map(|run| texts.at(values.keys[run.start].1).len()).sum(),
-            _ => 0,
+        let made = Made::new(zones);
+        let Some(mut values) = values else { return Ok(made) };
+        values.sort();
+        let most = match self.data_type {
+            DataType::Bool => 2,
+            _ => MOST_BITMAPS.min(self.rows / ROWS_PER_BITMAP),
         };
-        if few && dictionary <= DICTIONARY_BYTES {
-            let dictionary = self.dictionary(&values, &texts, &runs)?;
-            let mut bitmaps = Vec::new();
-            for run in &runs {
-                // Rows of one value ascend.
-                bitmaps.push(bitmap(values.keys[run.clone()].iter().map(|(_, row)| *row))?);
+        let runs = values.runs(most + 1);
+        let bytes = runs.iter().map(|run| values.text(run.start).len()).sum::<usize>();
+        if runs.len() > most || bytes > DICTIONARY_BYTES {
+            return Ok(made.sorted(&values, self.data_type));
+        }
+        // Rows of one value ascend.
+        let rows = |run: &Run| bitmap(values.values[run.clone()].iter().map(|placed| placed.row));
+        let bitmaps = runs.iter().map(rows).collect::<Result<_>>()?;
+        made.bitmaps(self.dictionary(&values, &runs)?, bitmaps, &values.nulls)
+    }
+
+    /// The value of each run.
+    fn dictionary(&self, values: &Sortable, runs: &[Run]) -> Result<ArrayRef> {
+        let keys = runs.iter().map(|run| values.values[run.start].key);
+        Ok(match self.data_type {
+            DataType::Bool => Arc::new(keys.map(|key| Some(key == 1)).collect::<BooleanArray>()),
+            DataType::Int64 => Arc::new(keys.map(int_of_key).collect::<Int64Array>()),
+            DataType::Timestamp => {
+                let times: TimestampMicrosecondArray = keys.map(int_of_key).map(Some).collect();
+                Arc::new(times.with_timezone("UTC"))
             }
-            push_bitmaps(&mut body, &dictionary, bitmaps, &values.nulls)?;
-            return Ok((BITMAPS, body));
-        }
-        values.push(&mut body);
-        Ok((SORTED, body))
-    }
-
-    fn zones_only(&self) -> Result<(u8, Vec<u8>)> {
-        let mut body = Vec::new();
-        for block in self.groups {
-            body.extend_from_slice(&zone(&self.group(block)?, self.data_type).to_bytes());
-        }
-        Ok((ZONES, body))
-    }
-
-    /// One value of each run, in order.
-    fn dictionary(&self, values: &Sortable, texts: &Texts, runs: &[Run]) -> Result<ArrayRef> {
-        let firsts = runs.iter().map(|run| values.keys[run.start].1);
-        if self.data_type == DataType::Utf8 {
-            let texts = firsts.map(|row| Some(texts.at(row)));
-            return Ok(Arc::new(texts.collect::<LargeStringArray>()));
-        }
-        let (mut arrays, mut picks) = (Vec::new(), Vec::new());
-        let mut first = 0;
-        let mut wanted: Vec<(Row, usize)> = firsts.zip(0..).collect();
-        wanted.sort_unstable();
-        let mut wanted = wanted.into_iter().peekable();
-        for block in self.groups {
-            let array = self.group(block)?;
-            let end = first + array.len();
-            while let Some((row, at)) = wanted.next_if(|(row, _)| (*row as usize) < end) {
-                picks.push((at, (arrays.len(), Row::try_from(row as usize - first).unwrap_or(0))));
+            DataType::Float64 => Arc::new(keys.map(float_of_key).collect::<Float64Array>()),
+            DataType::Utf8 => {
+                let texts = runs.iter().map(|run| Some(values.text(run.start)));
+                Arc::new(texts.collect::<LargeStringArray>())
             }
-            first = end;
-            let schema = columns::arrow_schema([("", self.data_type)].into_iter());
-            let rows = array.len();
-            arrays.push(columns::assemble(schema, vec![array], rows)?);
-        }
-        picks.sort_unstable();
-        let picks: Vec<_> = picks.into_iter().map(|(_, pick)| pick).collect();
-        let schema = columns::arrow_schema([("", self.data_type)].into_iter());
-        let batch = columns::gather(&schema, &arrays.iter().collect::<Vec<_>>(), &picks)?;
-        Ok(ArrayRef::clone(batch.column(0)))
+            DataType::ListUtf8 | DataType::Sparse => {
+                return Err(Error::invalid("a dictionary of values that have no order"));
+            }
+        })
     }
 
-    fn list_index(&self) -> Result<(u8, Vec<u8>)> {
-        let mut body = Vec::new();
+    fn list_index(&self) -> Result<Made> {
+        let mut zones = Vec::new();
         let mut nulls = Vec::new();
         let mut found: Option<BTreeMap<String, RoaringBitmap>> = Some(BTreeMap::new());
         let (mut bytes, mut first) = (0, 0);
         for block in self.groups {
             let array = self.group(block)?;
-            body.extend_from_slice(&zone(&array, self.data_type).to_bytes());
-            let lists = array.as_list::<i64>();
-            for (row, list) in (first..).zip(lists.iter()) {
+            zones.extend_from_slice(&zone(&array, self.data_type).to_bytes());
+            for (row, list) in (first..).zip(array.as_list::<i64>().iter()) {
                 let Some(list) = list else {
                     nulls.push(row);
                     continue;
@@ -222,12 +259,11 @@ impl Values<'_> {
             }
             first += Row::try_from(array.len()).unwrap_or(Row::MAX);
         }
-        let Some(found) = found else { return Ok((ZONES, body)) };
+        let made = Made::new(zones);
+        let Some(found) = found else { return Ok(made) };
         let texts: LargeStringArray = found.keys().map(|text| Some(text.as_str())).collect();
         let bitmaps = found.into_values().map(|rows| serialized(&rows));
-        let bitmaps = bitmaps.collect::<Result<_>>()?;
-        push_bitmaps(&mut body, &(Arc::new(texts) as ArrayRef), bitmaps, &nulls)?;
-        Ok((BITMAPS, body))
+        made.bitmaps(Arc::new(texts), bitmaps.collect::<Result<_>>()?, &nulls)
     }
 }
 
@@ -252,7 +288,11 @@ impl Zone {
 }
 
 /// Calls `each` with the place and the key of each value; without a key for NaN.
-fn for_keys(array: &ArrayRef, data_type: DataType, mut each: impl FnMut(usize, Option<u64>)) {
+pub(super) fn for_keys(
+    array: &ArrayRef,
+    data_type: DataType,
+    mut each: impl FnMut(usize, Option<u64>),
+) {
     let mut valid = |at: usize, key: Option<u64>| {
         if array.is_valid(at) {
             each(at, key);
@@ -291,84 +331,6 @@ fn zone(array: &ArrayRef, data_type: DataType) -> Zone {
     zone
 }
 
-/// Strings of all rows.
-struct Texts {
-    arrays: Vec<(usize, LargeStringArray)>,
-}
-
-impl Texts {
-    fn new(arrays: Vec<LargeStringArray>) -> Self {
-        let mut first = 0;
-        let arrays = arrays.into_iter().map(|array| {
-            let place = first;
-            first += array.len();
-            (place, array)
-        });
-        Self { arrays: arrays.collect() }
-    }
-
-    /// The string of a row; empty of columns without.
-    fn at(&self, row: Row) -> &str {
-        let behind = self.arrays.partition_point(|(first, _)| *first <= row as usize);
-        match self.arrays.get(behind.wrapping_sub(1)) {
-            Some((first, array)) => array.value(row as usize - first),
-            None => "",
-        }
-    }
-}
-
-impl Sortable {
-    fn take(&mut self, array: &ArrayRef, data_type: DataType, first: usize) {
-        let row = |at: usize| Row::try_from(first + at).unwrap_or(Row::MAX);
-        let Self { keys, nans, nulls } = self;
-        keys.reserve(array.len());
-        for_keys(array, data_type, |at, key| match key {
-            Some(key) => keys.push((key, row(at))),
-            None => nans.push(row(at)),
-        });
-        if array.null_count() > 0 {
-            nulls.extend((0..array.len()).filter(|at| array.is_null(*at)).map(row));
-        }
-    }
-
-    /// Sorts by value and row; texts with the same key by all of them.
-    fn sort(&mut self, texts: &Texts) {
-        self.keys.sort_unstable();
-        if !texts.arrays.is_empty() {
-            for same in self.keys.chunk_by_mut(|a, b| a.0 == b.0) {
-                same.sort_by(|a, b| texts.at(a.1).cmp(texts.at(b.1)));
-            }
-        }
-    }
-
-    /// Ranges of the same value, up to one more than could have bitmaps.
-    fn runs(&self, texts: &Texts) -> Vec<Run> {
-        let mut from = 0;
-        let same = |a: &(u64, Row), b: &(u64, Row)| a.0 == b.0 && texts.at(a.1) == texts.at(b.1);
-        let runs = self.keys.chunk_by(same).map(|run| {
-            let range = from..from + run.len();
-            from = range.end;
-            range
-        });
-        runs.take(MOST_BITMAPS + 1).collect()
-    }
-
-    /// Writes the body of a sorted index.
-    fn push(&self, out: &mut Vec<u8>) {
-        for count in [self.keys.len(), self.nans.len(), self.nulls.len()] {
-            out.extend_from_slice(&(count as u64).to_le_bytes());
-        }
-        for (key, _) in self.keys.iter().step_by(STEP) {
-            out.extend_from_slice(&key.to_le_bytes());
-        }
-        let rows = self.keys.iter().map(|(_, row)| row);
-        for row in rows.chain(&self.nans).chain(&self.nulls) {
-            out.extend_from_slice(&row.to_le_bytes());
-        }
-        pad(out);
-    }
-}
-
 fn bitmap(rows: impl Iterator<Item = Row>) -> Result<Vec<u8>> {
     serialized(
         &RoaringBitmap::from_sorted_iter(rows)
@@ -382,37 +344,6 @@ fn serialized(bitmap: &RoaringBitmap) -> Result<Vec<u8>> {
         .serialize_into(&mut bytes)
         .map_err(|error| Error::invalid(format!("a bitmap cannot be written: {error}")))?;
     Ok(bytes)
-}
-
-/// Writes the body of bitmaps.
-fn push_bitmaps(
-    out: &mut Vec<u8>,
-    dictionary: &ArrayRef,
-    mut bitmaps: Vec<Vec<u8>>,
-    nulls: &[Row],
-) -> Result<()> {
-    let Some(data_type) = data_type_of(dictionary.data_type()) else {
-        return Err(Error::invalid("a dictionary of values that no column has"));
-    };
-    let schema = columns::arrow_schema([("", data_type)].into_iter());
-    let values = dictionary.len();
-    let batch = columns::assemble(schema, vec![ArrayRef::clone(dictionary)], values)?;
-    let mut block = Vec::new();
-    columns::encode(&batch, &mut block)?;
-    bitmaps.push(bitmap(nulls.iter().copied())?);
-    for count in [values, nulls.len(), block.len()] {
-        out.extend_from_slice(&(count as u64).to_le_bytes());
-    }
-    let mut end = 0;
-    for bytes in &bitmaps {
-        end += bytes.len() as u64;
-        out.extend_from_slice(&end.to_le_bytes());
-        out.extend_from_slice(&count_of(bytes).to_le_bytes());
-    }
-    out.extend_from_slice(&block);
-    bitmaps.iter().for_each(|bytes| out.extend_from_slice(bytes));
-    pad(out);
-    Ok(())
 }
 
 /// How many rows a serialized bitmap has: the sum of what its containers say.

@@ -27,10 +27,8 @@ pub(super) fn span(check: &Check, data_type: DataType) -> Option<Span> {
             about(text_key(texts.first()?), text_key(texts.last()?))
         }
         Check::Prefix(prefix) => {
-            let (low, len) = (text_key(prefix), prefix.len().min(8));
-            // All that follows the prefix.
-            let rest = u64::MAX.checked_shr(u32::try_from(len * 8).ok()?).unwrap_or(0);
-            about(low, low | rest)
+            let (low, high) = prefix_span(prefix);
+            about(low, high)
         }
         _ => None,
     }
@@ -40,9 +38,20 @@ fn limit(limit: &Limit, without: u64) -> u64 {
     limit.text.as_deref().map_or(without, text_key)
 }
 
+/// The keys of texts that begin with `prefix`, the least and the greatest.
+pub(super) fn prefix_span(prefix: &str) -> (u64, u64) {
+    let low = text_key(prefix);
+    let bits = u32::try_from(prefix.len().min(8) * 8).unwrap_or(u64::BITS);
+    (low, low | u64::MAX.checked_shr(bits).unwrap_or(0))
+}
+
 /// The key of a whole number or a time.
 pub(super) fn int_key(value: i64) -> u64 {
     signed_key(value)
+}
+
+pub(super) fn int_of_key(key: u64) -> i64 {
+    (key ^ 1 << 63).cast_signed()
 }
 
 /// The key of a float that is not NaN; both zeros have the same.
@@ -52,11 +61,20 @@ pub(super) fn float_key(value: f64) -> u64 {
     bits ^ (negative | 1 << 63)
 }
 
+pub(super) fn float_of_key(key: u64) -> f64 {
+    let positive = (key.cast_signed() >> 63).cast_unsigned();
+    f64::from_bits(key ^ (!positive | 1 << 63))
+}
+
 /// The first eight bytes: texts with a smaller key are smaller.
 pub(super) fn text_key(text: &str) -> u64 {
+    bytes_key(text.as_bytes())
+}
+
+pub(super) fn bytes_key(text: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let len = text.len().min(8);
-    bytes[..len].copy_from_slice(&text.as_bytes()[..len]);
+    bytes[..len].copy_from_slice(&text[..len]);
     u64::from_be_bytes(bytes)
 }
 
@@ -69,7 +87,9 @@ mod tests {
         let floats = [f64::NEG_INFINITY, -1e300, -1.0, -1e-310, 0.0, 1e-310, 2.0, f64::INFINITY];
         assert!(floats.windows(2).all(|pair| float_key(pair[0]) < float_key(pair[1])));
         assert_eq!(float_key(-0.0), float_key(0.0));
+        assert!(floats.iter().all(|float| float_of_key(float_key(*float)) == *float));
         let ints = [i64::MIN, -1, 0, 1, i64::MAX];
+        assert!(ints.iter().all(|int| int_of_key(int_key(*int)) == *int));
         assert!(ints.windows(2).all(|pair| int_key(pair[0]) < int_key(pair[1])));
         let texts = ["", "a", "a\u{0}b", "ab", "abcdefgh", "abcdefgi", "é", "😀"];
         assert!(texts.windows(2).all(|pair| text_key(pair[0]) <= text_key(pair[1])));

@@ -1,25 +1,34 @@
 //! Indexes over the columns of a segment: which rows have a value, without reading the column.
 //!
 //! ```text
-//! AIDX   magic "NFAX" · version u32 · rows u64 · groups u32 · columns u32
-//!        per column: body length u64 · name length u32 · type u8 · kind u8 · 0 u16 · name, padded
-//!        bodies, one after the other, each of a multiple of 8 bytes:
-//!   zones     per group: least key u64 · greatest key u64 · nulls u32 · NaN u32
-//!   sorted    values u64 · NaN u64 · nulls u64 · key of every 64th value u64 · rows u32, padded
-//!   bitmaps   values u64 · nulls u64 · dictionary length u64
-//!             per value and, last, for null: end u64 · rows u64
+//! AIDX   bodies, one a column, each of a multiple of 8 bytes · directory · tail
+//!   directory, per column:
+//!             body length u64 · values u64 · nulls u64 · dictionary length u64
+//!             name length u32 · type u8 · kind u8 · 0 u16 · name, padded
+//!             per group: least key u64 · greatest key u64 · nulls u32 · NaN u32
+//!   tail      directory length u64 · rows u64 · groups u32 · columns u32 · version u32 · "NFAX"
+//!   body of kind
+//!   zones     nothing
+//!   sorted    key of every 64th value u64 · rows u32, padded
+//!   bitmaps   per value and, last, for null: end u64 · rows u64
 //!             dictionary (a block of one column, ascending) · bitmaps, padded
 //! ```
 //! A key orders like the value: whole numbers and times with their sign turned, floats by their bits,
 //! text by its first eight bytes. Rows of `sorted` stand in the order of (value, row), then those with
 //! NaN, then those without a value, ascending both. A bitmap is a Roaring one in the portable form.
 //!
-//! Derived from the columns when a file is written; a file without them is read through its columns.
-//! Must never know a filter's text, a patch or a dead row. docs/format.md, "Attribute indexes".
+//! All of it is derived: what is missing, of another version, damaged or malformed is as if it were not
+//! there, and columns are read instead. Must never know a filter's text, a patch or a dead row.
+//! docs/format.md, "Attribute indexes".
 
 mod bitmaps;
 mod build;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 mod keys;
+mod read;
+mod rows;
+mod sort;
 mod sorted;
 #[cfg(test)]
 mod tests;
@@ -27,19 +36,21 @@ mod tests;
 use self::bitmaps::Bitmaps;
 pub(super) use self::build::build;
 use self::keys::{Span, span};
+pub(crate) use self::rows::ascending;
 use self::sorted::Sorted;
 use super::AttributeFile;
 use crate::error::Result;
 use crate::filter::{Asked, Holds};
-use crate::segment::columns::{arrow_schema, type_of_code};
+use crate::segment::columns::arrow_schema;
+use crate::segment::layout;
 use crate::storage::container::Section;
 use crate::types::{Column, DataType, Row};
 
 const MAGIC: [u8; 4] = *b"NFAX";
+/// Of what is written. What is built of a column follows from its values alone, down to the last byte,
+/// and `verify` relies on it: whoever changes that changes the version.
 const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 24;
-const ENTRY_BYTES: usize = 16;
-const ZONE_BYTES: usize = 24;
+const TAIL_BYTES: usize = 32;
 /// Values from one key of a sorted index to the next.
 const STEP: usize = 64;
 
@@ -85,7 +96,7 @@ impl Zone {
     const EMPTY: Self = Self { least: u64::MAX, most: 0, nulls: 0, nans: 0 };
 }
 
-/// Rows found by an index.
+/// Rows found by an index. None are given where its bytes turn out to be damaged.
 #[derive(Debug)]
 pub(crate) struct Served<'a> {
     /// How many there are at most.
@@ -109,7 +120,7 @@ enum Found<'a> {
 
 impl Served<'_> {
     /// The rows, ascending.
-    pub(crate) fn rows(&self, total: usize) -> Result<Vec<Row>> {
+    pub(crate) fn rows(&self, total: usize) -> Option<Vec<Row>> {
         match &self.rows {
             Found::Runs(runs) => runs.rows(total),
             Found::Bitmaps(union) => union.rows(total),
@@ -117,7 +128,7 @@ impl Served<'_> {
     }
 
     /// The bits of the rows: row `i` is bit `i % 64` of word `i / 64`.
-    pub(crate) fn words(&self, total: usize) -> Result<Vec<u64>> {
+    pub(crate) fn words(&self, total: usize) -> Option<Vec<u64>> {
         match &self.rows {
             Found::Runs(runs) => runs.words(total),
             Found::Bitmaps(union) => union.words(total),
@@ -126,14 +137,10 @@ impl Served<'_> {
 }
 
 impl Indexes {
-    /// Those of a section over `rows` rows in `groups` groups; `None` when they are of another version.
-    pub(super) fn open(section: Section, rows: usize, groups: usize) -> Result<Option<Self>> {
-        if section.len() >= HEADER_BYTES && u32_at(section.read(0, HEADER_BYTES)?, 4) != VERSION {
-            return Ok(None);
-        }
-        let columns = parse(&section, rows, groups)?;
-        let columns = columns.ok_or_else(|| section.corrupt("not the indexes of its columns"))?;
-        Ok(Some(Self { section, columns }))
+    /// Those of a section over `rows` rows in `groups` groups, if they can be used.
+    pub(super) fn open(section: Section, rows: usize, groups: usize) -> Option<Self> {
+        let columns = read::directory(&section, rows, groups)?;
+        Some(Self { section, columns })
     }
 
     fn find(&self, column: &Column) -> Option<&Indexed> {
@@ -144,27 +151,20 @@ impl Indexes {
 
 impl AttributeFile {
     /// The rows for which what is asked of `column` holds, where an index can tell.
-    pub(crate) fn served(&self, column: &Column, asked: Asked<'_>) -> Result<Option<Served<'_>>> {
-        let found = self
-            .indexes
-            .as_ref()
-            .and_then(|indexes| indexes.find(column).map(|indexed| (&indexes.section, indexed)));
-        let Some((section, indexed)) = found else { return Ok(None) };
-        Ok(match &indexed.kind {
-            Kind::Zones => None,
+    pub(crate) fn served(&self, column: &Column, asked: Asked<'_>) -> Option<Served<'_>> {
+        let indexes = self.indexes.as_ref()?;
+        let section = &indexes.section;
+        Some(match &indexes.find(column)?.kind {
+            Kind::Zones => return None,
             Kind::Sorted(sorted) => {
                 let values = sorted::Values { file: self, column };
-                sorted.serve(section, &values, asked)?.map(|runs| Served {
-                    most: runs.len(),
-                    by: ServedBy::Sorted,
-                    rows: Found::Runs(runs),
-                })
+                let runs = sorted.serve(section, values, asked)?;
+                Served { most: runs.len(), by: ServedBy::Sorted, rows: Found::Runs(runs) }
             }
-            Kind::Bitmaps(bitmaps) => bitmaps.serve(section, column, asked)?.map(|union| Served {
-                most: union.most(),
-                by: ServedBy::Bitmaps,
-                rows: Found::Bitmaps(union),
-            }),
+            Kind::Bitmaps(bitmaps) => {
+                let union = bitmaps.serve(section, column, asked)?;
+                Served { most: union.most(), by: ServedBy::Bitmaps, rows: Found::Bitmaps(union) }
+            }
         })
     }
 
@@ -213,94 +213,26 @@ impl Zone {
     }
 }
 
-fn parse(section: &Section, rows: usize, groups: usize) -> Result<Option<Vec<Indexed>>> {
-    if section.len() < HEADER_BYTES {
-        return Ok(None);
-    }
-    let header = section.read(0, HEADER_BYTES)?;
-    let count = u32_at(header, 20);
-    let all = u64_at(header, 8) == rows as u64 && u32_at(header, 16) as usize == groups;
-    if !header.starts_with(&MAGIC) || !all {
-        return Ok(None);
-    }
-    let mut entries = Vec::new();
-    let mut at = HEADER_BYTES;
-    for _ in 0..count {
-        let Some(left) = section.len().checked_sub(at).filter(|left| *left >= ENTRY_BYTES) else {
-            return Ok(None);
-        };
-        let entry = section.read(at, ENTRY_BYTES)?;
-        let name_len = u32_at(entry, 8) as usize;
-        let padded = name_len.next_multiple_of(8);
-        if left - ENTRY_BYTES < padded {
-            return Ok(None);
-        }
-        let name = section.read(at + ENTRY_BYTES, name_len)?;
-        let (Ok(name), Some(data_type)) = (std::str::from_utf8(name), type_of_code(entry[12]))
-        else {
-            return Ok(None);
-        };
-        let len = usize::try_from(u64_at(entry, 0)).unwrap_or(usize::MAX);
-        entries.push((name.to_owned(), data_type, entry[13], len));
-        at += ENTRY_BYTES + padded;
-    }
-    let mut columns: Vec<Indexed> = Vec::with_capacity(entries.len());
-    for (name, data_type, kind, len) in entries {
-        let zones_len = groups * ZONE_BYTES;
-        let inside = len.is_multiple_of(8) && section.len() - at >= len && len >= zones_len;
-        if !inside || columns.iter().any(|column| column.name == name) {
-            return Ok(None);
-        }
-        let zones = section.read(at, zones_len)?.chunks_exact(ZONE_BYTES).map(Zone::parse);
-        let zones = zones.collect();
-        let body = (at + zones_len)..(at + len);
-        let kind = match kind {
-            ZONES if body.is_empty() => Some(Kind::Zones),
-            SORTED => Sorted::parse(section, body, rows)?.map(Kind::Sorted),
-            BITMAPS => Bitmaps::parse(section, body, rows)?.map(Kind::Bitmaps),
-            _ => None,
-        };
-        let Some(kind) = kind else { return Ok(None) };
-        columns.push(Indexed { name, data_type, zones, kind });
-        at += len;
-    }
-    Ok((at == section.len()).then_some(columns))
-}
-
-impl Zone {
-    fn parse(bytes: &[u8]) -> Self {
-        let (least, most) = (u64_at(bytes, 0), u64_at(bytes, 8));
-        Self { least, most, nulls: u32_at(bytes, 16), nans: u32_at(bytes, 20) }
-    }
-}
-
-/// A number out of bytes that were checked to hold it; 0 where they do not.
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let bytes = bytes.get(at..).and_then(|bytes| bytes.first_chunk());
-    bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let bytes = bytes.get(at..).and_then(|bytes| bytes.first_chunk());
-    bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
-}
-
 impl AttributeFile {
-    /// That the indexes say of the columns what the columns say: they are made anew and compared.
+    /// That indexes of this version say of the columns what the columns say: they are made anew and compared.
     pub(super) fn verify_indexes(&self) -> Result<()> {
-        let Some(indexes) = &self.indexes else { return Ok(()) };
-        let blocks = self.blocks.read_all()?;
-        let groups: Vec<_> =
-            self.groups.iter().map(|group| group.offset..group.offset + group.len).collect();
-        let rows = self.groups.iter().map(|group| group.rows).sum();
-        let columns = indexes.columns.iter();
-        let names = columns.map(|column| (column.name.as_str(), column.data_type));
-        let made = build(blocks, &groups, rows, &arrow_schema(names))?;
-        let same = made == indexes.section.read_all()?;
-        if same {
-            Ok(())
-        } else {
-            Err(indexes.section.corrupt("it does not agree with the columns"))
+        let section = self.container.section(layout::AIDX, layout::FIELD);
+        let (Some(section), Some(first)) = (section, self.groups.first()) else { return Ok(()) };
+        let stored = section.read_all()?;
+        let wrong = || section.corrupt("it does not agree with the columns");
+        let version = stored.len().checked_sub(8).and_then(|at| stored[at..].first_chunk());
+        if u32::from_le_bytes(*version.ok_or_else(wrong)?) != VERSION {
+            return Ok(());
         }
+        let columns = self.directory(first)?.columns.iter();
+        let schema = arrow_schema(columns.map(|column| (column.name.as_str(), column.data_type)));
+        let groups = self.groups.iter().map(|group| group.offset..group.offset + group.len);
+        let rows = self.groups.iter().map(|group| group.rows).sum();
+        let mut left = stored;
+        build(self.blocks.read_all()?, groups, rows, &schema, &mut |bytes| {
+            left = left.strip_prefix(bytes).ok_or_else(wrong)?;
+            Ok(())
+        })?;
+        if left.is_empty() { Ok(()) } else { Err(wrong()) }
     }
 }

@@ -5,22 +5,19 @@
 
 use std::ops::Range;
 
-use super::keys::{float_key, int_key, text_key};
-use super::{STEP, u64_at};
+use super::STEP;
+use super::keys::{float_key, int_key, prefix_span, text_key};
+use super::rows::ascending;
 use crate::bytes::view;
-use crate::error::Result;
-use crate::filter::{Asked, Check, KeySet, Limit, TextSet};
+use crate::filter::{Asked, Check, Limit, TextSet};
 use crate::segment::attributes::AttributeFile;
 use crate::storage::container::Section;
 use crate::types::{Column, DataType, Row};
 
-/// One in so many rows found makes bits quicker than sorting.
-const DENSE_SHARE: usize = 512;
 /// Sets of more values are looked up in the column.
-const MOST_VALUES: usize = 64;
-const HEADER_BYTES: usize = 24;
+const MOST_VALUES: usize = 1_024;
 
-/// A sorted index. `values + nans + nulls` are the rows of the segment.
+/// A sorted index. Rows with NaN and without a value stand behind the `values`.
 #[derive(Debug)]
 pub(super) struct Sorted {
     values: usize,
@@ -32,6 +29,7 @@ pub(super) struct Sorted {
 }
 
 /// The column that is sorted.
+#[derive(Clone, Copy)]
 pub(super) struct Values<'a> {
     pub(super) file: &'a AttributeFile,
     pub(super) column: &'a Column,
@@ -46,69 +44,38 @@ enum Edge<'a> {
     Behind(&'a str),
 }
 
-impl Edge<'_> {
-    /// Keys below the first are before the edge, keys above the second are behind it.
-    fn keys(self) -> (u64, u64) {
-        match self {
-            Self::Key(key) => (key, key),
-            Self::Text(text) => (text_key(text), text_key(text)),
-            Self::Behind(prefix) => {
-                let low = text_key(prefix);
-                let bits = u32::try_from(prefix.len().min(8) * 8).unwrap_or(64);
-                (low, low | u64::MAX.checked_shr(bits).unwrap_or(0))
-            }
-        }
-    }
-}
-
 impl Sorted {
-    /// Reads the header of a body; `None` unless it fills the body.
-    pub(super) fn parse(
-        section: &Section,
+    /// That of a body; `None` unless it fills the body.
+    pub(super) fn new(
         body: Range<usize>,
+        values: usize,
+        nulls: usize,
         total: usize,
-    ) -> Result<Option<Self>> {
-        if body.len() < HEADER_BYTES {
-            return Ok(None);
-        }
-        let header = section.read(body.start, HEADER_BYTES)?;
-        let number = |at| usize::try_from(u64_at(header, at)).unwrap_or(usize::MAX);
-        let (values, nans, nulls) = (number(0), number(8), number(16));
-        let all = values.checked_add(nans).and_then(|some| some.checked_add(nulls));
-        let keys = body.start + HEADER_BYTES;
-        let len = HEADER_BYTES
-            + values.div_ceil(STEP).saturating_mul(8)
-            + (total * 4).next_multiple_of(8);
-        if all != Some(total) || len != body.len() {
-            return Ok(None);
-        }
-        let rows = keys + values.div_ceil(STEP) * 8;
-        Ok(Some(Self { values, nans, total, keys, rows }))
+    ) -> Option<Self> {
+        let nans = total.checked_sub(values)?.checked_sub(nulls)?;
+        let keys_len = values.div_ceil(STEP) * 8;
+        let fits = body.len() == keys_len + (total * 4).next_multiple_of(8);
+        let (keys, rows) = (body.start, body.start + keys_len);
+        fits.then_some(Self { values, nans, total, keys, rows })
     }
 
     /// The rows for which what is asked holds; `None` where an order does not tell.
     pub(super) fn serve<'a>(
         &self,
         section: &'a Section,
-        values: &Values<'_>,
+        values: Values<'_>,
         asked: Asked<'_>,
-    ) -> Result<Option<Runs<'a>>> {
-        let rows: &[Row] = view(section.read(self.rows, self.total * 4)?);
-        if rows.len() != self.total {
-            return Err(section.corrupt("rows of an index are not aligned"));
-        }
+    ) -> Option<Runs<'a>> {
         let present = self.values + self.nans;
-        let (runs, wanted) = match asked {
-            Asked::Null { wanted: true } => (vec![present..self.total], true),
-            Asked::Null { wanted: false } => (vec![0..present], true),
+        let found = |runs| Some(Runs { section, start: self.rows, runs });
+        match asked {
+            Asked::Null { wanted: true } => found(vec![present..self.total]),
+            Asked::Null { wanted: false } => found(vec![0..present]),
             Asked::Check { check, wanted } => {
-                let place = Place { sorted: self, section, values, rows };
-                let Some(runs) = place.runs(check)? else { return Ok(None) };
-                (runs, wanted)
+                let runs = Place { sorted: self, section, values }.runs(check)?;
+                found(if wanted { runs } else { gaps(&runs, present) })
             }
-        };
-        let runs = if wanted { runs } else { gaps(&runs, present) };
-        Ok(Some(Runs { section, rows, runs }))
+        }
     }
 }
 
@@ -117,10 +84,10 @@ fn gaps(runs: &[Range<usize>], end: usize) -> Vec<Range<usize>> {
     let mut from = 0;
     let mut gaps = Vec::with_capacity(runs.len() + 1);
     for run in runs {
-        gaps.push(from..run.start);
-        from = run.end;
+        gaps.push(from..run.start.max(from));
+        from = run.end.max(from);
     }
-    gaps.push(from..end);
+    gaps.push(from..end.max(from));
     gaps
 }
 
@@ -128,116 +95,127 @@ fn gaps(runs: &[Range<usize>], end: usize) -> Vec<Range<usize>> {
 struct Place<'a> {
     sorted: &'a Sorted,
     section: &'a Section,
-    values: &'a Values<'a>,
-    rows: &'a [Row],
+    values: Values<'a>,
 }
 
 impl Place<'_> {
     /// The ranges of places for which the check holds, ascending.
-    fn runs(&self, check: &Check) -> Result<Option<Vec<Range<usize>>>> {
-        let end = self.sorted.values;
-        let text = self.values.column.data_type == DataType::Utf8;
-        let of_text = |limit: &Limit, behind: bool, without: usize| match &limit.text {
-            Some(text) => self.find(Edge::Text(text), behind),
-            None => Ok(without),
-        };
-        Ok(Some(match check {
-            Check::Keys { low, high } if low <= high => vec![self.between(*low, *high)?],
-            Check::Floats { low, high } if low <= high => {
-                vec![self.between(float_key(*low), float_key(*high))?]
+    fn runs(&self, check: &Check) -> Option<Vec<Range<usize>>> {
+        let key = |key: u64| self.between(Edge::Key(key), Edge::Key(key));
+        Some(match (check, self.values.column.data_type) {
+            (Check::Keys { low, high }, DataType::Int64 | DataType::Timestamp) => {
+                vec![self.between(Edge::Key(*low), Edge::Key(*high))?]
             }
-            Check::Keys { .. } | Check::Floats { .. } => Vec::new(),
-            Check::KeyIn(keys) => match keys {
-                KeySet::Few(keys) => {
-                    keys.iter().map(|key| self.between(*key, *key)).collect::<Result<_>>()?
-                }
-                _ => return Ok(None),
-            },
-            Check::FloatIn(KeySet::Few(bits)) => {
-                let mut keys: Vec<u64> =
-                    bits.iter().map(|bits| float_key(f64::from_bits(*bits))).collect();
+            (Check::KeyIn(keys), DataType::Int64 | DataType::Timestamp) => {
+                keys.listed(MOST_VALUES)?.into_iter().map(key).collect::<Option<_>>()?
+            }
+            (Check::Floats { low, high }, DataType::Float64) if low <= high => {
+                vec![self.between(Edge::Key(float_key(*low)), Edge::Key(float_key(*high)))?]
+            }
+            (Check::Floats { .. }, DataType::Float64) => Vec::new(),
+            (Check::FloatIn(bits), DataType::Float64) => {
+                let bits = bits.listed(MOST_VALUES)?.into_iter();
+                let mut keys: Vec<u64> = bits.map(|bits| float_key(f64::from_bits(bits))).collect();
                 keys.sort_unstable();
-                keys.into_iter().map(|key| self.between(key, key)).collect::<Result<_>>()?
+                keys.into_iter().map(key).collect::<Option<_>>()?
             }
-            Check::Text { low, high } if text => {
-                let (from, to) = (of_text(low, low.open, 0)?, of_text(high, !high.open, end)?);
-                vec![from..to.max(from)]
-            }
-            Check::TextIn(set) if text => {
-                let mut texts: Vec<&str> = match set {
-                    TextSet::Few(few) => few.iter().map(AsRef::as_ref).collect(),
-                    TextSet::Many(many) if many.len() <= MOST_VALUES => {
-                        many.iter().map(AsRef::as_ref).collect()
-                    }
-                    TextSet::Many(_) => return Ok(None),
+            (Check::Text { low, high }, DataType::Utf8) => {
+                let place = |limit: &Limit, at_too, without| match &limit.text {
+                    Some(text) => self.find(Edge::Text(text), at_too),
+                    None => Some(without),
                 };
-                texts.sort_unstable();
-                let run = |text: &&str| {
-                    Ok(self.find(Edge::Text(text), false)?..self.find(Edge::Text(text), true)?)
-                };
-                texts.iter().map(run).collect::<Result<_>>()?
+                let from = place(low, low.open, 0)?;
+                vec![from..place(high, !high.open, self.sorted.values)?.max(from)]
             }
-            Check::Prefix(prefix) if text => {
-                let from = self.find(Edge::Text(prefix), false)?;
-                let to = self.find(Edge::Behind(prefix), true)?;
-                vec![from..to.max(from)]
+            (Check::TextIn(set), DataType::Utf8) => {
+                let text = |text: &str| self.between(Edge::Text(text), Edge::Text(text));
+                texts(set)?.into_iter().map(text).collect::<Option<_>>()?
             }
-            _ => return Ok(None),
-        }))
+            (Check::Prefix(prefix), DataType::Utf8) => {
+                vec![self.between(Edge::Text(prefix), Edge::Behind(prefix))?]
+            }
+            _ => return None,
+        })
     }
 
-    fn between(&self, low: u64, high: u64) -> Result<Range<usize>> {
-        let from = self.find(Edge::Key(low), false)?;
-        let to = self.find(Edge::Key(high), true)?;
-        Ok(from..to.max(from))
+    /// The places of values from `low` to `high`, both included.
+    fn between(&self, low: Edge<'_>, high: Edge<'_>) -> Option<Range<usize>> {
+        let from = self.find(low, false)?;
+        Some(from..self.find(high, true)?.max(from))
     }
 
     /// How many values are before the edge, or before and at it.
-    fn find(&self, edge: Edge<'_>, at_too: bool) -> Result<usize> {
+    fn find(&self, edge: Edge<'_>, at_too: bool) -> Option<usize> {
         let Sorted { values, keys, .. } = *self.sorted;
-        let keys: &[u64] = view(self.section.read(keys, values.div_ceil(STEP) * 8)?);
-        let (before, behind) = edge.keys();
-        // The first of a step is before the edge, that of the step after the last is behind it.
-        let first = keys.partition_point(|key| u64::from_le(*key) < before);
-        let last = keys.partition_point(|key| u64::from_le(*key) <= behind);
-        let mut from = (first.saturating_sub(1) * STEP).min(values);
-        let mut to = last.saturating_mul(STEP).min(values);
+        let keys: &[u64] = view(self.section.read(keys, values.div_ceil(STEP) * 8).ok()?);
+        if keys.len() != values.div_ceil(STEP) {
+            return None;
+        }
+        let below = |key: u64| keys.partition_point(|known| *known < key);
+        let up_to = |key: u64| keys.partition_point(|known| *known <= key);
+        // The last step that begins before the place looked for, and the first that begins behind it.
+        let (last, first) = match edge {
+            Edge::Key(key) => {
+                let step = if at_too { up_to(key) } else { below(key) };
+                (step, step)
+            }
+            // Texts with the same key may be on either side.
+            Edge::Text(text) => (below(text_key(text)), up_to(text_key(text))),
+            Edge::Behind(prefix) => {
+                let (low, high) = prefix_span(prefix);
+                (below(low), up_to(high))
+            }
+        };
+        let mut from = last.saturating_sub(1) * STEP;
+        let mut to = (first * STEP).min(values);
         while from < to {
             let middle = from + (to - from) / 2;
-            let row = self.rows[middle];
-            if self.is_before(row, edge, at_too)? { from = middle + 1 } else { to = middle }
+            if self.is_before(middle, edge, at_too)? { from = middle + 1 } else { to = middle }
         }
-        Ok(from)
+        Some(from)
     }
 
-    fn is_before(&self, row: Row, edge: Edge<'_>, at_too: bool) -> Result<bool> {
+    fn is_before(&self, place: usize, edge: Edge<'_>, at_too: bool) -> Option<bool> {
+        let row = self.section.read(self.sorted.rows + place * 4, 4).ok()?;
+        let row = Row::from_le_bytes(*row.first_chunk()?);
         let Values { file, column } = self.values;
         let key = match edge {
             Edge::Text(edge) => {
-                let text = file.text_at(column, row)?;
-                return Ok(if at_too { text <= edge } else { text < edge });
+                let text = file.text_at(column, row).ok()?;
+                return Some(if at_too { text <= edge } else { text < edge });
             }
             Edge::Behind(prefix) => {
-                let text = file.text_at(column, row)?;
-                return Ok(text < prefix || text.starts_with(prefix));
+                let text = file.text_at(column, row).ok()?;
+                return Some(text < prefix || text.starts_with(prefix));
             }
             Edge::Key(key) => key,
         };
-        let number = file.number_at(column, row)?;
+        let number = file.number_at(column, row).ok()?;
         let own = match column.data_type {
             DataType::Float64 => float_key(f64::from_bits(number)),
             _ => int_key(number.cast_signed()),
         };
-        Ok(if at_too { own <= key } else { own < key })
+        Some(if at_too { own <= key } else { own < key })
     }
+}
+
+/// The texts of a set, ascending; `None` when they are many.
+fn texts(set: &TextSet) -> Option<Vec<&str>> {
+    let mut texts: Vec<&str> = match set {
+        TextSet::Few(few) => few.iter().map(AsRef::as_ref).collect(),
+        TextSet::Many(many) if many.len() > MOST_VALUES => return None,
+        TextSet::Many(many) => many.iter().map(AsRef::as_ref).collect(),
+    };
+    texts.sort_unstable();
+    Some(texts)
 }
 
 /// Runs of an order of rows.
 #[derive(Debug)]
 pub(super) struct Runs<'a> {
     section: &'a Section,
-    rows: &'a [Row],
-    /// Ascending.
+    /// Where the rows are.
+    start: usize,
     runs: Vec<Range<usize>>,
 }
 
@@ -246,46 +224,29 @@ impl Runs<'_> {
         self.runs.iter().map(Range::len).sum()
     }
 
-    fn slices(&self) -> impl Iterator<Item = &[Row]> {
-        self.runs.iter().filter_map(|run| self.rows.get(run.clone()))
+    fn slice(&self, run: &Range<usize>) -> Option<&[Row]> {
+        let bytes = self.section.read(self.start + run.start * 4, run.len() * 4).ok()?;
+        let rows: &[Row] = view(bytes);
+        (rows.len() == run.len()).then_some(rows)
     }
 
     /// All of them, ascending.
-    pub(super) fn rows(&self, total: usize) -> Result<Vec<Row>> {
-        let count = self.len();
-        if count > total / DENSE_SHARE {
-            let words = self.words(total)?;
-            let mut rows = Vec::with_capacity(count);
-            crate::filter::for_each(&words, |row| {
-                rows.push(Row::try_from(row).unwrap_or(Row::MAX))
-            });
-            return Ok(rows);
+    pub(super) fn rows(&self, total: usize) -> Option<Vec<Row>> {
+        let mut rows = Vec::with_capacity(self.len());
+        for run in &self.runs {
+            rows.extend_from_slice(self.slice(run)?);
         }
-        let mut rows = Vec::with_capacity(count);
-        self.slices().for_each(|slice| rows.extend_from_slice(slice));
-        // Rows of one value stand in order already.
-        if !rows.is_sorted() {
-            rows.sort_unstable();
-        }
-        match rows.last() {
-            Some(last) if *last as usize >= total => Err(self.outside()),
-            _ => Ok(rows),
-        }
+        ascending(rows, total)
     }
 
-    pub(super) fn words(&self, total: usize) -> Result<Vec<u64>> {
+    pub(super) fn words(&self, total: usize) -> Option<Vec<u64>> {
         let mut words = vec![0u64; total.div_ceil(64)];
-        let mut most = 0;
-        for row in self.slices().flatten() {
-            most = most.max(*row);
-            if let Some(word) = words.get_mut(*row as usize / 64) {
-                *word |= 1 << (row % 64);
+        for run in &self.runs {
+            for row in self.slice(run)? {
+                *words.get_mut(*row as usize / 64)? |= 1 << (row % 64);
             }
         }
-        if most as usize >= total && self.len() > 0 { Err(self.outside()) } else { Ok(words) }
-    }
-
-    fn outside(&self) -> crate::error::Error {
-        self.section.corrupt("an index names a row that is not there")
+        let beyond = words.last().is_some_and(|last| total % 64 > 0 && last >> (total % 64) > 0);
+        (!beyond).then_some(words)
     }
 }
