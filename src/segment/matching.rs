@@ -40,7 +40,7 @@ pub(crate) enum Matching {
 }
 
 /// What answered a condition on a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FilterAnswer {
     /// The filter was asked before, and the rows that it left were remembered.
