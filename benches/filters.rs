@@ -23,8 +23,11 @@ const BENCH: &str = "filters";
 /// Rows of one write.
 const BATCH: u64 = 250_000;
 
+/// A filter's name, and its text in a run.
+type Named = (&'static str, fn(u64) -> String);
+
 /// Filters by the number of the run: each asks for something else, so that none is remembered.
-const FILTERS: [(&str, fn(u64) -> String); 12] = [
+const FILTERS: [Named; 12] = [
     ("n < 500", |run| format!("n < {}", 500 + run)),
     ("n = 500", |run| format!("n = {}", 500 + run)),
     ("t = 1 of all", |run| format!("t = {}", 4 * run)),
@@ -52,7 +55,7 @@ fn attributes(first: u64, last: u64) -> Outcome<RecordBatch> {
     let x: ArrayRef =
         Arc::new(rows.clone().map(|row| Some(mixed(row) as f64 / 1e3)).collect::<Float64Array>());
     // Every value once, in no order.
-    let all = |row: u64| row.wrapping_mul(0x9e37_79b1) % (1 << 32) >> 10;
+    let all = |row: u64| (row.wrapping_mul(0x9e37_79b1) % (1 << 32)) >> 10;
     let t: ArrayRef =
         Arc::new(rows.clone().map(|row| Some(all(row) as i64)).collect::<Int64Array>());
     let u: ArrayRef = Arc::new(

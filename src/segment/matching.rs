@@ -340,13 +340,16 @@ fn candidates<'a>(file: &'a AttributeFile, filter: &Bound, rule: &Rule) -> Optio
     }
 }
 
+/// Bits of all rows, and what found them.
+type Bits = (Vec<u64>, FilterAnswer);
+
 /// What indexes know of all rows, found when first asked for.
 struct Whole<'a> {
     file: Option<&'a AttributeFile>,
     filter: &'a Bound,
     rows: usize,
     /// Bits by column and place of the check; `None` where the column is read.
-    found: HashMap<(usize, usize), Option<(Vec<u64>, FilterAnswer)>>,
+    found: HashMap<(usize, usize), Option<Bits>>,
 }
 
 impl Whole<'_> {
@@ -389,12 +392,7 @@ impl Whole<'_> {
 }
 
 /// The bits that an index has for all rows, where reading it is less work than reading the column.
-fn words(
-    file: &AttributeFile,
-    column: &Column,
-    asked: Asked<'_>,
-    rows: usize,
-) -> Option<(Vec<u64>, FilterAnswer)> {
+fn words(file: &AttributeFile, column: &Column, asked: Asked<'_>, rows: usize) -> Option<Bits> {
     let served = file.served(column, asked)?;
     let cheap = served.by == ServedBy::Bitmaps
         || column.data_type == DataType::Utf8

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use arrow_array::{Array, ArrayRef, LargeStringArray};
 
-use super::rows::ascending;
+use super::rows::{ascending, within};
 use crate::filter::{Asked, Check, TextSet, check_values};
 use crate::segment::columns;
 use crate::storage::container::Section;
@@ -72,20 +72,28 @@ impl Bitmaps {
             return self.union(section, of, false, wanted);
         }
         let texts = dictionary.as_any().downcast_ref::<LargeStringArray>()?;
-        let place = |text: &Box<str>| find(texts, text);
+        let place = |text: &str| find(texts, text);
         match check {
-            Check::HasAny(TextSet::Few(few)) => {
-                self.union(section, few.iter().filter_map(place).collect(), false, wanted)
+            Check::HasAny(TextSet::Few(few)) => self.union(
+                section,
+                few.iter().filter_map(|text| place(text)).collect(),
+                false,
+                wanted,
+            ),
+            Check::HasAny(TextSet::Many(many)) => self.union(
+                section,
+                many.iter().filter_map(|text| place(text)).collect(),
+                false,
+                wanted,
+            ),
+            Check::HasAll(all) => {
+                match all.iter().map(|text| place(text)).collect::<Option<Vec<_>>>() {
+                    // Every list has all of nothing.
+                    Some(found) if found.is_empty() => self.union(section, found, false, !wanted),
+                    Some(found) => self.union(section, found, true, wanted),
+                    None => self.union(section, Vec::new(), false, wanted),
+                }
             }
-            Check::HasAny(TextSet::Many(many)) => {
-                self.union(section, many.iter().filter_map(place).collect(), false, wanted)
-            }
-            Check::HasAll(all) => match all.iter().map(place).collect::<Option<Vec<_>>>() {
-                // Every list has all of nothing.
-                Some(found) if found.is_empty() => self.union(section, found, false, !wanted),
-                Some(found) => self.union(section, found, true, wanted),
-                None => self.union(section, Vec::new(), false, wanted),
-            },
             _ => None,
         }
     }
@@ -177,9 +185,7 @@ impl Bitmaps {
             }
             Some(())
         })?;
-        let total = self.total;
-        let beyond = words.last().is_some_and(|last| total % 64 > 0 && last >> (total % 64) > 0);
-        (!beyond).then_some(())
+        within(words, self.total).then_some(())
     }
 
     /// Appends the rows of a bitmap.

@@ -75,7 +75,7 @@ pub(super) fn bytes_key(text: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     let len = text.len().min(8);
     bytes[..len].copy_from_slice(&text[..len]);
-    u64::from_be_bytes(bytes)
+    u64::from_le_bytes(bytes).swap_bytes()
 }
 
 #[cfg(test)]

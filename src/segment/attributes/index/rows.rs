@@ -24,6 +24,11 @@ pub(crate) fn ascending(mut rows: Vec<Row>, total: usize) -> Option<Vec<Row>> {
     Some(rows)
 }
 
+/// Whether `words`, of as many words as bits of `total` rows take, have none behind them.
+pub(super) fn within(words: &[u64], total: usize) -> bool {
+    words.get(total / 64).is_none_or(|last| last >> (total % 64) == 0)
+}
+
 /// Sorts rows below `total`, digit by digit from the last.
 fn by_digits(rows: &mut Vec<Row>, total: usize) {
     let mut other = vec![0; rows.len()];

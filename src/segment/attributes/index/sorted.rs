@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::STEP;
 use super::keys::{float_key, int_key, prefix_span, text_key};
-use super::rows::ascending;
+use super::rows::{ascending, within};
 use crate::bytes::view;
 use crate::filter::{Asked, Check, Limit, TextSet};
 use crate::segment::attributes::AttributeFile;
@@ -69,14 +69,18 @@ impl Sorted {
         let present = self.values + self.nans;
         let found = |runs| Some(Runs { section, start: self.rows, runs });
         match asked {
-            Asked::Null { wanted: true } => found(vec![present..self.total]),
-            Asked::Null { wanted: false } => found(vec![0..present]),
+            Asked::Null { wanted: true } => found(one(present..self.total)),
+            Asked::Null { wanted: false } => found(one(0..present)),
             Asked::Check { check, wanted } => {
                 let runs = Place { sorted: self, section, values }.runs(check)?;
                 found(if wanted { runs } else { gaps(&runs, present) })
             }
         }
     }
+}
+
+fn one(run: Range<usize>) -> Vec<Range<usize>> {
+    vec![run]
 }
 
 /// What is below `end` and in none of `runs`, which ascend.
@@ -125,7 +129,7 @@ impl Place<'_> {
                     None => Some(without),
                 };
                 let from = place(low, low.open, 0)?;
-                vec![from..place(high, !high.open, self.sorted.values)?.max(from)]
+                one(from..place(high, !high.open, self.sorted.values)?.max(from))
             }
             (Check::TextIn(set), DataType::Utf8) => {
                 let text = |text: &str| self.between(Edge::Text(text), Edge::Text(text));
@@ -246,7 +250,6 @@ impl Runs<'_> {
                 *words.get_mut(*row as usize / 64)? |= 1 << (row % 64);
             }
         }
-        let beyond = words.last().is_some_and(|last| total % 64 > 0 && last >> (total % 64) > 0);
-        (!beyond).then_some(words)
+        within(&words, total).then_some(words)
     }
 }

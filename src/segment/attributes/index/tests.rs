@@ -39,7 +39,7 @@ fn disk() -> Arc<dyn Disk> {
 fn batch(seed: u64, rows: usize, nulls: u64) -> RecordBatch {
     let mut next = noise::bits(seed);
     let mut some = |most: u64| -> Option<u64> {
-        let null = nulls > 0 && next() % nulls == 0;
+        let null = nulls > 0 && next().is_multiple_of(nulls);
         let value = next() % most;
         (!null).then_some(value)
     };
