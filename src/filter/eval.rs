@@ -9,9 +9,10 @@ use arrow_array::{
     TimestampMicrosecondArray, UInt64Array,
 };
 
-use super::bind::{Bound, BoundColumn, Rule};
+use super::bind::{Bound, BoundColumn};
 use super::check::{Check, KeySet, Limit, float_bits, signed_key};
 use super::masks;
+use super::rule::Rule;
 use crate::error::{Error, Result};
 
 /// Lists searched value by value rather than through a set.
