@@ -39,6 +39,7 @@ def arguments() -> argparse.Namespace:
     add("--queries", help="other queries than queries.*.npy: a file, or its name in the folder")
     add("--query-count", type=int, default=1_000, help="how many of them (default: 1,000)")
     add("--rows", type=int, help="only the first rows")
+    add("--below", type=int, metavar="N", help="give each row an attribute `draw`, 0 to 9,999, and search rows with draw < N")
     add("--threads", type=int, default=1, help="threads a library; above 1 the wall clock counts (default: 1)")
     add("--single", action="store_true", help="one query a call, also where a library takes all at once")
     add("--opens", type=int, default=3, help="how often each index is opened warm (default: 3)")
@@ -91,7 +92,7 @@ def measured(options: argparse.Namespace) -> dict:
             folder = smoke_set(scratch)
         else:
             folder = options.folder or Path(os.environ.get("NEARFIELD_DATA", DATA)) / options.set
-        chosen = Set(folder, options.cache, options.queries, options.rows, options.query_count)
+        chosen = Set(folder, options.cache, options.queries, options.rows, options.query_count, options.below)
         return measure.run(chosen, options, lambda result: write(result, options))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

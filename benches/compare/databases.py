@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from libraries import EFS, K, Peer, padded
+from libraries import EFS, K, Peer, draws, padded
 
 ROWS = 10_000
 """Rows a batch."""
@@ -29,6 +29,7 @@ class Nearfield(Peer):
     """An ordinary collection with defaults; `code` and `graph_bytes` are those of `nearfield.open`."""
 
     packages = ("nearfield",)
+    filters = True
 
     def __init__(self, dim: int, metric: str, threads: int, code: str = "auto", graph_bytes: int | None = None) -> None:
         super().__init__(dim, metric, threads)
@@ -39,19 +40,22 @@ class Nearfield(Peer):
         options = {"durability": "none", "threads": self.threads, "code": self.code, **self.more}
         with self.nearfield.open(folder / "db", **options) as database:
             rows = database.collection("rows", dim=self.dim, metric=self.metric)
+            drawn = draws(len(train))
             for start, part in batches(train):
-                rows.upsert(np.arange(start, start + len(part), dtype=np.uint64), part)
+                data = None if self.below is None else {"draw": drawn[start : start + len(part)]}
+                rows.upsert(np.arange(start, start + len(part), dtype=np.uint64), part, data)
             rows.compact()
 
     def open(self, folder: Path) -> None:
         self.database = self.nearfield.open(folder / "db", mode="r", threads=self.threads)
         self.rows = self.database["rows"]
+        self.where = None if self.below is None else self.nearfield.col("draw") < self.below
 
     def search_one(self, query: np.ndarray, parameter: int) -> np.ndarray:
-        return self.rows.search(query, K, ef=parameter).ids
+        return self.rows.search(query, K, ef=parameter, where=self.where).ids
 
     def search(self, queries: np.ndarray, parameter: int) -> np.ndarray:
-        return self.rows.search_batch(queries, K, ef=parameter).ids
+        return self.rows.search_batch(queries, K, ef=parameter, where=self.where).ids
 
 
 class NearfieldIndex(Peer):
@@ -87,6 +91,7 @@ class Zvec(Peer):
 
     packages = ("zvec",)
     batch = False
+    filters = True
 
     def __init__(self, dim: int, metric: str, threads: int, codes: str = "INT8") -> None:
         super().__init__(dim, metric, threads)
@@ -102,10 +107,14 @@ class Zvec(Peer):
         codes = {} if self.codes == "none" else {"quantize_type": zvec.QuantizeType.__members__[self.codes]}
         index = zvec.HnswIndexParam(metric, m=16, ef_construction=200, use_contiguous_memory=True, **codes)
         vector = zvec.VectorSchema("v", zvec.DataType.VECTOR_FP32, self.dim, index)
-        schema = zvec.CollectionSchema(name="rows", fields=[], vectors=[vector])
+        ranges = zvec.InvertIndexParam(enable_range_optimization=True)
+        fields = [] if self.below is None else [zvec.FieldSchema("draw", zvec.DataType.INT64, index_param=ranges)]
+        schema = zvec.CollectionSchema(name="rows", fields=fields, vectors=[vector])
         rows = zvec.create_and_open(str(folder / "db"), schema)
+        drawn = draws(len(train)).tolist()
         for start, part in batches(train, 1_000):
-            rows.insert([zvec.Doc(id=str(start + i), vectors={"v": row}) for i, row in enumerate(part)])
+            of = [{"draw": drawn[start + i]} if fields else {} for i in range(len(part))]
+            rows.insert([zvec.Doc(id=str(start + i), vectors={"v": row}, fields=of[i]) for i, row in enumerate(part)])
         rows.optimize(zvec.OptimizeOption(concurrency=self.threads))
         rows.flush()
         rows.close()
@@ -120,7 +129,8 @@ class Zvec(Peer):
         return self.zvec.HnswQueryParam(ef=ef, is_using_refiner=refined > 0, scale_factor=float(refined))
 
     def found(self, query: np.ndarray, chosen) -> np.ndarray:
-        ids = self.rows.query_internal_ids(self.zvec.Query("v", vector=query, param=chosen), topk=K)
+        where = None if self.below is None else f"draw < {self.below}"
+        ids = self.rows.query_internal_ids(self.zvec.Query("v", vector=query, param=chosen), topk=K, filter=where)
         return np.array([-1 if id is None else int(id) for id in self.rows.resolve_internal_ids(ids)])
 
     def search_one(self, query: np.ndarray, parameter) -> np.ndarray:
@@ -135,6 +145,7 @@ class QdrantEdge(Peer):
     """HNSW over the rows ("none"), over int8 codes or over 4-bit codes, both compared again with the rows."""
 
     packages = ("qdrant-edge-py",)
+    filters = True
 
     def __init__(self, dim: int, metric: str, threads: int, codes: str = "int8") -> None:
         super().__init__(dim, metric, threads)
@@ -167,8 +178,13 @@ class QdrantEdge(Peer):
         path = folder / "db"
         path.mkdir()
         shard = self.edge.EdgeShard.create(str(path), self.config())
+        drawn = draws(len(train)).tolist()
+        if self.below is not None:
+            kind = self.edge.PayloadSchemaType.Integer
+            shard.update(self.edge.UpdateOperation.create_field_index("draw", kind))
         for start, part in batches(train, 1_000):
-            points = [self.edge.Point(start + i, row) for i, row in enumerate(part.tolist())]
+            of = [{"draw": drawn[start + i]} if self.below is not None else None for i in range(len(part))]
+            points = [self.edge.Point(start + i, row, of[i]) for i, row in enumerate(part.tolist())]
             shard.update(self.edge.UpdateOperation.upsert_points(points))
         shard.optimize()
         shard.flush()
@@ -184,7 +200,10 @@ class QdrantEdge(Peer):
         else:
             again = edge.QuantizationSearchParams(rescore=True, oversampling=float(parameter[1]))
             chosen = edge.SearchParams(hnsw_ef=parameter[0], quantization=again)
-        return edge.QueryRequest(limit=K, query=edge.Query.Nearest(query.tolist()), params=chosen)
+        where = None
+        if self.below is not None:
+            where = edge.Filter(must=[edge.FieldCondition("draw", range=edge.RangeFloat(lt=self.below))])
+        return edge.QueryRequest(limit=K, query=edge.Query.Nearest(query.tolist()), params=chosen, filter=where)
 
     def search_one(self, query: np.ndarray, parameter) -> np.ndarray:
         return np.array([point.id for point in self.shard.query(self.request(query, parameter))])
@@ -199,6 +218,7 @@ class LanceDb(Peer):
 
     packages = ("lancedb",)
     batch = False
+    filters = True
 
     def __init__(self, dim: int, metric: str, threads: int, index: str = "hnsw-sq") -> None:
         super().__init__(dim, metric, threads)
@@ -213,7 +233,10 @@ class LanceDb(Peer):
 
         def table(start: int, part: np.ndarray):
             vectors = arrow.FixedSizeListArray.from_arrays(arrow.array(part.reshape(-1)), self.dim)
-            return arrow.table({"id": arrow.array(np.arange(start, start + len(part))), "vector": vectors})
+            drawn = arrow.array(draws(len(train))[start : start + len(part)])
+            return arrow.table(
+                {"id": arrow.array(np.arange(start, start + len(part))), "vector": vectors, "draw": drawn}
+            )
 
         parts = iter(batches(train, 50_000))
         rows = database.create_table("rows", table(*next(parts)))
@@ -223,6 +246,8 @@ class LanceDb(Peer):
             rows.create_index(metric=self.metric, index_type="IVF_HNSW_SQ", m=16, ef_construction=200)
         else:
             rows.create_index(metric=self.metric, index_type="IVF_PQ")
+        if self.below is not None:
+            rows.create_scalar_index("draw", index_type="BTREE")
         rows.optimize()
 
     def open(self, folder: Path) -> None:
@@ -232,12 +257,14 @@ class LanceDb(Peer):
         probes, ef, refined = parameter
         search = self.rows.search(query).distance_type(self.metric).limit(K).nprobes(probes).refine_factor(refined)
         search = search.ef(ef) if ef else search
+        search = search if self.below is None else search.where(f"draw < {self.below}", prefilter=True)
         return search.select(["id", "_distance"]).to_arrow()["id"].to_numpy()
 
 
 class Chroma(Peer):
     packages = ("chromadb",)
     parameters = FEW
+    filters = True
 
     def __init__(self, dim: int, metric: str, threads: int) -> None:
         super().__init__(dim, metric, threads)
@@ -252,14 +279,17 @@ class Chroma(Peer):
         graph = {"space": self.metric, "max_neighbors": 16, "ef_construction": 200, "num_threads": self.threads}
         client = self.client(folder)
         rows = client.create_collection("rows", configuration={"hnsw": graph}, embedding_function=None)
+        drawn = draws(len(train)).tolist()
         for start, part in batches(train, 5_000):
-            rows.add(ids=[str(start + i) for i in range(len(part))], embeddings=part)
+            of = None if self.below is None else [{"draw": draw} for draw in drawn[start : start + len(part)]]
+            rows.add(ids=[str(start + i) for i in range(len(part))], embeddings=part, metadatas=of)
 
     def open(self, folder: Path) -> None:
         self.folder = folder
         self.rows = self.client(folder).get_collection("rows", embedding_function=None)
 
     def search(self, queries: np.ndarray, parameter: int) -> np.ndarray:
+        where = None if self.below is None else {"draw": {"$lt": self.below}}
         if parameter != self.ef:
             # A new ef counts only once the collection is loaded again.
             self.rows.modify(configuration={"hnsw": {"ef_search": parameter}})
@@ -267,7 +297,7 @@ class Chroma(Peer):
             self.open(self.folder)
             self.rows.query(query_embeddings=queries[:1], n_results=K, include=[])
             self.ef = parameter
-        found = self.rows.query(query_embeddings=queries, n_results=K, include=[])["ids"]
+        found = self.rows.query(query_embeddings=queries, n_results=K, include=[], where=where)["ids"]
         return padded([[int(id) for id in ids] for ids in found])
 
 

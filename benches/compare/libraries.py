@@ -15,6 +15,15 @@ import numpy as np
 K = 10
 """How many neighbours are asked for."""
 
+DRAWS = 10_000
+"""Values of the attribute `draw` that every row has where searches are filtered."""
+
+
+def draws(rows: int) -> np.ndarray:
+    """That of each row: random, and the same in every process."""
+    return np.random.default_rng(7).integers(0, DRAWS, rows, np.int64)
+
+
 EFS = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 100, 128, 160, 200, 256, 320, 400, 512, 640, 800)
 
 
@@ -32,6 +41,10 @@ class Peer:
     batch = True
     """Whether the library takes all queries in one call."""
     parameters: tuple = EFS
+    filters = False
+    """Whether it can be asked for rows with `draw < below` alone."""
+    below: int | None = None
+    """Set before anything else where rows have a `draw`: searches find those below it."""
 
     def __init__(self, dim: int, metric: str, threads: int) -> None:
         self.dim, self.metric, self.threads = dim, metric, threads

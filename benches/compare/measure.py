@@ -52,6 +52,7 @@ class Worker:
         interpreter = options.python.get(name.split(":")[0].split("-")[0], sys.executable)
         program = [interpreter, str(Path(__file__).with_name("worker.py")), name]
         program += [str(set_.asked.shape[1]), set_.metric, threads]
+        program += [] if set_.below is None else [str(set_.below)]
         log = None if options.verbose else subprocess.DEVNULL
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(program, stdin=pipe, stdout=pipe, stderr=log, env=environment)
@@ -102,7 +103,8 @@ class Run:
 
     def __init__(self, name: str, set_: Set, options) -> None:
         self.name, self.set, self.options = name, set_, options
-        self.folder = options.cache / f"{set_.name}-{len(set_.stored)}" / peers.SAME_INDEX.get(name, name).replace(":", "_")
+        rows = f"{set_.name}-{len(set_.stored)}" + ("" if set_.below is None else "-draw")
+        self.folder = options.cache / rows / peers.SAME_INDEX.get(name, name).replace(":", "_")
         self.worker: Worker | None = None
         self.queries = str(set_.file("queries", set_.asked))
         self.points: list[dict] = []

@@ -15,14 +15,22 @@ from pathlib import Path
 
 import numpy as np
 
-from libraries import K
+from libraries import DRAWS, K, draws
 
 BLOCK = 65_536
 """Rows that are compared with all queries at once."""
 
 
 class Set:
-    def __init__(self, folder: Path, cache: Path, queries: str | None, rows: int | None, count: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cache: Path,
+        queries: str | None,
+        rows: int | None,
+        count: int | None,
+        below: int | None = None,
+    ) -> None:
         if not (folder / "meta.json").exists():
             raise SystemExit(f"{folder} holds no meta.json: name a folder of vectors, or set NEARFIELD_DATA for --set")
         meta = json.loads((folder / "meta.json").read_text())
@@ -31,10 +39,14 @@ class Set:
         self.stored = whole[:rows]
         path = Path(queries) if queries else one(folder, "queries")
         path = path if path.exists() else folder / path
+        self.below = below
+        self.counts = np.ones(len(self.stored), bool) if below is None else draws(len(self.stored)) < below
+        if self.counts.sum() < K:
+            raise SystemExit(f"only {self.counts.sum()} rows have a draw below {below} of {DRAWS}; at least {K} are needed")
         self.asked = np.load(path)[:count].astype(np.float32)
         self.which = path.name.split(".")[0]
         exact = folder / f"{self.which.replace('queries', 'distances')}.npy"
-        if len(self.stored) == len(whole) and exact.exists():
+        if len(self.stored) == len(whole) and below is None and exact.exists():
             self.worst = np.load(exact)[: len(self.asked), K - 1].astype(np.float64)
         else:
             self.worst = self.exact()
@@ -42,7 +54,8 @@ class Set:
     @property
     def label(self) -> str:
         """A name for files: the set, how many rows of it, and its queries where they are not the usual ones."""
-        return "-".join([self.name, str(len(self.stored))] + [self.which] * (self.which != "queries"))
+        words = [self.name, str(len(self.stored))] + [self.which] * (self.which != "queries")
+        return "-".join(words + [f"below-{self.below}"] * (self.below is not None))
 
     def file(self, what: str, rows: np.ndarray) -> Path:
         """The rows as float32 in a file, for the workers."""
@@ -58,14 +71,16 @@ class Set:
         return path
 
     def distances(self, ids: np.ndarray) -> np.ndarray:
-        """Distance of each found row to its query, in float64 from the stored values; infinite where id is -1."""
+        """Distance of each found row to its query, in float64 from the stored values; infinite where id is -1 or its
+        row does not pass the filter."""
         found = self.stored[np.clip(ids, 0, len(self.stored) - 1)].astype(np.float64)
         asked = self.asked[: len(ids), None, :].astype(np.float64)
         if self.metric == "l2":
             far = np.sqrt(((found - asked) ** 2).sum(-1))
         else:
             far = 1 - (found * asked).sum(-1) / (np.linalg.norm(found, axis=-1) * np.linalg.norm(asked, axis=-1))
-        return np.where((ids >= 0) & (ids < len(self.stored)), far, np.inf)
+        there = (ids >= 0) & (ids < len(self.stored))
+        return np.where(there & self.counts[np.clip(ids, 0, len(self.stored) - 1)], far, np.inf)
 
     def recall(self, ids: np.ndarray) -> float:
         """Part of the K that are as near as the exact K-th; ties are hits, a row found twice is one."""
@@ -91,6 +106,7 @@ class Set:
             near = -2 * (asked @ rows.T)
             if self.metric == "l2":
                 near += (rows.astype(np.float64) ** 2).sum(1)
+            near[:, ~self.counts[start : start + BLOCK]] = np.inf
             # More than K: float32 sums may swap neighbours.
             kept = np.argpartition(near, min(4 * K, near.shape[1] - 1), axis=1)[:, : 4 * K]
             best = np.concatenate([best, kept + start], axis=1)

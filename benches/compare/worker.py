@@ -44,8 +44,11 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 class Worker:
-    def __init__(self, name: str, dim: int, metric: str, threads: int) -> None:
+    def __init__(self, name: str, dim: int, metric: str, threads: int, below: int | None) -> None:
         self.peer = peers.make(name, dim, metric, threads)
+        if below is not None and not self.peer.filters:
+            raise ValueError("it is not asked with filters here")
+        self.peer.below = below
         self.name, self.normalise = name, self.peer.unit and metric == "cosine"
         self.before = memory()
 
@@ -122,8 +125,8 @@ def serve(answers) -> None:
         answers.flush()
 
     try:
-        name, dim, metric, threads = sys.argv[1:]
-        worker = Worker(name, int(dim), metric, int(threads))
+        name, dim, metric, threads, *below = sys.argv[1:]
+        worker = Worker(name, int(dim), metric, int(threads), int(below[0]) if below else None)
         answer(worker.about())
     except ImportError as error:
         missing = " ".join(peers.kind(sys.argv[1]).packages)

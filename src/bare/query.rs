@@ -62,8 +62,8 @@ impl<'a> IndexQuery<'a> {
         self
     }
 
-    /// Candidates the search keeps: more of them mean better recall and a slower search. Default
-    /// [`IndexOptions::ef_search`](super::IndexOptions::ef_search); raised to `k` where below.
+    /// Nearest candidates that the search goes on from: more of them mean better recall and a slower
+    /// search. Default [`IndexOptions::ef_search`](super::IndexOptions::ef_search); raised to `k` where below.
     pub fn ef(mut self, ef: usize) -> Self {
         self.ef = Some(ef);
         self
@@ -198,6 +198,7 @@ impl<'a> IndexQuery<'a> {
             ef: self.ef.unwrap_or(self.index.options.ef_search).max(1),
             exact: self.exact,
             isa: Isa::detect(),
+            stable: false,
         };
         let ask = Ask { query, max_distance: self.max_distance };
         match state {

@@ -55,12 +55,15 @@ pub(crate) struct Plan {
     pub(crate) graph: bool,
 }
 
-/// Bytes that a row counts for at least: a scan spends time on each, however short.
+/// Bytes that a row counts for at least, since a scan spends time on each, however short; but no more
+/// than so many times its own, since a graph over a few dimensions gains little.
 const LEAST_ROW_BYTES: u64 = 512;
+const MOST_TIMES: u64 = 8;
 
-/// Whether a segment of `rows` vectors of `bytes` gets a graph.
+/// Whether a segment of `rows` vectors of `bytes` in all gets a graph.
 pub(crate) fn wants_graph(rows: u64, bytes: u64, settings: &Settings) -> bool {
-    bytes.max(rows.saturating_mul(LEAST_ROW_BYTES)) >= settings.graph_bytes
+    let counted = rows.saturating_mul(LEAST_ROW_BYTES).min(bytes.saturating_mul(MOST_TIMES));
+    bytes.max(counted) >= settings.graph_bytes
 }
 
 impl Shape {
@@ -342,6 +345,8 @@ mod tests {
         let due = plan(&shapes, &Settings::default(), true);
         assert_eq!(due, Some(Plan { inputs: vec![1], graph: true }));
         // Short vectors count for more than their bytes.
+        let tiny = Shape { rows: 400_000, live: 400_000, bytes: 400_000 * 4, graph: false };
+        assert!(!tiny.lacks_graph(&Settings::default()), "a number a row");
         let short = |rows| Shape { rows, live: rows, bytes: rows * 200, graph: false };
         assert_eq!(plan(&[short(32_767)], &Settings::default(), true), None);
         assert!(plan(&[short(32_768)], &Settings::default(), true).is_some());

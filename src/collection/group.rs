@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef};
-use arrow_schema::SchemaRef;
 
 use super::shape::order;
-use super::snapshot::{Found, View};
+use super::snapshot::{Found, Place, View};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Value, col};
 use crate::segment::columns;
@@ -31,11 +30,20 @@ impl GroupBy {
             }),
         }
     }
+
+    /// The groups of some rows.
+    pub(super) fn keys(&self, view: &View, places: &[Place]) -> Result<Vec<Key>> {
+        let column = self.column(view)?;
+        let wanted = columns::arrow_schema([(&*column.name, column.data_type)].into_iter());
+        let batch = view.attributes(places, &wanted)?;
+        let key = |row| Key::at(batch.column(0), column.data_type, row);
+        Ok((0..places.len()).map(key).collect())
+    }
 }
 
 /// What a group has in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
+pub(super) enum Key {
     Null,
     Bool(bool),
     Int(i64),
@@ -84,8 +92,7 @@ pub(super) enum Hide {
 #[derive(Debug)]
 pub(super) struct Groups<'a> {
     view: &'a View,
-    column: &'a Column,
-    wanted: SchemaRef,
+    by: &'a GroupBy,
     per_group: usize,
     known: HashMap<Key, usize>,
     lists: Vec<(Key, Vec<Found>)>,
@@ -94,19 +101,15 @@ pub(super) struct Groups<'a> {
 }
 
 impl<'a> Groups<'a> {
-    pub(super) fn new(by: &GroupBy, per_group: usize, view: &'a View) -> Result<Self> {
-        let column = by.column(view)?;
-        let wanted = columns::arrow_schema([(&*column.name, column.data_type)].into_iter());
+    pub(super) fn new(by: &'a GroupBy, per_group: usize, view: &'a View) -> Self {
         let (known, lists, full) = (HashMap::new(), Vec::new(), Vec::new());
-        Ok(Self { view, column, wanted, per_group, known, lists, full })
+        Self { view, by, per_group, known, lists, full }
     }
 
     /// Adds rows, each to its group unless that is full.
     pub(super) fn take(&mut self, block: Vec<Found>) -> Result<()> {
         let places: Vec<_> = block.iter().map(|found| found.place).collect();
-        let batch = self.view.attributes(&places, &self.wanted)?;
-        for (row, found) in block.into_iter().enumerate() {
-            let key = Key::at(batch.column(0), self.column.data_type, row);
+        for (found, key) in block.into_iter().zip(self.by.keys(self.view, &places)?) {
             let next = self.lists.len();
             let group = *self.known.entry(key.clone()).or_insert(next);
             if group == next {
@@ -150,7 +153,7 @@ impl<'a> Groups<'a> {
                 None => null = true,
             }
         }
-        let column = || col(self.column.name.as_str());
+        let column = || col(self.by.0.as_str());
         let is_null = null.then(|| column().is_null());
         match (values.is_empty(), is_null) {
             (true, is_null) => is_null,

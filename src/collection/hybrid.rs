@@ -1,4 +1,6 @@
-//! One search by vector, by words or by both, under one filter and at one snapshot.
+//! One search by several lists, of vectors, words and sparse vectors, under one filter and at one snapshot.
+
+use std::collections::HashMap;
 
 use arrow_schema::SchemaRef;
 
@@ -6,20 +8,69 @@ use super::Snapshot;
 use super::asked::SomeQueries;
 use super::explain::Trace;
 use super::matching::Chosen;
-use super::query::Request;
-use super::ranking::Ranked;
-#[cfg(feature = "text")]
-use super::ranking::fuse;
+use super::query::{Query, Request};
+use super::ranking::{Fusion, Ranked, fuse};
+use super::shape::Shape;
+use super::snapshot::{Found, Place, SearchParams};
 use crate::error::{Error, Result};
+use crate::filter::rowset::RowSet;
+use crate::types::{Column, Metric, SparseVector};
+
+/// Rows that each list gives to a fusion, unless told otherwise.
+const LISTED: usize = 100;
+/// As many as are looked at for groups.
+const MOST_LISTED: usize = 1 << 14;
+
+impl<'a> Query<'a> {
+    /// Searches this column of sparse vectors as well, in one order with the others; see
+    /// [`fusion`](Self::fusion). May be called for several columns.
+    ///
+    /// ```
+    /// # fn main() -> nearfield::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("temporary directory");
+    /// # let db = nearfield::Database::open(dir.path().join("my.nf"))?;
+    /// use nearfield::{DataType, Metric, Schema, SparseVector, arrow_array::RecordBatch};
+    ///
+    /// let docs = db.collection("docs", Schema::new(1, Metric::L2).column("splade", DataType::Sparse))?;
+    /// let rows = [SparseVector::new([3], [0.5])?, SparseVector::new([7], [3.0])?];
+    /// let column = SparseVector::column(rows.iter().map(Some));
+    /// let batch = RecordBatch::try_from_iter([("splade", column)]).expect("a batch");
+    /// docs.upsert(&[1, 2], &[0.0_f32, 1.0], &batch)?;
+    /// let query = SparseVector::new([7], [2.0])?;
+    /// let hits = docs.search(&[0.2_f32]).sparse("splade", &query).run()?;
+    /// assert_eq!(hits[0].id.clone(), 2.into());
+    /// # Ok(()) }
+    /// ```
+    pub fn sparse(mut self, column: impl Into<String>, query: &'a SparseVector) -> Self {
+        self.request.sparse.push((column.into(), query));
+        self
+    }
+
+    /// How several lists become one order. Default: reciprocal ranks.
+    pub fn fusion(mut self, fusion: Fusion) -> Self {
+        self.request.fusion = fusion;
+        self
+    }
+
+    /// Rows that the search by vector, that by words and those by sparse vectors each give to the fusion;
+    /// at least k. Default 100.
+    pub fn candidates(mut self, rows: usize) -> Self {
+        self.request.candidates = Some(rows);
+        self
+    }
+}
 
 impl Request<'_> {
     /// Whether one search may answer many queries.
     pub(super) fn is_of_vectors_alone(&self) -> bool {
+        !self.is_by_words() && self.sparse.is_empty() && self.rerank.is_none()
+    }
+
+    fn is_by_words(&self) -> bool {
         #[cfg(feature = "text")]
-        let words = self.words.is_some();
+        return self.words.words.is_some();
         #[cfg(not(feature = "text"))]
-        let words = false;
-        !words && self.rerank.is_none()
+        false
     }
 
     /// The hits in their order, before anything of them is read.
@@ -31,66 +82,210 @@ impl Request<'_> {
         wanted: Option<&SchemaRef>,
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Ranked>> {
-        let many = self.rerank.as_ref().map_or(self.k, |rerank| rerank.candidates.max(self.k));
         if self.k == 0 {
             return Ok(Vec::new());
         }
-        let mut ranked = self.list(snapshot, queries, many, chosen, traces)?;
-        if let Some(rerank) = &self.rerank {
-            let candidates = self.read(snapshot, ranked.clone(), wanted)?;
-            ranked = rerank.order(&candidates, ranked)?;
-            ranked.truncate(self.k);
-        }
-        Ok(ranked)
+        let Some(rerank) = &self.rerank else {
+            return self.list(snapshot, queries, (self.k, &self.shape), chosen, traces);
+        };
+        let many = self.shape.within(self.k, rerank.candidates)?;
+        let distances = self.shape.of_distances();
+        let ranked = self.list(snapshot, queries, (many, &distances), chosen, traces)?;
+        let candidates = self.read(snapshot, ranked.clone(), wanted)?;
+        let ranked = rerank.order(&candidates, ranked)?;
+        Ok(self.shape.arrange(ranked, self.k, &snapshot.view)?.0)
     }
 
-    /// The `many` best rows.
+    /// The best rows, before they are ranked again: so many of them and picked so.
     fn list(
         &self,
         snapshot: &Snapshot,
         queries: Option<SomeQueries<'_>>,
-        many: usize,
+        picked: (usize, &Shape),
         chosen: Option<&Chosen>,
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Ranked>> {
-        #[cfg(feature = "text")]
-        if let Some(ask) = &self.words {
-            return self.by_words(ask, snapshot, queries, many, chosen, traces);
+        if !self.sparse.is_empty() || queries.is_some() && self.is_by_words() {
+            return self.by_lists(snapshot, queries, picked, chosen, traces);
         }
-        let queries = queries.ok_or_else(|| Error::invalid("no query vector"))?;
-        self.near(snapshot, queries, many, chosen, traces)
+        match queries {
+            Some(queries) => self.near(snapshot, queries, picked, chosen, traces),
+            None => self.by_words_alone(snapshot, picked, chosen),
+        }
     }
 
-    /// The `many` nearest rows.
+    /// The nearest rows.
     fn near(
         &self,
         snapshot: &Snapshot,
         queries: SomeQueries<'_>,
-        many: usize,
+        picked: (usize, &Shape),
         chosen: Option<&Chosen>,
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Ranked>> {
         let metric = queries.metric(snapshot);
-        let found = self.search(snapshot, queries, many, chosen, traces)?.into_iter().next();
-        let found = found.ok_or_else(|| Error::invalid("no query vector"))?;
+        let found = self.search(snapshot, queries, picked, chosen, traces)?;
+        let found = found.into_iter().next().ok_or_else(|| Error::invalid("no query vector"))?;
         Ok(found.into_iter().map(|found| Ranked::near(found, metric)).collect())
+    }
+
+    /// The best rows of several lists.
+    fn by_lists(
+        &self,
+        snapshot: &Snapshot,
+        queries: Option<SomeQueries<'_>>,
+        (k, shape): (usize, &Shape),
+        chosen: Option<&Chosen>,
+        mut traces: Option<&mut Vec<Trace>>,
+    ) -> Result<Vec<Ranked>> {
+        if queries.is_none() {
+            self.check_no_distance(shape)?;
+        }
+        let column = |(name, query): &(String, _)| Ok((snapshot.view.sparse_column(name)?, *query));
+        let sparse = self.sparse.iter().map(column).collect::<Result<Vec<_>>>()?;
+        let mut listed = shape.within(k, self.candidates.unwrap_or(LISTED))?;
+        // Groups are looked for farther on, unless somebody said how far.
+        let grows = shape.is_grouped_alone() && self.candidates.is_none();
+        loop {
+            let traces = traces.as_deref_mut();
+            let lists =
+                self.lists(snapshot, (queries, &sparse), (listed, shape), chosen, traces)?;
+            let all = lists.iter().all(|list| list.len() < listed);
+            let fused = self.fused(snapshot, queries, lists, (k, shape))?;
+            let (hits, whole) = shape.arrange(fused, k, &snapshot.view)?;
+            if whole || all || !grows || listed >= MOST_LISTED {
+                return Ok(hits);
+            }
+            listed = listed.saturating_mul(4);
+        }
+    }
+
+    /// The `listed` best rows by each of what is searched by.
+    fn lists(
+        &self,
+        snapshot: &Snapshot,
+        (queries, sparse): (Option<SomeQueries<'_>>, &[(&Column, &SparseVector)]),
+        (listed, shape): (usize, &Shape),
+        chosen: Option<&Chosen>,
+        traces: Option<&mut Vec<Trace>>,
+    ) -> Result<Vec<Vec<Ranked>>> {
+        let mut lists = Vec::new();
+        if let Some(queries) = queries {
+            let distances = shape.of_distances();
+            lists.push(self.near(snapshot, queries, (listed, &distances), chosen, traces)?);
+        }
+        let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
+        #[cfg(feature = "text")]
+        if self.is_by_words() {
+            let plan = self.words.plan(&snapshot.view.schema)?;
+            lists.push(snapshot.view.words(&plan, listed, hidden, &|| self.check_cancel())?);
+        }
+        let max_distance = f32::INFINITY;
+        let params = SearchParams { k: listed, ef: 1, exact: true, max_distance, stable: true };
+        for (column, query) in sparse {
+            self.check_cancel()?;
+            let query = SomeQueries::Sparse(column, std::slice::from_ref(*query));
+            let found = query.search(snapshot, &params, hidden, None)?;
+            // The distance of a hit is that of the vector.
+            let ranked = |Found { distance, id, place }: Found| Ranked {
+                id,
+                place,
+                score: Metric::Dot.score(distance),
+                distance: None,
+            };
+            lists.push(found.into_iter().flatten().map(ranked).collect());
+        }
+        Ok(lists)
+    }
+
+    /// Lists in one order, all of the distances known that there are.
+    fn fused(
+        &self,
+        snapshot: &Snapshot,
+        queries: Option<SomeQueries<'_>>,
+        lists: Vec<Vec<Ranked>>,
+        (k, shape): (usize, &Shape),
+    ) -> Result<Vec<Ranked>> {
+        let shares = self.fusion.shares(lists.len());
+        let mut fused = fuse(shares.into_iter().zip(lists).collect(), self.fusion);
+        let limited = self.max_distance < f32::INFINITY || shape.limits_distance();
+        if shape.is_plain() && !limited {
+            fused.truncate(k);
+        }
+        let Some(queries) = queries else { return Ok(fused) };
+        self.measure(snapshot, queries, &mut fused)?;
+        if limited {
+            let within = |distance| distance <= self.max_distance && shape.is_far_enough(distance);
+            fused.retain(|ranked| ranked.distance.is_some_and(within));
+        }
+        Ok(fused)
+    }
+
+    /// Finds the distances that are not known.
+    fn measure(
+        &self,
+        snapshot: &Snapshot,
+        queries: SomeQueries<'_>,
+        fused: &mut [Ranked],
+    ) -> Result<()> {
+        let unknown = (0..fused.len()).filter(|at| fused[*at].distance.is_none());
+        let unknown: HashMap<Place, usize> = unknown.map(|at| (fused[at].place, at)).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        self.check_cancel()?;
+        let mut asked = vec![RowSet::default(); snapshot.view.part_count()];
+        for place in unknown.keys() {
+            asked[place.part].insert(place.row);
+        }
+        let parts = snapshot.view.parts().zip(&asked);
+        let hidden: Vec<RowSet> =
+            parts.map(|(part, asked)| asked.complement(part.part.len())).collect();
+        let max_distance = f32::INFINITY;
+        let params =
+            SearchParams { k: unknown.len(), ef: 1, exact: true, max_distance, stable: true };
+        let found = queries.search(snapshot, &params, Some(&hidden), None)?;
+        for found in found.into_iter().flatten() {
+            if let Some(at) = unknown.get(&found.place) {
+                fused[*at].distance = Some(found.distance);
+            }
+        }
+        if matches!(queries, SomeQueries::Sparse(..)) {
+            // A product without an index in common is 0.
+            fused.iter_mut().for_each(|ranked| ranked.distance = ranked.distance.or(Some(0.0)));
+        }
+        Ok(())
+    }
+
+    /// Refuses limits of distances where no vector is searched by.
+    fn check_no_distance(&self, shape: &Shape) -> Result<()> {
+        if self.max_distance == f32::INFINITY && !shape.limits_distance() {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "min_distance and max_distance are of a vector, and there is none to search by",
+        ))
+    }
+
+    #[cfg(not(feature = "text"))]
+    fn by_words_alone(
+        &self,
+        _: &Snapshot,
+        _: (usize, &Shape),
+        _: Option<&Chosen>,
+    ) -> Result<Vec<Ranked>> {
+        Err(Error::invalid("no query vector"))
     }
 }
 
 #[cfg(feature = "text")]
 mod with_words {
     use super::*;
-    use crate::collection::query::Query;
-    use crate::collection::ranking::Fusion;
-    use crate::collection::snapshot::{Place, SearchParams};
-    use crate::collection::words::{Snippets, WordAsk};
-    use crate::filter::rowset::RowSet;
+    use crate::collection::shape;
+    use crate::collection::words::Snippets;
     use crate::text::words::Words;
 
-    /// Rows that each list gives to a fusion, unless told otherwise.
-    const LISTED: usize = 100;
-
-    impl<'a> Query<'a> {
+    impl Query<'_> {
         pub(crate) fn of_words(snapshot: Result<Snapshot>, words: Words) -> Self {
             Self::of(snapshot, None).words(words)
         }
@@ -117,35 +312,18 @@ mod with_words {
         /// # Ok(()) }
         /// ```
         pub fn words(mut self, words: impl Into<Words>) -> Self {
-            let columns = self.request.words.take().map_or_else(Vec::new, |ask| ask.columns);
-            self.request.words = Some(WordAsk { words: words.into(), columns });
+            self.request.words.words = Some(words.into());
             self
         }
 
         /// The columns in which words are searched, each with a weight by which its scores are
-        /// multiplied. Default: every column of texts, with 1. To be called after
-        /// [`words`](Self::words).
+        /// multiplied. Default: every column of texts, with 1.
         pub fn columns<S: Into<String>>(
             mut self,
             columns: impl IntoIterator<Item = (S, f32)>,
         ) -> Self {
-            if let Some(ask) = &mut self.request.words {
-                ask.columns =
-                    columns.into_iter().map(|(name, weight)| (name.into(), weight)).collect();
-            }
-            self
-        }
-
-        /// How the vector and the words become one order. Default: reciprocal ranks.
-        pub fn fusion(mut self, fusion: Fusion) -> Self {
-            self.request.fusion = fusion;
-            self
-        }
-
-        /// Rows that the search by vector and that by words each give to the fusion; at least k.
-        /// Default 100.
-        pub fn candidates(mut self, rows: usize) -> Self {
-            self.request.candidates = Some(rows);
+            let columns = columns.into_iter().map(|(name, weight)| (name.into(), weight));
+            self.request.words.columns = columns.collect();
             self
         }
 
@@ -158,70 +336,53 @@ mod with_words {
     }
 
     impl Request<'_> {
-        /// The `many` best rows by words, or by words and vector.
-        pub(super) fn by_words(
-            &self,
-            ask: &WordAsk,
-            snapshot: &Snapshot,
-            queries: Option<SomeQueries<'_>>,
-            many: usize,
-            chosen: Option<&Chosen>,
-            traces: Option<&mut Vec<Trace>>,
-        ) -> Result<Vec<Ranked>> {
-            let plan = ask.plan(&snapshot.view.schema)?;
-            let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
-            let Some(queries) = queries else {
-                return snapshot.view.words(&plan, many, hidden);
-            };
-            let listed = self.candidates.unwrap_or(LISTED).max(many);
-            let near = self.near(snapshot, queries, listed, chosen, traces)?;
-            let words = snapshot.view.words(&plan, listed, hidden)?;
-            let [first, second] = self.fusion.shares();
-            let mut fused = fuse(vec![(first, near), (second, words)], self.fusion);
-            if self.max_distance == f32::INFINITY {
-                fused.truncate(many);
-            }
-            self.measure(snapshot, queries, &mut fused)?;
-            let far = |ranked: &Ranked| {
-                ranked.distance.is_none_or(|distance| distance <= self.max_distance)
-            };
-            fused.retain(far);
-            fused.truncate(many);
-            Ok(fused)
-        }
-
-        /// Finds the distances that are not known.
-        fn measure(
-            &self,
-            snapshot: &Snapshot,
-            queries: SomeQueries<'_>,
-            fused: &mut [Ranked],
-        ) -> Result<()> {
-            let unknown: Vec<Place> = fused
-                .iter()
-                .filter(|ranked| ranked.distance.is_none())
-                .map(|ranked| ranked.place)
-                .collect();
-            if unknown.is_empty() {
+        /// Refuses what is of words where there are none.
+        pub(in crate::collection) fn check_words(&self) -> Result<()> {
+            if self.is_by_words() {
                 return Ok(());
             }
-            let mut asked = vec![RowSet::default(); snapshot.view.part_count()];
-            for place in &unknown {
-                asked[place.part].insert(place.row);
+            if !self.words.columns.is_empty() {
+                return Err(Error::invalid("columns are searched by words, and none are given"));
             }
-            let parts = snapshot.view.parts().zip(&asked);
-            let hidden: Vec<RowSet> =
-                parts.map(|(part, asked)| asked.complement(part.part.len())).collect();
-            let max_distance = f32::INFINITY;
-            let params = SearchParams { k: unknown.len(), ef: 1, exact: true, max_distance };
-            let found = queries.search(snapshot, &params, Some(&hidden), None)?;
-            for found in found.into_iter().flatten() {
-                let ranked = fused.iter_mut().find(|ranked| ranked.place == found.place);
-                if let Some(ranked) = ranked {
-                    ranked.distance = Some(found.distance);
-                }
+            if self.highlight.is_some() {
+                return Err(Error::invalid(
+                    "highlight shows where words stand, and none are given",
+                ));
             }
             Ok(())
+        }
+
+        /// The best rows by words.
+        pub(super) fn by_words_alone(
+            &self,
+            snapshot: &Snapshot,
+            (k, shape): (usize, &Shape),
+            chosen: Option<&Chosen>,
+        ) -> Result<Vec<Ranked>> {
+            self.check_no_distance(shape)?;
+            let plan = self.words.plan(&snapshot.view.schema)?;
+            let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
+            let search = |many: usize, hidden: Option<&[RowSet]>| {
+                snapshot.view.words(&plan, many, hidden, &|| self.check_cancel())
+            };
+            if shape.is_plain() {
+                return search(k, hidden);
+            }
+            // A hit has no distance: the score serves to order it.
+            let found =
+                |Ranked { id, place, score, .. }: Ranked| Found { distance: -score, id, place };
+            let blocks = |many: usize, hidden: Option<&[RowSet]>, _: Option<&mut Vec<Trace>>| {
+                Ok(search(many, hidden)?.into_iter().map(found).collect())
+            };
+            let (counts, isa) = ((k, 1), snapshot.host.isa);
+            let picked = shape::pick(shape, &snapshot.view, isa, counts, &blocks, hidden, None)?;
+            let ranked = |Found { distance, id, place }: Found| Ranked {
+                id,
+                place,
+                score: -distance,
+                distance: None,
+            };
+            Ok(picked.into_iter().map(ranked).collect())
         }
 
         /// What stands around the words in each row, if that is wanted.
@@ -230,8 +391,8 @@ mod with_words {
             snapshot: &Snapshot,
             places: &[Place],
         ) -> Result<Option<Vec<Snippets>>> {
-            let (Some(most), Some(ask)) = (self.highlight, &self.words) else { return Ok(None) };
-            let plan = ask.plan(&snapshot.view.schema)?;
+            let Some(most) = self.highlight else { return Ok(None) };
+            let plan = self.words.plan(&snapshot.view.schema)?;
             snapshot.view.snippets(&plan, places, most).map(Some)
         }
     }

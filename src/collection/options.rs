@@ -360,8 +360,8 @@ pub struct Settings {
     pub memtable_bytes: usize,
     /// Bytes of anonymous memory an import may take. Default 1 GiB.
     pub memory_budget: usize,
-    /// Bytes of vectors from which a segment gets a graph, where a vector counts for 512 at least.
-    /// Default 16 MiB.
+    /// Bytes of vectors from which a segment gets a graph, where a vector counts for 512 at least,
+    /// or for eight times its own where it has less than 64. Default 16 MiB.
     pub graph_bytes: u64,
     /// Neighbours per node and level of a graph (twice that on the lowest level). Default 16.
     pub m: usize,

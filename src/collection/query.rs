@@ -17,7 +17,7 @@ use super::{Collection, Snapshot};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::filter::rowset::RowSet;
-use crate::types::{Id, Vectors};
+use crate::types::{Id, SparseVector, Vectors};
 
 /// One answer of a search.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,16 +111,17 @@ pub(super) struct Request<'a> {
     ef: Option<usize>,
     exact: bool,
     pub(super) max_distance: f32,
-    shape: Shape,
+    pub(super) shape: Shape,
     select: Select,
     with_vectors: bool,
     filter: Option<Filter>,
     cancel: Option<Arc<AtomicBool>>,
     #[cfg(feature = "text")]
-    pub(super) words: Option<super::words::WordAsk>,
+    pub(super) words: super::words::WordAsk,
+    /// Columns of sparse vectors that are searched as well.
+    pub(super) sparse: Vec<(String, &'a SparseVector)>,
     pub(super) fusion: Fusion,
     /// Rows that each list gives to a fusion.
-    #[cfg(feature = "text")]
     pub(super) candidates: Option<usize>,
     /// Characters of a snippet.
     #[cfg(feature = "text")]
@@ -153,9 +154,9 @@ impl<'a> Query<'a> {
             filter: None,
             cancel: None,
             #[cfg(feature = "text")]
-            words: None,
+            words: super::words::WordAsk::default(),
+            sparse: Vec::new(),
             fusion: Fusion::default(),
-            #[cfg(feature = "text")]
             candidates: None,
             #[cfg(feature = "text")]
             highlight: None,
@@ -170,7 +171,8 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Candidates a graph search keeps: more of them mean better recall and a slower search.
+    /// Nearest candidates that a graph search goes on from: more of them mean better recall and a
+    /// slower search.
     /// Default [`Settings::ef_search`](crate::Settings::ef_search); raised to `k` where below.
     pub fn ef(mut self, ef: usize) -> Self {
         self.request.ef = Some(ef);
@@ -336,7 +338,7 @@ impl<'a> Query<'a> {
         let snapshot = snapshot?;
         let Some(asked) = asked.filter(|_| request.is_of_vectors_alone()) else {
             return Err(Error::invalid(
-                "words and functions that rank go with one query at a time; use run",
+                "words, further lists and functions that rank go with one query at a time; use run",
             ));
         };
         let queries = asked.prepare(&snapshot.view, &request.shape)?;
@@ -345,7 +347,13 @@ impl<'a> Query<'a> {
         let chosen = request.choose(&snapshot)?;
         let some = |queries: SomeQueries<'_>| -> Result<Vec<Hits>> {
             let metric = queries.metric(&snapshot);
-            let found = request.search(&snapshot, queries, request.k, chosen.as_ref(), None)?;
+            let found = request.search(
+                &snapshot,
+                queries,
+                (request.k, &request.shape),
+                chosen.as_ref(),
+                None,
+            )?;
             let read = |found: Vec<Found>| {
                 let ranked = found.into_iter().map(|found| Ranked::near(found, metric)).collect();
                 request.read(&snapshot, ranked, wanted.as_ref())
@@ -375,12 +383,11 @@ impl Request<'_> {
         }
         self.fusion.validate()?;
         self.shape.check(&snapshot.view)?;
-        if !self.shape.is_plain() && !self.is_of_vectors_alone() {
-            return Err(Error::invalid(
-                "offset, min_distance, group_by and mmr go with a search by a vector alone, not with words or \
-                 a function that ranks; leave one of them out",
-            ));
+        if !self.is_of_vectors_alone() {
+            self.shape.check_ranked()?;
         }
+        #[cfg(feature = "text")]
+        self.check_words()?;
         let names = match &self.select {
             Select::Nothing => return Ok(None),
             Select::All => None,
@@ -394,12 +401,12 @@ impl Request<'_> {
         self.filter.as_ref().map(|filter| snapshot.view.choose(filter)).transpose()
     }
 
-    /// For each query the `k` nearest rows.
+    /// For each query the `k` nearest rows, or what `shape` makes of them.
     pub(super) fn search(
         &self,
         snapshot: &Snapshot,
         queries: SomeQueries<'_>,
-        k: usize,
+        (k, shape): (usize, &Shape),
         chosen: Option<&Chosen>,
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Vec<Found>>> {
@@ -409,11 +416,14 @@ impl Request<'_> {
             ef: self.ef.unwrap_or(snapshot.host.settings.ef_search).max(1),
             exact: self.exact,
             max_distance: self.max_distance,
+            stable: self.shape.is_paged(),
         };
         let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
         match k {
             0 => Ok(vec![Vec::new(); queries.len()]),
-            _ if !self.shape.is_plain() => self.pick(snapshot, queries, &params, hidden, traces),
+            _ if !shape.is_plain() => {
+                self.pick(snapshot, queries, (&params, shape), hidden, traces)
+            }
             _ => queries.search(snapshot, &params, hidden, traces),
         }
     }
@@ -423,7 +433,7 @@ impl Request<'_> {
         &self,
         snapshot: &Snapshot,
         queries: SomeQueries<'_>,
-        params: &SearchParams,
+        (params, shape): (&SearchParams, &Shape),
         hidden: Option<&[RowSet]>,
         mut traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Vec<Found>>> {
@@ -436,12 +446,12 @@ impl Request<'_> {
                 Ok(found.into_iter().flatten().collect())
             };
             let counts = (params.k, params.ef);
-            shape::pick(&self.shape, view, isa, counts, &search, hidden, traces.as_deref_mut())
+            shape::pick(shape, view, isa, counts, &search, hidden, traces.as_deref_mut())
         };
         queries.chunks(1).map(pick).collect()
     }
 
-    fn check_cancel(&self) -> Result<()> {
+    pub(super) fn check_cancel(&self) -> Result<()> {
         match &self.cancel {
             Some(flag) if flag.load(Ordering::Relaxed) => Err(Error::Cancelled),
             _ => Ok(()),

@@ -4,7 +4,6 @@
 //! lists is made one: a row counts in each list that has it. Ties go to the smaller id, always.
 
 use std::cmp::Ordering;
-#[cfg(any(test, feature = "text"))]
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
@@ -51,9 +50,11 @@ pub enum Fusion {
         k: f32,
     },
     /// `alpha · v + (1 − alpha) · w`, where v and w are the row's scores in the lists, made comparable.
-    /// A row that a list lacks gets there what [`Normalize`] says.
+    /// A row that a list lacks gets there what [`Normalize`] says. With more than two lists, those
+    /// behind the first share `1 − alpha` equally: words, then sparse vectors in the order in which they
+    /// were given.
     Weighted {
-        /// Share of the vector, 0 to 1.
+        /// Share of the first list, that of the vector where there is one; 0 to 1.
         alpha: f32,
         /// How scores are made comparable.
         normalize: Normalize,
@@ -99,18 +100,20 @@ impl Fusion {
         }
     }
 
-    /// What the list of the vector and that of the words count.
-    #[cfg(feature = "text")]
-    pub(crate) fn shares(self) -> [f32; 2] {
+    /// What each of the lists counts.
+    pub(crate) fn shares(self, lists: usize) -> Vec<f32> {
         match self {
-            Self::ReciprocalRank { .. } => [1.0, 1.0],
-            Self::Weighted { alpha, .. } => [alpha, 1.0 - alpha],
+            Self::ReciprocalRank { .. } => vec![1.0; lists],
+            Self::Weighted { alpha, .. } => {
+                #[expect(clippy::cast_precision_loss, reason = "lists are few")]
+                let other = (1.0 - alpha) / lists.saturating_sub(1).max(1) as f32;
+                (0..lists).map(|list| if list == 0 { alpha } else { other }).collect()
+            }
         }
     }
 }
 
 /// One order of several, each with what it counts.
-#[cfg(any(test, feature = "text"))]
 pub(crate) fn fuse(lists: Vec<(f32, Vec<Ranked>)>, fusion: Fusion) -> Vec<Ranked> {
     let absent: Vec<f32> = lists
         .iter()
@@ -148,16 +151,16 @@ pub(crate) fn fuse(lists: Vec<(f32, Vec<Ranked>)>, fusion: Fusion) -> Vec<Ranked
     fused
 }
 
-#[cfg(any(test, feature = "text"))]
 fn normalized(list: &[Ranked], normalize: Normalize) -> Vec<f32> {
-    let scores = || list.iter().map(|ranked| f64::from(ranked.score));
+    // A distance may have overflowed: then it is as bad as the worst that has not.
+    let finite = || list.iter().map(|ranked| f64::from(ranked.score)).filter(|s| s.is_finite());
+    let least = finite().fold(f64::INFINITY, f64::min).min(f64::from(f32::MAX));
+    let most = finite().fold(f64::NEG_INFINITY, f64::max).max(least);
+    let scores = || list.iter().map(|ranked| f64::from(ranked.score).clamp(least, most));
     #[expect(clippy::cast_precision_loss, reason = "lists are short")]
     let count = (list.len() as f64).max(1.0);
     let (from, by, equal) = match normalize {
-        Normalize::MinMax => {
-            let least = scores().fold(f64::INFINITY, f64::min);
-            (least, scores().fold(f64::NEG_INFINITY, f64::max) - least, 1.0)
-        }
+        Normalize::MinMax => (least, most - least, 1.0),
         Normalize::ZScore => {
             let mean = scores().sum::<f64>() / count;
             let square = scores().map(|score| (score - mean).powi(2)).sum::<f64>();

@@ -5,11 +5,13 @@
 //! is read, however approximate a search is, and reading on always gets further. docs/decisions/023.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::diversity::{self, Mmr};
 use super::explain::Trace;
 use super::group::{GroupBy, Groups, Hide};
 use super::query::Query;
+use super::ranking::Ranked;
 use super::snapshot::{Found, Place, View};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
@@ -55,6 +57,9 @@ impl Query<'_> {
     /// left out between them, and together they hold as many rows as there are. Give the first page
     /// an offset of 0: without any, a search may stop looking earlier.
     ///
+    /// By words alone pages tile in the same way. Where several orders are made one, or a function ranks,
+    /// the pages are those of its candidates, and a page behind them is an error that says so.
+    ///
     /// Within a page hits come nearest first. From page to page they do where search is exact; a graph
     /// may find a row on a later page than its distance would have it.
     ///
@@ -84,6 +89,10 @@ impl Query<'_> {
     /// timestamp or utf8): `k` counts groups, and if the rows searched have k values, k groups come
     /// back. Rows without a value are one group. The groups come in the order of their nearest hits,
     /// each with its hits together, nearest first.
+    ///
+    /// By words hits are grouped in the same way, by score. Where words and a vector are searched, as many
+    /// candidates are looked at as k whole groups need, at most 16,384, unless `candidates` says how many; a
+    /// function that ranks gets its candidates, and they are grouped.
     ///
     /// ```
     /// # fn main() -> nearfield::Result<()> {
@@ -168,6 +177,84 @@ impl Shape {
         ))
     }
 
+    /// Refuses what a list that was fused or ranked anew cannot have.
+    pub(crate) fn check_ranked(&self) -> Result<()> {
+        if self.mmr.is_none() {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "mmr goes with a search by a vector alone, not with words or a function that ranks; leave one of \
+             them out",
+        ))
+    }
+
+    /// Its limit to distances alone.
+    pub(super) fn of_distances(&self) -> Self {
+        Self { min_distance: self.min_distance, ..Self::default() }
+    }
+
+    /// Whether near rows are left out.
+    pub(super) fn limits_distance(&self) -> bool {
+        self.min_distance > f32::NEG_INFINITY
+    }
+
+    pub(super) fn is_far_enough(&self, distance: f32) -> bool {
+        distance >= self.min_distance
+    }
+
+    /// Whether hits are read page by page.
+    pub(super) fn is_paged(&self) -> bool {
+        self.offset.is_some()
+    }
+
+    /// Whether hits are grouped, and none of them is passed over.
+    pub(super) fn is_grouped_alone(&self) -> bool {
+        self.group.is_some() && self.offset.is_none()
+    }
+
+    /// The rows of which pages of a list are made: as many as there are `candidates`, and no page is
+    /// behind them; at least `k` where there are no pages.
+    pub(super) fn within(&self, k: usize, candidates: usize) -> Result<usize> {
+        let Some(offset) = self.offset else { return Ok(candidates.max(k)) };
+        let end = offset.saturating_add(k);
+        if end <= candidates {
+            return Ok(candidates);
+        }
+        Err(Error::invalid(format!(
+            "offset {offset} and k {k} reach to hit {end}, but the pages are made of {candidates} candidates; \
+             ask for at least {end} of them, the same for every page"
+        )))
+    }
+
+    /// The page of a list: its hits, and whether no longer list would give more.
+    pub(super) fn arrange(
+        &self,
+        list: Vec<Ranked>,
+        k: usize,
+        view: &View,
+    ) -> Result<(Vec<Ranked>, bool)> {
+        let mut items: Vec<Vec<Ranked>> = Vec::new();
+        match &self.group {
+            None => items.extend(list.into_iter().map(|ranked| vec![ranked])),
+            Some(group) => {
+                let places: Vec<Place> = list.iter().map(|ranked| ranked.place).collect();
+                let mut known = HashMap::new();
+                for (ranked, key) in list.into_iter().zip(group.keys(view, &places)?) {
+                    let at = *known.entry(key).or_insert(items.len());
+                    match items.get_mut(at) {
+                        Some(item) if item.len() < self.per_group => item.push(ranked),
+                        Some(_) => {}
+                        None => items.push(vec![ranked]),
+                    }
+                }
+            }
+        }
+        let page: Vec<_> = items.into_iter().skip(self.offset.unwrap_or(0)).take(k).collect();
+        let full = |item: &Vec<Ranked>| self.group.is_none() || item.len() == self.per_group;
+        let whole = page.len() == k && page.iter().all(full);
+        Ok((page.into_iter().flatten().collect(), whole))
+    }
+
     /// How `k` hits are diversified.
     fn diversify(&self, k: usize) -> Option<Mmr> {
         self.mmr.map(|lambda| Mmr::new(lambda, self.mmr_candidates, k))
@@ -208,7 +295,7 @@ pub(crate) fn pick(
     let filtered = hidden.is_some();
     let stream = Stream { view, search, hidden, filtered, traces, last: Vec::new(), step };
     let mut items = match &shape.group {
-        Some(group) => groups(stream, Groups::new(group, shape.per_group, view)?, shape, count)?,
+        Some(group) => groups(stream, Groups::new(group, shape.per_group, view), shape, count)?,
         None => rows(stream, shape, count)?,
     };
     if let Some(mmr) = mmr {

@@ -126,6 +126,8 @@ pub(crate) struct SearchParams {
     pub(crate) ef: usize,
     pub(crate) exact: bool,
     pub(crate) max_distance: f32,
+    /// As [`SearchOptions::stable`].
+    pub(crate) stable: bool,
 }
 
 /// A hit before its attributes are read.
@@ -255,8 +257,8 @@ impl View {
         let parts: Vec<&Arc<PartView>> = self.parts().collect();
         let mut order: Vec<usize> = (0..parts.len()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(parts[*index].part.len()));
-        let SearchParams { k, ef, exact, max_distance } = *params;
-        let options = SearchOptions { k, ef, exact, isa };
+        let SearchParams { k, ef, exact, max_distance, stable } = *params;
+        let options = SearchOptions { k, ef, exact, isa, stable };
         let mut asks: Vec<_> = queries.iter().map(|query| Ask { query, max_distance }).collect();
         let mut found: Vec<Vec<(f32, Place)>> = vec![Vec::new(); queries.len()];
         for index in order {

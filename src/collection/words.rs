@@ -25,6 +25,8 @@ use crate::text::snippet::Snippet;
 use crate::text::words::Words;
 use crate::types::{Column, Row};
 
+/// Rows found between two looks at whether the search goes on.
+const CHECKED_HITS: u32 = 1 << 16;
 /// Hits kept before the worst of them go.
 const LEAST_KEPT: usize = 1_024;
 
@@ -32,9 +34,9 @@ const LEAST_KEPT: usize = 1_024;
 pub type Snippets = BTreeMap<String, Snippet>;
 
 /// Words to look for, and where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct WordAsk {
-    pub(crate) words: Words,
+    pub(crate) words: Option<Words>,
     /// Columns with their weights; none for all columns of texts.
     pub(crate) columns: Vec<(String, f32)>,
 }
@@ -73,7 +75,10 @@ impl WordAsk {
                 "no column is indexed for search by words; declare one as text, or call add_text_index",
             ));
         }
-        search::plan(&self.words, columns)
+        match &self.words {
+            Some(words) => search::plan(words, columns),
+            None => search::plan(&Words::new(""), columns),
+        }
     }
 }
 
@@ -93,6 +98,7 @@ impl View {
         plan: &search::Plan,
         k: usize,
         hidden: Option<&[RowSet]>,
+        check: &dyn Fn() -> Result<()>,
     ) -> Result<Vec<Ranked>> {
         if k == 0 || plan.is_empty() {
             return Ok(Vec::new());
@@ -103,6 +109,7 @@ impl View {
         }
         let mut pieces = Vec::new();
         for (index, part) in self.parts().enumerate().filter(|(_, part)| part.live() > 0) {
+            check()?;
             pieces_of(index, part, &wanted, &mut pieces)?;
         }
         let sources: Vec<Source<'_>> = pieces
@@ -110,7 +117,12 @@ impl View {
             .map(|piece| Source { indexes: piece.indexes.clone(), gone: &piece.gone })
             .collect();
         let mut best = Best::new(self.parts().collect(), k);
-        plan.run(&sources, |source, row, score| {
+        let mut seen: u32 = 0;
+        plan.run(&sources, check, |source, row, score| {
+            seen = seen.wrapping_add(1);
+            if seen.is_multiple_of(CHECKED_HITS) {
+                check()?;
+            }
             let piece: &Piece = &pieces[source];
             let row = match &piece.rows {
                 Some(rows) => rows.get(row as usize).copied().unwrap_or(Row::MAX),

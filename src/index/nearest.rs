@@ -11,8 +11,8 @@ use crate::index::topk::{Candidate, TopK};
 use crate::kernel::Isa;
 use crate::types::Row;
 
-/// Rows compared exactly at least, where codes led the walk.
-const LEAST_COMPARED: usize = 16;
+/// Rows compared exactly at least, where codes led the walk and found so many.
+pub(crate) const LEAST_COMPARED: usize = 16;
 /// Of `ef` candidates, one in so many is, so that a larger `ef` also corrects the codes.
 const COMPARED_SHARE: usize = 8;
 
@@ -86,10 +86,13 @@ pub(crate) fn nearest<G: Guard>(
     let mut counts = Counts::default();
     if let Some(codes) = codes {
         // Those by codes are off by what the limit cannot know: it is left to the exact distances.
-        let compared = codes.codec.compared(top.k()).max(LEAST_COMPARED);
+        let compared = codes.codec.compared(top.k()).max(LEAST_COMPARED).max(top.k());
         let compared = compared.max(effort.keep.ef.max(top.k()) / COMPARED_SHARE);
-        let keep = effort.raised(compared.max(top.k()), compared);
-        let want = Want { keep, limit: f32::INFINITY, most_scored, least_visible, dead };
+        let keep = effort.raised(compared, compared);
+        // More rows may be compared than a short walk goes on from.
+        let nearest = if dead.is_empty() { effort.keep.ef.max(top.k()) } else { usize::MAX };
+        let limit = f32::INFINITY;
+        let want = Want { keep, nearest, limit, most_scored, least_visible, dead };
         let coded = codes.codec.query(isa, query);
         let source = CodedSource { rows: codes, query: &coded };
         counts.walk = hnsw::search(isa, &source, &graph, want, found);
@@ -104,7 +107,8 @@ pub(crate) fn nearest<G: Guard>(
         }
     } else {
         let keep = effort.raised(top.k(), top.k());
-        let want = Want { keep, limit: top.bound(), most_scored, least_visible, dead };
+        let (limit, nearest) = (top.bound(), usize::MAX);
+        let want = Want { keep, nearest, limit, most_scored, least_visible, dead };
         counts.walk = hnsw::search(isa, &FullSource { query, rows }, &graph, want, found);
         for candidate in found {
             top.offer(candidate.distance, candidate.row);

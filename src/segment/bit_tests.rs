@@ -104,7 +104,7 @@ fn within(
 }
 
 fn options(k: usize, exact: bool) -> SearchOptions {
-    SearchOptions { k, ef: 10, exact, isa: Isa::detect() }
+    SearchOptions { k, ef: 10, exact, isa: Isa::detect(), stable: false }
 }
 
 #[test]

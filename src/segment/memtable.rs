@@ -212,12 +212,13 @@ impl Chunk {
             inverse_norms: Guarded::trusted(self.batch.inverse_norms.as_bytes()),
         };
         let ids = self.batch.ids.view();
-        let bits = self.codes.rows();
+        // Codes come and go between searches.
+        let bits = self.codes.rows().filter(|_| !options.stable);
         let len = self.len();
         let target = Target::<Trusted> { rows, len, graph: None, codes: None, bits, ids };
         let mut own = SearchStats::default();
         let found = search::search(&target, asks, options, dead, &mut own);
-        if bits.is_none() && !options.exact && own.rows_scanned > 0 {
+        if bits.is_none() && !options.exact && !options.stable && own.rows_scanned > 0 {
             let may = stats.rows_coded == 0;
             let (isa, many) = (options.isa, asks.len());
             let coded = self.codes.searched(isa, self.space, rows, len, (many, may));

@@ -127,9 +127,9 @@ fn effort(len: usize, live: usize, coded: bool, options: &SearchOptions) -> Effo
         return Effort::of(ef);
     }
     // Of the candidates half count at least, where rows that do not are in the way: fewer than of a
-    // walk among rows that all do, since it passes through many more. The more rows count beyond half
-    // of them, the less is that an excuse; and without codes a walk is dear anyway.
-    let beyond = share(ef / 2, (2 * live).saturating_sub(len), len);
+    // walk among rows that all do, since it passes through many more. The more rows count beyond a
+    // fifth of them, the less is that an excuse; and without codes a walk is dear anyway.
+    let beyond = share(ef / 2, (5 * live).saturating_sub(len) / 4, len);
     let visible = if coded { ef / 2 + beyond } else { ef };
     let visible = visible.max(k).min(live).max(1);
     let in_proportion = (visible as u64).saturating_mul(hidden) / live as u64;
@@ -149,7 +149,7 @@ mod tests {
     const BARE_GRAPH: Aid = Aid::Graph { coded: false };
 
     fn options(k: usize, ef: usize, exact: bool) -> SearchOptions {
-        SearchOptions { k, ef, exact, isa: Isa::detect() }
+        SearchOptions { k, ef, exact, isa: Isa::detect(), stable: false }
     }
 
     fn plan(len: usize, live: usize, aid: Aid, options: &SearchOptions) -> Plan {

@@ -11,7 +11,7 @@ use crate::codec::full::{Query, Rows};
 use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::{self, Asked, BitTarget};
 use crate::index::hnsw::View;
-use crate::index::nearest::{Counts, Effort, Indexed, nearest};
+use crate::index::nearest::{Counts, Effort, Indexed, LEAST_COMPARED, nearest};
 use crate::index::topk::TopK;
 use crate::index::{flat, sparse};
 use crate::types::Row;
@@ -29,6 +29,8 @@ pub(crate) struct SearchOptions {
     /// Scan even where there is a graph.
     pub(crate) exact: bool,
     pub(crate) isa: Isa,
+    /// Whether the same search must find the same again, whatever was searched between.
+    pub(crate) stable: bool,
 }
 
 /// What a search has done, summed over parts.
@@ -174,8 +176,10 @@ pub(crate) fn search<G: Guard>(
     let live = target.len.saturating_sub(dead.len());
     let before = |a: Row, b: Row| target.ids.compare(a, b) == Ordering::Less;
     let k = options.k.min(live);
-    // Where codes lead, a walk keeps as many candidates as are compared exactly.
-    let compared = target.codes.map_or(0, |codes| codes.codec.compared(k));
+    // Where codes lead, a walk for many hits has as many candidates as are compared exactly; one for
+    // few keeps those that it meets.
+    let many = target.codes.filter(|_| k > LEAST_COMPARED || !dead.is_empty());
+    let compared = many.map_or(0, |codes| codes.codec.compared(k));
     let wanted = SearchOptions { ef: options.ef.max(compared), ..*options };
     let (isa, found) = (options.isa, vec![Vec::new(); asks.len()]);
     let mut search = Search { target, asks, isa, dead, live, k, before: &before, stats, found };

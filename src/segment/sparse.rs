@@ -66,7 +66,8 @@ impl Part {
             let sparse = SparseRows::of(batch.column(0).as_ref()).ok_or_else(no_sparse)?;
             stats.rows_compared += asked.len() as u64;
             for (row, (indices, weights)) in asked.into_iter().zip(sparse.iter()) {
-                offer(&mut top, row, dot_of(ask.query, indices, weights));
+                let (a, b) = (ask.query.indices(), ask.query.weights());
+                offer(&mut top, row, dot(a, b, indices, weights));
             }
         }
         let found = top.into_sorted();
@@ -144,8 +145,8 @@ fn rows(
     let sparse = SparseRows::of(column.as_ref()).ok_or_else(no_sparse)?;
     let sieve = Sieve::new(query.indices());
     for (row, (indices, weights)) in (first..).zip(sparse.iter()) {
-        if indices.iter().any(|index| sieve.may_have(*index)) && !hidden.contains(row) {
-            offer(top, row, dot_of(query, indices, weights));
+        if !hidden.contains(row) {
+            offer(top, row, sieve.dot(query, indices, weights));
         }
     }
     stats.scans += 1;
@@ -160,28 +161,41 @@ fn offer(top: &mut TopK<'_>, row: Row, score: Option<f64>) {
     }
 }
 
-fn dot_of(query: &SparseVector, indices: &[u32], weights: &[f32]) -> Option<f64> {
-    dot(query.indices(), query.weights(), indices, weights)
-}
-
 fn no_sparse() -> Error {
     Error::invalid("a column of sparse vectors has another form in memory")
 }
 
 /// Tells most indices that a query does not have.
-struct Sieve([u64; 64]);
+struct Sieve([u64; Self::WORDS]);
 
 impl Sieve {
+    const WORDS: usize = 1 << 10;
+
     fn new(indices: &[u32]) -> Self {
-        let mut words = [0; 64];
+        let mut words = [0; Self::WORDS];
         for index in indices {
-            words[*index as usize / 64 % 64] |= 1 << (index % 64);
+            words[*index as usize / 64 % Self::WORDS] |= 1 << (index % 64);
         }
         Self(words)
     }
 
     fn may_have(&self, index: u32) -> bool {
-        self.0[index as usize / 64 % 64] >> (index % 64) & 1 == 1
+        self.0[index as usize / 64 % Self::WORDS] >> (index % 64) & 1 == 1
+    }
+
+    /// What [`dot`] gives, of the query that the sieve is of.
+    fn dot(&self, query: &SparseVector, indices: &[u32], weights: &[f32]) -> Option<f64> {
+        let mut sum = None;
+        for (index, weight) in indices.iter().zip(weights) {
+            if !self.may_have(*index) {
+                continue;
+            }
+            if let Ok(at) = query.indices().binary_search(index) {
+                let product = f64::from(query.weights()[at]) * f64::from(*weight);
+                sum = Some(sum.unwrap_or(0.0) + product);
+            }
+        }
+        sum
     }
 }
 

@@ -99,7 +99,7 @@ fn open(dir: &Path, meta: &SegmentMeta, space: Space, id_type: IdType) -> Result
 }
 
 fn options(k: usize, exact: bool) -> SearchOptions {
-    SearchOptions { k, ef: 32, exact, isa: Isa::detect() }
+    SearchOptions { k, ef: 32, exact, isa: Isa::detect(), stable: false }
 }
 
 fn found(part: &Part, query: usize, options: &SearchOptions, dead: &RowSet) -> Vec<(f32, Id)> {

@@ -1,8 +1,9 @@
-//! Texts into words: at what is neither letter nor digit, in lower case, without stop words and
+//! Texts into words: at what is neither letter, digit nor mark, in lower case, without stop words and
 //! endings.
 //!
 //! Characters of scripts that are written without spaces (Han, Hiragana, Katakana) become pairs that
-//! overlap, one alone stays one. Words longer than [`MAX_WORD_BYTES`] are left out, by texts and by
+//! overlap, one alone stays one. Of a text that is searched the last of a run is a word too, so that a
+//! query of one character finds it at the beginning of a word or there. Words longer than [`MAX_WORD_BYTES`] are left out, by texts and by
 //! queries alike.
 
 use std::str::CharIndices;
@@ -27,9 +28,18 @@ pub(super) struct Word {
     pub(super) range: (usize, usize),
 }
 
-/// What cuts the texts and the queries of a column.
+/// What cuts the queries of a column.
 pub(super) fn analyzer(cutting: Cutting) -> TextAnalyzer {
-    let builder = TextAnalyzer::builder(Cutter::default())
+    analyzer_of(Cutter::default(), cutting)
+}
+
+/// What cuts its texts.
+pub(super) fn text_analyzer(cutting: Cutting) -> TextAnalyzer {
+    analyzer_of(Cutter { tails: true, ..Cutter::default() }, cutting)
+}
+
+fn analyzer_of(cutter: Cutter, cutting: Cutting) -> TextAnalyzer {
+    let builder = TextAnalyzer::builder(cutter)
         .filter(RemoveLongFilter::limit(MAX_WORD_BYTES))
         .filter(LowerCaser)
         .dynamic();
@@ -64,6 +74,8 @@ pub(super) fn words(analyzer: &mut TextAnalyzer, text: &str) -> Vec<Word> {
 #[derive(Clone, Default)]
 struct Cutter {
     token: Token,
+    /// Whether the last of a run of characters is a word.
+    tails: bool,
 }
 
 impl Tokenizer for Cutter {
@@ -71,7 +83,8 @@ impl Tokenizer for Cutter {
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> Cuts<'a> {
         self.token.reset();
-        Cuts { text, chars: text.char_indices(), next: None, paired: false, token: &mut self.token }
+        let (chars, tails) = (text.char_indices(), self.tails);
+        Cuts { text, chars, next: None, paired: false, tails, token: &mut self.token }
     }
 }
 
@@ -82,6 +95,7 @@ struct Cuts<'a> {
     next: Option<(usize, char)>,
     /// Whether `next` is the second of the pair before.
     paired: bool,
+    tails: bool,
     token: &'a mut Token,
 }
 
@@ -109,7 +123,14 @@ impl Cuts<'_> {
                 self.cut(from, at + second.len_utf8());
                 true
             }
-            _ if was_paired => false,
+            _ if was_paired => {
+                if self.tails {
+                    self.cut(from, end);
+                    // Beside the pair before, not behind it: what follows keeps its place.
+                    self.token.position = self.token.position.wrapping_sub(1);
+                }
+                self.tails
+            }
             _ => {
                 self.cut(from, end);
                 true
@@ -119,7 +140,7 @@ impl Cuts<'_> {
 
     fn run(&mut self, from: usize) {
         for (at, c) in self.chars.by_ref() {
-            if !c.is_alphanumeric() || is_word_itself(c) {
+            if !(c.is_alphanumeric() || is_mark(c)) || is_word_itself(c) {
                 self.next = Some((at, c));
                 return self.cut(from, at);
             }
@@ -153,11 +174,25 @@ impl TokenStream for Cuts<'_> {
 }
 
 /// Whether a character is of a script written without spaces.
-fn is_word_itself(c: char) -> bool {
+pub(super) fn is_word_itself(c: char) -> bool {
     matches!(c, '\u{3041}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}'
         | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ff9f}'
         | '\u{20000}'..='\u{323af}')
         && c.is_alphanumeric()
+}
+
+/// Whether a character goes with the letter before it: accents, signs of vowels and their absence,
+/// joiners.
+fn is_mark(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}' | '\u{483}'..='\u{487}' | '\u{591}'..='\u{5bd}' | '\u{5bf}'
+        | '\u{5c1}' | '\u{5c2}' | '\u{5c4}' | '\u{5c5}' | '\u{5c7}' | '\u{610}'..='\u{61a}'
+        | '\u{64b}'..='\u{65f}' | '\u{670}' | '\u{6d6}'..='\u{6dc}' | '\u{6df}'..='\u{6e4}'
+        | '\u{6e7}' | '\u{6e8}' | '\u{6ea}'..='\u{6ed}' | '\u{93c}' | '\u{94d}' | '\u{9bc}'
+        | '\u{9cd}' | '\u{a3c}' | '\u{a4d}' | '\u{abc}' | '\u{acd}' | '\u{b3c}' | '\u{b4d}'
+        | '\u{bcd}' | '\u{c4d}' | '\u{cbc}' | '\u{ccd}' | '\u{d4d}' | '\u{e31}'
+        | '\u{e34}'..='\u{e3a}' | '\u{e47}'..='\u{e4e}' | '\u{eb1}' | '\u{eb4}'..='\u{ebc}'
+        | '\u{ec8}'..='\u{ece}' | '\u{200c}' | '\u{200d}' | '\u{3099}' | '\u{309a}'
+        | '\u{fe20}'..='\u{fe2f}')
 }
 
 #[cfg(test)]
@@ -196,11 +231,21 @@ mod tests {
     }
 
     #[test]
+    fn marks_go_with_their_letter() {
+        let plain = TextOptions::new().no_language();
+        assert_eq!(cut(plain, "cafe\u{301}s பள்ளி हिन्दी"), ["cafe\u{301}s", "பள்ளி", "हिन्दी"]);
+        assert!(cut(plain, "\u{301} \u{200d}").is_empty());
+    }
+
+    #[test]
     fn scripts_without_spaces_become_pairs() {
         let plain = TextOptions::new().no_language();
         assert_eq!(cut(plain, "東京都"), ["東京", "京都"]);
         assert_eq!(cut(plain, "rust東京の本, 猫"), ["rust", "東京", "京の", "の本", "猫"]);
         assert_eq!(cut(plain, "猫cat犬"), ["猫", "cat", "犬"]);
+        let text = words(&mut text_analyzer(plain.cutting()), "黒猫がa 猫");
+        let text: Vec<_> = text.iter().map(|word| (word.text.as_str(), word.position)).collect();
+        assert_eq!(text, [("黒猫", 0), ("猫が", 1), ("が", 1), ("a", 2), ("猫", 3)]);
         let ranges = words(&mut analyzer(plain.cutting()), "a東京");
         assert_eq!(ranges.last().map(|word| (word.position, word.range)), Some((1, (1, 7))));
     }

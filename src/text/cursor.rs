@@ -261,6 +261,9 @@ fn phrase(words: &[(u32, String)], index: &ColumnIndex, gone: &RowSet) -> io::Re
             continue;
         }
         for (index, (offset, terms)) in places.iter_mut().enumerate() {
+            if index > 0 && starts.is_empty() {
+                break;
+            }
             terms.now.positions(&mut next);
             next.retain(|position| position >= offset);
             next.iter_mut().for_each(|position| *position -= *offset);

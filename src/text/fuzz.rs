@@ -27,7 +27,7 @@ pub fn words(query: &str) {
         let Ok(plan) = search::plan(&words, vec![name("body"), name("title")]) else { continue };
         let source = Source { indexes: vec![first.clone(), second.clone()], gone: &gone };
         let mut seen = std::collections::HashSet::new();
-        let found = plan.run(&[source], |_, row, score| {
+        let found = plan.run(&[source], &|| Ok(()), |_, row, score| {
             assert!(seen.insert(row) && score.is_finite() && score >= 0.0, "{row} {score}");
             Ok(())
         });

@@ -24,8 +24,9 @@ use super::pack::{self, Header};
 const FIELD: &str = "text";
 /// Memory from which a shard is finished and another one begun.
 const SHARD_BYTES: usize = 64 << 20;
-/// Rows between two looks at the memory.
+/// Rows, and bytes of texts, between two looks at the memory.
 const LOOK_ROWS: u32 = 256;
+const LOOK_BYTES: usize = 1 << 20;
 /// The first size of a writer's table of words grows with this many bytes.
 const LEAST_BUDGET: usize = 64 << 10;
 const MOST_BUDGET: usize = 16 << 20;
@@ -160,6 +161,8 @@ pub(crate) struct Builder {
     /// First row of the shard that is being made, and its rows so far.
     first: u32,
     rows: u32,
+    /// Bytes of texts since the memory was looked at.
+    unseen: usize,
     shard: Option<Making>,
     finished: Vec<Vec<u8>>,
 }
@@ -185,6 +188,7 @@ impl Builder {
             budget: bytes.clamp(LEAST_BUDGET, MOST_BUDGET),
             first: 0,
             rows: 0,
+            unseen: 0,
             shard: None,
             finished: Vec::new(),
         }
@@ -202,8 +206,12 @@ impl Builder {
         }
         making.writer.add_document(document).map_err(|error| error.to_string())?;
         self.rows += 1;
-        let full = self.rows.is_multiple_of(LOOK_ROWS) && making.writer.mem_usage() >= SHARD_BYTES;
-        if full { self.end() } else { Ok(()) }
+        self.unseen += text.map_or(0, str::len);
+        if self.unseen < LOOK_BYTES && !self.rows.is_multiple_of(LOOK_ROWS) {
+            return Ok(());
+        }
+        self.unseen = 0;
+        if making.writer.mem_usage() >= SHARD_BYTES { self.end() } else { Ok(()) }
     }
 
     /// The index of what was pushed, in memory.
@@ -239,7 +247,7 @@ impl Making {
         let options = TextOptions::default().set_indexing_options(indexing);
         let field = schema.add_text_field(FIELD, options);
         let analyzers = tantivy::tokenizer::TokenizerManager::new();
-        analyzers.register(FIELD, analyze::analyzer(cutting));
+        analyzers.register(FIELD, analyze::text_analyzer(cutting));
         let settings = IndexSettings {
             docstore_compression: Compressor::None,
             docstore_compress_dedicated_thread: false,

@@ -1,13 +1,13 @@
 //! The files of an index as one run of bytes.
 //!
 //! ```text
-//! magic "NFTEXT01" · header length u64 · header, JSON · zeros to a multiple of 8 · body
+//! magic "NFTEXT02" · header length u64 · digest u64 · header, JSON · zeros to a multiple of 8 · body
 //! ```
 //!
-//! The header says what wrote the index and how texts were cut, where each file lies in the body,
-//! and the digest of the body. Bytes that do not agree with it, or that another version wrote, are
-//! no index: it is made anew from the texts. Nothing is given to the library that was not compared
-//! with the digest. docs/format.md, "Text index".
+//! The header says what wrote the index and how texts were cut, and where each file lies in the
+//! body. Bytes that do not agree with the digest, or that another version wrote, are no index: it is
+//! made anew from the texts. Nothing is given to the library that was not compared with the digest.
+//! docs/format.md, "Text index".
 
 use std::ops::Range;
 
@@ -17,14 +17,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::options::Cutting;
 
-const MAGIC: [u8; 8] = *b"NFTEXT01";
+const MAGIC: [u8; 8] = *b"NFTEXT02";
 const ALIGN: usize = 8;
 /// Bytes before the header.
-const FRONT: usize = 16;
+const FRONT: usize = 24;
 /// Most bytes of a header.
 const MAX_HEADER: usize = 1 << 20;
 /// What writes the files: an index of another engine or way of cutting is made anew.
-pub(super) const ENGINE: &str = "tantivy 0.27, cut 1";
+pub(super) const ENGINE: &str = "tantivy 0.27, cut 2";
 
 /// What a pack says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,8 +39,6 @@ pub(super) struct Header {
     pub(super) filled: u32,
     pub(super) words: u64,
     files: Vec<File>,
-    /// XXH3-64 of the body, as hexadecimal digits.
-    digest: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,7 +59,6 @@ impl Header {
             filled: 0,
             words: 0,
             files: Vec::new(),
-            digest: String::new(),
         }
     }
 }
@@ -73,21 +70,26 @@ pub(super) fn pack(mut header: Header, files: &[Named]) -> Option<Vec<u8>> {
         header.files.push(File { name: name.clone(), start, len: bytes.len() });
         start = (start + bytes.len()).next_multiple_of(ALIGN);
     }
-    let mut body = Vec::with_capacity(start);
-    for (_, bytes) in files {
-        body.extend_from_slice(bytes);
-        body.resize(body.len().next_multiple_of(ALIGN), 0);
-    }
-    header.digest = digest(&body);
     let head = serde_json::to_vec(&header).ok()?;
     let front = FRONT + head.len().next_multiple_of(ALIGN);
-    let mut packed = Vec::with_capacity(front + body.len());
+    let mut packed = Vec::with_capacity(front + start);
     packed.extend_from_slice(&MAGIC);
     packed.extend_from_slice(&(head.len() as u64).to_le_bytes());
+    packed.extend_from_slice(&[0; 8]);
     packed.extend_from_slice(&head);
     packed.resize(front, 0);
-    packed.append(&mut body);
+    for (_, bytes) in files {
+        packed.extend_from_slice(bytes);
+        packed.resize(packed.len().next_multiple_of(ALIGN), 0);
+    }
+    let digest = xxh3_64(&packed[FRONT..]);
+    packed[16..FRONT].copy_from_slice(&digest.to_le_bytes());
     Some(packed)
+}
+
+/// The u64 at `at`, in the front.
+fn number(front: &[u8; FRONT], at: usize) -> u64 {
+    front[at..at + 8].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// The header of a pack, and where the body begins; or why it is none.
@@ -96,8 +98,7 @@ fn head(packed: &[u8]) -> Result<(Header, usize), &'static str> {
     if front[..8] != MAGIC {
         return Err("it does not begin as an index");
     }
-    let [.., a, b, c, d, e, f, g, h] = *front;
-    let len = usize::try_from(u64::from_le_bytes([a, b, c, d, e, f, g, h])).unwrap_or(usize::MAX);
+    let len = usize::try_from(number(front, 8)).unwrap_or(usize::MAX);
     if len > MAX_HEADER {
         return Err("its header is too long");
     }
@@ -120,10 +121,13 @@ pub(super) type Named = (String, OwnedBytes);
 
 /// The header of a pack, and its files; or why it is none.
 pub(super) fn unpack(packed: &OwnedBytes) -> Result<(Header, Vec<Named>), &'static str> {
-    let (header, start) = head(packed)?;
-    let body = packed.get(start..).ok_or("it is cut short")?;
-    if digest(body) != header.digest {
+    let (front, rest) = packed.split_first_chunk().ok_or("it is cut short")?;
+    if xxh3_64(rest) != number(front, 16) {
         return Err("its bytes do not agree with their digest");
+    }
+    let (header, start) = head(packed)?;
+    if start > packed.len() {
+        return Err("it is cut short");
     }
     let body = packed.slice(start..packed.len());
     let file = |file: &File| -> Option<Named> {
@@ -132,10 +136,6 @@ pub(super) fn unpack(packed: &OwnedBytes) -> Result<(Header, Vec<Named>), &'stat
     };
     let files = header.files.iter().map(file).collect::<Option<Vec<_>>>();
     files.map(|files| (header, files)).ok_or("a file lies outside it")
-}
-
-fn digest(body: &[u8]) -> String {
-    format!("{:016x}", xxh3_64(body))
 }
 
 #[cfg(test)]
@@ -155,21 +155,10 @@ mod tests {
         for len in 0..packed.len() {
             assert!(unpack(&OwnedBytes::new(packed[..len].to_vec())).is_err(), "{len}");
         }
-        let head = FRONT + read_len(&packed);
-        for at in (0..packed.len()).filter(|at| *at < FRONT || *at >= head.next_multiple_of(8)) {
+        for at in 0..packed.len() {
             let mut bad = packed.clone();
             bad[at] ^= 1;
             assert!(unpack(&OwnedBytes::new(bad)).is_err(), "byte {at}");
         }
-        for at in FRONT..head {
-            let mut bad = packed.clone();
-            bad[at] ^= 1;
-            // Where it can be read at all, the files are inside, and the body is what it was.
-            drop(unpack(&OwnedBytes::new(bad)));
-        }
-    }
-
-    fn read_len(packed: &[u8]) -> usize {
-        usize::try_from(u64::from_le_bytes(packed[8..16].try_into().unwrap())).unwrap()
     }
 }

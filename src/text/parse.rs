@@ -103,8 +103,13 @@ impl<'a> Parser<'a> {
             if self.next_is("AND") {
                 return Err(self.error(self.at, "AND has nothing before it"));
             }
-            joined = None;
+            let begin = self.at;
             let sign = self.sign();
+            if joined.take().is_some() && sign != Sign::Should {
+                let message = "what follows OR has no sign, since + - and NOT are of all words \
+                               around; parentheses make it clear: a OR (b -c)";
+                return Err(self.error(begin, message));
+            }
             let node = self.conjunction(sign)?;
             match sign {
                 Sign::Must => clauses.must.push(node),

@@ -1,15 +1,21 @@
 //! A query as the columns read it: which terms of which column are looked up, and how their rows go
 //! together.
 
+use std::collections::HashMap;
+
 use tantivy::tokenizer::TextAnalyzer;
 
-use super::analyze::{Word, analyzer, words};
+use super::analyze::{Word, analyzer, is_word_itself, words};
 use super::options::TextOptions;
 use super::parse::{Clauses, Node};
 use crate::error::{Error, Result};
 
-/// Most lookups of a query: words times columns.
-const MAX_LEAVES: usize = 1_024;
+/// Most words of a query, counted in each column.
+const MAX_WORDS: usize = 1_024;
+/// Most of them one behind the other.
+const MAX_PHRASE: usize = 64;
+/// Most beginnings and words that may differ: each holds all of its rows.
+const MAX_GATHERED: usize = 32;
 
 /// A column that is searched.
 #[derive(Clone, Debug)]
@@ -64,9 +70,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(node: &Node, columns: Vec<Searched>) -> Result<Self> {
+    /// Of a query that is any text and `lenient`, words beyond those that are looked for are left out.
+    pub(super) fn new(node: &Node, columns: Vec<Searched>, lenient: bool) -> Result<Self> {
         let analyzers = columns.iter().map(|column| analyzer(column.options.cutting())).collect();
-        let mut planner = Planner { columns: &columns, analyzers, leaves: Vec::new() };
+        let leaves = Vec::new();
+        let mut planner =
+            Planner { columns: &columns, analyzers, leaves, words: 0, gathered: 0, lenient };
+
         let root = planner.clause(node, false)?;
         let leaves = planner.leaves;
         Ok(Self { columns, leaves, root })
@@ -77,6 +87,10 @@ struct Planner<'a> {
     columns: &'a [Searched],
     analyzers: Vec<TextAnalyzer>,
     leaves: Vec<Leaf>,
+    /// Words so far, and those of [`MAX_GATHERED`].
+    words: usize,
+    gathered: usize,
+    lenient: bool,
 }
 
 impl Planner<'_> {
@@ -96,8 +110,8 @@ impl Planner<'_> {
             }
             let words = words(&mut self.analyzers[index], text);
             let found = match node {
-                Node::Prefix(..) => self.prefix(index, text, &words)?,
-                Node::Fuzzy(_, _, distance) => self.fuzzy(index, text, &words, *distance)?,
+                Node::Prefix(..) => self.prefix(index, text, &words, whole)?,
+                Node::Fuzzy(_, _, distance) => self.fuzzy(index, text, &words, *distance, whole)?,
                 Node::Phrase(..) => self.phrase(index, &words)?,
                 _ if whole => self.phrase(index, &words)?,
                 _ => self.terms(index, words)?,
@@ -122,10 +136,28 @@ impl Planner<'_> {
     }
 
     fn leaf(&mut self, column: usize, kind: Kind) -> Result<Clause> {
-        if self.leaves.len() == MAX_LEAVES {
+        self.words += match &kind {
+            Kind::Phrase(words) if words.len() > MAX_PHRASE => {
+                return Err(Error::invalid(format!(
+                    "words: {} words one behind the other, expected at most {MAX_PHRASE}; ask for a part of \
+                     them",
+                    words.len()
+                )));
+            }
+            Kind::Phrase(words) => words.len(),
+            _ => 1,
+        };
+        if self.words > MAX_WORDS {
             return Err(Error::invalid(format!(
-                "words: the query has more than {MAX_LEAVES} words, counted in each column; give \
-                 fewer"
+                "words: the query has more than {MAX_WORDS} words, counted in each column; give fewer, or \
+                 Words::plain, which takes the first of them"
+            )));
+        }
+        self.gathered += usize::from(matches!(kind, Kind::Prefix(..) | Kind::Fuzzy(..)));
+        if self.gathered > MAX_GATHERED {
+            return Err(Error::invalid(format!(
+                "words: the query has more than {MAX_GATHERED} words with * or ~, counted in each column; \
+                 give fewer"
             )));
         }
         self.leaves.push(Leaf { column, kind, times: 1.0 });
@@ -134,14 +166,21 @@ impl Planner<'_> {
 
     /// Any of the words; one that is given twice counts twice.
     fn terms(&mut self, column: usize, words: Vec<Word>) -> Result<Vec<Clause>> {
-        let first = self.leaves.len();
+        let mut known: HashMap<String, usize> = HashMap::new();
         let mut clauses = Vec::new();
         for word in words {
-            let kind = Kind::Term(word.text);
-            match self.leaves[first..].iter_mut().find(|leaf| leaf.kind == kind) {
-                Some(leaf) => leaf.times += 1.0,
-                None => clauses.push(self.leaf(column, kind)?),
+            if let Some(leaf) = known.get(&word.text) {
+                self.leaves[*leaf].times += 1.0;
+                continue;
             }
+            let kind = one(word.text.clone());
+            let full = self.words == MAX_WORDS
+                || self.gathered == MAX_GATHERED && !matches!(kind, Kind::Term(_));
+            if self.lenient && full {
+                continue;
+            }
+            known.insert(word.text, self.leaves.len());
+            clauses.push(self.leaf(column, kind)?);
         }
         Ok(clauses)
     }
@@ -149,7 +188,7 @@ impl Planner<'_> {
     fn phrase(&mut self, column: usize, words: &[Word]) -> Result<Vec<Clause>> {
         let Some(first) = words.first() else { return Ok(Vec::new()) };
         let kind = match words {
-            [only] => Kind::Term(only.text.clone()),
+            [only] => one(only.text.clone()),
             _ => Kind::Phrase(
                 words
                     .iter()
@@ -164,14 +203,18 @@ impl Planner<'_> {
     }
 
     /// Words before the last stand as they are; the last one is a beginning.
-    fn prefix(&mut self, column: usize, text: &str, words: &[Word]) -> Result<Vec<Clause>> {
+    fn prefix(
+        &mut self,
+        column: usize,
+        text: &str,
+        words: &[Word],
+        whole: bool,
+    ) -> Result<Vec<Clause>> {
         let plain = plain(text);
         let Some(last) = plain.last() else { return Ok(Vec::new()) };
-        let whole = words.last().map(|word| word.text.clone()).filter(|word| word != last);
-        let heads = plain_heads(&mut self.analyzers[column], text);
-        let mut clauses = self.terms(column, heads)?;
-        clauses.push(self.leaf(column, Kind::Prefix(last.clone(), whole))?);
-        Ok(clauses)
+        let form = words.last().map(|word| word.text.clone()).filter(|word| *word != last.text);
+        let kind = Kind::Prefix(last.text.clone(), form);
+        self.last_of(column, (words, last), kind, whole)
     }
 
     fn fuzzy(
@@ -180,31 +223,55 @@ impl Planner<'_> {
         text: &str,
         words: &[Word],
         distance: u8,
+        whole: bool,
     ) -> Result<Vec<Clause>> {
         let plain = plain(text);
         let Some(last) = plain.last() else { return Ok(Vec::new()) };
         let mut forms: Vec<String> =
             words.last().map(|word| word.text.clone()).into_iter().collect();
-        if !forms.contains(last) {
-            forms.push(last.clone());
+        if !forms.contains(&last.text) {
+            forms.push(last.text.clone());
         }
-        let heads = plain_heads(&mut self.analyzers[column], text);
-        let mut clauses = self.terms(column, heads)?;
-        clauses.push(self.leaf(column, Kind::Fuzzy(forms, distance))?);
-        Ok(clauses)
+        self.last_of(column, (words, last), Kind::Fuzzy(forms, distance), whole)
+    }
+
+    /// The lookup of the last word of a text, and those before it: any of them, or when `whole` all
+    /// in a row.
+    fn last_of(
+        &mut self,
+        column: usize,
+        (words, last): (&[Word], &Word),
+        kind: Kind,
+        whole: bool,
+    ) -> Result<Vec<Clause>> {
+        let before = words.iter().filter(|word| word.range.0 < last.range.0);
+        let before: Vec<Word> = before.cloned().collect();
+        if !whole {
+            let mut clauses = self.terms(column, before)?;
+            clauses.push(self.leaf(column, kind)?);
+            return Ok(clauses);
+        }
+        let mut must = self.phrase(column, &before)?;
+        must.push(self.leaf(column, kind)?);
+        if must.len() == 1 {
+            return Ok(must);
+        }
+        Ok(vec![Clause::Both { must, should: Vec::new(), not: Vec::new() }])
+    }
+}
+
+/// What finds a word: one character of a script without spaces stands at the beginning of pairs.
+fn one(word: String) -> Kind {
+    let mut chars = word.chars();
+    match (chars.next(), chars.next()) {
+        (Some(c), None) if is_word_itself(c) => Kind::Prefix(word, None),
+        _ => Kind::Term(word),
     }
 }
 
 /// The words of a text with their endings, stop words among them.
-fn plain(text: &str) -> Vec<String> {
-    let mut analyzer = analyzer(TextOptions::new().no_language().cutting());
-    words(&mut analyzer, text).into_iter().map(|word| word.text).collect()
-}
-
-/// All words of a text but the last.
-fn plain_heads(analyzer: &mut TextAnalyzer, text: &str) -> Vec<Word> {
-    let end = text.char_indices().rev().find(|(_, c)| !c.is_alphanumeric());
-    end.map_or_else(Vec::new, |(at, _)| words(analyzer, &text[..at]))
+fn plain(text: &str) -> Vec<Word> {
+    words(&mut analyzer(TextOptions::new().no_language().cutting()), text)
 }
 
 /// Rows of any of `clauses`.

@@ -1,5 +1,6 @@
 //! A query over all parts of a collection: statistics first, then rows and scores.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::cursor::{self, Found};
@@ -26,7 +27,7 @@ pub(crate) struct Source<'a> {
 pub(crate) fn plan(words: &Words, columns: Vec<Searched>) -> Result<Plan> {
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let node = parse::parse(words, &names)?;
-    Plan::new(&node, columns)
+    Plan::new(&node, columns, words.is_plain())
 }
 
 impl Plan {
@@ -41,21 +42,35 @@ impl Plan {
     }
 
     /// Every row that the query finds: number of the source, row, score, source by source and row by
-    /// row. Rows that are gone are not among them.
+    /// row. Rows that are gone are not among them. `check` is asked now and then whether to go on.
     pub(crate) fn run(
         &self,
         sources: &[Source<'_>],
+        check: &dyn Fn() -> Result<()>,
+        hit: impl FnMut(usize, Row, f32) -> Result<()>,
+    ) -> Result<()> {
+        // An index that somebody crafted, digest and all, may surprise the library.
+        catch_unwind(AssertUnwindSafe(|| self.evaluate(sources, check, hit))).unwrap_or_else(
+            |_panic| Err(Error::invalid("an index of texts cannot be read: the library panicked")),
+        )
+    }
+
+    fn evaluate(
+        &self,
+        sources: &[Source<'_>],
+        check: &dyn Fn() -> Result<()>,
         mut hit: impl FnMut(usize, Row, f32) -> Result<()>,
     ) -> Result<()> {
         let Some(root) = &self.root else { return Ok(()) };
         let mut found: Vec<Vec<Found>> = Vec::with_capacity(sources.len());
         for source in sources {
             let look_up = |leaf: &Leaf| {
-                cursor::look_up(&leaf.kind, &source.indexes[leaf.column], source.gone)
+                check()?;
+                cursor::look_up(&leaf.kind, &source.indexes[leaf.column], source.gone).map_err(
+                    |error| Error::invalid(format!("an index of texts cannot be read: {error}")),
+                )
             };
-            found.push(self.leaves.iter().map(look_up).collect::<std::io::Result<_>>().map_err(
-                |error| Error::invalid(format!("an index of texts cannot be read: {error}")),
-            )?);
+            found.push(self.leaves.iter().map(look_up).collect::<Result<_>>()?);
         }
         let scales = self.scales(sources, &found);
         for (number, (source, found)) in sources.iter().zip(found).enumerate() {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use tantivy::tokenizer::TextAnalyzer;
 
-use super::analyze::{Word, analyzer, words};
+use super::analyze::{Word, text_analyzer, words};
 use super::options::{Cutting, TextOptions};
 use super::plan::Kind;
 
@@ -60,8 +60,8 @@ pub(crate) struct Marker {
 impl Marker {
     pub(super) fn new<'a>(cutting: Cutting, kinds: impl Iterator<Item = &'a Kind>) -> Self {
         let mut marker = Self {
-            cut: analyzer(cutting),
-            plain: analyzer(TextOptions::new().no_language().cutting()),
+            cut: text_analyzer(cutting),
+            plain: text_analyzer(TextOptions::new().no_language().cutting()),
             terms: HashSet::new(),
             prefixes: Vec::new(),
             near: Vec::new(),
@@ -158,25 +158,34 @@ fn piece(text: &str, marks: &[(Range<usize>, usize)], most: usize) -> Range<usiz
         marks.iter().map(|(mark, _)| to(mark.start)..to(mark.end)).collect();
     let mut best = (0, 0, 0..0);
     let mut end = 0;
-    for (first, (mark, _)) in marks.iter().enumerate() {
-        end = end.max(first);
+    // How often each word is among the marks from the first to the end.
+    let mut counts: HashMap<usize, usize> = HashMap::new();
+    for (first, (mark, number)) in marks.iter().enumerate() {
         while places.get(end).is_some_and(|last| last.end - places[first].start <= most) {
+            *counts.entry(marks[end].1).or_default() += 1;
             end += 1;
         }
-        let inside = &marks[first..end];
-        if inside.len() < best.0 {
+        if end == first {
+            // Longer than the piece by itself.
+            end += 1;
             continue;
         }
-        let different: HashSet<usize> = inside.iter().map(|(_, number)| *number).collect();
-        if (different.len(), inside.len()) > (best.0, best.1) {
-            let last = inside.last().map_or(mark.end, |last| last.0.end);
-            best = (different.len(), inside.len(), mark.start..last);
+        if (counts.len(), end - first) > (best.0, best.1) {
+            best = (counts.len(), end - first, mark.start..marks[end - 1].0.end);
+        }
+        if let Some(count) = counts.get_mut(number) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(number);
+            }
         }
     }
     let range = best.2;
-    // What is left of the characters goes around, a third of it before.
+    // What is left of the characters goes around: a third of it before, or more where little comes after.
     let spare = most.saturating_sub(chars(range.clone()));
-    let before = text[..range.start].char_indices().rev().take(spare / 3).last();
+    let after = text[range.end..].chars().take(spare).count();
+    let before = (spare / 3).max(spare - after);
+    let before = text[..range.start].char_indices().rev().take(before).last();
     let mut start = before.map_or(range.start, |(at, _)| at);
     if start > 0
         && let Some(blank) = text[start..range.start].find(char::is_whitespace)

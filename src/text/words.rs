@@ -10,8 +10,14 @@
 /// | `rust AND mmap`, `a OR b`, `NOT c`, `(a b) AND c` | the same in words; `AND` binds before `OR` |
 /// | `"page fault"` | the words one behind the other |
 /// | `segf*` | a word that begins so |
-/// | `mmpa~1`, `segmentaton~2` | a word that differs by that many letters; 1 without a number |
+/// | `mmpa~1`, `mispeled~2` | a word that differs by that many letters; 1 without a number |
 /// | `title:rust` | the word in that column, if it is one of those searched |
+///
+/// In a column with a language words stand without their endings, and that is what the beginning `segf*`
+/// and a word that may differ are compared with: `segmentati*` does not find "segmentation", which stands as
+/// "segment", while `segment*` does. A column whose [`TextOptions::stem`](crate::TextOptions::stem) is off has
+/// whole words. At most 32 words of a query may have `*` or `~`, and at most 64 stand one behind the
+/// other, in quotes.
 ///
 /// A sign is an operator only where it can be meant as one: at the beginning or the end of a word, and the
 /// words AND, OR and NOT only in capitals. `std::fs`, `E0502:` and `foo(bar)` are words like any other; what
@@ -29,7 +35,8 @@ impl Words {
         Self { text: query.into(), plain: false }
     }
 
-    /// The words of any text, none of its signs an operator.
+    /// The words of any text, none of its signs an operator. Of a long text the first 1,024 different words
+    /// are looked for, counted in each column.
     #[must_use]
     pub fn plain(text: impl Into<String>) -> Self {
         Self { text: text.into(), plain: true }

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{ArrayRef, LargeStringArray, RecordBatch};
-use nearfield::{Collection, Error, Fusion, Hits, Id, Metric, Normalize, Schema};
+use arrow_array::{ArrayRef, Int64Array, LargeStringArray, RecordBatch};
+use nearfield::{
+    Collection, DataType, Error, Fusion, Hits, Id, Metric, Normalize, Query, Schema, Snapshot,
+    SparseVector,
+};
 
 use crate::common::Scratch;
 
@@ -72,6 +75,30 @@ fn a_row_may_be_found_by_vector_or_by_words_and_has_its_distance() {
 }
 
 #[test]
+fn words_beside_a_sparse_vector_and_alone_have_the_distances_there_are() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let schema = Schema::new(1, Metric::L2).text("body").column("terms", DataType::Sparse);
+    let docs = db.collection("docs", schema).unwrap();
+    let texts: ArrayRef = Arc::new(LargeStringArray::from(vec!["rare", "rare too", "common"]));
+    let vector = |index| SparseVector::new(vec![index], vec![2.0]).unwrap();
+    let vectors = [Some(vector(7)), Some(vector(8)), None];
+    let terms = SparseVector::column(vectors.iter().map(Option::as_ref));
+    let batch = RecordBatch::try_from_iter([("body", texts), ("terms", terms)]).unwrap();
+    docs.upsert(&[1, 2, 3], &[0.0_f32; 3], &batch).unwrap();
+    let hits = docs.search_sparse("terms", &vector(7)).words("rare").run().unwrap();
+    assert_eq!(ids(&hits), [1, 2]);
+    assert_eq!((hits[0].distance, hits[1].distance), (-4.0, 0.0));
+    let near = docs.search_sparse("terms", &vector(7)).words("rare").max_distance(-1.0).run();
+    assert_eq!(ids(&near.unwrap()), [1]);
+
+    let alone = docs.search_words("rare").run().unwrap();
+    assert!(alone.iter().all(|hit| hit.distance == -hit.score));
+    let refused = docs.search_words("rare").max_distance(1.0).run().unwrap_err().to_string();
+    assert!(refused.contains("max_distance are of a vector"), "{refused}");
+}
+
+#[test]
 fn a_function_ranks_the_candidates_by_what_it_sees() {
     let scratch = Scratch::new();
     let db = scratch.open();
@@ -105,4 +132,163 @@ fn a_function_ranks_the_candidates_by_what_it_sees() {
     }
     let never = |_: &Hits| panic!("nothing to rank");
     assert!(docs.search_words("absent").rerank(5, never).run().unwrap().is_empty());
+}
+
+/// 60 rows at x = id, three of each document, every fourth with a rarer word.
+fn documents(docs: &Collection) {
+    let ids: Vec<u64> = (0..60).collect();
+    let text = |id: &u64| {
+        let rare = if id.is_multiple_of(4) { " rare" } else { "" };
+        format!("common{rare}{}", " filler".repeat(*id as usize * 7 % 11))
+    };
+    let texts: ArrayRef = Arc::new(LargeStringArray::from_iter_values(ids.iter().map(text)));
+    let of: ArrayRef = Arc::new(Int64Array::from_iter_values(ids.iter().map(|id| *id as i64 / 3)));
+    let batch = RecordBatch::try_from_iter([("body", texts), ("doc", of)]).unwrap();
+    let vectors: Vec<f32> = ids.iter().map(|id| *id as f32).collect();
+    docs.upsert(&ids, &vectors, &batch).unwrap();
+}
+
+/// The first two of each document in a list, documents in the order of their first.
+fn grouped(list: &[u64], documents: usize) -> Vec<u64> {
+    let mut groups: Vec<Vec<u64>> = Vec::new();
+    for id in list {
+        match groups.iter_mut().find(|group| group[0] / 3 == id / 3) {
+            Some(group) if group.len() < 2 => group.push(*id),
+            Some(_) => {}
+            None => groups.push(vec![*id]),
+        }
+    }
+    groups.into_iter().take(documents).flatten().collect()
+}
+
+/// A search of one kind over a snapshot.
+type Search = fn(&Snapshot) -> Query<'static>;
+
+fn by_words(snapshot: &Snapshot) -> Query<'static> {
+    snapshot.search_words("common rare")
+}
+
+fn by_both(snapshot: &Snapshot) -> Query<'static> {
+    snapshot.search(&[20.0_f32]).words("common rare").candidates(60)
+}
+
+fn by_a_function(snapshot: &Snapshot) -> Query<'static> {
+    let scattered = |hits: &Hits| Ok(ids(hits).iter().map(|id| (id * 37 % 60) as f32).collect());
+    snapshot.search(&[20.0_f32]).rerank(60, scattered)
+}
+
+#[test]
+fn every_list_has_pages_and_groups() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let schema = Schema::new(1, Metric::L2).text("body").column("doc", DataType::Int64);
+    let docs = db.collection("docs", schema).unwrap();
+    documents(&docs);
+    for segment in [false, true] {
+        if segment {
+            docs.compact().unwrap();
+        }
+        let snapshot = docs.snapshot().unwrap();
+        let searches: [Search; 3] = [by_words, by_both, by_a_function];
+        for (kind, search) in searches.into_iter().enumerate() {
+            for filter in ["id >= 0", "id < 20 OR id > 40"] {
+                let query = || search(&snapshot).filter(filter);
+                let all = ids(&query().k(60).run().unwrap());
+                assert!(all.len() >= 39, "{kind} {all:?}");
+                let mut pages = Vec::new();
+                while pages.len() < all.len() {
+                    let k = 7.min(60 - pages.len());
+                    pages.extend(ids(&query().k(k).offset(pages.len()).run().unwrap()));
+                }
+                assert_eq!(pages, all, "{kind} {filter}");
+                let groups = || query().group_by("doc").per_group(2);
+                assert_eq!(ids(&groups().k(5).run().unwrap()), grouped(&all, 5), "{kind}");
+                let later = ids(&groups().k(4).offset(3).run().unwrap());
+                assert_eq!(later, grouped(&all, 7)[grouped(&all, 3).len()..], "{kind}");
+            }
+        }
+        // As many candidates as the groups need.
+        let few = snapshot.search(&[0.0_f32]).words("absent").group_by("doc").k(20);
+        assert_eq!(few.run().unwrap().len(), 20);
+        let far = snapshot.search(&[0.0_f32]).words("common").min_distance(400.0).k(60);
+        assert_eq!(far.run().unwrap().iter().filter(|hit| hit.distance >= 400.0).count(), 40);
+        let ranked = by_a_function(&snapshot).min_distance(400.0).k(60).run().unwrap();
+        assert_eq!(ranked.len(), 21, "0, and 40 to 59");
+    }
+    let snapshot = docs.snapshot().unwrap();
+    let refused = |query: Query<'_>, says: &str| {
+        let error = query.run().unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    };
+    refused(by_both(&snapshot).offset(55).k(6), "ask for at least 61 of them");
+    refused(by_a_function(&snapshot).offset(60).k(1), "ask for at least 61 of them");
+    refused(by_words(&snapshot).mmr(0.5), "mmr goes with a search by a vector alone");
+    refused(by_words(&snapshot).max_distance(3.0), "there is none to search by");
+    refused(by_words(&snapshot).min_distance(3.0), "there is none to search by");
+}
+
+#[test]
+fn sparse_vectors_are_one_more_list() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let schema = Schema::new(1, Metric::L2).text("body").column("splade", DataType::Sparse);
+    let docs = db.collection("docs", schema).unwrap();
+    let ids_of: Vec<u64> = (0..40).collect();
+    // Row n has index n and, of every tenth, index 100.
+    let sparse = |id: &u64| {
+        let mut pairs = vec![(*id as u32, 1.0)];
+        pairs.extend(id.is_multiple_of(10).then_some((100, *id as f32 + 1.0)));
+        SparseVector::from_pairs(pairs).unwrap()
+    };
+    let vectors: Vec<SparseVector> = ids_of.iter().map(sparse).collect();
+    let texts: ArrayRef =
+        Arc::new(LargeStringArray::from_iter_values(ids_of.iter().map(|id| format!("w{id}"))));
+    let columns = [("body", texts), ("splade", SparseVector::column(vectors.iter().map(Some)))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let places: Vec<f32> = ids_of.iter().map(|id| *id as f32).collect();
+    docs.upsert(&ids_of, &places, &batch).unwrap();
+    let wanted = SparseVector::new([100], [1.0]).unwrap();
+    for segment in [false, true] {
+        if segment {
+            docs.compact().unwrap();
+        }
+        // The vector: 0, 1, 2, …; the sparse one: 30, 20, 10, 0.
+        let both = docs.search(&[0.0_f32]).sparse("splade", &wanted).candidates(4).k(3);
+        let hits = both.run().unwrap();
+        assert_eq!(ids(&hits), [0, 30, 1], "{hits:?}");
+        assert_eq!(hits[1].distance, 900.0);
+        // Words and both kinds of vectors: 7 has a rank of each list but the sparse one.
+        let three = || docs.search(&[5.0_f32]).words("w7 w20").sparse("splade", &wanted);
+        assert_eq!(ids(&three().candidates(5).k(2).run().unwrap()), [20, 7]);
+        let alone = three().fusion(Fusion::weighted(1.0)).k(2).run().unwrap();
+        assert_eq!(ids(&alone), [5, 4]);
+        let shared = Fusion::weighted(0.0);
+        let hits = three().fusion(shared).candidates(40).k(40).run().unwrap();
+        let score = |id: u64| hits.iter().find(|hit| hit.id == id.into()).unwrap().score;
+        assert_eq!((score(30), score(20)), (0.5, 0.5 + 0.5 * 20.0 / 30.0));
+        // Without a vector there is no distance.
+        let query = || docs.search_words("w7").sparse("splade", &wanted).k(9);
+        let hits = query().run().unwrap();
+        assert_eq!(ids(&hits), [7, 30, 20, 10, 0]);
+        assert!(hits.iter().all(|hit| hit.distance == -hit.score));
+        assert!(query().max_distance(1.0).run().is_err());
+        let hits = docs.search_sparse("splade", &wanted).words("w7").k(9).run().unwrap();
+        assert_eq!(hits.iter().find(|hit| hit.id == 7.into()).unwrap().distance, 0.0);
+        let near = docs.search_sparse("splade", &wanted).words("w7").max_distance(-1.0).k(9);
+        assert_eq!(ids(&near.run().unwrap()), [30, 20, 10, 0]);
+        let filtered = docs.search(&[0.0_f32]).sparse("splade", &wanted).filter("id >= 20").k(2);
+        assert_eq!(ids(&filtered.run().unwrap()), [20, 30]);
+    }
+    let columns = docs.search(&[7.0_f32]).columns([("body", 2.0)]).words("w1").k(1);
+    assert_eq!(columns.run().unwrap().len(), 1);
+    for (query, says) in [
+        (docs.search(&[0.0_f32]).sparse("nope", &wanted), "nope"),
+        (docs.search(&[0.0_f32]).sparse("body", &wanted), "body"),
+        (docs.search(&[0.0_f32]).highlight(3), "highlight shows"),
+        (docs.search(&[0.0_f32]).columns([("body", 2.0)]), "columns are searched by words"),
+    ] {
+        let error = query.run().unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    assert!(docs.search(&[0.0_f32]).sparse("splade", &wanted).run_batch().is_err());
 }

@@ -345,3 +345,29 @@ fn what_has_no_meaning_is_refused() {
     let hits = search().k(usize::MAX).group_by("n").per_group(usize::MAX).mmr(0.5).run().unwrap();
     assert_eq!(hits.len(), 1);
 }
+
+#[test]
+fn pages_of_fresh_rows_tile_whatever_is_searched_between() {
+    const DIMENSION: usize = 96;
+    let scratch = Scratch::new();
+    let db = open(&scratch);
+    let schema = Schema::new(DIMENSION, Metric::L2).with_id_type(IdType::U64);
+    let docs = db.collection("docs", schema).unwrap();
+    let mut random = Random::new(5);
+    let rows = 17_000;
+    let mut number = || random.below(2_001) as f32 / 1_000.0 - 1.0;
+    let vectors: Vec<f32> = (0..rows * DIMENSION).map(|_| number()).collect();
+    let query: Vec<f32> = (0..DIMENSION).map(|_| number()).collect();
+    let ids: Vec<u64> = (0..rows as u64).collect();
+    docs.upsert(&ids, &vectors, ()).unwrap();
+    let snapshot = docs.snapshot().unwrap();
+    let mut seen = BTreeSet::new();
+    for page in 0..40 {
+        let hits = snapshot.search(&query).k(40).offset(page * 40).run().unwrap();
+        let exact = snapshot.search(&query).k(40).offset(page * 40).exact(true).run().unwrap();
+        assert_eq!(hits.hits, exact.hits, "page {page}");
+        assert!(hits.iter().all(|hit| seen.insert(hit.id.clone())), "page {page}");
+        // By now these rows have codes for others.
+        snapshot.search(&query).k(3).run().unwrap();
+    }
+}

@@ -426,6 +426,8 @@ fn queries_of_nothing_find_nothing_and_mistakes_are_pointed_at() {
         ("-foo", "leave out", 1),
         ("äö AND AND b", "nothing behind", 4),
         ("a OR", "nothing behind", 3),
+        ("a OR -b", "has no sign", 6),
+        ("a OR NOT b", "has no sign", 6),
     ] {
         let error = docs.search_words(query).run().unwrap_err().to_string();
         assert!(
@@ -435,8 +437,19 @@ fn queries_of_nothing_find_nothing_and_mistakes_are_pointed_at() {
     }
     let deep = "(".repeat(10_000);
     assert!(docs.search_words(deep).run().unwrap_err().to_string().contains("within each other"));
-    let many = (0..3_000).map(|word| format!("w{word} ")).collect::<String>();
-    assert!(docs.search_words(Words::plain(many)).run().unwrap_err().to_string().contains("1024"));
+    let many = |word: &str| (0..3_000).map(|n| format!("{word}{n} ")).collect::<String>();
+    let refused = |query: String, says: &str| {
+        let error = docs.search_words(query).run().unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    };
+    refused(many("w"), "more than 1024 words");
+    refused(many("\"borrow x\" "), "more than 1024 words");
+    refused("w* ".repeat(40), "more than 32 words with * or ~");
+    refused(format!("\"{}\"", many("w")), "at most 64");
+    refused(format!("+{}", "b-".repeat(500)), "at most 64");
+    // Of any text the first words are looked for.
+    assert_eq!(ids(Words::plain(format!("borrow {}", many("w")))), [3]);
+    assert_eq!(ids(Words::plain("猫 本 ".repeat(100) + "borrow")), [3]);
     assert!(docs.search_words("x".repeat(2 << 20)).run().is_err());
     assert!(docs.search_words("x").columns([("nope", 1.0)]).run().is_err());
     assert!(docs.search_words("x").columns([("body", f32::NAN)]).run().is_err());
@@ -444,6 +457,48 @@ fn queries_of_nothing_find_nothing_and_mistakes_are_pointed_at() {
     assert!(docs.search_words("x").run_batch().is_err());
     assert!(docs.search_words("borrow").k(0).run().unwrap().is_empty());
     assert_eq!(docs.search_words("borrow").k(usize::MAX).run().unwrap().len(), 1);
+}
+
+#[test]
+fn parts_of_a_word_go_together_and_scripts_without_spaces_are_found_by_one_character() {
+    let scratch = Scratch::new();
+    let db = open(&scratch.path());
+    let docs = db.collection("docs", Schema::new(1, Metric::L2).text("body")).unwrap();
+    let texts =
+        ["std::fs::file", "std::io", "黒猫がいる", "猫の本", "京都大学", "東京都庁", "IL-2", "il"];
+    let body: ArrayRef = Arc::new(LargeStringArray::from(texts.to_vec()));
+    let batch = RecordBatch::try_from_iter([("body", body)]).unwrap();
+    docs.upsert(&[1, 2, 3, 4, 5, 6, 7, 8], vec![0.0_f32; 8], &batch).unwrap();
+    for (query, right) in [
+        ("std -std::f*", &[2][..]),
+        ("+std::f*", &[1]),
+        ("+IL-2~1", &[7]),
+        ("猫", &[3, 4]),
+        ("+猫の", &[4]),
+        ("猫*", &[3, 4]),
+        ("本", &[4]),
+        ("る", &[3]),
+        ("+東京都*", &[6]),
+        ("\"東京都\"", &[6]),
+        ("京都", &[5, 6]),
+        ("\"猫の 本\"", &[4]),
+        ("\"黒猫 本\"", &[]),
+    ] {
+        let mut ids: Vec<u64> =
+            found(&docs.search_words(query).run().unwrap()).iter().map(|pair| pair.0).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, right, "{query:?}");
+    }
+    let hits = docs.search_words("猫").highlight(10).run().unwrap();
+    let marked =
+        hits.snippets.unwrap().iter().map(|of| of["body"].marked("<", ">")).collect::<Vec<_>>();
+    assert!(marked.iter().all(|text| text.contains('<')), "{marked:?}");
+    // A mark at every word of a long text takes no longer than reading it.
+    let long: ArrayRef = Arc::new(LargeStringArray::from(vec!["rare ".repeat(50_000)]));
+    let batch = RecordBatch::try_from_iter([("body", long)]).unwrap();
+    docs.upsert(&[9], vec![0.0_f32], &batch).unwrap();
+    let hits = docs.search_words("rare").highlight(usize::MAX).run().unwrap();
+    assert_eq!(hits.snippets.unwrap()[0]["body"].marks.len(), 50_000);
 }
 
 #[test]

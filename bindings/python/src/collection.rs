@@ -4,7 +4,7 @@ mod writing;
 
 use std::path::PathBuf;
 
-use nearfield::{Filter, ScanOptions};
+use nearfield::{Filter, ScanOptions, TextOptions};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -17,13 +17,14 @@ use crate::explain::Explanation;
 use crate::filter::{filter_arg, one_of};
 use crate::hits::Hits;
 use crate::ids::{IdsArg, id_from_python};
-use crate::interrupt::{Run, long, progress_arg};
+use crate::interrupt::{long, progress_arg};
 use crate::reading::Source;
 use crate::records::{Records, Scan};
 use crate::request::{
     Request, batch_size_count, fields, k_count, kind, limit_count, names, vectors_flag,
 };
 use crate::snapshot::Snapshot;
+use crate::text_options::text_options;
 use crate::texts::{self, TextsArg};
 use crate::vectors::Shape;
 use crate::{batches, files, log, reading, schema};
@@ -260,23 +261,7 @@ impl Collection {
         data: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
     ) -> PyResult<u64> {
-        let Some(data) = data else {
-            return Err(PyTypeError::new_err("update() needs data, the new values of the rows"));
-        };
-        let inner = &self.inner;
-        let Some(ids) = one_of("update", ids, r#where.as_ref())? else {
-            let filter = r#where.unwrap_or_else(Filter::never);
-            let row = PyList::new(py, [data])?;
-            return self.write(Some(row.as_any()), 1, py, Run::Short, |batch, _| match batch {
-                Some(batch) => inner.update_where(&filter, batch),
-                None => Ok(0),
-            });
-        };
-        let (rows, ids) = (ids.len(), ids.ids()?);
-        self.write(Some(data), rows, py, Run::Short, |batch, _| match batch {
-            Some(batch) => inner.update(ids.clone(), batch),
-            None => Ok(0),
-        })
+        self.set(py, ids, data, r#where)
     }
 
     /// Removes the rows of `ids`, or with `where` those that the filter finds, all at once. Returns how
@@ -391,9 +376,36 @@ impl Collection {
     /// alone, to 0, unlikeness alone. They are picked from the nearest `mmr_candidates`, 4 × `k` within 20 and
     /// 4,096 unless given, and come in the order in which they are picked.
     ///
-    /// Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity) and `NotFound` for an
-    /// unknown column.
+    /// `words` finds rows by the words in their columns of text (see `add_text_index`): alone, or beside a
+    /// vector or `text`, where both make one order. It is a query: `rust mmap` finds either word, and
+    /// `+must`, `-never`, `a AND (b OR c)`, `NOT a`, `"one phrase"`, `begin*`, `mispeled~1` and
+    /// `title:word` are what they look like; with `plain` no sign has a meaning. `words_in` names
+    /// the columns to search, or gives weights (`{"title": 2, "body": 1}`). Scores are BM25; without
+    /// a vector the distance of a hit is the negated score. `highlight` reads the pieces of the
+    /// texts in which the words stand, of 160 characters or as many as it says: `Hit.highlights`.
     ///
+    /// `sparse` searches columns of sparse vectors as well, beside a vector or words:
+    /// `{"splade": {3: 1.0, 9: 0.5}}` (`search_sparse` searches by one alone).
+    ///
+    /// The vector, the words and each sparse vector give `candidates` rows (100, at least `k`). `fusion` makes
+    /// one order of them: "rrf" sums 1 / (`rrf_k` + rank), with 60, "weighted" `alpha` · v + (1 − `alpha`) · w of
+    /// scores that are made comparable by `normalize`, "minmax" or "zscore". `alpha` alone says
+    /// "weighted", nothing at all "rrf". What was fused, or reranked, is the score of a hit; its
+    /// distance is that of the vectors. Of more than two lists those behind the first share 1 − `alpha`.
+    ///
+    /// `rerank` is a function that is given the best `rerank_candidates` (50, at least `k`) as `Hits`, with the
+    /// columns of `select`, and returns a score for each, bigger being better: a cross-encoder, say.
+    /// What it raises is raised here. Pages and groups are of what was fused and reranked: `offset` and
+    /// `k` reach no farther than the candidates. `mmr` goes with neither `words` nor `rerank`.
+    ///
+    /// Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity), `NotFound` for an unknown column,
+    /// and `InvalidArgument` for words that cannot be read, pointing at the place.
+    ///
+    /// >>> _ = docs.add_text_index("title")
+    /// >>> docs.search([1, 1], words="far OR away", alpha=0.2, highlight=True)[0].highlights()
+    /// {'title': '**far**'}
+    /// >>> docs.search(words="near", rerank=lambda hits: [len(hit["title"]) for hit in hits]).scores.tolist()
+    /// [4.0]
     /// >>> [hit.id for hit in docs.search([1, 1], k=1, offset=1)]
     /// [2]
     /// >>> docs.search([1, 1], group_by="title", per_group=2, mmr=0.5).ids.tolist()
@@ -408,7 +420,9 @@ impl Collection {
     #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
                              max_distance=None, select=None, vectors=False, where=None, \
                              offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None)")]
+                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search(
         &self,
         py: Python<'_>,
@@ -417,13 +431,13 @@ impl Collection {
         text: Option<&str>,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
-        let query = texts::query(py, &self.inner, q, text, self.shape)?;
         let request = Request::read("Collection.search", k, asked, None)?;
-        reading::search(py, self.source(), &query, self.shape, request)
+        let query = texts::query(py, &self.inner, q, text, self.shape, &request)?;
+        reading::search(py, self.source(), query.as_ref(), self.shape, request)
     }
 
     /// Searches as `search` does and says how: the plan of each part of the collection, how much was
-    /// compared and read, and times.
+    /// compared and read, and times. Parts are those of the search by vector: words alone have none.
     ///
     /// Raises as `search`.
     ///
@@ -433,7 +447,9 @@ impl Collection {
     #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
                              max_distance=None, select=None, vectors=False, where=None, \
                              offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None)")]
+                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn explain(
         &self,
         py: Python<'_>,
@@ -442,9 +458,9 @@ impl Collection {
         text: Option<&str>,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Explanation> {
-        let query = texts::query(py, &self.inner, q, text, self.shape)?;
         let request = Request::read("Collection.explain", k, asked, None)?;
-        reading::explain(py, self.source(), &query, self.shape, request)
+        let query = texts::query(py, &self.inner, q, text, self.shape, &request)?;
+        reading::explain(py, self.source(), query.as_ref(), self.shape, request)
     }
 
     /// Many searches at once, on all threads of the database: `queries` has shape (n, dim), or there
@@ -491,7 +507,9 @@ impl Collection {
     #[pyo3(signature = (column, query, k=10, **asked))]
     #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
                              vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1)")]
+                             group_by=None, per_group=1, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search_sparse(
         &self,
         column: &str,
@@ -501,6 +519,58 @@ impl Collection {
     ) -> PyResult<Hits> {
         let request = Request::read("Collection.search_sparse", k, asked, None)?;
         reading::search_sparse(self.source(), column, query, self.shape.width, request)
+    }
+
+    /// Many searches at once as `search_sparse` does them, on all threads of the database: `queries` is a list
+    /// of sparse vectors, or a matrix of SciPy in compressed rows. What comes back is as of `search_batch`.
+    ///
+    /// Raises as `search_sparse`, naming the query.
+    ///
+    /// >>> docs.upsert([7, 8], [[0, 0], [1, 1]], {"words": [{3: 0.5, 9: 1.0}, {9: 2.0}]})
+    /// 2
+    /// >>> found = docs.search_sparse_batch("words", [{3: 1.0}, {9: 1.0}], k=2)
+    /// >>> found.ids.tolist(), found.scores.tolist()
+    /// ([[7, -1], [8, 7]], [[0.5, -inf], [2.0, 1.0]])
+    #[pyo3(signature = (column, queries, k=10, **asked))]
+    #[pyo3(text_signature = "($self, column, queries, k=10, *, max_distance=None, select=(), \
+                             vectors=False, where=None, offset=None, min_distance=None, \
+                             group_by=None, per_group=1)")]
+    fn search_sparse_batch(
+        &self,
+        column: &str,
+        queries: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        asked: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<BatchHits> {
+        let none = Some(Vec::new());
+        let request = Request::read("Collection.search_sparse_batch", k, asked, none)?;
+        reading::search_sparse_batch(self.source(), column, queries, self.shape.width, request)
+    }
+
+    /// Searches as `search_sparse` does and says how; see `explain`.
+    ///
+    /// Raises as `search_sparse`.
+    ///
+    /// >>> docs.upsert([7, 8], [[0, 0], [1, 1]], {"words": [{3: 0.5, 9: 1.0}, {9: 2.0}]})
+    /// 2
+    /// >>> explained = docs.explain_sparse("words", {9: 1.0}, k=1)
+    /// >>> explained.hits.ids.tolist(), sum(part["rows"] for part in explained.parts)
+    /// ([8], 4)
+    #[pyo3(signature = (column, query, k=10, **asked))]
+    #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
+                             vectors=False, where=None, offset=None, min_distance=None, \
+                             group_by=None, per_group=1, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
+    fn explain_sparse(
+        &self,
+        column: &str,
+        query: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        asked: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Explanation> {
+        let request = Request::read("Collection.explain_sparse", k, asked, None)?;
+        reading::explain_sparse(self.source(), column, query, self.shape.width, request)
     }
 
     /// The rows there are now, to be read as often as wanted while writers go on.
@@ -514,17 +584,50 @@ impl Collection {
         Ok(Snapshot::new(inner, schema))
     }
 
-    /// Adds columns, null in every row there is, from a dict of names and types as `Database.collection`
-    /// takes it. Those that exist with the same type are passed over. Returns how many were added.
+    /// Has the texts of a column indexed for search by words, or indexed anew: in a language ("english",
+    /// "de", …; `None` for words as they are), or as a dict of language, stop_words, stem, k1 and b
+    /// says. Returns whether that is a change. Rows that are there are indexed when a search first
+    /// wants it.
+    ///
+    /// Raises `NotFound` for an unknown column, `InvalidArgument` for one that is not text and for an
+    /// unknown language.
+    ///
+    /// >>> docs.add_text_index("title", "german")
+    /// True
+    /// >>> docs.search(words="near OR fern")[0].id
+    /// 1
+    #[pyo3(signature = (column, options=TextOptions::new()))]
+    #[pyo3(text_signature = "($self, column, options='english')")]
+    fn add_text_index(
+        &self,
+        py: Python<'_>,
+        column: &str,
+        #[pyo3(from_py_with = text_options)] options: TextOptions,
+    ) -> PyResult<bool> {
+        call(py, || self.inner.add_text_index(column, options))
+    }
+
+    /// Adds columns, null in every row there is, from a dict of names and types, and columns of `text` to be
+    /// searched by words, both as `Database.collection` takes them. Those that exist with the same type
+    /// are passed over, but indexed as `text` says. Returns how many were added.
     ///
     /// Raises `SchemaMismatch` for a column that exists with another type, `InvalidArgument`
     /// for a name that no column can have.
     ///
-    /// >>> docs.add_columns({"year": int, "title": "utf8"})
-    /// 1
-    fn add_columns(&self, py: Python<'_>, columns: &Bound<'_, PyAny>) -> PyResult<u64> {
-        let columns = schema::typed_columns(columns, &[])?;
-        call(py, || self.inner.add_columns(&columns))
+    /// >>> docs.add_columns({"year": int, "title": "utf8"}, text={"summary": "german"})
+    /// 2
+    #[pyo3(signature = (columns=None, *, text=None))]
+    fn add_columns(
+        &self,
+        py: Python<'_>,
+        columns: Option<&Bound<'_, PyAny>>,
+        text: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        if columns.is_none() && text.is_none() {
+            return Err(PyTypeError::new_err("add_columns() needs columns, or text, or both"));
+        }
+        let shape = schema::Shape::from_python(None, None, None, text, columns, None)?;
+        call(py, || shape.widen(&self.inner))
     }
 
     /// Writes all rows to the file `path`: ids, vectors and the columns of `select` (all if it is left
@@ -665,12 +768,7 @@ impl Collection {
     fn __repr__(&self, py: Python<'_>) -> String {
         let name = self.inner.name();
         match call(py, || Ok((self.inner.len()?, self.inner.schema()?))) {
-            Ok((rows, schema)) => format!(
-                "Collection('{name}', {rows} rows, dim={}, metric='{}', dtype='{}')",
-                self.dimension,
-                schema.metric(),
-                schema.vector_type()
-            ),
+            Ok((rows, schema)) => schema::describe(name, rows, &schema),
             Err(_) => format!("Collection('{name}', not open)"),
         }
     }

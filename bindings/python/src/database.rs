@@ -136,7 +136,9 @@ impl Database {
     /// `dim` may be left out when it exists. `metric` is "l2" (squared Euclidean distance),
     /// "cosine" or "dot", for bits "hamming" or "jaccard"; `dtype` is "f32", "f16", "bf16", "i8",
     /// "u8", or "b1" for bits; left out, they are as stored, and cosine and f32 in a new
-    /// collection, hamming and b1 in one of bits. `text` names columns of text to be searched by words.
+    /// collection, hamming and b1 in one of bits. `text` names columns of text to be
+    /// searched by words, English ones; a dict says the language of each (`{"body": "german", "code": None}`,
+    /// where `None` takes words as they are), or its options (`{"body": {"language": "en", "stem": False}}`).
     /// `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp", "list_utf8" or "sparse" (or
     /// bool, int, float, str, datetime, list[str]); it need not be complete, columns of later
     /// batches are added by themselves. `id_type` is "u64" or "utf8", otherwise that of the first
@@ -426,9 +428,8 @@ fn get_or_create(
         (Err(error), _) => return Err(error),
     };
     let collection = db.collection(name, schema)?;
-    let missing = shape.missing(&collection.schema()?);
-    if !missing.is_empty() && !db.is_read_only() {
-        collection.add_columns(&missing)?;
+    if !db.is_read_only() {
+        shape.widen(&collection)?;
     }
     with_embedder(collection, embedder)
 }

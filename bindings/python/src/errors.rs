@@ -39,7 +39,7 @@ pub(crate) fn guard<T>(
 /// The exception of an engine error.
 pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
     // What a callable raised reaches its caller as it was.
-    if let Error::Embed { source, .. } = error
+    if let Error::Embed { source, .. } | Error::Rerank { source } = error
         && let Some(raised) = source.downcast_ref::<PyErr>()
     {
         return raised.clone_ref(py);

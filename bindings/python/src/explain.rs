@@ -26,12 +26,13 @@ pub(crate) struct Explanation {
 }
 
 /// Names of the numbers of a part, and what people are shown of them.
-const COUNTS: [(&str, &str); 9] = [
+const COUNTS: [(&str, &str); 10] = [
     ("rows", "rows"),
     ("live_rows", "live"),
     ("nodes_expanded", "nodes"),
     ("codes_compared", "codes compared"),
     ("rows_compared", "rows compared"),
+    ("postings_read", "postings"),
     ("bytes_touched", "bytes"),
     ("walk_cost", "to walk"),
     ("scan_cost", "to scan"),
@@ -61,9 +62,9 @@ impl Explanation {
     }
 
     /// A dict for each part that was searched: its "segment" (None for rows in memory), "plan" ("scan",
-    /// "scan_matching", "scan_codes", "walk", "walk_then_scan", "scan_codes_then_scan"), "rows",
-    /// "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "bytes_touched", "walk_cost" and
-    /// "scan_cost" (what the plan was chosen by, counted in distances; 0 where there was no choice),
+    /// "scan_matching", "scan_codes", "walk", "walk_then_scan", "scan_codes_then_scan", "postings"), "rows",
+    /// "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "postings_read" (weights of sparse
+    /// vectors in inverted indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in distances; 0 where there was no choice),
     /// "candidates", "matching_rows" (of the filter, else None), "seconds".
     ///
     /// >>> docs.explain([3, 4]).parts[0]["rows"]
@@ -187,13 +188,14 @@ fn plan(plan: SearchPlan) -> &'static str {
     }
 }
 
-fn counts(part: &PartExplanation) -> [u64; 9] {
+fn counts(part: &PartExplanation) -> [u64; 10] {
     [
         part.rows,
         part.live_rows,
         part.nodes_expanded,
         part.codes_compared,
         part.rows_compared,
+        part.postings_read,
         part.bytes_touched,
         part.walk_cost,
         part.scan_cost,

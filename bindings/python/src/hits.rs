@@ -1,9 +1,10 @@
 //! The answers of one search.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::RecordBatch;
-use nearfield::{Error, Id, IdType};
+use nearfield::{Error, Id, IdType, Snippet};
 use numpy::PyArray1;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
@@ -43,6 +44,37 @@ impl Found {
             .map_err(|error| invalid(py, error.to_string()))?;
         Ok(self.batch.get_or_init(|| batch))
     }
+
+    /// The snippets of a hit by column, if they were asked for.
+    fn snippets(&self, index: usize) -> impl Iterator<Item = (&String, &Snippet)> {
+        let snippets = self.hits.snippets.as_ref().and_then(|all| all.get(index));
+        snippets.into_iter().flatten()
+    }
+
+    fn highlights<'py>(
+        &self,
+        py: Python<'py>,
+        index: usize,
+        before: &str,
+        after: &str,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (column, snippet) in self.snippets(index) {
+            dict.set_item(column, snippet.marked(before, after))?;
+        }
+        Ok(dict)
+    }
+}
+
+/// Ranges of bytes, ascending, as ranges of characters.
+fn characters(text: &str, marks: &[Range<usize>]) -> Vec<(usize, usize)> {
+    let (mut byte, mut character) = (0, 0);
+    let mut place = |end: usize| {
+        character += text.get(byte..end).map_or(0, |part| part.chars().count());
+        byte = end;
+        character
+    };
+    marks.iter().map(|mark| (place(mark.start), place(mark.end))).collect()
 }
 
 /// The hits of one search, nearest first unless grouped or diversified: a sequence of `Hit`.
@@ -126,6 +158,21 @@ impl Hits {
     fn to_dicts<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let batch = self.found.batch(py)?;
         (0..batch.num_rows()).map(|row| rows::dict(py, batch, row)).collect()
+    }
+
+    /// What `Hit.highlights` says of each hit: a dict of column and piece of text.
+    ///
+    /// >>> _ = docs.add_text_index("title")
+    /// >>> docs.search(words="near OR far", highlight=True).highlights()
+    /// [{'title': '**near**'}, {'title': '**far**'}]
+    #[pyo3(signature = (before="**", after="**"))]
+    fn highlights<'py>(
+        &self,
+        py: Python<'py>,
+        before: &str,
+        after: &str,
+    ) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        (0..self.__len__()).map(|hit| self.found.highlights(py, hit, before, after)).collect()
     }
 
     /// The hits as a `pyarrow.Table`.
@@ -283,6 +330,43 @@ impl Hit {
                 },
             )),
         }
+    }
+
+    /// For each column of text that was searched by words, the piece of it in which they stand, each word
+    /// between `before` and `after`, `…` where the text goes on. Empty unless the search was asked to
+    /// `highlight`. Nothing is escaped: for a page use `snippets`.
+    ///
+    /// >>> _ = docs.add_text_index("title")
+    /// >>> docs.search(words="far", highlight=True)[0].highlights("<b>", "</b>")
+    /// {'title': '<b>far</b>'}
+    #[pyo3(signature = (before="**", after="**"))]
+    fn highlights<'py>(
+        &self,
+        py: Python<'py>,
+        before: &str,
+        after: &str,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        self.found.highlights(py, self.index, before, after)
+    }
+
+    /// The same as parts: for each column a dict of the "text" of the piece, its "marks", which are (begin, end)
+    /// of each word, `text[begin:end]`, and whether it is "cut_before" and "cut_after".
+    ///
+    /// >>> _ = docs.add_text_index("title")
+    /// >>> docs.search(words="far", highlight=True)[0].snippets["title"]
+    /// {'text': 'far', 'marks': [(0, 3)], 'cut_before': False, 'cut_after': False}
+    #[getter]
+    fn snippets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (column, snippet) in self.found.snippets(self.index) {
+            let piece = PyDict::new(py);
+            piece.set_item("text", &snippet.text)?;
+            piece.set_item("marks", characters(&snippet.text, &snippet.marks))?;
+            piece.set_item("cut_before", snippet.cut_before)?;
+            piece.set_item("cut_after", snippet.cut_after)?;
+            dict.set_item(column, piece)?;
+        }
+        Ok(dict)
     }
 
     /// Names that can be put in brackets.

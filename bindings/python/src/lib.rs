@@ -30,13 +30,16 @@ mod picks;
 mod reading;
 mod records;
 mod request;
+mod rerank;
 mod rows;
 mod schema;
 mod settings;
 mod snapshot;
 mod sparse;
+mod text_options;
 mod texts;
 mod vectors;
+mod words;
 
 /// The extension module; users import it as `nearfield`.
 #[pyo3::pymodule]

@@ -1,7 +1,10 @@
 //! Searches as a collection and a snapshot of one run them.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use nearfield::{
-    Collection, Filter, IdType, Query, Result, ScanOptions, Schema, SparseVector, Vectors,
+    Collection, Filter, IdType, Query, Result, ScanOptions, Schema, SparseVector, Vectors, Words,
 };
 use pyo3::prelude::*;
 
@@ -26,6 +29,16 @@ pub(crate) enum Source<'a> {
 }
 
 impl Source<'_> {
+    /// A search by vector, or of none by words.
+    fn begin<'q>(self, vectors: Option<Vectors<'q>>, request: &Request) -> Query<'q> {
+        let words = || request.words.words().unwrap_or_else(|| Words::plain(""));
+        match (vectors, self) {
+            (Some(vectors), source) => source.search(vectors),
+            (None, Self::Collection(collection)) => collection.search_words(words()),
+            (None, Self::Snapshot(snapshot, _)) => snapshot.search_words(words()),
+        }
+    }
+
     fn search<'q>(self, vectors: Vectors<'q>) -> Query<'q> {
         match self {
             Self::Collection(collection) => collection.search(vectors),
@@ -33,10 +46,10 @@ impl Source<'_> {
         }
     }
 
-    fn search_sparse<'q>(self, column: &str, vector: &'q SparseVector) -> Query<'q> {
+    fn search_sparse<'q>(self, column: &str, vectors: &'q [SparseVector]) -> Query<'q> {
         match self {
-            Self::Collection(collection) => collection.search_sparse(column, vector),
-            Self::Snapshot(snapshot, _) => snapshot.search_sparse(column, vector),
+            Self::Collection(collection) => collection.search_sparse(column, vectors),
+            Self::Snapshot(snapshot, _) => snapshot.search_sparse(column, vectors),
         }
     }
 
@@ -52,15 +65,25 @@ impl Source<'_> {
     }
 }
 
+/// A search by further columns as well.
+fn with<'q>(query: Query<'q>, sparse: &'q [(String, SparseVector)]) -> Query<'q> {
+    sparse.iter().fold(query, |query, (column, vector)| query.sparse(column, vector))
+}
+
 pub(crate) fn search(
     py: Python<'_>,
     source: Source<'_>,
-    query: &VectorsArg<'_>,
+    query: Option<&VectorsArg<'_>>,
     shape: Shape,
-    request: Request,
+    mut request: Request,
 ) -> PyResult<Hits> {
-    let query = query.vectors()?;
-    let hits = call(py, || request.apply(source.search(query)).run())?;
+    request.check(py, query.is_some())?;
+    let query = query.map(VectorsArg::vectors).transpose()?;
+    let sparse = std::mem::take(&mut request.sparse);
+    let hits = call(py, || {
+        let begun = with(source.begin(query, &request), &sparse);
+        request.apply(begun, shape.width).run()
+    })?;
     let id_type = source.kind(py, hits.hits.first())?;
     Ok(Hits { found: Found::new(hits, id_type, shape.width) })
 }
@@ -68,15 +91,29 @@ pub(crate) fn search(
 pub(crate) fn explain(
     py: Python<'_>,
     source: Source<'_>,
-    query: &VectorsArg<'_>,
+    query: Option<&VectorsArg<'_>>,
     shape: Shape,
-    request: Request,
+    mut request: Request,
 ) -> PyResult<Explanation> {
-    let query = query.vectors()?;
-    let explained = call(py, || request.apply(source.search(query)).explain())?;
+    request.check(py, query.is_some())?;
+    let query = query.map(VectorsArg::vectors).transpose()?;
+    let sparse = std::mem::take(&mut request.sparse);
+    let explained = call(py, || {
+        let begun = with(source.begin(query, &request), &sparse);
+        request.apply(begun, shape.width).explain()
+    })?;
+    explanation(py, source, explained, shape.width)
+}
+
+fn explanation(
+    py: Python<'_>,
+    source: Source<'_>,
+    explained: nearfield::Explanation,
+    width: usize,
+) -> PyResult<Explanation> {
     let id_type = source.kind(py, explained.hits.hits.first())?;
     let times = [explained.prepare, explained.search, explained.read];
-    let found = Found::new(explained.hits, id_type, shape.width);
+    let found = Found::new(explained.hits, id_type, width);
     Ok(Explanation::new(found, explained.parts, explained.filter, times))
 }
 
@@ -88,9 +125,21 @@ pub(crate) fn search_batch(
     request: Request,
 ) -> PyResult<BatchHits> {
     let (rows, vectors) = (queries.rows, queries.vectors()?);
+    batch(py, source, rows, || source.search(vectors), shape.width, request)
+}
+
+/// The answers to `rows` queries.
+fn batch<'q>(
+    py: Python<'_>,
+    source: Source<'_>,
+    rows: usize,
+    begin: impl FnOnce() -> Query<'q> + Send,
+    width: usize,
+    request: Request,
+) -> PyResult<BatchHits> {
     let most = request.picks.most(request.k);
-    let run = |cancel: Option<&std::sync::Arc<std::sync::atomic::AtomicBool>>| -> Result<_> {
-        let mut query = request.apply(source.search(vectors));
+    let run = |cancel: Option<&Arc<AtomicBool>>| -> Result<_> {
+        let mut query = request.apply(begin(), width);
         if let Some(cancel) = cancel {
             query = query.cancel(cancel.clone());
         }
@@ -102,7 +151,7 @@ pub(crate) fn search_batch(
         long(py, None, |task| run(Some(&task.cancel)))?
     };
     let id_type = source.kind(py, hits.iter().find_map(|hits| hits.hits.first()))?;
-    Ok(BatchHits::new(hits, most, id_type, shape.width))
+    Ok(BatchHits::new(hits, most, id_type, width))
 }
 
 /// A search of a column of sparse vectors.
@@ -111,13 +160,44 @@ pub(crate) fn search_sparse(
     column: &str,
     query: &Bound<'_, PyAny>,
     width: usize,
-    request: Request,
+    mut request: Request,
 ) -> PyResult<Hits> {
     let py = query.py();
-    let vector = sparse::vector("query", query)?;
-    let hits = call(py, || request.apply(source.search_sparse(column, &vector)).run())?;
+    request.check(py, true)?;
+    let vector = [sparse::vector("query", query)?];
+    let more = std::mem::take(&mut request.sparse);
+    let begin = || with(source.search_sparse(column, &vector), &more);
+    let hits = call(py, || request.apply(begin(), width).run())?;
     let id_type = source.kind(py, hits.hits.first())?;
     Ok(Hits { found: Found::new(hits, id_type, width) })
+}
+
+pub(crate) fn explain_sparse(
+    source: Source<'_>,
+    column: &str,
+    query: &Bound<'_, PyAny>,
+    width: usize,
+    mut request: Request,
+) -> PyResult<Explanation> {
+    let py = query.py();
+    request.check(py, true)?;
+    let vector = [sparse::vector("query", query)?];
+    let more = std::mem::take(&mut request.sparse);
+    let begin = || with(source.search_sparse(column, &vector), &more);
+    let explained = call(py, || request.apply(begin(), width).explain())?;
+    explanation(py, source, explained, width)
+}
+
+pub(crate) fn search_sparse_batch(
+    source: Source<'_>,
+    column: &str,
+    queries: &Bound<'_, PyAny>,
+    width: usize,
+    request: Request,
+) -> PyResult<BatchHits> {
+    let vectors = sparse::vectors("queries", queries)?;
+    let begin = || source.search_sparse(column, &vectors);
+    batch(queries.py(), source, vectors.len(), begin, width, request)
 }
 
 /// Where a scan begins and ends.

@@ -1,7 +1,7 @@
 //! What may be said beside the vectors of a search, and the same of a `get` or `scan`: numbers,
 //! flags and names of columns, each read from Python by a function that names it in its error.
 
-use nearfield::{Fields, Filter, Id, IdType, Schema};
+use nearfield::{Fields, Filter, Id, IdType, Schema, SparseVector};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -11,6 +11,8 @@ use crate::filter::filter_arg;
 use crate::ids::id_type;
 use crate::numbers::{count, flag};
 use crate::picks::Picks;
+use crate::sparse;
+use crate::words::WordsArg;
 
 /// Everything asked for beside the vectors.
 pub(crate) struct Request {
@@ -22,6 +24,9 @@ pub(crate) struct Request {
     pub(crate) select: Option<Vec<String>>,
     pub(crate) vectors: bool,
     pub(crate) filter: Option<Filter>,
+    pub(crate) words: WordsArg,
+    /// Columns of sparse vectors that are searched as well.
+    pub(crate) sparse: Vec<(String, SparseVector)>,
 }
 
 /// Keyword arguments of vectors alone: hits of sparse ones are exact.
@@ -36,19 +41,23 @@ impl Request {
         select: Option<Vec<String>>,
     ) -> PyResult<Self> {
         let (picks, ef, exact, max_distance) = (Picks::default(), None, false, None);
+        let (vectors, filter, words, sparse) = (false, None, WordsArg::default(), Vec::new());
         let mut request =
-            Self { k, ef, exact, max_distance, picks, select, vectors: false, filter: None };
+            Self { k, ef, exact, max_distance, picks, select, vectors, filter, words, sparse };
+        let one = !function.ends_with("batch");
         for (name, value) in given.into_iter().flatten() {
             let name = name.cast::<PyString>()?.to_str()?.to_owned();
-            let sparse = function.ends_with("sparse") && OF_VECTORS.contains(&name.as_str());
+            let exact = function.contains("sparse") && OF_VECTORS.contains(&name.as_str());
             match name.as_str() {
-                "ef" if !sparse => request.ef = ef_count(&value)?,
-                "exact" if !sparse => request.exact = exact_flag(&value)?,
+                "ef" if !exact => request.ef = ef_count(&value)?,
+                "exact" if !exact => request.exact = exact_flag(&value)?,
                 "max_distance" => request.max_distance = distance(&value)?,
                 "select" => request.select = names(&value)?,
                 "vectors" => request.vectors = vectors_flag(&value)?,
                 "where" => request.filter = filter_arg(&value)?,
-                name if !sparse && request.picks.take(name, &value)? => {}
+                "sparse" if one => request.sparse = sparse::columns("sparse", &value)?,
+                name if one && request.words.take(name, &value)? => {}
+                name if !exact && request.picks.take(name, &value)? => {}
                 name => {
                     let message =
                         format!("{function}() got an unexpected keyword argument '{name}'");
@@ -59,9 +68,20 @@ impl Request {
         Ok(request)
     }
 
-    /// The engine's search with all of it.
-    pub(crate) fn apply<'a>(self, mut query: nearfield::Query<'a>) -> nearfield::Query<'a> {
-        query = query.k(self.k).exact(self.exact);
+    /// How many lists become one order, when there is one of a vector or not.
+    pub(crate) fn check(&self, py: Python<'_>, vector: bool) -> PyResult<()> {
+        let words = self.words.words().is_some();
+        let lists = usize::from(vector) + usize::from(words) + self.sparse.len();
+        self.words.check(py, lists)
+    }
+
+    /// The engine's search with all of it, but the sparse vectors; `width` is the number of elements of a vector.
+    pub(crate) fn apply<'a>(
+        self,
+        mut query: nearfield::Query<'a>,
+        width: usize,
+    ) -> nearfield::Query<'a> {
+        query = self.words.apply(query, width).k(self.k).exact(self.exact);
         if let Some(ef) = self.ef {
             query = query.ef(ef);
         }

@@ -1,12 +1,13 @@
 //! What `collection` and `create` are given about a collection's shape, and the same as a dict.
 
-use nearfield::{Column, DataType, IdType, Metric, Schema, VectorType};
+use nearfield::{Collection, Column, DataType, IdType, Metric, Schema, TextOptions, VectorType};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyType};
 
 use crate::errors::{invalid, wrong_type};
 use crate::numbers::count;
 use crate::rows::escape;
+use crate::text_options::{self, text_options};
 
 pub(crate) const METRICS: [(&str, Metric); 5] = [
     ("l2", Metric::L2),
@@ -47,6 +48,8 @@ pub(crate) struct Shape {
     vector_type: Option<VectorType>,
     id_type: Option<IdType>,
     columns: Vec<Column>,
+    /// Columns to be searched by words, and how they are indexed where that is said.
+    texts: Vec<(String, Option<TextOptions>)>,
 }
 
 impl Shape {
@@ -58,10 +61,11 @@ impl Shape {
         columns: Option<&Bound<'_, PyAny>>,
         id_type: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let texts = text.map(text_names).transpose()?.unwrap_or_default();
-        let mut all = columns.map(|columns| typed_columns(columns, &texts)).transpose()?;
+        let given = text.map(text_columns).transpose()?.unwrap_or_default();
+        let names: Vec<String> = given.iter().map(|(name, _)| name.clone()).collect();
+        let mut all = columns.map(|columns| typed_columns(columns, &names)).transpose()?;
         let columns = all.get_or_insert_default();
-        for name in texts {
+        for name in names {
             if !columns.iter().any(|column| column.name == name) {
                 columns.push(Column { name, data_type: DataType::Utf8, text: true });
             }
@@ -72,6 +76,7 @@ impl Shape {
             vector_type: dtype.map(vector_type).transpose()?,
             id_type: id_type.map(|kind| named("id_type", &ID_TYPES, kind)).transpose()?,
             columns: all.unwrap_or_default(),
+            texts: given,
         })
     }
 
@@ -89,15 +94,34 @@ impl Shape {
             schema = schema.with_id_type(id_type);
         }
         for Column { name, data_type, text } in &self.columns {
-            schema = if *text { schema.text(name) } else { schema.column(name, *data_type) };
+            schema = match self.texts.iter().find(|(said, _)| said == name) {
+                Some((_, Some(options))) => schema.text_with(name, *options),
+                _ if *text => schema.text(name),
+                _ => schema.column(name, *data_type),
+            };
         }
         schema
     }
 
-    /// Columns asked for that `stored` lacks.
-    pub(crate) fn missing(&self, stored: &Schema) -> Vec<Column> {
-        let lacks = |asked: &&Column| !stored.columns().iter().any(|c| c.name == asked.name);
-        self.columns.iter().filter(lacks).cloned().collect()
+    /// Adds the columns and the indexes of texts that `collection` lacks; how many columns were added.
+    pub(crate) fn widen(&self, collection: &Collection) -> nearfield::Result<u64> {
+        let stored = collection.schema()?;
+        let is_known = |asked: &Column| {
+            let same =
+                |known: &Column| (&known.name, known.data_type) == (&asked.name, asked.data_type);
+            stored.columns().iter().any(same)
+        };
+        let all_known = self.columns.iter().all(is_known);
+        let added = if all_known { 0 } else { collection.add_columns(&self.columns)? };
+        for (name, options) in &self.texts {
+            let indexed = collection.schema()?.text_options(name);
+            match (indexed, options) {
+                (Some(_), None) => {}
+                (Some(indexed), Some(options)) if indexed == *options => {}
+                _ => drop(collection.add_text_index(name, options.unwrap_or_default())?),
+            }
+        }
+        Ok(added)
     }
 }
 
@@ -113,9 +137,29 @@ pub(crate) fn to_python<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound
         columns.set_item(&column.name, column.data_type.to_string())?;
     }
     dict.set_item("columns", columns)?;
-    let texts = schema.columns().iter().filter(|column| column.text).map(|column| &column.name);
-    dict.set_item("text", PyList::new(py, texts.collect::<Vec<_>>())?)?;
+    let texts: Vec<&Column> = schema.columns().iter().filter(|column| column.text).collect();
+    let options = |column: &&Column| schema.text_options(&column.name).unwrap_or_default();
+    if texts.iter().all(|column| options(column) == TextOptions::new()) {
+        let names = texts.iter().map(|column| &column.name);
+        dict.set_item("text", PyList::new(py, names.collect::<Vec<_>>())?)?;
+    } else {
+        let all = PyDict::new(py);
+        for column in &texts {
+            all.set_item(&column.name, text_options::to_python(py, options(column))?)?;
+        }
+        dict.set_item("text", all)?;
+    }
     Ok(dict)
+}
+
+/// The collection in a line.
+pub(crate) fn describe(name: &str, rows: usize, schema: &Schema) -> String {
+    format!(
+        "Collection('{name}', {rows} rows, dim={}, metric='{}', dtype='{}')",
+        schema.dimension(),
+        schema.metric(),
+        schema.vector_type()
+    )
 }
 
 /// The collection as an HTML table, for notebooks.
@@ -166,15 +210,26 @@ pub(crate) fn vector_type(value: &Bound<'_, PyAny>) -> PyResult<VectorType> {
     named("dtype", &DTYPES, &name)
 }
 
-fn text_names(text: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-    const EXPECTED: &str = "the name of a column or a list of names";
+/// Columns of text, and how they are indexed where that is said.
+fn text_columns(text: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Option<TextOptions>)>> {
+    const EXPECTED: &str =
+        "the name of a column, a list of names, or a dict of names and languages";
+    let wrong = || wrong_type("text", EXPECTED, text);
     if let Ok(name) = text.cast::<PyString>() {
-        return Ok(vec![name.to_str()?.to_owned()]);
+        return Ok(vec![(name.to_str()?.to_owned(), None)]);
     }
-    text.extract::<Vec<String>>().map_err(|_wrong| wrong_type("text", EXPECTED, text))
+    if let Ok(dict) = text.cast::<PyDict>() {
+        let column = |(name, options): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+            let name = name.extract::<String>().map_err(|_wrong| wrong())?;
+            Ok((name, Some(text_options(&options)?)))
+        };
+        return dict.iter().map(column).collect();
+    }
+    let names = text.extract::<Vec<String>>().map_err(|_wrong| wrong())?;
+    Ok(names.into_iter().map(|name| (name, None)).collect())
 }
 
-pub(crate) fn typed_columns(columns: &Bound<'_, PyAny>, texts: &[String]) -> PyResult<Vec<Column>> {
+fn typed_columns(columns: &Bound<'_, PyAny>, texts: &[String]) -> PyResult<Vec<Column>> {
     const EXPECTED: &str = "a dict of column names and types";
     let columns =
         columns.cast::<PyDict>().map_err(|_wrong| wrong_type("columns", EXPECTED, columns))?;
@@ -185,6 +240,10 @@ pub(crate) fn typed_columns(columns: &Bound<'_, PyAny>, texts: &[String]) -> PyR
         };
         let data_type = column_type(&name, &kind)?;
         let text = texts.contains(&name);
+        if text && data_type != DataType::Utf8 {
+            let message = format!("text column {name:?} is {data_type}, expected utf8");
+            return Err(invalid(kind.py(), message));
+        }
         all.push(Column { name, data_type, text });
     }
     Ok(all)

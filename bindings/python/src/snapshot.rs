@@ -1,6 +1,7 @@
 //! A collection as it was at one moment.
 
 use nearfield::{Filter, ScanOptions, Schema};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -42,6 +43,18 @@ impl Snapshot {
     fn source(&self) -> Source<'_> {
         Source::Snapshot(&self.inner, &self.schema)
     }
+
+    /// The vector of a search; `None` where words alone are searched.
+    fn query<'py>(
+        &self,
+        q: Option<&Bound<'py, PyAny>>,
+        request: &Request,
+    ) -> PyResult<Option<VectorsArg<'py>>> {
+        if q.is_none() && request.words.words().is_none() {
+            return Err(PyTypeError::new_err("q: expected a vector, or words= in its place"));
+        }
+        q.map(|q| VectorsArg::one(q, self.shape)).transpose()
+    }
 }
 
 #[pymethods]
@@ -59,40 +72,46 @@ impl Snapshot {
     ///
     /// >>> docs.snapshot().search([3, 4], k=1).ids.tolist()
     /// [2]
-    #[pyo3(signature = (q, k=10, **asked))]
-    #[pyo3(text_signature = "($self, q, k=10, *, ef=None, exact=False, max_distance=None, \
+    #[pyo3(signature = (q=None, k=10, **asked))]
+    #[pyo3(text_signature = "($self, q=None, k=10, *, ef=None, exact=False, max_distance=None, \
                              select=None, vectors=False, where=None, offset=None, \
                              min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None)")]
+                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search(
         &self,
-        q: &Bound<'_, PyAny>,
+        py: Python<'_>,
+        q: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = k_count)] k: usize,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
         let request = Request::read("Snapshot.search", k, asked, None)?;
-        let query = VectorsArg::one(q, self.shape)?;
-        reading::search(q.py(), self.source(), &query, self.shape, request)
+        let query = self.query(q, &request)?;
+        reading::search(py, self.source(), query.as_ref(), self.shape, request)
     }
 
     /// As `Collection.explain`.
     ///
     /// >>> docs.snapshot().explain([3, 4], k=1).hits.ids.tolist()
     /// [2]
-    #[pyo3(signature = (q, k=10, **asked))]
-    #[pyo3(text_signature = "($self, q, k=10, *, ef=None, exact=False, max_distance=None, \
+    #[pyo3(signature = (q=None, k=10, **asked))]
+    #[pyo3(text_signature = "($self, q=None, k=10, *, ef=None, exact=False, max_distance=None, \
                              select=None, vectors=False, where=None, offset=None, \
                              min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None)")]
+                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn explain(
         &self,
-        q: &Bound<'_, PyAny>,
+        py: Python<'_>,
+        q: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = k_count)] k: usize,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Explanation> {
         let request = Request::read("Snapshot.explain", k, asked, None)?;
-        let query = VectorsArg::one(q, self.shape)?;
-        reading::explain(q.py(), self.source(), &query, self.shape, request)
+        let query = self.query(q, &request)?;
+        reading::explain(py, self.source(), query.as_ref(), self.shape, request)
     }
 
     /// As `Collection.search_batch`.
@@ -123,7 +142,9 @@ impl Snapshot {
     #[pyo3(signature = (column, query, k=10, **asked))]
     #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
                              vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1)")]
+                             group_by=None, per_group=1, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search_sparse(
         &self,
         column: &str,
@@ -133,6 +154,51 @@ impl Snapshot {
     ) -> PyResult<Hits> {
         let request = Request::read("Snapshot.search_sparse", k, asked, None)?;
         reading::search_sparse(self.source(), column, query, self.shape.width, request)
+    }
+
+    /// As `Collection.search_sparse_batch`.
+    ///
+    /// >>> docs.upsert(9, [1, 1], [{"words": {3: 0.5}}])
+    /// 1
+    /// >>> docs.snapshot().search_sparse_batch("words", [{3: 2.0}, {4: 2.0}], k=1).counts.tolist()
+    /// [1, 0]
+    #[pyo3(signature = (column, queries, k=10, **asked))]
+    #[pyo3(text_signature = "($self, column, queries, k=10, *, max_distance=None, select=(), \
+                             vectors=False, where=None, offset=None, min_distance=None, \
+                             group_by=None, per_group=1)")]
+    fn search_sparse_batch(
+        &self,
+        column: &str,
+        queries: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        asked: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<BatchHits> {
+        let none = Some(Vec::new());
+        let request = Request::read("Snapshot.search_sparse_batch", k, asked, none)?;
+        reading::search_sparse_batch(self.source(), column, queries, self.shape.width, request)
+    }
+
+    /// As `Collection.explain_sparse`.
+    ///
+    /// >>> docs.upsert(9, [1, 1], [{"words": {3: 0.5}}])
+    /// 1
+    /// >>> docs.snapshot().explain_sparse("words", {3: 2.0}).hits.ids.tolist()
+    /// [9]
+    #[pyo3(signature = (column, query, k=10, **asked))]
+    #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
+                             vectors=False, where=None, offset=None, min_distance=None, \
+                             group_by=None, per_group=1, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
+    fn explain_sparse(
+        &self,
+        column: &str,
+        query: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        asked: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Explanation> {
+        let request = Request::read("Snapshot.explain_sparse", k, asked, None)?;
+        reading::explain_sparse(self.source(), column, query, self.shape.width, request)
     }
 
     /// As `Collection.get`.

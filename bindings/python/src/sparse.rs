@@ -50,6 +50,37 @@ pub(crate) fn vector(what: &str, value: &Bound<'_, PyAny>) -> PyResult<SparseVec
     })
 }
 
+/// The vectors of a list, or of a matrix of SciPy in compressed rows.
+pub(crate) fn vectors(what: &str, values: &Bound<'_, PyAny>) -> PyResult<Vec<SparseVector>> {
+    if let Some(rows) = rows(what, values)? {
+        return Ok(rows);
+    }
+    let wrong = || wrong_type(what, "a list of sparse vectors, or a matrix of SciPy", values);
+    if values.is_instance_of::<PyDict>() || values.is_instance_of::<PyString>() {
+        return Err(wrong());
+    }
+    let vectors = values.try_iter().map_err(|_wrong| wrong())?;
+    vectors.enumerate().map(|(row, value)| vector(&format!("{what} row {row}"), &value?)).collect()
+}
+
+/// Columns and what is looked for in each: a dict of names and sparse vectors.
+pub(crate) fn columns(
+    what: &str,
+    values: &Bound<'_, PyAny>,
+) -> PyResult<Vec<(String, SparseVector)>> {
+    if values.is_none() {
+        return Ok(Vec::new());
+    }
+    let wrong = || wrong_type(what, "a dict of columns and sparse vectors", values);
+    let dict = values.cast::<PyDict>().map_err(|_wrong| wrong())?;
+    let column = |(name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+        let name = name.extract::<String>().map_err(|_wrong| wrong())?;
+        let vector = vector(&format!("{what}[{name:?}]"), &value)?;
+        Ok((name, vector))
+    };
+    dict.iter().map(column).collect()
+}
+
 /// A column of vectors, `None` where there is none.
 pub(crate) fn column(name: &str, values: &[Bound<'_, PyAny>]) -> PyResult<ArrayRef> {
     let vector = |(row, value): (usize, &Bound<'_, PyAny>)| {
@@ -60,18 +91,23 @@ pub(crate) fn column(name: &str, values: &[Bound<'_, PyAny>]) -> PyResult<ArrayR
     Ok(SparseVector::column(vectors.iter().map(Option::as_ref)))
 }
 
-/// The rows of a matrix of SciPy in compressed rows (CSR); `None` when `values` is none.
+/// The column that a matrix of SciPy is; `None` when `values` is none.
 pub(crate) fn matrix(name: &str, values: &Bound<'_, PyAny>) -> PyResult<Option<ArrayRef>> {
+    let rows = rows(&format!("column {name:?}"), values)?;
+    Ok(rows.map(|rows| SparseVector::column(rows.iter().map(Some))))
+}
+
+/// The rows of a matrix of SciPy in compressed rows (CSR); `None` when `values` is none.
+fn rows(what: &str, values: &Bound<'_, PyAny>) -> PyResult<Option<Vec<SparseVector>>> {
     if !values.hasattr("indptr")? || !values.hasattr("indices")? || !values.hasattr("data")? {
         return Ok(None);
     }
-    let what = format!("column {name:?}");
     if values.getattr("format")?.extract::<String>().ok().as_deref() != Some("csr") {
-        return Err(wrong_type(&what, "a matrix of SciPy with rows together (tocsr())", values));
+        return Err(wrong_type(what, "a matrix of SciPy with rows together (tocsr())", values));
     }
-    let starts = integers(&what, &values.getattr("indptr")?)?;
-    let indices = integers(&what, &values.getattr("indices")?)?;
-    let weights = floats(&what, &values.getattr("data")?)?;
+    let starts = integers(what, &values.getattr("indptr")?)?;
+    let indices = integers(what, &values.getattr("indices")?)?;
+    let weights = floats(what, &values.getattr("data")?)?;
     let mut vectors = Vec::with_capacity(starts.len());
     for (row, ends) in starts.windows(2).enumerate() {
         let at = |end: i64| usize::try_from(end).unwrap_or(usize::MAX);
@@ -84,9 +120,9 @@ pub(crate) fn matrix(name: &str, values: &Bound<'_, PyAny>) -> PyResult<Option<A
         let indices = indices.iter().map(place).collect::<PyResult<Vec<u32>>>()?;
         let vector = SparseVector::new(indices, weights);
         let wrong = |error: nearfield::Error| invalid(values.py(), format!("{what}: {error}"));
-        vectors.push(Some(vector.map_err(wrong)?));
+        vectors.push(vector.map_err(wrong)?);
     }
-    Ok(Some(SparseVector::column(vectors.iter().map(Option::as_ref))))
+    Ok(Some(vectors))
 }
 
 /// Indices and weights of a pair, or of an object that has both.

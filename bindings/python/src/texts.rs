@@ -17,6 +17,7 @@ use pyo3::types::{PyBytes, PyList, PyMapping, PyString};
 use crate::errors::{call, invalid, type_name, wrong_type};
 use crate::ids::{IdsArg, id_to_python};
 use crate::numbers::count;
+use crate::request::Request;
 use crate::vectors::{Shape, VectorsArg};
 use crate::{arrow_ffi, columns};
 
@@ -84,17 +85,19 @@ fn numbers(vectors: &Bound<'_, PyAny>, texts: usize, model: &str) -> PyResult<Ve
     Ok(array.try_readonly()?.as_slice()?.to_vec())
 }
 
-/// The query of a search: a vector as it was given, or that of a text.
+/// The query of a search: a vector as it was given, or that of a text; `None` for words alone.
 pub(crate) fn query<'py>(
     py: Python<'py>,
     collection: &nearfield::Collection,
     q: Option<&Bound<'py, PyAny>>,
     text: Option<&str>,
     shape: Shape,
-) -> PyResult<VectorsArg<'py>> {
+    request: &Request,
+) -> PyResult<Option<VectorsArg<'py>>> {
     match (q, text) {
-        (Some(q), None) => VectorsArg::one(q, shape),
-        (None, Some(text)) => embedded(py, collection, &[text]),
+        (Some(q), None) => VectorsArg::one(q, shape).map(Some),
+        (None, Some(text)) => embedded(py, collection, &[text]).map(Some),
+        (None, None) if request.words.words().is_some() => Ok(None),
         (given, _) => Err(one_of("text", given.is_some())),
     }
 }
@@ -126,7 +129,12 @@ fn embedded<'py>(
 fn one_of(texts: &str, both: bool) -> PyErr {
     PyTypeError::new_err(format!(
         "vectors: expected numbers (an array or a list), or {texts}= in their place, given {}",
-        if both { "both" } else { "neither" }
+        match (texts, both) {
+            ("text", true) => "both; to search for words beside a vector, use words=",
+            ("text", false) => "neither; to search by words alone, use words=",
+            (_, true) => "both",
+            (_, false) => "neither",
+        }
     ))
 }
 

@@ -132,6 +132,58 @@ def test_what_is_no_sparse_vector(db: nf.Database, value, error, message):
     assert len(docs) == 1
 
 
+def test_many_sparse_queries_at_once(db: nf.Database):
+    words = [{n % 7: 1.0, 100 + n: 0.5} for n in range(50)]
+    docs = sparse(db, words)
+    queries = [{n % 9: 1.0, 100 + n: 2.0} for n in range(80)]
+    for source in [docs, docs.snapshot()]:
+        found = source.search_sparse_batch("words", queries, k=3, where="id > 4")
+        assert (len(found), found.ids.shape) == (80, (80, 3))
+        for query, many in zip(queries, [found[n] for n in range(80)], strict=True):
+            one = source.search_sparse("words", query, k=3, where="id > 4", select=[])
+            assert (many.ids.tolist(), many.scores.tolist()) == (one.ids.tolist(), one.scores.tolist())
+        assert found.counts.tolist()[7:9] == [1, 1]
+        assert source.search_sparse_batch("words", iter(FORMS), k=1).counts.tolist() == [1] * 6
+        assert len(source.search_sparse_batch("words", [])) == 0
+        grouped = source.search_sparse_batch("words", [{3: 1.0}], k=2, group_by=None, offset=1)
+        assert grouped.ids.tolist() == [[10, 17]]
+    scipy = pytest.importorskip("scipy.sparse")
+    matrix = scipy.csr_array(np.array([[0, 1.0, 0], [0, 0, 0]]))
+    assert docs.search_sparse_batch("words", matrix, k=1).ids.tolist() == [[1], [-1]]
+
+
+@pytest.mark.parametrize(
+    ("queries", "error", "message"),
+    [
+        ({1: 1.0}, TypeError, "queries: expected a list of sparse vectors"),
+        (3, TypeError, "queries: expected a list"),
+        ("words", TypeError, "queries: expected a list"),
+        ([{1: 1.0}, 3], TypeError, "queries row 1: expected a dict"),
+        ([{1: 1.0}, {1: float("nan")}], ValueError, "queries row 1: .*NaN"),
+    ],
+)
+def test_what_are_no_sparse_queries(db: nf.Database, queries, error, message):
+    docs = sparse(db, [{1: 1.0}])
+    with pytest.raises(error, match=message):
+        docs.search_sparse_batch("words", queries)
+    for name in ["ef", "words", "rerank"]:
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+            docs.search_sparse_batch("words", [{1: 1.0}], **{name: None})
+
+
+def test_how_a_sparse_search_was_done(db: nf.Database):
+    docs = sparse(db, [{1: 1.0}, {1: 2.0, 2: 1.0}, None])
+    assert docs.explain_sparse("words", {1: 1.0}).parts[0]["plan"] == "scan"
+    docs.compact()
+    for source in [docs, docs.snapshot()]:
+        explained = source.explain_sparse("words", {1: 1.0}, k=1, where="id < 9")
+        assert explained.hits.ids.tolist() == [1]
+        assert explained.filter["matching_rows"] == 3
+        part = explained.parts[0]
+        assert (part["plan"], part["postings_read"], part["rows"]) == ("postings", 2, 3)
+        assert "2 postings" in repr(explained)
+
+
 def test_what_is_no_sparse_search(db: nf.Database):
     docs = sparse(db, [{1: 1.0}])
     with pytest.raises(nf.NotFound, match='did you mean "words"'):

@@ -176,8 +176,9 @@ impl Pool {
         at <= self.cursor
     }
 
+    /// Whether there are as many nodes as are kept.
     #[inline(always)]
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.visible >= self.keep.visible && self.keys.len() >= self.keep.ef
     }
 

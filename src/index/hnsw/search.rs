@@ -15,6 +15,8 @@ use crate::types::Row;
 pub(crate) struct Want<'a> {
     /// Candidates that are kept.
     pub(crate) keep: Keep,
+    /// Of those, so many of the nearest are expanded.
+    pub(crate) nearest: usize,
     /// Once a quarter of `ef` is expanded, nodes farther than this are not.
     pub(crate) limit: f32,
     /// A walk that has scored more rows than this gives up.
@@ -57,7 +59,7 @@ impl<H: Guard> ScorerOp for Search<'_, '_, H> {
     #[inline(always)]
     fn run<S: Scorer>(self, scorer: S) {
         let Self { view, want, found, scratch } = self;
-        let Want { keep, limit, most_scored, least_visible, dead } = want;
+        let Want { keep, nearest, limit, most_scored, least_visible, dead } = want;
         let keep = keep.within(view.len());
         if view.len() > scorer.rows() {
             return;
@@ -96,7 +98,8 @@ impl<H: Guard> ScorerOp for Search<'_, '_, H> {
                 scratch.start(distance, row, false);
             }
         }
-        let stop = Stop { limit, at_least: keep.ef / 4, scored: most_scored, least_visible };
+        let at_least = keep.ef / 4;
+        let stop = Stop { limit, at_least, nearest, scored: most_scored, least_visible };
         walk(&scorer, &Base { view }, dead, stop, scratch);
         let visible = scratch.pool.visible();
         found.extend(visible.map(|(distance, row)| Candidate { distance, row }));

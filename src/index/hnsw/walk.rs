@@ -87,6 +87,9 @@ pub(super) struct Stop {
     pub(super) limit: f32,
     /// How many of the nearest are expanded all the same, since near ones may lie behind them.
     pub(super) at_least: usize,
+    /// Those behind so many of the nearest are kept, once there are as many as are kept, and not
+    /// expanded.
+    pub(super) nearest: usize,
     /// So many rows are scored at most, and those of a node more.
     pub(super) scored: u64,
     /// Once [`PROBED`] are scored, so many of a thousand kept nodes are visible, or the walk ends.
@@ -97,8 +100,13 @@ pub(super) struct Stop {
 const PROBED: u64 = 256;
 
 impl Stop {
-    pub(super) const NEVER: Self =
-        Self { limit: f32::INFINITY, at_least: 0, scored: u64::MAX, least_visible: 0 };
+    pub(super) const NEVER: Self = Self {
+        limit: f32::INFINITY,
+        at_least: 0,
+        nearest: usize::MAX,
+        scored: u64::MAX,
+        least_visible: 0,
+    };
 }
 
 /// Rows scored between two looks ahead.
@@ -129,6 +137,9 @@ pub(super) fn walk<S: Scorer, L: Links>(
     let mut probing = stop.least_visible > 0;
     while let Some((distance, node)) = pool.pop() {
         if distance > stop.limit && pool.cursor() > stop.at_least {
+            return;
+        }
+        if pool.cursor() > stop.nearest && pool.is_full() {
             return;
         }
         if counts.scored > stop.scored {

@@ -29,14 +29,37 @@ class _SparseRow(Protocol):
     @property
     def indices(self) -> Any: ...
 
+class _SparseMatrix(Protocol):
+    @property
+    def indptr(self) -> Any: ...
+    @property
+    def indices(self) -> Any: ...
+    @property
+    def data(self) -> Any: ...
+
+class _TextOptions(TypedDict, total=False):
+    language: str | None
+    stop_words: bool
+    stem: bool
+    k1: float
+    b: float
+
+class _Snippet(TypedDict):
+    text: str
+    marks: list[tuple[int, int]]
+    cut_before: bool
+    cut_after: bool
+
 class _Schema(TypedDict):
     dim: int
     metric: _Metric
     dtype: Literal["f32", "f16", "bf16", "i8", "u8", "b1"]
     id_type: Literal["u64", "utf8"] | None
     columns: dict[str, str]
-    text: list[str]
+    text: list[str] | dict[str, _TextOptions]
 
+_Rerank: TypeAlias = Callable[[Hits], Sequence[float] | npt.NDArray[Any]]
+_Text: TypeAlias = str | Sequence[str] | Mapping[str, str | _TextOptions | None]
 _Arrow: TypeAlias = _ArrowArray | _ArrowStream
 _Metric: TypeAlias = Literal["l2", "cosine", "dot", "hamming", "jaccard"]
 _Dtype: TypeAlias = (
@@ -172,7 +195,7 @@ class Database:
         metric: _Metric | None = None,
         *,
         dtype: _Dtype | None = None,
-        text: str | Sequence[str] | None = None,
+        text: _Text | None = None,
         columns: Mapping[str, _ColumnType] | None = None,
         id_type: _IdType | None = None,
         embed: Embeds | None = None,
@@ -182,7 +205,9 @@ class Database:
         `dim` may be left out when it exists. `metric` is "l2" (squared Euclidean distance),
         "cosine" or "dot", for bits "hamming" or "jaccard"; `dtype` is "f32", "f16", "bf16", "i8",
         "u8", or "b1" for bits; left out, they are as stored, and cosine and f32 in a new
-        collection, hamming and b1 in one of bits. `text` names columns of text to be searched by words.
+        collection, hamming and b1 in one of bits. `text` names columns of text to be
+        searched by words, English ones; a dict says the language of each (`{"body": "german", "code": None}`,
+        where `None` takes words as they are), or its options (`{"body": {"language": "en", "stem": False}}`).
         `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp", "list_utf8" or "sparse" (or
         bool, int, float, str, datetime, list[str]); it need not be complete, columns of later
         batches are added by themselves. `id_type` is "u64" or "utf8", otherwise that of the first
@@ -208,7 +233,7 @@ class Database:
         metric: _Metric | None = None,
         *,
         dtype: _Dtype | None = None,
-        text: str | Sequence[str] | None = None,
+        text: _Text | None = None,
         columns: Mapping[str, _ColumnType] | None = None,
         id_type: _IdType | None = None,
         embed: Embeds | None = None,
@@ -537,6 +562,18 @@ class Collection:
         per_group: int = 1,
         mmr: float | None = None,
         mmr_candidates: int | None = None,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Hits:
         """The `k` rows nearest to the vector `q`, or to a text that is embedded first (`text`, in a
         collection opened with `embed=`); fewer if there are fewer.
@@ -562,9 +599,36 @@ class Collection:
         alone, to 0, unlikeness alone. They are picked from the nearest `mmr_candidates`, 4 × `k` within 20 and
         4,096 unless given, and come in the order in which they are picked.
 
-        Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity) and `NotFound` for an
-        unknown column.
+        `words` finds rows by the words in their columns of text (see `add_text_index`): alone, or beside a
+        vector or `text`, where both make one order. It is a query: `rust mmap` finds either word, and
+        `+must`, `-never`, `a AND (b OR c)`, `NOT a`, `"one phrase"`, `begin*`, `mispeled~1` and
+        `title:word` are what they look like; with `plain` no sign has a meaning. `words_in` names
+        the columns to search, or gives weights (`{"title": 2, "body": 1}`). Scores are BM25; without
+        a vector the distance of a hit is the negated score. `highlight` reads the pieces of the
+        texts in which the words stand, of 160 characters or as many as it says: `Hit.highlights`.
 
+        `sparse` searches columns of sparse vectors as well, beside a vector or words:
+        `{"splade": {3: 1.0, 9: 0.5}}` (`search_sparse` searches by one alone).
+
+        The vector, the words and each sparse vector give `candidates` rows (100, at least `k`). `fusion` makes
+        one order of them: "rrf" sums 1 / (`rrf_k` + rank), with 60, "weighted" `alpha` · v + (1 − `alpha`) · w of
+        scores that are made comparable by `normalize`, "minmax" or "zscore". `alpha` alone says
+        "weighted", nothing at all "rrf". What was fused, or reranked, is the score of a hit; its
+        distance is that of the vectors. Of more than two lists those behind the first share 1 − `alpha`.
+
+        `rerank` is a function that is given the best `rerank_candidates` (50, at least `k`) as `Hits`, with the
+        columns of `select`, and returns a score for each, bigger being better: a cross-encoder, say.
+        What it raises is raised here. Pages and groups are of what was fused and reranked: `offset` and
+        `k` reach no farther than the candidates. `mmr` goes with neither `words` nor `rerank`.
+
+        Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity), `NotFound` for an unknown column,
+        and `InvalidArgument` for words that cannot be read, pointing at the place.
+
+        >>> _ = docs.add_text_index("title")
+        >>> docs.search([1, 1], words="far OR away", alpha=0.2, highlight=True)[0].highlights()
+        {'title': '**far**'}
+        >>> docs.search(words="near", rerank=lambda hits: [len(hit["title"]) for hit in hits]).scores.tolist()
+        [4.0]
         >>> [hit.id for hit in docs.search([1, 1], k=1, offset=1)]
         [2]
         >>> docs.search([1, 1], group_by="title", per_group=2, mmr=0.5).ids.tolist()
@@ -594,9 +658,21 @@ class Collection:
         per_group: int = 1,
         mmr: float | None = None,
         mmr_candidates: int | None = None,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Explanation:
         """Searches as `search` does and says how: the plan of each part of the collection, how much was
-        compared and read, and times.
+        compared and read, and times. Parts are those of the search by vector: words alone have none.
 
         Raises as `search`.
 
@@ -647,6 +723,18 @@ class Collection:
         min_distance: float | None = None,
         group_by: str | None = None,
         per_group: int = 1,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Hits:
         """The `k` rows whose sparse vectors in `column` have the largest inner product with `query`: a dict of
         indices and weights, a pair of lists or arrays of both, or an object with `indices` and `values` or
@@ -683,6 +771,69 @@ class Collection:
         ...     print(records.to_dicts())
         [{'id': 1, 'title': 'near'}, {'id': 2, 'title': 'far'}]
         """
+    def search_sparse_batch(
+        self,
+        column: str,
+        queries: Iterable[_Sparse] | _SparseMatrix,
+        k: int = 10,
+        *,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = (),
+        vectors: bool = False,
+        where: _Where = None,
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+    ) -> BatchHits:
+        """Many searches at once as `search_sparse` does them, on all threads of the database: `queries` is a list
+        of sparse vectors, or a matrix of SciPy in compressed rows. What comes back is as of `search_batch`.
+
+        Raises as `search_sparse`, naming the query.
+
+        >>> docs.upsert([7, 8], [[0, 0], [1, 1]], {"words": [{3: 0.5, 9: 1.0}, {9: 2.0}]})
+        2
+        >>> found = docs.search_sparse_batch("words", [{3: 1.0}, {9: 1.0}], k=2)
+        >>> found.ids.tolist(), found.scores.tolist()
+        ([[7, -1], [8, 7]], [[0.5, -inf], [2.0, 1.0]])
+        """
+    def explain_sparse(
+        self,
+        column: str,
+        query: _Sparse,
+        k: int = 10,
+        *,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = None,
+        vectors: bool = False,
+        where: _Where = None,
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
+    ) -> Explanation:
+        """Searches as `search_sparse` does and says how; see `explain`.
+
+        Raises as `search_sparse`.
+
+        >>> docs.upsert([7, 8], [[0, 0], [1, 1]], {"words": [{3: 0.5, 9: 1.0}, {9: 2.0}]})
+        2
+        >>> explained = docs.explain_sparse("words", {9: 1.0}, k=1)
+        >>> explained.hits.ids.tolist(), sum(part["rows"] for part in explained.parts)
+        ([8], 4)
+        """
     def snapshot(self) -> Snapshot:
         """The rows there are now, to be read as often as wanted while writers go on.
 
@@ -691,15 +842,32 @@ class Collection:
         >>> len(docs.snapshot())
         2
         """
-    def add_columns(self, columns: Mapping[str, _ColumnType]) -> int:
-        """Adds columns, null in every row there is, from a dict of names and types as `Database.collection`
-        takes it. Those that exist with the same type are passed over. Returns how many were added.
+    def add_text_index(
+        self, column: str, options: str | _TextOptions | None = "english"
+    ) -> bool:
+        """Has the texts of a column indexed for search by words, or indexed anew: in a language ("english",
+        "de", …; `None` for words as they are), or as a dict of language, stop_words, stem, k1 and b
+        says. Returns whether that is a change. Rows that are there are indexed when a search first
+        wants it.
+
+        Raises `NotFound` for an unknown column, `InvalidArgument` for one that is not text and for an
+        unknown language.
+
+        >>> docs.add_text_index("title", "german")
+        True
+        >>> docs.search(words="near OR fern")[0].id
+        1
+        """
+    def add_columns(self, columns: Mapping[str, _ColumnType] | None = None, *, text: _Text | None = None) -> int:
+        """Adds columns, null in every row there is, from a dict of names and types, and columns of `text` to be
+        searched by words, both as `Database.collection` takes them. Those that exist with the same type
+        are passed over, but indexed as `text` says. Returns how many were added.
 
         Raises `SchemaMismatch` for a column that exists with another type, `InvalidArgument`
         for a name that no column can have.
 
-        >>> docs.add_columns({"year": int, "title": "utf8"})
-        1
+        >>> docs.add_columns({"year": int, "title": "utf8"}, text={"summary": "german"})
+        2
         """
     def export_file(
         self,
@@ -795,7 +963,7 @@ class Snapshot:
         """
     def search(
         self,
-        q: _Vectors,
+        q: _Vectors | None = None,
         k: int = 10,
         *,
         ef: int | None = None,
@@ -810,6 +978,18 @@ class Snapshot:
         per_group: int = 1,
         mmr: float | None = None,
         mmr_candidates: int | None = None,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Hits:
         """As `Collection.search`.
 
@@ -818,7 +998,7 @@ class Snapshot:
         """
     def explain(
         self,
-        q: _Vectors,
+        q: _Vectors | None = None,
         k: int = 10,
         *,
         ef: int | None = None,
@@ -833,6 +1013,18 @@ class Snapshot:
         per_group: int = 1,
         mmr: float | None = None,
         mmr_candidates: int | None = None,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Explanation:
         """As `Collection.explain`.
 
@@ -876,6 +1068,18 @@ class Snapshot:
         min_distance: float | None = None,
         group_by: str | None = None,
         per_group: int = 1,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
     ) -> Hits:
         """As `Collection.search_sparse`.
 
@@ -883,6 +1087,62 @@ class Snapshot:
         1
         >>> docs.snapshot().search_sparse("words", {3: 2.0}).scores.tolist()
         [1.0]
+        """
+    def search_sparse_batch(
+        self,
+        column: str,
+        queries: Iterable[_Sparse] | _SparseMatrix,
+        k: int = 10,
+        *,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = (),
+        vectors: bool = False,
+        where: _Where = None,
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+    ) -> BatchHits:
+        """As `Collection.search_sparse_batch`.
+
+        >>> docs.upsert(9, [1, 1], [{"words": {3: 0.5}}])
+        1
+        >>> docs.snapshot().search_sparse_batch("words", [{3: 2.0}, {4: 2.0}], k=1).counts.tolist()
+        [1, 0]
+        """
+    def explain_sparse(
+        self,
+        column: str,
+        query: _Sparse,
+        k: int = 10,
+        *,
+        max_distance: float | None = None,
+        select: str | Sequence[str] | None = None,
+        vectors: bool = False,
+        where: _Where = None,
+        offset: int | None = None,
+        min_distance: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
+        words: str | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+        sparse: Mapping[str, _Sparse] | None = None,
+    ) -> Explanation:
+        """As `Collection.explain_sparse`.
+
+        >>> docs.upsert(9, [1, 1], [{"words": {3: 0.5}}])
+        1
+        >>> docs.snapshot().explain_sparse("words", {3: 2.0}).hits.ids.tolist()
+        [9]
         """
     def get(
         self, ids: _Ids, select: str | Sequence[str] | None = None, vectors: bool = False
@@ -1075,9 +1335,9 @@ class Explanation:
     @property
     def parts(self) -> list[dict[str, Any]]:
         """A dict for each part that was searched: its "segment" (None for rows in memory), "plan" ("scan",
-        "scan_matching", "scan_codes", "walk", "walk_then_scan", "scan_codes_then_scan"), "rows",
-        "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "bytes_touched", "walk_cost" and
-        "scan_cost" (what the plan was chosen by, counted in distances; 0 where there was no choice),
+        "scan_matching", "scan_codes", "walk", "walk_then_scan", "scan_codes_then_scan", "postings"), "rows",
+        "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "postings_read" (weights of sparse
+        vectors in inverted indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in distances; 0 where there was no choice),
         "candidates", "matching_rows" (of the filter, else None), "seconds".
 
         >>> docs.explain([3, 4]).parts[0]["rows"]
@@ -1345,6 +1605,24 @@ class Hit:
         >>> docs.search([3, 3], vectors=True)[0].vector.tolist()
         [3.0, 4.0]
         """
+    def highlights(self, before: str = "**", after: str = "**") -> dict[str, str]:
+        """For each column of text that was searched by words, the piece of it in which they stand, each word
+        between `before` and `after`, `…` where the text goes on. Empty unless the search was asked to
+        `highlight`. Nothing is escaped: for a page use `snippets`.
+
+        >>> _ = docs.add_text_index("title")
+        >>> docs.search(words="far", highlight=True)[0].highlights("<b>", "</b>")
+        {'title': '<b>far</b>'}
+        """
+    @property
+    def snippets(self) -> dict[str, _Snippet]:
+        """The same as parts: for each column a dict of the "text" of the piece, its "marks", which are (begin, end)
+        of each word, `text[begin:end]`, and whether it is "cut_before" and "cut_after".
+
+        >>> _ = docs.add_text_index("title")
+        >>> docs.search(words="far", highlight=True)[0].snippets["title"]
+        {'text': 'far', 'marks': [(0, 3)], 'cut_before': False, 'cut_after': False}
+        """
     def keys(self) -> list[str]:
         """Names that can be put in brackets.
 
@@ -1391,6 +1669,13 @@ class Hits:
 
         >>> docs.search([0, 0], k=1).to_dicts()
         [{'id': 1, 'distance': 0.0, 'score': -0.0, 'title': 'near'}]
+        """
+    def highlights(self, before: str = "**", after: str = "**") -> list[dict[str, str]]:
+        """What `Hit.highlights` says of each hit: a dict of column and piece of text.
+
+        >>> _ = docs.add_text_index("title")
+        >>> docs.search(words="near OR far", highlight=True).highlights()
+        [{'title': '**near**'}, {'title': '**far**'}]
         """
     def to_arrow(self) -> Any:
         """The hits as a `pyarrow.Table`.

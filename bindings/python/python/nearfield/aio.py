@@ -111,8 +111,11 @@ class Collection:
     async def delete(self, ids: Any = None, *, where: Any = None) -> int:
         return await to_thread(self.sync.delete, ids, where=where)
 
-    async def add_columns(self, columns: Any) -> int:
-        return await to_thread(self.sync.add_columns, columns)
+    async def add_columns(self, columns: Any = None, *, text: Any = None) -> int:
+        return await to_thread(self.sync.add_columns, columns, text=text)
+
+    async def add_text_index(self, column: str, options: Any = "english") -> bool:
+        return await to_thread(self.sync.add_text_index, column, options)
 
     async def get(self, ids: Any, select: Any = None, vectors: bool = False) -> nearfield.Records:
         return await to_thread(self.sync.get, ids, select, vectors)
@@ -133,6 +136,16 @@ class Collection:
         self, column: str, query: Any, k: int = 10, **settings: Any
     ) -> nearfield.Hits:
         return await to_thread(self.sync.search_sparse, column, query, k, **settings)
+
+    async def search_sparse_batch(
+        self, column: str, queries: Any, k: int = 10, **settings: Any
+    ) -> nearfield.BatchHits:
+        return await to_thread(self.sync.search_sparse_batch, column, queries, k, **settings)
+
+    async def explain_sparse(
+        self, column: str, query: Any, k: int = 10, **settings: Any
+    ) -> nearfield.Explanation:
+        return await to_thread(self.sync.explain_sparse, column, query, k, **settings)
 
     async def search_batch(self, queries: Any = None, k: int = 10, **settings: Any) -> nearfield.BatchHits:
         return await to_thread(self.sync.search_batch, queries, k, **settings)
@@ -182,16 +195,26 @@ class Snapshot:
     async def count(self, *, where: Any = None) -> int:
         return await to_thread(self.sync.count, where=where)
 
-    async def search(self, q: Any, k: int = 10, **settings: Any) -> nearfield.Hits:
+    async def search(self, q: Any = None, k: int = 10, **settings: Any) -> nearfield.Hits:
         return await to_thread(self.sync.search, q, k, **settings)
 
-    async def explain(self, q: Any, k: int = 10, **settings: Any) -> nearfield.Explanation:
+    async def explain(self, q: Any = None, k: int = 10, **settings: Any) -> nearfield.Explanation:
         return await to_thread(self.sync.explain, q, k, **settings)
 
     async def search_sparse(
         self, column: str, query: Any, k: int = 10, **settings: Any
     ) -> nearfield.Hits:
         return await to_thread(self.sync.search_sparse, column, query, k, **settings)
+
+    async def search_sparse_batch(
+        self, column: str, queries: Any, k: int = 10, **settings: Any
+    ) -> nearfield.BatchHits:
+        return await to_thread(self.sync.search_sparse_batch, column, queries, k, **settings)
+
+    async def explain_sparse(
+        self, column: str, query: Any, k: int = 10, **settings: Any
+    ) -> nearfield.Explanation:
+        return await to_thread(self.sync.explain_sparse, column, query, k, **settings)
 
     async def search_batch(self, queries: Any, k: int = 10, **settings: Any) -> nearfield.BatchHits:
         return await to_thread(self.sync.search_batch, queries, k, **settings)

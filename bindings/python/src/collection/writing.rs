@@ -1,11 +1,14 @@
 //! How writes of a collection reach the engine: their arguments, and columns that it lacks.
 
 use arrow_array::RecordBatch;
-use nearfield::Error;
+use nearfield::{Error, Filter};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use super::Collection;
 use crate::errors::{call, invalid};
+use crate::filter::one_of;
 use crate::ids::IdsArg;
 use crate::interrupt::{Run, Task, progress_arg};
 use crate::vectors::VectorsArg;
@@ -54,6 +57,33 @@ impl Collection {
             progress => Run::Long(progress),
         };
         self.write(data, rows, py, run, |batch, task| bulk::write(&self.inner, &write, batch, task))
+    }
+
+    /// Sets columns of the rows of `ids`, or of those that a filter finds.
+    pub(super) fn set(
+        &self,
+        py: Python<'_>,
+        ids: Option<&Bound<'_, PyAny>>,
+        data: Option<&Bound<'_, PyAny>>,
+        filter: Option<Filter>,
+    ) -> PyResult<u64> {
+        let Some(data) = data else {
+            return Err(PyTypeError::new_err("update() needs data, the new values of the rows"));
+        };
+        let inner = &self.inner;
+        let Some(ids) = one_of("update", ids, filter.as_ref())? else {
+            let filter = filter.unwrap_or_else(Filter::never);
+            let row = PyList::new(py, [data])?;
+            return self.write(Some(row.as_any()), 1, py, Run::Short, |batch, _| match batch {
+                Some(batch) => inner.update_where(&filter, batch),
+                None => Ok(0),
+            });
+        };
+        let (rows, ids) = (ids.len(), ids.ids()?);
+        self.write(Some(data), rows, py, Run::Short, |batch, _| match batch {
+            Some(batch) => inner.update(ids.clone(), batch),
+            None => Ok(0),
+        })
     }
 
     fn rows<'py>(
