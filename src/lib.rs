@@ -50,7 +50,9 @@ mod types;
 pub use arrow_array;
 pub use bare::{Index, IndexOptions, IndexQuery, Neighbour, Neighbours};
 pub use collection::embed::{Embedder, Embedding};
-pub use collection::explain::{Explanation, FilterExplanation, PartExplanation, SearchPlan};
+pub use collection::explain::{
+    Explanation, FilterAnswer, FilterExplanation, PartExplanation, SearchPlan,
+};
 pub use collection::import::{
     ImportBatch, ImportOptions, ImportReport, OnBad, Phase, Progress, Rejected,
 };
@@ -83,6 +85,7 @@ pub mod testing {
     pub use crate::collection::fuzz::decode;
     pub use crate::filter::fuzz::filter;
     pub use crate::index::bench;
+    pub use crate::segment::attributes::index::fuzz::attribute_indexes;
     pub use crate::storage::disk::{DirEntry, Disk, DiskFile, DiskLock, OsDisk};
     pub use crate::storage::fault::{Fault, FaultDisk};
     pub use crate::storage::mmap::Mapped;

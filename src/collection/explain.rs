@@ -6,6 +6,8 @@ use super::query::Hits;
 use super::snapshot::View;
 use crate::segment::search::SearchStats;
 
+pub use crate::segment::matching::FilterAnswer;
+
 /// What a search found, how it was done and what that took: made by
 /// [`Query::explain`](crate::Query::explain).
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct FilterExplanation {
     pub filter: String,
     /// Rows of the collection that it found.
     pub matching_rows: u64,
+    /// What answered for each of its columns: several things where parts of the collection differ.
+    pub served: Vec<(String, FilterAnswer)>,
     /// How long finding them took, part of `prepare`.
     pub time: Duration,
 }

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 
-use super::explain::FilterExplanation;
+use super::explain::{FilterAnswer, FilterExplanation};
 use super::snapshot::{PartView, Place, View};
 use super::write::{self, Work};
 use super::{Collection, Snapshot, normalize_given};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::filter::{Bound, Filter};
+use crate::segment::matching::{Matching, Ways};
 use crate::types::{IdRef, Ids, Row};
 
 /// The live rows that a filter finds.
@@ -32,12 +33,18 @@ pub(crate) struct Chosen {
     pub(crate) hidden: Vec<RowSet>,
     text: String,
     rows: usize,
+    served: Vec<(String, FilterAnswer)>,
     time: Duration,
 }
 
 impl Chosen {
     pub(crate) fn explain(self) -> FilterExplanation {
-        FilterExplanation { filter: self.text, matching_rows: self.rows as u64, time: self.time }
+        FilterExplanation {
+            filter: self.text,
+            matching_rows: self.rows as u64,
+            served: self.served,
+            time: self.time,
+        }
     }
 }
 
@@ -46,29 +53,51 @@ impl Matches {
     fn rows(&self) -> usize {
         self.parts.iter().map(|(len, hidden)| len - hidden.len()).sum()
     }
+}
 
-    fn places(&self) -> impl Iterator<Item = Place> + '_ {
-        let parts = self.parts.iter().enumerate();
-        parts.flat_map(|(part, (len, hidden))| {
-            hidden.absent(*len).map(move |row: Row| Place { part, row })
-        })
-    }
+/// What a filter leaves of the live rows of a part.
+enum Left {
+    /// All but these.
+    Hidden(RowSet),
+    /// These few, ascending.
+    Listed(Vec<Row>),
 }
 
 impl PartView {
-    /// The rows that are dead or that `filter` does not find.
-    fn hidden(&self, filter: &Bound) -> Result<RowSet> {
+    /// The live rows that `filter` finds.
+    fn left(&self, filter: &Bound, ways: &Ways) -> Result<Left> {
         if self.live() == 0 {
-            return Ok(self.dead.clone());
+            return Ok(Left::Hidden(self.dead.clone()));
         }
         if let Some(known) = self.row_sets.get(filter) {
-            return Ok(known);
+            filter.columns.iter().for_each(|column| ways.add(column, FilterAnswer::Remembered));
+            return Ok(Left::Hidden(known));
         }
-        let len = self.part.len();
-        let found = self.part.matching(filter, &self.patch)?.without(&self.dead);
-        let hidden = found.complement(len);
-        self.row_sets.put(len, filter, &hidden);
-        Ok(hidden)
+        match self.part.matching(filter, &self.patch, ways)? {
+            Matching::Listed(mut rows) => {
+                rows.retain(|row| !self.dead.contains(*row));
+                Ok(Left::Listed(rows))
+            }
+            Matching::Set(rows) => {
+                let len = self.part.len();
+                let hidden = rows.without(&self.dead).complement(len);
+                self.row_sets.put(len, filter, &hidden);
+                Ok(Left::Hidden(hidden))
+            }
+        }
+    }
+
+    /// The rows that are dead or that `filter` does not find.
+    fn hidden(&self, filter: &Bound, ways: &Ways) -> Result<RowSet> {
+        Ok(match self.left(filter, ways)? {
+            Left::Hidden(hidden) => hidden,
+            Left::Listed(rows) => {
+                let len = self.part.len();
+                let hidden = RowSet::from_rows(&rows).complement(len);
+                self.row_sets.put(len, filter, &hidden);
+                hidden
+            }
+        })
     }
 }
 
@@ -77,25 +106,53 @@ impl View {
         filter.bind(self.schema.columns(), self.schema.id_type())
     }
 
-    /// The live rows that `filter` finds.
+    /// The live rows that `filter` finds, as those that are not.
     pub(crate) fn matches(&self, filter: &Filter) -> Result<Matches> {
+        self.matches_by(filter, &Ways::default())
+    }
+
+    fn matches_by(&self, filter: &Filter, ways: &Ways) -> Result<Matches> {
         let bound = self.bind(filter)?;
-        let find = |part: &Arc<PartView>| Ok((part.part.len(), part.hidden(&bound)?));
+        let find = |part: &Arc<PartView>| Ok((part.part.len(), part.hidden(&bound, ways)?));
         Ok(Matches { parts: self.parts().map(find).collect::<Result<_>>()? })
     }
 
     /// What to pass over in order to find what `filter` finds.
     pub(crate) fn choose(&self, filter: &Filter) -> Result<Chosen> {
         let start = Instant::now();
-        let matches = self.matches(filter)?;
+        let ways = Ways::default();
+        let matches = self.matches_by(filter, &ways)?;
         let (rows, text) = (matches.rows(), filter.to_string());
         let hidden = matches.parts.into_iter().map(|(_, hidden)| hidden).collect();
-        Ok(Chosen { hidden, text, rows, time: start.elapsed() })
+        Ok(Chosen { hidden, text, rows, served: ways.into_list(), time: start.elapsed() })
+    }
+
+    /// How many live rows `filter` finds.
+    fn count(&self, filter: &Filter) -> Result<u64> {
+        let (bound, ways) = (self.bind(filter)?, Ways::default());
+        let mut count = 0;
+        for part in self.parts() {
+            count += match part.left(&bound, &ways)? {
+                Left::Hidden(hidden) => part.part.len() - hidden.len(),
+                Left::Listed(rows) => rows.len(),
+            } as u64;
+        }
+        Ok(count)
     }
 
     /// The live rows that `filter` finds, and what they are called.
     pub(crate) fn found(&self, filter: &Filter) -> Result<(Vec<Place>, Ids<'static>)> {
-        let places: Vec<Place> = self.matches(filter)?.places().collect();
+        let (bound, ways) = (self.bind(filter)?, Ways::default());
+        let mut places = Vec::new();
+        for (number, part) in self.parts().enumerate() {
+            let place = |row: Row| Place { part: number, row };
+            match part.left(&bound, &ways)? {
+                Left::Hidden(hidden) => {
+                    places.extend(hidden.absent(part.part.len()).map(place));
+                }
+                Left::Listed(rows) => places.extend(rows.into_iter().map(place)),
+            }
+        }
         let parts: Vec<_> = self.parts().collect();
         let (mut numbers, mut texts) = (Vec::new(), Vec::new());
         for place in &places {
@@ -116,7 +173,7 @@ impl Snapshot {
     /// As there.
     pub fn count(&self, filter: impl Into<Filter>) -> Result<u64> {
         self.host.check()?;
-        Ok(self.view.matches(&filter.into())?.rows() as u64)
+        self.view.count(&filter.into())
     }
 }
 

@@ -9,6 +9,7 @@ use super::ast::{Comparison, Filter, Node, Op, Test, Value};
 use super::check::{Check, Domain, KeySet, TextSet, exact_float, float_bits, whole_number};
 use super::failure::{Failure, meant, short};
 use super::like::{Pattern, Simple};
+use super::rule::Rule;
 use crate::error::Result;
 use crate::types::{Column, DataType, Id, IdType, time};
 
@@ -57,50 +58,13 @@ pub(crate) enum BoundColumn {
     Attribute(Column),
 }
 
-/// Which rows count. Rows that are unknown to SQL do not.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Rule {
-    Always(bool),
-    All(Vec<Self>),
-    Any(Vec<Self>),
-    /// The column is null, or is not.
-    Null {
-        column: usize,
-        wanted: bool,
-    },
-    /// The column is not null and the check says what is wanted.
-    Check {
-        column: usize,
-        check: Check,
-        wanted: bool,
-    },
-}
-
-impl Rule {
-    fn memory_bytes(&self) -> usize {
-        size_of::<Self>()
-            + match self {
-                Self::Always(_) | Self::Null { .. } => 0,
-                Self::Check { check, .. } => check.memory_bytes(),
-                Self::All(rules) | Self::Any(rules) => rules.iter().map(Self::memory_bytes).sum(),
-            }
-    }
-
-    fn cost(&self) -> u32 {
+impl BoundColumn {
+    /// Its name in filters.
+    pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Always(_) => 0,
-            Self::Null { .. } => 1,
-            Self::Check { check, .. } => check.cost(),
-            Self::All(rules) | Self::Any(rules) => {
-                rules.iter().map(Self::cost).fold(0, u32::saturating_add)
-            }
+            Self::Id(_) => ID,
+            Self::Attribute(column) => &column.name,
         }
-    }
-
-    /// All or any of `rules`, the cheap ones first.
-    fn of(mut rules: Vec<Self>, all: bool) -> Self {
-        rules.sort_by_cached_key(Self::cost);
-        if all { Self::All(rules) } else { Self::Any(rules) }
     }
 }
 

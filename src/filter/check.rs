@@ -2,6 +2,7 @@
 //!
 //! Whole numbers, times and number ids are compared as keys: unsigned, in the same order.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::ast::{Comparison, Value};
@@ -52,9 +53,41 @@ pub(crate) struct Limit {
 
 impl Limit {
     const NONE: Self = Self { text: None, open: false };
+
+    /// Becomes the other, where it is `wider` than that.
+    fn narrow(&mut self, other: &Self, wider: Ordering) {
+        match (&self.text, &other.text) {
+            (_, None) => {}
+            (Some(own), Some(text)) if own == text => self.open |= other.open,
+            (Some(own), Some(text)) if own.cmp(text) != wider => {}
+            _ => self.clone_from(other),
+        }
+    }
 }
 
 impl Check {
+    pub(super) fn is_range(&self) -> bool {
+        matches!(self, Self::Keys { .. } | Self::Floats { .. } | Self::Text { .. })
+    }
+
+    /// Leaves what is in the other range as well; false when they are not of the same values.
+    pub(super) fn narrow(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Keys { low, high }, Self::Keys { low: from, high: to }) => {
+                (*low, *high) = ((*low).max(*from), (*high).min(*to));
+            }
+            (Self::Floats { low, high }, Self::Floats { low: from, high: to }) => {
+                (*low, *high) = (low.max(*from), high.min(*to));
+            }
+            (Self::Text { low, high }, Self::Text { low: from, high: to }) => {
+                low.narrow(from, Ordering::Less);
+                high.narrow(to, Ordering::Greater);
+            }
+            _ => return false,
+        }
+        true
+    }
+
     /// How long it takes for a row, roughly: the cheaper is done first.
     pub(super) fn cost(&self) -> u32 {
         match self {
@@ -321,7 +354,7 @@ impl KeySet {
         matches!(self, Self::Few(_) | Self::Dense(_))
     }
 
-    /// All of them.
+    /// All of them, ascending.
     fn all(&self) -> Vec<u64> {
         match self {
             Self::Few(few) => few.clone(),
@@ -330,8 +363,22 @@ impl KeySet {
                 masks::for_each(&dense.words, |at| keys.push(dense.first + at as u64));
                 keys
             }
-            Self::Many(many) => many.iter().copied().collect(),
+            Self::Many(many) => {
+                let mut keys: Vec<u64> = many.iter().copied().collect();
+                keys.sort_unstable();
+                keys
+            }
         }
+    }
+
+    /// All of them, ascending; `None` when there are more than `most`.
+    pub(crate) fn listed(&self, most: usize) -> Option<Vec<u64>> {
+        let len = match self {
+            Self::Few(few) => few.len(),
+            Self::Dense(dense) => dense.words.iter().map(|word| word.count_ones() as usize).sum(),
+            Self::Many(many) => many.len(),
+        };
+        (len <= most).then(|| self.all())
     }
 
     #[inline(always)]

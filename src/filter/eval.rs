@@ -9,25 +9,54 @@ use arrow_array::{
     TimestampMicrosecondArray, UInt64Array,
 };
 
-use super::bind::{Bound, BoundColumn, Rule};
+use super::bind::{Bound, BoundColumn};
 use super::check::{Check, KeySet, Limit, float_bits, signed_key};
 use super::masks;
+use super::rule::Rule;
 use crate::error::{Error, Result};
 
 /// Lists searched value by value rather than through a set.
 const FEW: usize = 8;
 
+/// What is asked of a column: a check that holds of the value that is there or does not, or whether
+/// there is one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asked<'a> {
+    Check { check: &'a Check, wanted: bool },
+    Null { wanted: bool },
+}
+
+/// Of which rows of a group something holds, as far as that is known without looking at any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holds {
+    None,
+    All,
+    Some,
+}
+
+/// What is known of a condition before its column is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nothing.
+    Open,
+    /// It holds of no row, of all, of these.
+    None,
+    All,
+    Rows(Vec<u64>),
+}
+
 impl Bound {
-    /// The rows of a group of `rows` for which the filter is true. `read` gives the values of a column
-    /// by its number in [`columns`](Self::columns): the Arrow form of its type, ids as `UInt64` or
-    /// `LargeUtf8`.
+    /// The rows of a group of `rows` rows for which the filter is true. `known` is asked first, by the
+    /// number of a column in [`columns`](Self::columns); what it leaves open is found in the values of the
+    /// column, which `read` gives: the Arrow form of its type, ids as `UInt64` or `LargeUtf8`.
     pub(crate) fn evaluate(
         &self,
         rows: usize,
+        known: &mut dyn FnMut(usize, Asked<'_>) -> Result<Known>,
         read: &mut dyn FnMut(&BoundColumn) -> Result<ArrayRef>,
     ) -> Result<Vec<u64>> {
         let arrays = vec![None; self.columns.len()];
-        let mut group = Group { bound: self, rows, read, arrays };
+        let mut group = Group { bound: self, rows, known, read, arrays };
         group.rule(&self.rule, masks::full(rows))
     }
 }
@@ -35,6 +64,7 @@ impl Bound {
 struct Group<'a> {
     bound: &'a Bound,
     rows: usize,
+    known: &'a mut dyn FnMut(usize, Asked<'_>) -> Result<Known>,
     read: &'a mut dyn FnMut(&BoundColumn) -> Result<ArrayRef>,
     /// Columns read so far.
     arrays: Vec<Option<ArrayRef>>,
@@ -72,12 +102,22 @@ impl Group<'_> {
                 found
             }
             Rule::Null { column, wanted } => {
-                let (array, mut asked) = (self.array(*column)?, asked);
+                let question = Asked::Null { wanted: *wanted };
+                let mut asked = match self.known(*column, question, asked)? {
+                    Ok(found) => return Ok(found),
+                    Err(asked) => asked,
+                };
+                let array = self.array(*column)?;
                 keep_valid(&array, !wanted, &mut asked);
                 asked
             }
             Rule::Check { column, check, wanted } => {
-                let (array, mut asked) = (self.array(*column)?, asked);
+                let question = Asked::Check { check, wanted: *wanted };
+                let mut asked = match self.known(*column, question, asked)? {
+                    Ok(found) => return Ok(found),
+                    Err(asked) => asked,
+                };
+                let array = self.array(*column)?;
                 keep_valid(&array, true, &mut asked);
                 if masks::is_empty(&asked) {
                     return Ok(asked);
@@ -94,6 +134,24 @@ impl Group<'_> {
                     *asked &= found ^ opposite;
                 }
                 asked
+            }
+        })
+    }
+
+    /// Those of the rows `asked` that are known to be found; `asked` again where that is open.
+    fn known(
+        &mut self,
+        column: usize,
+        question: Asked<'_>,
+        mut asked: Vec<u64>,
+    ) -> Result<std::result::Result<Vec<u64>, Vec<u64>>> {
+        Ok(match (self.known)(column, question)? {
+            Known::Open => Err(asked),
+            Known::None => Ok(vec![0; asked.len()]),
+            Known::All => Ok(asked),
+            Known::Rows(found) => {
+                asked.iter_mut().zip(found).for_each(|(asked, found)| *asked &= found);
+                Ok(asked)
             }
         })
     }
@@ -127,6 +185,15 @@ fn keep_valid(array: &ArrayRef, valid: bool, asked: &mut [u64]) {
         None if valid => {}
         None => asked.fill(0),
     }
+}
+
+/// For each of `values`, none of which is null, whether the check holds; `None` when they are not of the
+/// type that it is for.
+pub(crate) fn check_values(check: &Check, values: &ArrayRef) -> Option<Vec<u64>> {
+    let asked = masks::full(values.len());
+    let mut found = checked(check, values, &asked)?;
+    found.iter_mut().zip(asked).for_each(|(found, asked)| *found &= asked);
+    Some(found)
 }
 
 /// For the rows `asked`, and perhaps others, whether the check holds of the value; `None` when the

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::builder::{LargeListBuilder, LargeStringBuilder};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, LargeStringArray, UInt64Array};
 
-use super::{BoundColumn, Filter};
+use super::{BoundColumn, Filter, Known};
 use crate::types::{Column, DataType, IdType};
 
 /// Rows of the group.
@@ -35,7 +35,8 @@ pub fn filter(bytes: &[u8]) {
         column("tags", DataType::ListUtf8),
     ];
     let Ok(bound) = read.bind(&columns, Some(IdType::U64)) else { return };
-    let words = bound.evaluate(ROWS, &mut |column| Ok(values(seed, column)));
+    let words =
+        bound.evaluate(ROWS, &mut |_, _| Ok(Known::Open), &mut |column| Ok(values(seed, column)));
     assert!(words.is_ok_and(|words| words.len() == ROWS.div_ceil(64)), "{printed}");
 }
 

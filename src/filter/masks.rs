@@ -19,7 +19,7 @@ pub(super) fn is_empty(words: &[u64]) -> bool {
 
 /// Calls `each` with the rows that are set, ascending.
 #[inline]
-pub(super) fn for_each(words: &[u64], mut each: impl FnMut(usize)) {
+pub(crate) fn for_each(words: &[u64], mut each: impl FnMut(usize)) {
     for (index, word) in words.iter().enumerate() {
         let mut word = *word;
         while word != 0 {

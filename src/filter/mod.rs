@@ -24,10 +24,14 @@ mod masks;
 mod parse;
 mod print;
 pub(crate) mod rowset;
+mod rule;
 #[cfg(test)]
 mod tests;
 
 pub use ast::{Filter, Value};
 pub(crate) use bind::{Bound, BoundColumn};
 pub use build::{FilterColumn, col};
-pub(crate) use masks::Masks;
+pub(crate) use check::{Check, KeySet, Limit, TextSet, signed_key};
+pub(crate) use eval::{Asked, Holds, Known, check_values};
+pub(crate) use masks::{Masks, for_each};
+pub(crate) use rule::Rule;

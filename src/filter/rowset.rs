@@ -36,6 +36,15 @@ impl RowSet {
         set
     }
 
+    /// These rows.
+    pub(crate) fn from_rows(rows: &[Row]) -> Self {
+        let mut set = Self::default();
+        rows.iter().for_each(|row| {
+            set.insert(*row);
+        });
+        set
+    }
+
     /// The rows below `rows` that are not in the set.
     pub(crate) fn complement(&self, rows: usize) -> Self {
         let mut words = vec![u64::MAX; rows.div_ceil(64)];

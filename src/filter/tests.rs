@@ -9,7 +9,7 @@ use arrow_array::{
 };
 use proptest::prelude::*;
 
-use super::{BoundColumn, Filter, Value, col};
+use super::{BoundColumn, Filter, Known, Value, col};
 use crate::error::Error;
 use crate::types::{Column, DataType, IdType};
 
@@ -69,7 +69,8 @@ fn array(rows: &[Row], column: &BoundColumn) -> ArrayRef {
 
 fn found(filter: &Filter, rows: &[Row]) -> Result<Vec<bool>, Error> {
     let bound = filter.bind(&columns(), Some(IdType::U64))?;
-    let words = bound.evaluate(rows.len(), &mut |column| Ok(array(rows, column)))?;
+    let words = bound
+        .evaluate(rows.len(), &mut |_, _| Ok(Known::Open), &mut |column| Ok(array(rows, column)))?;
     assert_eq!(words.len(), rows.len().div_ceil(64));
     let behind = words.iter().map(|word| word.count_ones()).sum::<u32>();
     let found: Vec<bool> =
@@ -617,4 +618,29 @@ fn words_are_understood_in_any_case_and_names_are_quoted_where_needed() {
     let rows = [Row { t: Some(1), ..Row::default() }];
     let filter = Filter::parse("t > '1970-01-01' AND TIMESTAMP '1970-01-02' > t").expect("times");
     assert_eq!(found(&filter, &rows).expect("times"), [true]);
+}
+
+#[test]
+fn ranges_of_one_column_under_and_become_one() {
+    let bound = |text: &str| {
+        let column = |name: &str, data_type| Column { name: name.into(), data_type, text: false };
+        let columns = [
+            column("n", DataType::Int64),
+            column("x", DataType::Float64),
+            column("s", DataType::Utf8),
+        ];
+        Filter::from(text).bind(&columns, None).expect("a filter")
+    };
+    for (several, one) in [
+        ("n >= 3 AND n <= 7 AND n < 7", "n BETWEEN 3 AND 6"),
+        ("n > 5 AND (n < 9 AND n > 7)", "n = 8"),
+        ("n > 5 AND n < 2", "n BETWEEN 6 AND 1"),
+        ("x > 1 AND x >= 1 AND x < 4 AND x <= 3", "x > 1 AND x <= 3"),
+        ("s > 'a' AND s >= 'a' AND s < 'c' AND s <= 'd'", "s > 'a' AND s < 'c'"),
+    ] {
+        assert_eq!(bound(several).rule, bound(one).rule, "{several}");
+        assert!(matches!(bound(several).rule, super::Rule::Check { .. }), "{several}");
+    }
+    assert_ne!(bound("s >= 'a' AND s < 'c'").rule, bound("s > 'a' AND s < 'c'").rule);
+    assert_ne!(bound("n >= 3 OR n <= 7").rule, bound("n >= 3 AND n <= 7").rule);
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! seg-000007.nfs           kind SEGM   RAWV [NORM] IDSC IDTB IDSO [QPAR CODE] [GRPH] STAT
-//! seg-000007.000003.attr   kind ATTR   GRPS GDIR [TEXT …] [SPIX SPDR]
+//! seg-000007.000003.attr   kind ATTR   GRPS GDIR [AIDX] [TEXT …] [SPIX SPDR]
 //! ```
 //!
 //! Sections are named by tag and field; the one vector field of this version is 0. What each
@@ -49,6 +49,8 @@ pub(crate) const STAT: Tag = *b"STAT";
 pub(crate) const GRPS: Tag = *b"GRPS";
 /// Where each group lies.
 pub(crate) const GDIR: Tag = *b"GDIR";
+/// Indexes over the columns.
+pub(crate) const AIDX: Tag = *b"AIDX";
 
 /// The index of a column of texts, or of some of its rows; numbered.
 #[cfg(feature = "text")]

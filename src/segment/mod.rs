@@ -16,7 +16,7 @@ mod fresh_codes;
 pub(crate) mod id_table;
 pub(crate) mod ids;
 pub(crate) mod layout;
-mod matching;
+pub(crate) mod matching;
 pub(crate) mod memtable;
 pub(crate) mod part;
 pub(crate) mod patch;

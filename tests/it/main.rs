@@ -25,6 +25,7 @@ mod explain;
 mod filters;
 #[cfg(feature = "text")]
 mod hybrid;
+mod indexes;
 mod lifecycle;
 mod model;
 mod oracle;

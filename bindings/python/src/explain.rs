@@ -85,8 +85,10 @@ impl Explanation {
         PyList::new(py, self.parts.iter().map(dict).collect::<PyResult<Vec<_>>>()?)
     }
 
-    /// What was filtered: a dict of the "filter" as text, the "matching_rows" of the collection, and
-    /// the "seconds" that finding them took, a part of `prepare_seconds`. None without a filter.
+    /// What was filtered: a dict of the "filter" as text, the "matching_rows" of the collection, what
+    /// "served" it (pairs of a column and "remembered", "lookup", "sorted index", "bitmap index", "zones"
+    /// or "column"), and the "seconds" that finding them took, a part of `prepare_seconds`. None without
+    /// a filter.
     ///
     /// >>> docs.explain([3, 4], where="id = 1").filter["matching_rows"]
     /// 1
@@ -96,6 +98,8 @@ impl Explanation {
         let dict = PyDict::new(py);
         dict.set_item("filter", &filter.filter)?;
         dict.set_item("matching_rows", filter.matching_rows)?;
+        let served = filter.served.iter().map(|(column, by)| (column, by.to_string()));
+        dict.set_item("served", served.collect::<Vec<_>>())?;
         dict.set_item("seconds", filter.time.as_secs_f64())?;
         Ok(Some(dict))
     }

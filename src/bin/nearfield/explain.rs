@@ -22,6 +22,8 @@ pub(crate) struct Explained {
 struct Filtered {
     filter: String,
     matching_rows: u64,
+    /// What answered for each column.
+    served: Vec<(String, String)>,
     seconds: f64,
 }
 
@@ -58,6 +60,11 @@ impl From<&Explanation> for Explained {
             filter: explained.filter.as_ref().map(|filter| Filtered {
                 filter: filter.filter.clone(),
                 matching_rows: filter.matching_rows,
+                served: filter
+                    .served
+                    .iter()
+                    .map(|(column, by)| (column.clone(), by.to_string()))
+                    .collect(),
                 seconds: filter.time.as_secs_f64(),
             }),
             parts: explained.parts.iter().map(Part::from).collect(),
@@ -101,9 +108,11 @@ impl Explained {
         let time = |seconds| {
             show::time(std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default())
         };
-        if let Some(Filtered { filter, matching_rows, seconds }) = &self.filter {
+        if let Some(Filtered { filter, matching_rows, served, seconds }) = &self.filter {
             let found = show::counted(*matching_rows, "row");
-            writeln!(out, "{} finds {found} in {}", show::plain(filter), time(*seconds))?;
+            let by = served.iter().map(|(column, by)| format!("{}: {by}", show::plain(column)));
+            let by = by.collect::<Vec<_>>().join(", ");
+            writeln!(out, "{} finds {found} in {} ({by})", show::plain(filter), time(*seconds))?;
         }
         let mut table = show::table([
             "part", "plan", "rows", "live", "nodes", "codes", "compared", "read", "time",

@@ -3,6 +3,7 @@
 //! ```text
 //! GRPS   column blocks (columns module), one a group, back to back
 //! GDIR   rows u64 · groups u64 · per group: offset u64 · length u64 · rows u64
+//! AIDX   indexes over the columns (index module)
 //! TEXT   the index of a column of texts (texts module), none or several
 //! SPIX   inverted indexes of sparse columns, and SPDR what they are (sparse module)
 //! ```
@@ -11,6 +12,7 @@
 //! that the file lacks are null. Must never know an id or a vector. docs/format.md, "Attribute
 //! file".
 
+pub(crate) mod index;
 mod point;
 mod sparse;
 #[cfg(test)]
@@ -25,9 +27,11 @@ use std::sync::{Arc, OnceLock};
 use arrow_array::{ArrayRef, RecordBatch, new_null_array};
 use arrow_schema::{Field, SchemaRef};
 
+pub(crate) use index::{Served, ServedBy, ascending};
 pub(crate) use writer::AttributeWriter;
 
-use self::point::read_column;
+use self::index::Indexes;
+use self::point::{number_at, read_column, text_at};
 use self::sparse::SparseIndex;
 use super::columns::{self, ColumnEntry, Directory, HEADER_BYTES, Malformed};
 use super::layout::{self, AttributeMeta, OwnedFile};
@@ -47,6 +51,8 @@ const DECODE_SHARE: usize = 16;
 pub(crate) struct AttributeFile {
     groups: Vec<Group>,
     sparse: Vec<SparseIndex>,
+    /// Absent in files without, and where they cannot be used.
+    indexes: Option<Indexes>,
     blocks: Section,
     container: Container,
     #[cfg(feature = "text")]
@@ -84,10 +90,13 @@ impl AttributeFile {
         let groups = parse_groups(section.read_all()?, rows, blocks.len())
             .ok_or_else(|| section.corrupt("groups do not cover the segment's rows"))?;
         let sparse = SparseIndex::open_all(&container, groups.len());
+        let indexes = container.section(layout::AIDX, layout::FIELD);
+        let indexes = indexes.and_then(|section| Indexes::open(section, rows, groups.len()));
         let file = OwnedFile::new(disk, path);
         Ok(Self {
             groups,
             sparse,
+            indexes,
             blocks,
             container,
             #[cfg(feature = "text")]
@@ -155,6 +164,36 @@ impl AttributeFile {
         }
     }
 
+    /// Eight bytes of a column of numbers that is stored, where the value of `row` is or, without one,
+    /// anything.
+    fn number_at(&self, column: &Column, row: Row) -> Result<u64> {
+        let (group, entry, inside) = self.stored(column, row)?;
+        number_at(&self.blocks, group.offset, entry, group.rows, inside)
+    }
+
+    /// The text of `row` in a column that is stored.
+    fn text_at(&self, column: &Column, row: Row) -> Result<&str> {
+        let (group, entry, inside) = self.stored(column, row)?;
+        text_at(&self.blocks, group.offset, entry, group.rows, inside)
+    }
+
+    /// The group of `row`, its entry of the column, and the row in the group.
+    fn stored(&self, column: &Column, row: Row) -> Result<(&Group, &ColumnEntry, usize)> {
+        let row = row as usize;
+        let behind = self.groups.partition_point(|group| group.first <= row);
+        let group = behind.checked_sub(1).map(|at| &self.groups[at]);
+        let Some(group) = group.filter(|group| row - group.first < group.rows) else {
+            return Err(self.blocks.corrupt(&format!("row {row} is in no group")));
+        };
+        let columns = &self.directory(group)?.columns;
+        let same = |entry: &&ColumnEntry| entry.name == column.name;
+        let entry = columns.iter().find(same).filter(|entry| entry.data_type == column.data_type);
+        let Some(entry) = entry else {
+            return Err(self.blocks.corrupt(&format!("a group lacks {:?}", column.name)));
+        };
+        Ok((group, entry, row - group.first))
+    }
+
     /// Reads every byte and compares checksums.
     pub(crate) fn verify_checksums(&self, watch: &mut Watch<'_>) -> Result<()> {
         self.container.verify_while(watch)
@@ -171,6 +210,7 @@ impl AttributeFile {
                 return Err(self.malformed(WRONG_ROWS));
             }
         }
+        self.verify_indexes()?;
         self.verify_sparse()
     }
 

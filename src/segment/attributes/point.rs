@@ -125,6 +125,32 @@ fn sparse(
     Ok(SparseVector::column(vectors.iter().map(Option::as_ref)))
 }
 
+/// The eight bytes of a column of numbers at `row`, below `total`.
+pub(super) fn number_at(
+    section: &Section,
+    block: usize,
+    entry: &ColumnEntry,
+    total: usize,
+    row: usize,
+) -> Result<u64> {
+    let body = Body { section, start: block + entry.start, len: entry.len };
+    let values = if entry.validity { bitmap_bytes(total) } else { 0 };
+    body.number(values + row * 8)
+}
+
+/// The text of a column at `row`, below `total`.
+pub(super) fn text_at<'a>(
+    section: &'a Section,
+    block: usize,
+    entry: &ColumnEntry,
+    total: usize,
+    row: usize,
+) -> Result<&'a str> {
+    let body = Body { section, start: block + entry.start, len: entry.len };
+    let offsets = if entry.validity { bitmap_bytes(total) } else { 0 };
+    Strings { body, offsets, count: total }.at(row)
+}
+
 /// The bytes of one column.
 #[derive(Clone, Copy)]
 struct Body<'a> {

@@ -1,12 +1,13 @@
 //! Writes an attribute file group by group, with one group in memory.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
-use super::sparse;
+use super::{index, sparse};
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::segment::columns;
@@ -32,6 +33,8 @@ pub(crate) struct AttributeWriter {
     pub(super) pending_bytes: usize,
     /// Entries of the group directory.
     directory: Vec<u8>,
+    /// Where the blocks lie in their section.
+    blocks: Vec<Range<usize>>,
     groups: u64,
     rows: u64,
     /// Bytes of groups written.
@@ -66,6 +69,7 @@ impl AttributeWriter {
             pending_rows: 0,
             pending_bytes: 0,
             directory: Vec::new(),
+            blocks: Vec::new(),
             groups: 0,
             rows: 0,
             written: 0,
@@ -122,6 +126,15 @@ impl AttributeWriter {
         directory.extend_from_slice(&self.groups.to_le_bytes());
         directory.extend_from_slice(&self.directory);
         self.container.section(layout::GDIR, layout::FIELD, &directory)?;
+        if self.rows > 0 {
+            let blocks = self.container.map_section(layout::GRPS, layout::FIELD)?;
+            let rows = usize::try_from(self.rows).unwrap_or(usize::MAX);
+            let groups = self.blocks.iter().cloned();
+            self.container.begin(layout::AIDX, layout::FIELD, 4096)?;
+            let write = &mut |bytes: &[u8]| self.container.write(bytes);
+            index::build(blocks.as_slice(), groups, rows, &self.schema, write)?;
+            self.container.end()?;
+        }
         #[cfg(feature = "text")]
         {
             let mut field = 0;
@@ -149,6 +162,8 @@ impl AttributeWriter {
         for number in [self.written, bytes.len() as u64, self.pending_rows as u64] {
             self.directory.extend_from_slice(&number.to_le_bytes());
         }
+        let start = usize::try_from(self.written).unwrap_or(usize::MAX);
+        self.blocks.push(start..start.saturating_add(bytes.len()));
         self.written += bytes.len() as u64;
         self.rows += self.pending_rows as u64;
         self.groups += 1;

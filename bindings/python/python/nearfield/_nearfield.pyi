@@ -1345,8 +1345,10 @@ class Explanation:
         """
     @property
     def filter(self) -> dict[str, Any] | None:
-        """What was filtered: a dict of the "filter" as text, the "matching_rows" of the collection, and
-        the "seconds" that finding them took, a part of `prepare_seconds`. None without a filter.
+        """What was filtered: a dict of the "filter" as text, the "matching_rows" of the collection, what
+        "served" it (pairs of a column and "remembered", "lookup", "sorted index", "bitmap index", "zones"
+        or "column"), and the "seconds" that finding them took, a part of `prepare_seconds`. None without
+        a filter.
 
         >>> docs.explain([3, 4], where="id = 1").filter["matching_rows"]
         1
