@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
@@ -18,6 +19,9 @@ use crate::filter::rowset::RowSet;
 use crate::filter::{Bound, Filter};
 use crate::types::{IdRef, Ids, Row};
 
+/// Conditions of a write by filter, most: it looks for its rows while other writers wait.
+const MOST_CONDITIONS: usize = 1_000;
+
 /// The live rows that a filter finds.
 #[derive(Debug)]
 pub(crate) struct Matches {
@@ -30,14 +34,15 @@ pub(crate) struct Matches {
 pub(crate) struct Chosen {
     /// Of each part of the view, the rows that are dead or that the filter does not find.
     pub(crate) hidden: Vec<RowSet>,
-    text: String,
     rows: usize,
     time: Duration,
 }
 
 impl Chosen {
-    pub(crate) fn explain(self) -> FilterExplanation {
-        FilterExplanation { filter: self.text, matching_rows: self.rows as u64, time: self.time }
+    /// Of the choice that `filter` made.
+    pub(crate) fn explain(self, filter: &Filter) -> FilterExplanation {
+        let filter = filter.to_string();
+        FilterExplanation { filter, matching_rows: self.rows as u64, time: self.time }
     }
 }
 
@@ -73,29 +78,34 @@ impl PartView {
 }
 
 impl View {
-    fn bind(&self, filter: &Filter) -> Result<Bound> {
+    pub(super) fn bind(&self, filter: &Filter) -> Result<Bound> {
         filter.bind(self.schema.columns(), self.schema.id_type())
     }
 
     /// The live rows that `filter` finds.
-    pub(crate) fn matches(&self, filter: &Filter) -> Result<Matches> {
-        let bound = self.bind(filter)?;
-        let find = |part: &Arc<PartView>| Ok((part.part.len(), part.hidden(&bound)?));
+    pub(super) fn matches(&self, filter: &Bound) -> Result<Matches> {
+        let find = |part: &Arc<PartView>| Ok((part.part.len(), part.hidden(filter)?));
         Ok(Matches { parts: self.parts().map(find).collect::<Result<_>>()? })
     }
 
-    /// What to pass over in order to find what `filter` finds.
-    pub(crate) fn choose(&self, filter: &Filter) -> Result<Chosen> {
+    /// What to pass over in order to find what `filter` finds; `Cancelled` soon after `cancel` is set.
+    pub(crate) fn choose(
+        &self,
+        filter: &Filter,
+        cancel: Option<&Arc<AtomicBool>>,
+    ) -> Result<Chosen> {
         let start = Instant::now();
-        let matches = self.matches(filter)?;
-        let (rows, text) = (matches.rows(), filter.to_string());
+        let matches = self.matches(&self.bind(filter)?.until(cancel.cloned()))?;
+        let rows = matches.rows();
         let hidden = matches.parts.into_iter().map(|(_, hidden)| hidden).collect();
-        Ok(Chosen { hidden, text, rows, time: start.elapsed() })
+        Ok(Chosen { hidden, rows, time: start.elapsed() })
     }
 
-    /// The live rows that `filter` finds, and what they are called.
+    /// The live rows that `filter` finds, and what they are called, for a writer.
     pub(crate) fn found(&self, filter: &Filter) -> Result<(Vec<Place>, Ids<'static>)> {
-        let places: Vec<Place> = self.matches(filter)?.places().collect();
+        let bound = self.bind(filter)?;
+        bound.refuse_longer(MOST_CONDITIONS)?;
+        let places: Vec<Place> = self.matches(&bound)?.places().collect();
         let parts: Vec<_> = self.parts().collect();
         let (mut numbers, mut texts) = (Vec::new(), Vec::new());
         for place in &places {
@@ -116,7 +126,7 @@ impl Snapshot {
     /// As there.
     pub fn count(&self, filter: impl Into<Filter>) -> Result<u64> {
         self.host.check()?;
-        Ok(self.view.matches(&filter.into())?.rows() as u64)
+        Ok(self.view.matches(&self.view.bind(&filter.into())?)?.rows() as u64)
     }
 }
 
