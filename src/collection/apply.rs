@@ -50,6 +50,11 @@ pub(crate) fn apply(view: &mut View, work: Work, log: &mut Vec<Payload>) -> Resu
         }
         Work::UpdateWhere { filter, values } => {
             let (_, ids) = view.found(&filter)?;
+            // The values of each row are logged.
+            let bytes = columns::size_bytes(&values).saturating_mul(ids.len());
+            if bytes > MAX_OP_BYTES {
+                return Err(too_large(&format!("{} rows, {bytes} bytes", ids.len())));
+            }
             let values = columns::take(&values, &vec![0; ids.len()])?;
             update(view, &ids, values, log)
         }
@@ -62,14 +67,18 @@ pub(crate) fn apply(view: &mut View, work: Work, log: &mut Vec<Payload>) -> Resu
 fn record(view: &mut View, op: &Op, log: &mut Vec<Payload>) -> Result<()> {
     let payload = op.encode(view.schema.space())?;
     if payload.len() > MAX_OP_BYTES {
-        return Err(Error::invalid(format!(
-            "one write of {} bytes; at most {MAX_OP_BYTES} fit in one, use several or import",
-            payload.len()
-        )));
+        return Err(too_large(&format!("{} bytes", payload.len())));
     }
     log.push(payload);
     view.seq += 1;
     Ok(())
+}
+
+fn too_large(size: &str) -> Error {
+    Error::invalid(format!(
+        "one write of {size}; at most {MAX_OP_BYTES} bytes fit in one: use several, a narrower filter \
+         where one chose the rows, or import"
+    ))
 }
 
 fn require_id_type(view: &View, given: IdType) -> Result<()> {

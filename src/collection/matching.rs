@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
@@ -19,6 +20,9 @@ use crate::filter::{Bound, Filter};
 use crate::segment::matching::{Matching, Ways};
 use crate::types::{IdRef, Ids, Row};
 
+/// Conditions of a write by filter, most: it looks for its rows while other writers wait.
+const MOST_CONDITIONS: usize = 1_000;
+
 /// The live rows that a filter finds.
 #[derive(Debug)]
 pub(crate) struct Matches {
@@ -31,16 +35,16 @@ pub(crate) struct Matches {
 pub(crate) struct Chosen {
     /// Of each part of the view, the rows that are dead or that the filter does not find.
     pub(crate) hidden: Vec<RowSet>,
-    text: String,
     rows: usize,
     served: Vec<(String, FilterAnswer)>,
     time: Duration,
 }
 
 impl Chosen {
-    pub(crate) fn explain(self) -> FilterExplanation {
+    /// Of the choice that `filter` made.
+    pub(crate) fn explain(self, filter: &Filter) -> FilterExplanation {
         FilterExplanation {
-            filter: self.text,
+            filter: filter.to_string(),
             matching_rows: self.rows as u64,
             served: self.served,
             time: self.time,
@@ -102,29 +106,33 @@ impl PartView {
 }
 
 impl View {
-    fn bind(&self, filter: &Filter) -> Result<Bound> {
+    pub(super) fn bind(&self, filter: &Filter) -> Result<Bound> {
         filter.bind(self.schema.columns(), self.schema.id_type())
     }
 
     /// The live rows that `filter` finds, as those that are not.
-    pub(crate) fn matches(&self, filter: &Filter) -> Result<Matches> {
+    pub(super) fn matches(&self, filter: &Bound) -> Result<Matches> {
         self.matches_by(filter, &Ways::default())
     }
 
-    fn matches_by(&self, filter: &Filter, ways: &Ways) -> Result<Matches> {
-        let bound = self.bind(filter)?;
-        let find = |part: &Arc<PartView>| Ok((part.part.len(), part.hidden(&bound, ways)?));
+    fn matches_by(&self, filter: &Bound, ways: &Ways) -> Result<Matches> {
+        let find = |part: &Arc<PartView>| Ok((part.part.len(), part.hidden(filter, ways)?));
         Ok(Matches { parts: self.parts().map(find).collect::<Result<_>>()? })
     }
 
-    /// What to pass over in order to find what `filter` finds.
-    pub(crate) fn choose(&self, filter: &Filter) -> Result<Chosen> {
+    /// What to pass over in order to find what `filter` finds; `Cancelled` soon after `cancel` is set.
+    pub(crate) fn choose(
+        &self,
+        filter: &Filter,
+        cancel: Option<&Arc<AtomicBool>>,
+    ) -> Result<Chosen> {
         let start = Instant::now();
         let ways = Ways::default();
-        let matches = self.matches_by(filter, &ways)?;
-        let (rows, text) = (matches.rows(), filter.to_string());
+        let bound = self.bind(filter)?.until(cancel.cloned());
+        let matches = self.matches_by(&bound, &ways)?;
+        let rows = matches.rows();
         let hidden = matches.parts.into_iter().map(|(_, hidden)| hidden).collect();
-        Ok(Chosen { hidden, text, rows, served: ways.into_list(), time: start.elapsed() })
+        Ok(Chosen { hidden, rows, served: ways.into_list(), time: start.elapsed() })
     }
 
     /// How many live rows `filter` finds.
@@ -140,9 +148,10 @@ impl View {
         Ok(count)
     }
 
-    /// The live rows that `filter` finds, and what they are called.
+    /// The live rows that `filter` finds, and what they are called, for a writer.
     pub(crate) fn found(&self, filter: &Filter) -> Result<(Vec<Place>, Ids<'static>)> {
         let (bound, ways) = (self.bind(filter)?, Ways::default());
+        bound.refuse_longer(MOST_CONDITIONS)?;
         let mut places = Vec::new();
         for (number, part) in self.parts().enumerate() {
             let place = |row: Row| Place { part: number, row };

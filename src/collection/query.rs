@@ -173,7 +173,8 @@ impl<'a> Query<'a> {
 
     /// Nearest candidates that a graph search goes on from: more of them mean better recall and a
     /// slower search.
-    /// Default [`Settings::ef_search`](crate::Settings::ef_search); raised to `k` where below.
+    /// Default [`Settings::ef_search`](crate::Settings::ef_search); raised to `k` where below, and to as many
+    /// rows as are compared exactly where codes lead a walk among rows that are deleted or that a filter hides.
     pub fn ef(mut self, ef: usize) -> Self {
         self.request.ef = Some(ef);
         self
@@ -264,7 +265,8 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Ends a batch of searches with `Cancelled` soon after this is set.
+    /// Ends a batch of searches with `Cancelled` soon after this is set; a single one while it looks for the
+    /// rows of its filter.
     pub fn cancel(mut self, flag: Arc<AtomicBool>) -> Self {
         self.request.cancel = Some(flag);
         self
@@ -300,9 +302,9 @@ impl<'a> Query<'a> {
     /// As [`run`](Self::run).
     pub fn explain(self) -> Result<Explanation> {
         let mut traces = Vec::new();
-        let Answer { hits, snapshot, chosen, times: [prepare, search, read] } =
+        let Answer { hits, snapshot, chosen, filter, times: [prepare, search, read] } =
             self.one(Some(&mut traces))?;
-        let filter = chosen.map(Chosen::explain);
+        let filter = chosen.zip(filter).map(|(chosen, filter)| chosen.explain(&filter));
         let parts = traces.iter().filter_map(|trace| trace.explain(&snapshot.view)).collect();
         Ok(Explanation { hits, parts, filter, prepare, search, read })
     }
@@ -324,7 +326,8 @@ impl<'a> Query<'a> {
         let searched = start.elapsed().saturating_sub(prepared);
         let hits = request.read(&snapshot, ranked, wanted.as_ref())?;
         let read = start.elapsed().saturating_sub(prepared + searched);
-        Ok(Answer { hits, snapshot, chosen, times: [prepared, searched, read] })
+        let (filter, times) = (request.filter, [prepared, searched, read]);
+        Ok(Answer { hits, snapshot, chosen, filter, times })
     }
 
     /// Runs the search for every query vector given, on all threads of the database.
@@ -395,7 +398,8 @@ impl Request<'_> {
 
     /// What the filter leaves; `None` without one.
     fn choose(&self, snapshot: &Snapshot) -> Result<Option<Chosen>> {
-        self.filter.as_ref().map(|filter| snapshot.view.choose(filter)).transpose()
+        let cancel = self.cancel.as_ref();
+        self.filter.as_ref().map(|filter| snapshot.view.choose(filter, cancel)).transpose()
     }
 
     /// For each query the `k` nearest rows, or what `shape` makes of them.
@@ -491,6 +495,7 @@ struct Answer {
     hits: Hits,
     snapshot: Snapshot,
     chosen: Option<Chosen>,
+    filter: Option<Filter>,
     /// To prepare the query, to search, to read.
     times: [Duration; 3],
 }

@@ -11,8 +11,10 @@ use crate::filter::rowset::RowSet;
 
 /// Bytes kept for each row of the part, most.
 const BYTES_PER_ROW: usize = 4;
-/// Bytes of a filter that is remembered, most.
-const FILTER_BYTES: usize = 8 << 10;
+/// A filter that is remembered takes one in so many of them, most: lists of values may be long.
+const FILTER_SHARE: usize = 8;
+/// Sets of a part, most: each search compares its filter with all of them.
+const MOST: usize = 64;
 
 /// The row sets of a part, those used last first.
 #[derive(Debug, Default)]
@@ -43,18 +45,25 @@ impl RowSets {
     /// for.
     pub(crate) fn put(&self, len: usize, filter: &Bound, rows: &RowSet) {
         let room = len.saturating_mul(BYTES_PER_ROW);
-        if cost(filter, rows) > room || filter.memory_bytes() > FILTER_BYTES {
+        if cost(filter, rows) > room || filter.memory_bytes() > room / FILTER_SHARE {
             return;
         }
         let filter = filter.clone();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(known, _)| *known != filter);
         kept.push_front((filter, rows.clone()));
+        kept.truncate(MOST);
         let mut bytes = 0;
         kept.retain(|(filter, rows)| {
             bytes += cost(filter, rows);
             bytes <= room
         });
+    }
+
+    /// Memory held by sets and filters.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().map(|(filter, rows)| cost(filter, rows)).sum()
     }
 
     #[cfg(test)]
@@ -94,19 +103,25 @@ mod tests {
         assert_eq!(sets.get(&bound("99 = n")).map(|set| set.len()), Some(rows), "means the same");
         assert!(sets.get(&bound("n = 1")).is_none());
         assert_eq!(sets.clone().len(), 0);
-        let before = sets.len();
-        for n in 0..20_000 {
+        for n in 0..1_000 {
             sets.put(rows, &bound(&format!("n = {n}")), &RowSet::default());
         }
-        assert!((before..20_000).contains(&sets.len()), "empty sets take room too");
+        assert_eq!(sets.len(), MOST, "each search looks at all of them");
     }
 
     #[test]
-    fn small_parts_and_long_lists_are_not_remembered() {
+    fn long_lists_are_remembered_where_the_part_is_large() {
+        let list: Vec<String> = (0..20_000_i64).map(|n| (n * 1_000_003).to_string()).collect();
+        let long = bound(&format!("n IN ({})", list.join(",")));
         let sets = RowSets::default();
+        sets.put(1 << 20, &long, &RowSet::default());
+        assert_eq!(sets.get(&long).map(|set| set.len()), Some(0));
+        assert!(sets.memory_bytes() > 20_000 * size_of::<u64>());
+        assert!(sets.memory_bytes() < 1 << 19);
+        let sets = RowSets::default();
+        sets.put(1 << 16, &long, &RowSet::default());
+        assert_eq!(sets.len(), 0, "a filter takes the room of sets");
         sets.put(10, &bound("n = 1"), &RowSet::default().complement(10));
-        let list: Vec<String> = (0..2_000_i64).map(|n| (n * 1_000_003).to_string()).collect();
-        sets.put(1 << 20, &bound(&format!("n IN ({})", list.join(","))), &RowSet::default());
-        assert_eq!(sets.len(), 0);
+        assert_eq!((sets.len(), sets.memory_bytes()), (0, 0), "small parts remember nothing");
     }
 }

@@ -71,7 +71,7 @@ impl Scan {
             cursors.push(Cursor { position, ahead: VecDeque::new() });
         }
         let filter = options.filter.as_ref();
-        let chosen = filter.map(|filter| snapshot.view.choose(filter)).transpose()?;
+        let chosen = filter.map(|filter| snapshot.view.choose(filter, None)).transpose()?;
         let hidden = chosen.map(|chosen| chosen.hidden);
         let left = options.limit;
         Ok(Self { snapshot, wanted, options, cursors, hidden, left, failed: false })

@@ -394,7 +394,7 @@ impl Stream<'_> {
             Hide::Of(filter) => (filter, false),
             Hide::AllBut(filter) => (filter, true),
         };
-        let matches = self.view.matches(&filter)?;
+        let matches = self.view.matches(&self.view.bind(&filter)?)?;
         for (hidden, (len, others)) in self.hidden().iter_mut().zip(matches.parts) {
             let more = if outside { others } else { others.complement(len) };
             *hidden = hidden.union(&more);

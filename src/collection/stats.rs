@@ -25,6 +25,8 @@ pub struct Stats {
     /// Bytes in memory of indexes of texts: of fresh rows, of updates, and of segments that have none
     /// of this version on disk. Those of fresh rows and updates are part of `memtable_bytes` too.
     pub text_index_bytes: u64,
+    /// Bytes in memory of row sets that filters left, kept for the next search with the same filter.
+    pub row_set_bytes: u64,
     /// Number of the last operation.
     pub seq: u64,
     /// Number of the manifest on disk.
@@ -102,6 +104,7 @@ impl Collection {
             dead_rows: view.parts().map(|part| part.dead.len() as u64).sum(),
             memtable_rows: fresh().map(|part| part.live() as u64).sum(),
             memtable_bytes: fresh().map(|part| size(part) as u64).sum(),
+            row_set_bytes: view.parts().map(|part| part.row_sets.memory_bytes() as u64).sum(),
             text_index_bytes: view.parts().map(|part| part.text_bytes() as u64).sum(),
             seq: view.seq,
             generation: writer.manifest.generation,

@@ -63,7 +63,14 @@ use crate::error::{Error, Result};
 pub struct Filter {
     pub(super) nodes: Vec<Node>,
     /// Why the text that it was made of is no filter.
-    pub(super) failure: Option<Arc<Failure>>,
+    pub(super) failure: Option<Arc<NoFilter>>,
+}
+
+/// A text that is no filter.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct NoFilter {
+    text: Box<str>,
+    pub(super) failure: Failure,
 }
 
 /// A node of the tree.
@@ -249,7 +256,7 @@ impl Filter {
     /// `$starts_with` (or `$prefix`), `$contains $not_contains`, `$has`, `$has_any $has_all` (arrays), `$not`
     /// (the opposite of an object of operators); beside columns `$and $or $nor` (arrays of filters) and
     /// `$not` (a filter). `{"column": null}` and `{"$eq": null}` are `IS NULL`, `{"$ne": null}` is
-    /// `IS NOT NULL`. The empty object is every row. Logic is that of SQL here too: `$ne` and `$nin` do not
+    /// `IS NOT NULL`. Empty objects and arrays of filters are refused. Logic is that of SQL here too: `$ne` and `$nin` do not
     /// find nulls.
     ///
     /// # Errors
@@ -303,12 +310,8 @@ impl Filter {
         Self::of(vec![Node::Test(Test { column: column.into(), op, spot: Spot::default() })])
     }
 
-    /// All or any of several, as the text `a AND b AND c` is read.
-    pub(super) fn joined(
-        filters: impl IntoIterator<Item = Self>,
-        none: bool,
-        node: fn(usize) -> Node,
-    ) -> Self {
+    /// All or any of several, one at least, as the text `a AND b AND c` is read.
+    pub(super) fn joined(filters: impl IntoIterator<Item = Self>, node: fn(usize) -> Node) -> Self {
         let mut all = Self::of(Vec::new());
         let mut count = 0;
         for filter in filters {
@@ -317,7 +320,7 @@ impl Filter {
             count += 1;
         }
         match count {
-            0 => all.nodes.push(Node::Always(none)),
+            0 => all.nodes.push(Node::Always(false)),
             1 => {}
             _ => all.nodes.push(node(count)),
         }
@@ -372,7 +375,8 @@ impl From<&str> for Filter {
         match parse::parse(text) {
             Ok(nodes) => Self::of(nodes),
             Err(failure) => {
-                Self { nodes: vec![Node::Always(false)], failure: Some(Arc::new(failure)) }
+                let failure = Some(Arc::new(NoFilter { text: text.into(), failure }));
+                Self { nodes: vec![Node::Always(false)], failure }
             }
         }
     }
@@ -405,8 +409,11 @@ impl FromStr for Filter {
 }
 
 impl fmt::Display for Filter {
-    /// The text that [`Filter::parse`] reads back as the same filter.
+    /// The text that [`Filter::parse`] reads back as the same filter; a text that is none as it was given.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(none) = &self.failure {
+            return f.write_str(&none.text);
+        }
         print::print(&self.nodes, f)
     }
 }

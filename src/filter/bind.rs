@@ -6,6 +6,7 @@
 //! for those where it is false: rows where it is unknown are in neither.
 
 use super::ast::{Comparison, Filter, Node, Op, Test, Value};
+use super::cancel::Cancel;
 use super::check::{Check, Domain, KeySet, TextSet, exact_float, float_bits, whole_number};
 use super::failure::{Failure, meant, short};
 use super::like::{Pattern, Simple};
@@ -25,6 +26,8 @@ pub(crate) struct Bound {
     pub(crate) rule: Rule,
     /// What the rule reads, by the numbers it uses.
     pub(crate) columns: Vec<BoundColumn>,
+    /// Ends an evaluation early.
+    pub(super) cancel: Cancel,
 }
 
 impl Bound {
@@ -75,7 +78,7 @@ impl Filter {
     /// `Error::Filter` for a text that is no filter, an unknown column or a type that does not agree.
     pub(crate) fn bind(&self, columns: &[Column], id_type: Option<IdType>) -> Result<Bound> {
         if let Some(failure) = &self.failure {
-            return Err(Failure::clone(failure).into());
+            return Err(failure.failure.clone().into());
         }
         let polarities = polarities(&self.nodes)?;
         let mut binder = Binder { known: columns, id_type, columns: Vec::new() };
@@ -93,7 +96,7 @@ impl Filter {
             rules.push(rule);
         }
         let rule = rules.pop().unwrap_or(Rule::Always(true));
-        Ok(Bound { rule, columns: binder.columns })
+        Ok(Bound { rule, columns: binder.columns, cancel: Cancel::default() })
     }
 }
 
@@ -189,8 +192,8 @@ impl Binder<'_> {
         let found = match self.known.iter().find(|column| column.name == name) {
             Some(column) => BoundColumn::Attribute(column.clone()),
             None if name == ID => {
-                let number = matches!(&test.op, Op::Compare(_, Value::Int(_)));
-                let guess = if number { IdType::U64 } else { IdType::Utf8 };
+                // Before the first row the ids are what they are compared with.
+                let guess = if asks_numbers(&test.op) { IdType::U64 } else { IdType::Utf8 };
                 BoundColumn::Id(self.id_type.unwrap_or(guess))
             }
             None => {
@@ -215,6 +218,18 @@ impl Binder<'_> {
         let names = self.known.iter().take(LISTED).map(|column| column.name.as_str()).chain([ID]);
         format!("there are {}", names.collect::<Vec<_>>().join(", "))
     }
+}
+
+/// Whether the first value that is known is a number.
+fn asks_numbers(op: &Op) -> bool {
+    let is_known = |value: &&Value| **value != Value::Null;
+    let first = match op {
+        Op::Compare(_, value) => Some(value),
+        Op::Between(low, high) => [low, high].into_iter().find(is_known),
+        Op::In(values) => values.iter().find(is_known),
+        _ => None,
+    };
+    matches!(first, Some(Value::Int(_) | Value::Float(_)))
 }
 
 fn rule(column: usize, check: Option<Check>, wanted: bool) -> Rule {
@@ -257,6 +272,7 @@ struct Context<'a> {
 
 impl Context<'_> {
     fn compare(&self, comparison: Comparison, value: &Value) -> Made {
+        self.is_comparable(value)?;
         if *value == Value::Null {
             return Ok(None);
         }
@@ -281,7 +297,11 @@ impl Context<'_> {
     fn is_in(&self, values: &[Value]) -> Result<Check, Failure> {
         let mut keys = Vec::new();
         let mut texts = Vec::new();
-        for value in values.iter().filter(|value| **value != Value::Null) {
+        for value in values {
+            self.is_comparable(value)?;
+            if *value == Value::Null {
+                continue;
+            }
             let value = self.value(value)?;
             match (self.kind, value) {
                 (Kind::Whole(domain), value) => {
@@ -302,6 +322,14 @@ impl Context<'_> {
             Kind::Float => Check::FloatIn(KeySet::new(keys)),
             Kind::Bool | Kind::Whole(_) | Kind::Time => Check::KeyIn(KeySet::new(keys)),
         })
+    }
+
+    /// Refuses columns that are compared with nothing, NULL included.
+    fn is_comparable(&self, value: &Value) -> Result<(), Failure> {
+        match self.kind {
+            Kind::List | Kind::Sparse => Err(self.mismatch(value)),
+            _ => Ok(()),
+        }
     }
 
     /// The value as columns of this kind have it; refuses what they cannot be compared with.
@@ -336,9 +364,8 @@ impl Context<'_> {
                 Err(failure.hint("compare it with a value; only bool columns stand alone"))
             }
             (Op::Like { pattern, escape, ignore_case }, Kind::Text) => {
-                let Some(like) = Pattern::new(pattern, *escape, *ignore_case) else {
-                    return Err(self.fail("nothing follows the escape at the end of the pattern"));
-                };
+                let like = Pattern::new(pattern, *escape, *ignore_case);
+                let like = like.map_err(|message| self.fail(message))?;
                 Ok(match like.simple() {
                     Some(Simple::Equal(text)) => Check::TextIn(TextSet::new([text.into()])),
                     Some(Simple::Prefix(text)) => Check::Prefix(text.into()),

@@ -231,7 +231,7 @@ pub(super) fn whole_number(value: &Value) -> Option<i128> {
 pub(super) fn exact_float(value: &Value) -> Option<f64> {
     match value {
         Value::Float(number) => Some(*number),
-        Value::Int(number) => Some(*number as f64).filter(|float| truncated(*float) == *number),
+        Value::Int(number) => Some(*number as f64).filter(|float| order(*float, *number).is_eq()),
         _ => None,
     }
 }
@@ -275,7 +275,7 @@ fn float_range(comparison: Comparison, value: &Value) -> Option<(f64, f64)> {
         // Between two floats that are next to each other.
         (None, Value::Int(number)) => {
             let near = *number as f64;
-            if truncated(near) > *number {
+            if order(near, *number).is_gt() {
                 (near.next_down(), near)
             } else {
                 (near, near.next_up())
@@ -288,6 +288,12 @@ fn float_range(comparison: Comparison, value: &Value) -> Option<(f64, f64)> {
         Comparison::Less | Comparison::LessEqual => (least, below),
         Comparison::Greater | Comparison::GreaterEqual => (above, most),
     })
+}
+
+/// How a float without decimals compares with a number near it.
+fn order(float: f64, number: i128) -> Ordering {
+    // 2^127 itself is no number of 128 bits.
+    if float >= i128::MAX as f64 { Ordering::Greater } else { truncated(float).cmp(&number) }
 }
 
 /// The number without decimals, or the nearest one that there is.
@@ -355,7 +361,7 @@ impl KeySet {
     }
 
     /// All of them, ascending.
-    fn all(&self) -> Vec<u64> {
+    pub(super) fn all(&self) -> Vec<u64> {
         match self {
             Self::Few(few) => few.clone(),
             Self::Dense(dense) => {

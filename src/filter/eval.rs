@@ -73,6 +73,7 @@ struct Group<'a> {
 impl Group<'_> {
     /// Those of the rows `asked` that the rule finds.
     fn rule(&mut self, rule: &Rule, asked: Vec<u64>) -> Result<Vec<u64>> {
+        self.bound.cancel.check()?;
         Ok(match rule {
             Rule::Always(true) => asked,
             Rule::Always(false) => vec![0; asked.len()],

@@ -63,6 +63,15 @@ impl Path<'_> {
             if keys.is_empty() { String::new() } else { format!("{}: ", keys[from..].join(".")) };
         Failure::new(format!("{place}{}", message.as_ref()))
     }
+
+    /// Dictionaries are put together from parts, all of which may be missing: that must not mean every
+    /// row to a deletion.
+    fn nothing(&self) -> Failure {
+        self.fail("no condition is given").hint(
+            "leave the filter out to find every row; a write to every row is asked for by the text \
+             \"TRUE\" in place of a dictionary",
+        )
+    }
 }
 
 fn filter(json: &Json, path: &Path<'_>, depth: usize) -> Parsed {
@@ -74,13 +83,16 @@ fn filter(json: &Json, path: &Path<'_>, depth: usize) -> Parsed {
             .fail(format!("expected an object, given {}", kind(json)))
             .hint("a filter is written as {\"column\": {\"$gte\": 2019}}"));
     };
+    if object.is_empty() {
+        return Err(path.nothing());
+    }
     let mut parts = Vec::with_capacity(object.len());
     for (key, value) in object {
         let here = Path { above: Some(path), key };
         parts.push(match key.as_str() {
-            "$and" => joined(value, &here, depth, true, Node::And)?,
-            "$or" => joined(value, &here, depth, false, Node::Or)?,
-            "$nor" => joined(value, &here, depth, false, Node::Or)?.not(),
+            "$and" => joined(value, &here, depth, Node::And)?,
+            "$or" => joined(value, &here, depth, Node::Or)?,
+            "$nor" => joined(value, &here, depth, Node::Or)?.not(),
             "$not" => filter(value, &here, depth + 1)?.not(),
             unknown if unknown.starts_with('$') => {
                 let failure = here.fail("no operator between filters");
@@ -92,20 +104,17 @@ fn filter(json: &Json, path: &Path<'_>, depth: usize) -> Parsed {
             },
         });
     }
-    Ok(Filter::joined(parts, true, Node::And))
+    Ok(Filter::joined(parts, Node::And))
 }
 
-fn joined(
-    json: &Json,
-    path: &Path<'_>,
-    depth: usize,
-    none: bool,
-    node: fn(usize) -> Node,
-) -> Parsed {
+fn joined(json: &Json, path: &Path<'_>, depth: usize, node: fn(usize) -> Node) -> Parsed {
     let parts = array(json, path)?;
+    if parts.is_empty() {
+        return Err(path.nothing());
+    }
     let parts: Vec<_> =
         parts.iter().map(|part| filter(part, path, depth + 1)).collect::<Result<_, _>>()?;
-    Ok(Filter::joined(parts, none, node))
+    Ok(Filter::joined(parts, node))
 }
 
 /// The operators of one column, all of which have to agree.
@@ -125,7 +134,7 @@ fn column_filter(column: &str, operators: &Map<String, Json>, path: &Path<'_>) -
             _ => condition(column, key, value, &here)?,
         });
     }
-    Ok(Filter::joined(parts, true, Node::And))
+    Ok(Filter::joined(parts, Node::And))
 }
 
 fn condition(column: &str, operator: &str, json: &Json, path: &Path<'_>) -> Parsed {

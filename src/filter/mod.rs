@@ -12,9 +12,11 @@
 mod ast;
 mod bind;
 mod build;
+mod cancel;
 mod check;
 mod eval;
 mod failure;
+mod fold;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
 mod json;

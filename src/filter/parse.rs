@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::ast::{Comparison, Node, Op, Spot, Test, Value};
 use super::bind::MAX_DEPTH;
-use super::failure::{Failure, meant};
+use super::failure::{Failure, meant, short};
 use super::lex::{Lexer, Token};
 use crate::types::time;
 
@@ -343,17 +343,21 @@ impl<'a> Parser<'a> {
         let given = self.token.describe();
         let hint = match &self.token {
             Token::Word(word) => {
-                format!("a column is compared with a value; text is written '{word}'")
+                format!("a column is compared with a value; text is written '{}'", short(word))
             }
-            Token::Quoted(word) => format!("\" is for names of columns; text is written '{word}'"),
+            Token::Quoted(word) => {
+                format!("\" is for names of columns; text is written '{}'", short(word))
+            }
             _ => String::new(),
         };
         self.fail(format!("expected a value, found {given}")).hint(hint)
     }
 
     fn time(&self, text: &str) -> Parsed<Value> {
-        // Plain microseconds are what times beyond the year 9999 are printed as.
-        let time = time::parse(text).or_else(|| text.parse().ok());
+        // Plain microseconds are what times beyond the year 9999 are printed as: those alone are read so,
+        // since a year or a count of seconds would be one too.
+        let far = || text.parse().ok().filter(|micros| time::format(*micros) == text);
+        let time = time::parse(text).or_else(far);
         time.map(Value::Timestamp).ok_or_else(|| {
             let given = self.token.describe();
             let failure = self.fail(format!("{given} is no time"));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::check::Check;
+use super::fold::fold;
 
 /// Which rows count. Rows that are unknown to SQL do not.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,12 +47,21 @@ impl Rule {
 
     /// All or any of `rules`, the cheap ones first.
     pub(super) fn of(rules: Vec<Self>, all: bool) -> Self {
-        let mut rules = if all { Self::narrowed(rules) } else { rules };
+        let mut rules = fold(if all { Self::narrowed(rules) } else { rules }, all);
+        if rules.len() == 1
+            && let Some(only) = rules.pop()
+        {
+            return only;
+        }
         rules.sort_by_cached_key(Self::cost);
-        match (all, rules.len()) {
-            (true, 1) => rules.swap_remove(0),
-            (true, _) => Self::All(rules),
-            (false, _) => Self::Any(rules),
+        if all { Self::All(rules) } else { Self::Any(rules) }
+    }
+
+    /// How many conditions a row may have to be compared with.
+    pub(super) fn conditions(&self) -> usize {
+        match self {
+            Self::All(rules) | Self::Any(rules) => rules.iter().map(Self::conditions).sum(),
+            _ => 1,
         }
     }
 

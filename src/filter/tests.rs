@@ -439,7 +439,6 @@ fn the_three_spellings_mean_the_same() {
         ("tags HAS 'a'", json!({"tags": {"$has": "a"}})),
         ("tags HAS ALL ['a', 'b']", json!({"tags": {"$has_all": ["a", "b"]}})),
         ("tags HAS ANY ('a', 'b')", json!({"tags": {"$has_any": ["a", "b"]}})),
-        ("TRUE", json!({})),
         ("n <> 3", json!({"n": {"$ne": 3}})),
         ("not (n = 1 or n = 2)", json!({"$nor": [{"n": 1}, {"n": 2}]})),
         ("3 < n", json!({"n": {"$gt": 3}})),
@@ -482,6 +481,12 @@ fn bad_texts_are_answered_with_the_place_and_what_was_meant() {
         ("t > 5", &["is timestamp", "the number 5", "2024-02-29"]),
         ("t > 'yesterday'", &["no time"]),
         ("t > TIMESTAMP 'x'", &["no time"]),
+        ("t > TIMESTAMP '2024'", &["'2024' is no time", "2024-02-29"]),
+        ("DATE '20240229' < t", &["'20240229' is no time"]),
+        ("t IN (TIMESTAMP '1709164800')", &["'1709164800' is no time"]),
+        ("tags = NULL", &["list_utf8 and cannot be compared with NULL", "HAS"]),
+        ("tags IN (NULL)", &["list_utf8 and cannot be compared with NULL", "HAS"]),
+        ("tags NOT BETWEEN NULL AND NULL", &["list_utf8 and cannot be compared with NULL"]),
         ("tags = 'a'", &["list_utf8", "HAS"]),
         ("tags IN ('a')", &["list_utf8", "HAS"]),
         ("s HAS 'a'", &["is utf8", "HAS asks columns of list_utf8"]),
@@ -524,6 +529,12 @@ fn bad_dictionaries_are_answered_with_the_path() {
         (json!({"$and": [{"n": {"$in": 5}}]}), &["$and.n.$in: expected an array, given a number"]),
         (json!({"n": [1]}), &["given an array", "$in"]),
         (json!({"n": {}}), &["no operator is given"]),
+        (json!({}), &["no condition is given", "leave the filter out", "\"TRUE\""]),
+        (json!({"$and": []}), &["$and: no condition is given", "\"TRUE\""]),
+        (json!({"$or": []}), &["$or: no condition is given"]),
+        (json!({"$nor": []}), &["$nor: no condition is given"]),
+        (json!({"$not": {}}), &["$not: no condition is given"]),
+        (json!({"$and": [{"n": 1}, {}]}), &["$and: no condition is given"]),
         (json!({"n": {"$between": [1]}}), &["two values, given 1"]),
         (json!({"n": {"$exists": 1}}), &["takes a bool"]),
         (json!({"s": {"$like": 1}}), &["expected a string"]),
@@ -577,10 +588,168 @@ fn a_million_values_and_a_megabyte_of_text_are_taken() {
     assert_eq!(found(&col("s").eq(text.as_str()), &rows).expect("text"), [true, false]);
     let error = Filter::parse(&text).expect("a name").bind(&columns(), None).expect_err("unknown");
     assert!(error.to_string().len() < 1_000, "{error}");
+    for text in [format!("s = {text}"), format!("s = \"{text}\"")] {
+        let error = Filter::parse(&text).expect_err("no value").to_string();
+        assert!(error.len() < 1_000, "{} bytes", error.len());
+    }
     // Patterns that would be tried in exponentially many ways.
     let pattern = "%a".repeat(1_000) + "%b";
     let rows = [Row { s: Some("a".repeat(10_000)), ..Row::default() }];
     assert_eq!(found(&col("s").like(pattern), &rows).expect("pattern"), [false]);
+}
+
+/// The parts of `text` that a bound filter consists of.
+fn bound(text: &str, id_type: Option<IdType>) -> super::Bound {
+    Filter::parse(text).and_then(|filter| filter.bind(&columns(), id_type)).expect(text)
+}
+
+#[test]
+fn alternatives_of_one_column_are_one_set() {
+    for (apart, together) in [
+        ("n = 1 OR n = 2 OR n IN (3, 4)", "n IN (1, 2, 3, 4)"),
+        ("NOT (n = 1 OR n = 2)", "n NOT IN (1, 2)"),
+        ("n <> 1 AND n <> 2", "n NOT IN (1, 2)"),
+        ("x = 1 OR x = -0.0 OR x IN (2.5)", "x IN (1, 0, 2.5)"),
+        ("s = 'a' OR s LIKE 'b' OR s IN ('c')", "s IN ('a', 'b', 'c')"),
+        ("t = '2024-01-01' OR t = '2024-01-02'", "t IN ('2024-01-01', '2024-01-02')"),
+        ("tags HAS 'a' OR tags HAS ANY ('b', 'c')", "tags HAS ANY ('a', 'b', 'c')"),
+        ("id = 1 OR id = 2", "id IN (1, 2)"),
+        ("(n = 1 OR n = 2) OR (n = 3)", "n IN (1, 2, 3)"),
+        ("n = 1 OR n = 1.5 OR n = 2", "n IN (1, 2)"),
+    ] {
+        let id_type = Some(IdType::U64);
+        assert_eq!(bound(apart, id_type), bound(together, id_type), "{apart}");
+        assert_eq!(bound(apart, id_type).conditions(), 1, "{apart}");
+    }
+    // Not of one column, or not alternatives.
+    for (text, conditions) in [
+        ("n = 1 OR x = 2", 2),
+        ("n = 1 AND n = 2", 1),
+        ("n <> 1 OR n <> 2", 2),
+        ("n = 1 OR n > 5 OR n = 2", 2),
+        ("tags HAS 'a' AND tags HAS 'b'", 2),
+        ("tags HAS 'a' OR tags HAS ALL ('b', 'c')", 2),
+    ] {
+        assert_eq!(bound(text, None).conditions(), conditions, "{text}");
+    }
+    let long = (0..100_000).map(|n| col("n").eq(3 * n)).reduce(|a, b| a.or(b)).expect("some");
+    assert_eq!(long.bind(&columns(), None).expect("long").conditions(), 1);
+}
+
+#[test]
+fn an_evaluation_ends_when_it_is_cancelled() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let flag = Arc::new(AtomicBool::new(false));
+    let until = bound("n > 1 AND x < 2", None).until(Some(Arc::clone(&flag)));
+    assert_eq!(until, bound("n > 1 AND x < 2", None), "means the same");
+    let rows = [Row { n: Some(2), x: Some(3.0), ..Row::default() }];
+    let mut read = 0;
+    let mut evaluate = |stop: bool| {
+        until.evaluate(1, &mut |_, _| Ok(Known::Open), &mut |column| {
+            read += 1;
+            flag.store(stop, Ordering::Relaxed);
+            Ok(array(&rows, column))
+        })
+    };
+    assert_eq!(evaluate(false).expect("not cancelled"), [0]);
+    assert!(matches!(evaluate(true), Err(Error::Cancelled)), "after the first column");
+    assert!(matches!(evaluate(true), Err(Error::Cancelled)), "at once");
+    assert_eq!(read, 3, "two columns, one, none");
+}
+
+#[test]
+fn before_the_first_row_ids_are_of_the_kind_that_is_asked_for() {
+    for text in [
+        "id IN (1, 2)",
+        "id IN (NULL, 1)",
+        "id BETWEEN 1 AND 5",
+        "id BETWEEN NULL AND 5",
+        "id > 1.5",
+        "id NOT IN ('a', 'b')",
+        "id LIKE 'a%'",
+        "id IS NULL",
+    ] {
+        bound(text, None);
+    }
+    let mixed = Filter::parse("id IN (1, 'a')").expect("text").bind(&columns(), None);
+    let mixed = mixed.expect_err("two kinds").to_string();
+    assert!(mixed.contains("the id is u64 and cannot be compared with the text 'a'"), "{mixed}");
+}
+
+#[test]
+fn times_that_iso_8601_has_no_text_for_are_read_back_and_no_others() {
+    let far = Filter::parse("t > '2024-01-01'").expect("a time")
+        & col("t").lt(Value::Timestamp(i64::MAX));
+    assert_eq!(Filter::parse(&far.to_string()).expect("printed"), far);
+    assert!(Filter::parse(&format!("t < TIMESTAMP '{}'", i64::MAX)).is_ok());
+}
+
+#[test]
+fn an_escape_is_the_character_that_is_given_in_any_case() {
+    let texts = ["x1", "X", "%", "y%", "xx"];
+    let rows = texts.map(|s| Row { s: Some(s.to_owned()), ..Row::default() });
+    for (text, expected) in [
+        ("s ILIKE 'x%' ESCAPE 'X'", [true, true, false, false, true]),
+        ("s ILIKE 'X%' ESCAPE 'X'", [false, false, true, false, false]),
+        ("s ILIKE 'YX%' ESCAPE 'X'", [false, false, false, true, false]),
+        ("s ILIKE 'XXx' ESCAPE 'X'", [false, false, false, false, true]),
+    ] {
+        assert_eq!(
+            found(&Filter::parse(text).expect(text), &rows).expect(text),
+            expected,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn runs_of_free_characters_take_no_longer_than_the_text() {
+    let text = "é".repeat(100_000);
+    let rows = [
+        Row { s: Some(text.clone() + "xy"), ..Row::default() },
+        Row { s: Some(text), ..Row::default() },
+    ];
+    for (count, expected) in
+        [(50_000, [true, false]), (100_000, [true, false]), (100_001, [false; 2])]
+    {
+        let pattern = format!("%{}x%_", "_".repeat(count));
+        assert_eq!(found(&col("s").like(pattern), &rows).expect("pattern"), expected, "{count}");
+    }
+    let mixed = |count| refusal(&format!("s LIKE '%{}%'", "a_".repeat(count) + "a"));
+    let error = mixed(600);
+    assert!(error.contains("1201 characters between two %") && error.contains("1000"), "{error}");
+    assert!(Filter::parse(&format!("s LIKE '{}%'", "a_".repeat(600))).is_ok());
+    let anchored = "a_".repeat(600);
+    for pattern in [format!("{anchored}%"), format!("%{anchored}")] {
+        assert_eq!(found(&col("s").like(pattern), &rows).expect("anchored"), [false; 2]);
+    }
+}
+
+#[test]
+fn whole_numbers_that_no_float_is_are_equal_to_none() {
+    let large = 2_f64.powi(127);
+    let rows = [large, large.next_down(), -large, (-large).next_up()];
+    let rows = rows.map(|x| Row { x: Some(x), ..Row::default() });
+    for (filter, expected) in [
+        (col("x").eq(i128::MAX), [false; 4]),
+        (col("x").is_in([i128::MAX]), [false; 4]),
+        (col("x").gt(i128::MAX), [true, false, false, false]),
+        (col("x").ge(i128::MAX), [true, false, false, false]),
+        (col("x").lt(i128::MAX), [false, true, true, true]),
+        (col("x").eq(i128::MIN), [false, false, true, false]),
+        (col("x").lt(i128::MIN), [false; 4]),
+        (col("x").le(i128::MIN), [false, false, true, false]),
+        (col("x").gt(i128::MIN), [true, true, false, true]),
+    ] {
+        assert_eq!(found(&filter, &rows).expect("numbers"), expected, "{filter}");
+    }
+}
+
+#[test]
+fn a_text_that_is_no_filter_is_printed_as_it_was_given() {
+    let filter = Filter::from("n >");
+    assert_eq!(filter.to_string(), "n >");
+    assert_eq!(col("n").eq(1).and("n >").to_string(), "n >");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::codec::codes::{CodeRows, CodedSource};
 use crate::codec::full::{FullSource, Query, Rows, score_rows};
 use crate::codec::{QuerySource, Scorer, ScorerOp};
 use crate::filter::rowset::{Absent, RowSet};
+use crate::index::nearest::LEAST_COMPARED;
 use crate::index::topk::TopK;
 use crate::kernel::Isa;
 use crate::types::Row;
@@ -14,8 +15,6 @@ use crate::types::Row;
 const BLOCK: usize = 32;
 /// Bytes of rows in flight at most.
 const FLIGHT_BYTES: usize = 16 << 10;
-/// Rows compared exactly at least, where codes lead.
-const LEAST_COMPARED: usize = 16;
 
 /// What a scan has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -142,10 +142,6 @@ impl<G: Guard> Target<'_, G> {
     }
 }
 
-/// A walk has room for more dead rows than this for each candidate it keeps: with fewer in all,
-/// they cannot push a live row out.
-const DEAD_PER_CANDIDATE: usize = 8;
-
 /// A scan by codes that compares more than one in so many rows is in vain.
 const VAIN_SHARE: u64 = 8;
 
@@ -238,9 +234,10 @@ impl<'a, G: Guard> Search<'a, '_, G> {
         let Ask { query, max_distance } = self.asks[at];
         let indexed = Indexed { rows: target.rows, codes: target.codes, graph };
         self.stats.walks += 1;
-        // A limit ends the walk early, and fewer than k hits are what it asks for. Otherwise too few
-        // hits mean that dead rows were in the way.
-        let few_dead = dead.len() <= effort.keep.ef.saturating_mul(DEAD_PER_CANDIDATE);
+        // Where the walk has room for all dead rows, they push no live one out: a limit may end it early,
+        // and fewer than k hits are what it asks for. Otherwise too few hits mean that dead rows were in the
+        // way.
+        let few_dead = dead.len() <= effort.keep.hidden;
         let limited = max_distance < f32::INFINITY && few_dead;
         let limit = if limited { max_distance } else { f32::INFINITY };
         let mut top = TopK::new(k, limit, target.len, self.before);

@@ -317,6 +317,50 @@ fn filters_of_two_calls_have_to_agree_and_none_finds_more_than_there_is() {
     let empty = Database::open(scratch.dir.path().join("empty.nf")).unwrap();
     let none = empty.collection("none", Schema::new(2, Metric::L2)).unwrap();
     assert_eq!((none.count("id = 1").unwrap(), none.delete_where("id = 'a'").unwrap()), (0, 0));
+    for filter in ["id IN (1, 2)", "id BETWEEN 1 AND 5", "id > 1.5", "id IN ('a', NULL)"] {
+        assert_eq!(none.count(filter).unwrap(), 0, "{filter}");
+        assert_eq!(none.delete_where(filter).unwrap(), 0, "{filter}");
+        assert_eq!(none.scan(ScanOptions::new().filter(filter)).unwrap().count(), 0, "{filter}");
+        assert!(none.search(&[0.0_f32; 2]).filter(filter).run().unwrap().is_empty(), "{filter}");
+    }
+}
+
+#[test]
+fn a_write_by_filter_that_would_take_too_much_is_refused_before_it_takes_it() {
+    let scratch = Scratch::new();
+    let (_db, docs) = small(&scratch);
+    let text = Row { s: Some("a".repeat(30 << 20)), ..Row::default() };
+    let values = batch(&[&text]).project(&[2]).unwrap();
+    let error = docs.update_where("TRUE", &values).unwrap_err().to_string();
+    assert!(error.contains("10 rows") && error.contains("narrower filter"), "{error}");
+    assert_eq!(docs.count("s STARTS WITH 'row'").unwrap(), 10);
+    let many = |count| (0..count).map(|n| col("x").gt(n)).reduce(|a, b| a.or(b)).unwrap();
+    let error = docs.delete_where(many(1_001)).unwrap_err();
+    assert!(matches!(error, Error::Filter { .. }), "{error}");
+    let error = error.to_string();
+    assert!(error.contains("1001 conditions") && error.contains("at most 1000"), "{error}");
+    assert!(docs.update_where(many(1_001), &values).is_err());
+    assert_eq!(docs.delete_where(many(1_000)).unwrap(), 0);
+    assert_eq!(docs.count(many(1_001)).unwrap(), 0, "reading holds nobody up");
+    let equal = (0..5_000).map(|n| col("n").eq(2 * n)).reduce(|a, b| a.or(b)).unwrap();
+    assert_eq!(docs.delete_where(equal).unwrap(), 5);
+}
+
+#[test]
+fn a_search_that_is_cancelled_does_not_look_for_the_rows_of_its_filter() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let docs = db.collection("docs", Schema::new(1, Metric::L2)).unwrap();
+    let ids: Vec<u64> = (0..5_000).collect();
+    docs.upsert(&ids, vec![0.0_f32; ids.len()], ()).unwrap();
+    let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let search = || docs.search(&[0.0_f32]).filter("id > 100").cancel(flag.clone());
+    assert!(matches!(search().run(), Err(Error::Cancelled)));
+    assert!(matches!(search().run_batch(), Err(Error::Cancelled)));
+    assert_eq!(docs.stats().unwrap().row_set_bytes, 0);
+    flag.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(search().run().unwrap().len(), 10);
+    assert!(docs.stats().unwrap().row_set_bytes > 0, "remembered");
 }
 
 #[test]

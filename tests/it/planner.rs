@@ -141,6 +141,28 @@ fn deleted_rows_are_passed_over_like_those_that_do_not_match() {
 }
 
 #[test]
+fn a_limit_takes_no_hits_where_more_rows_are_hidden_than_a_walk_keeps() {
+    const LEFT: usize = 5;
+    let data = data(CodeChoice::Full, 0);
+    let docs = &data.docs;
+    for centre in &data.centres[4..6] {
+        for (ef, hidden) in [(32, 250), (64, 500), (100, 800)] {
+            let nearest = docs.search(centre).k(hidden + LEFT).exact(true).run().unwrap().hits;
+            let filter =
+                nearfield::col("id").not_in(nearest[..hidden].iter().map(|hit| hit.id.clone()));
+            let most = nearest[hidden + LEFT - 1].distance;
+            let search = || docs.search(centre).ef(ef).filter(&filter);
+            let mut within = search().run().unwrap().hits;
+            within.retain(|hit| hit.distance <= most);
+            assert!(within.len() + 1 >= LEFT, "ef {ef}: {}", within.len());
+            let limited = search().max_distance(most).explain().unwrap();
+            assert_eq!(limited.parts[0].plan, SearchPlan::Walk);
+            assert_eq!(limited.hits.hits, within, "ef {ef}");
+        }
+    }
+}
+
+#[test]
 fn a_filter_asked_again_sees_every_write_in_between() {
     let data = data(CodeChoice::Byte, 0);
     let docs = &data.docs;

@@ -49,7 +49,7 @@ pub(crate) struct Params {
     pub(crate) m: usize,
     /// Candidates kept while the neighbours of a new node are looked for; at least 1.
     pub(crate) ef_construction: usize,
-    /// Draws the levels. The same seed, rows and tier, on a single thread, give the same graph.
+    /// Draws the levels. The same seed, rows and tier give the same graph on any number of threads.
     pub(crate) seed: u64,
 }
 

@@ -107,7 +107,7 @@ impl Pieces {
     fn ask(&self, indexes: &[u8]) {
         let file = self.open(indexes).unwrap_or_else(|error| panic!("{error}"));
         for text in FILTERS {
-            let Ok(Bound { rule, columns }) = Filter::from(text).bind(&columns(), None) else {
+            let Ok(Bound { rule, columns, .. }) = Filter::from(text).bind(&columns(), None) else {
                 panic!("{text} is a filter")
             };
             let (column, asked) = match &rule {

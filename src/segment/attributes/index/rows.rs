@@ -4,8 +4,11 @@ use crate::types::Row;
 
 /// So many rows are put in order by their digits rather than by comparing them.
 const BY_DIGITS: usize = 256;
-/// Bits of a digit.
+/// Bits of a digit: of few rows the places of longer ones are more work than a further round.
 const DIGIT: u32 = 11;
+const SHORT_DIGIT: u32 = 7;
+/// Rows that are few.
+const FEW: usize = 4_096;
 
 /// The rows, ascending, each once; `None` unless all are below `total`.
 pub(crate) fn ascending(mut rows: Vec<Row>, total: usize) -> Option<Vec<Row>> {
@@ -31,12 +34,19 @@ pub(super) fn within(words: &[u64], total: usize) -> bool {
 
 /// Sorts rows below `total`, digit by digit from the last.
 fn by_digits(rows: &mut Vec<Row>, total: usize) {
+    match rows.len() < FEW {
+        true => by_digits_of::<SHORT_DIGIT, { 1 << SHORT_DIGIT }>(rows, total),
+        false => by_digits_of::<DIGIT, { 1 << DIGIT }>(rows, total),
+    }
+}
+
+fn by_digits_of<const DIGIT: u32, const DIGITS: usize>(rows: &mut Vec<Row>, total: usize) {
     let mut other = vec![0; rows.len()];
     let bits = usize::BITS - total.leading_zeros();
     let mut shift = 0;
     while shift < bits.min(Row::BITS) {
-        let digit = |row: Row| (row >> shift) as usize & ((1 << DIGIT) - 1);
-        let mut places = [0_usize; 1 << DIGIT];
+        let digit = |row: Row| (row >> shift) as usize & (DIGITS - 1);
+        let mut places = [0_u32; DIGITS];
         rows.iter().for_each(|row| places[digit(*row)] += 1);
         let mut before = 0;
         for place in &mut places {
@@ -44,7 +54,7 @@ fn by_digits(rows: &mut Vec<Row>, total: usize) {
         }
         for row in &*rows {
             let place = &mut places[digit(*row)];
-            other[*place] = *row;
+            other[*place as usize] = *row;
             *place += 1;
         }
         std::mem::swap(rows, &mut other);
