@@ -21,7 +21,7 @@ import math
 import os
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class NearfieldVectorStore(VectorStore):
         database: nf.Database | str | os.PathLike[str],
         collection_name: str = "langchain",
         *,
-        metric: str = "cosine",
+        metric: Literal["l2", "cosine", "dot"] = "cosine",
         model: str | None = None,
         dim: int | None = None,
     ) -> None:
@@ -117,12 +117,17 @@ class NearfieldVectorStore(VectorStore):
         *,
         ids: Sequence[str | None] | None = None,
         batch_size: int | None = None,
+        **kwargs: Any,
     ) -> list[str]:
         """Embeds and stores texts, replacing those whose ids exist; returns the ids.
 
         Ids that are left out are made. All of it is stored, or nothing, whatever `batch_size`
         says, which LangChain's indexing gives.
         """
+        if kwargs:
+            raise TypeError(
+                f"add_texts: unknown argument {next(iter(kwargs))!r}; there are metadatas, ids and batch_size"
+            )
         texts = _strings("texts", texts)
         if metadatas is not None:
             metadatas = _items("metadatas", "dicts", metadatas)
