@@ -231,7 +231,8 @@ fn update(
             .map(|(field, old)| given.column_by_name(field.name()).unwrap_or(old).clone())
             .collect();
         let new = columns::assemble(wanted.clone(), new, rows.len())?;
-        part.patch = part.patch.with(&rows, &new, seq)?;
+        let touched = given.schema_ref().fields().iter().map(|field| field.name().clone());
+        part.patch = part.patch.with_touched(&rows, &new, seq, Some(touched.collect()))?;
     }
     Ok(updated)
 }

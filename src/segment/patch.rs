@@ -6,6 +6,7 @@
 //! newest first and shrink geometrically, so that n single updates cost O(n log n) copies and a
 //! lookup asks O(log n) layers. Must never know an id, a vector or a file.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -37,6 +38,8 @@ struct Layer {
     seqs: Vec<SeqNo>,
     /// One attribute row for each of `rows`, in the schema of its time.
     batch: RecordBatch,
+    /// Columns in which the rows may differ from what is below; `None` when any may.
+    touched: Option<Arc<BTreeSet<String>>>,
     #[cfg(feature = "text")]
     text: crate::text::cell::TextCell,
 }
@@ -47,8 +50,15 @@ impl Patch {
     }
 
     /// This patch under the rows of the write `seq`; where `rows` names one twice, the last
-    /// wins. `batch` has one row for each of `rows`, with all columns of its schema.
-    pub(crate) fn with(&self, rows: &[Row], batch: &RecordBatch, seq: SeqNo) -> Result<Self> {
+    /// wins. `batch` has one row for each of `rows`, with all columns of its schema; all but those
+    /// `touched` have the values that are below, and `None` says that any may differ.
+    pub(crate) fn with_touched(
+        &self,
+        rows: &[Row],
+        batch: &RecordBatch,
+        seq: SeqNo,
+        touched: Option<BTreeSet<String>>,
+    ) -> Result<Self> {
         if rows.len() != batch.num_rows() {
             return Err(Error::invalid(format!(
                 "{} rows were given {} rows of attributes",
@@ -70,8 +80,14 @@ impl Patch {
             order.iter().map(|(row, _)| *row).collect(),
             vec![seq; order.len()],
             columns::gather(batch.schema_ref(), &[batch], &picks)?,
+            touched.map(Arc::new),
         );
         self.under(Arc::new(layer))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with(&self, rows: &[Row], batch: &RecordBatch, seq: SeqNo) -> Result<Self> {
+        self.with_touched(rows, batch, seq, None)
     }
 
     /// Only the rows that came with a write after `seq`.
@@ -121,8 +137,17 @@ impl Patch {
 
     /// The rows this patch has values for, ascending.
     pub(crate) fn rows(&self) -> Vec<Row> {
-        let mut rows: Vec<Row> =
-            self.layers.iter().flat_map(|layer| layer.rows.iter().copied()).collect();
+        self.rows_where(|_| true)
+    }
+
+    /// Those whose value in `column` may be another than the stored one.
+    pub(crate) fn rows_touching(&self, column: &str) -> Vec<Row> {
+        self.rows_where(|layer| layer.touches(column))
+    }
+
+    fn rows_where(&self, counts: impl Fn(&Layer) -> bool) -> Vec<Row> {
+        let layers = self.layers.iter().filter(|layer| counts(layer));
+        let mut rows: Vec<Row> = layers.flat_map(|layer| layer.rows.iter().copied()).collect();
         rows.sort_unstable();
         rows.dedup();
         rows
@@ -171,8 +196,8 @@ impl Patch {
         0
     }
 
-    /// Newest first: rows that have values together, and the index of a column of their texts, row
-    /// after row. A row counts where it comes first.
+    /// Newest first: rows that have texts together, and the index of a column of those, row after row.
+    /// A row counts where it comes first; rows whose texts are the stored ones are in none.
     #[cfg(feature = "text")]
     pub(crate) fn text_layers(
         &self,
@@ -191,7 +216,10 @@ impl Patch {
             };
             columns.iter().map(index).collect::<Result<Vec<_>>>()
         };
-        self.layers.iter().map(|found| Ok((found.rows.as_slice(), layer(found)?))).collect()
+        let touches =
+            |layer: &&Arc<Layer>| columns.iter().any(|(column, _)| layer.touches(&column.name));
+        let layers = self.layers.iter().filter(touches);
+        layers.map(|found| Ok((found.rows.as_slice(), layer(found)?))).collect()
     }
 
     /// This patch under one layer, merged with those below that are not much larger.
@@ -218,11 +246,17 @@ impl Patch {
 }
 
 impl Layer {
-    fn new(rows: Vec<Row>, seqs: Vec<SeqNo>, batch: RecordBatch) -> Self {
+    fn new(
+        rows: Vec<Row>,
+        seqs: Vec<SeqNo>,
+        batch: RecordBatch,
+        touched: Option<Arc<BTreeSet<String>>>,
+    ) -> Self {
         Self {
             rows,
             seqs,
             batch,
+            touched,
             #[cfg(feature = "text")]
             text: crate::text::cell::TextCell::default(),
         }
@@ -251,7 +285,16 @@ impl Layer {
         }
         let schema = wider(self.batch.schema_ref(), older.batch.schema_ref());
         let batch = columns::gather(schema, &[&self.batch, &older.batch], &picks)?;
-        Ok(Self::new(rows, seqs, batch))
+        let touched = match (&self.touched, &older.touched) {
+            (Some(a), Some(b)) if a == b => Some(Arc::clone(a)),
+            (Some(a), Some(b)) => Some(Arc::new(a.union(b).cloned().collect())),
+            _ => None,
+        };
+        Ok(Self::new(rows, seqs, batch, touched))
+    }
+
+    fn touches(&self, column: &str) -> bool {
+        self.touched.as_ref().is_none_or(|touched| touched.contains(column))
     }
 
     fn only(&self, indexes: &[usize]) -> Result<Self> {
@@ -261,6 +304,7 @@ impl Layer {
             indexes.iter().map(|index| self.rows[*index]).collect(),
             indexes.iter().map(|index| self.seqs[*index]).collect(),
             columns::take(&self.batch, &picks)?,
+            self.touched.clone(),
         ))
     }
 }
@@ -320,6 +364,21 @@ mod tests {
             rows.iter().map(|row| Some(model.get(row).copied().unwrap_or(-1))).collect();
         assert_eq!(read(&patch, &rows), expected);
         assert_eq!(patch.rows(), model.keys().copied().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn rows_are_told_by_the_columns_that_an_update_gave() {
+        let given = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        let one = batch(&[1]);
+        let patch = Patch::default().with_touched(&[7], &one, 1, given(&["b"])).expect("agree");
+        assert_eq!((patch.rows_touching("a"), patch.rows_touching("b")), (vec![], vec![7]));
+        // Merged they may differ in what either gave.
+        let both = patch.with_touched(&[9], &one, 2, given(&["a"])).expect("agree");
+        assert_eq!(both.rows_touching("a"), [7, 9]);
+        assert_eq!(both.rows_touching("c"), [0; 0]);
+        assert_eq!(both.after(1).expect("agree").rows_touching("b"), [9]);
+        assert_eq!(both.with(&[3], &one, 3).expect("agree").rows_touching("c"), [3, 7, 9]);
+        assert_eq!(both.rows(), [7, 9]);
     }
 
     #[test]

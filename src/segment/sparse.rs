@@ -47,7 +47,7 @@ impl Part {
         };
         let live = self.len().saturating_sub(hidden.len());
         let mut top = TopK::new(ask.k.min(live), ask.max_distance, self.len(), &before);
-        let patched = patch.rows();
+        let patched = patch.rows_touching(&ask.column.name);
         let mut stored = hidden.clone();
         for row in &patched {
             stored.insert(*row);
