@@ -304,7 +304,7 @@ impl Saved {
         };
         let rows = Rows { vectors: self.vectors.guarded(), inverse_norms };
         let (graph, len) = (self.graph_view()?, self.facts.rows);
-        let target = Target { rows, len, graph, codes, bits: None, ids };
+        let target = Target { rows, len, graph, codes, sketches: None, bits: None, ids };
         let mut stats = SearchStats::default();
         let nearest = search::search(&target, &[ask], options, &self.nobody, &mut stats);
         found.extend(nearest.iter().flatten().map(|candidate| Neighbour {

@@ -311,7 +311,15 @@ impl Stored {
             let view = IdsView::section(IdType::U64, ids.len(), Guarded::trusted(ids.as_bytes()));
             let (Some(names), false) = (view, ids.is_empty()) else { continue };
             let rows = self.rows_from(range.start, range.end);
-            let target = Target { rows, len: ids.len(), graph, codes, bits: None, ids: names };
+            let target = Target {
+                rows,
+                len: ids.len(),
+                graph,
+                codes,
+                sketches: None,
+                bits: None,
+                ids: names,
+            };
             let nearest =
                 search::search(&target, &[ask], options, dead, &mut SearchStats::default());
             found.extend(nearest.iter().flatten().map(|candidate| Neighbour {

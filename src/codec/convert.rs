@@ -148,6 +148,23 @@ pub(super) fn inverse(x: f64) -> f32 {
     inverse.min(f32::MAX)
 }
 
+/// The nearest byte towards 0; 0 for what is no number.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+pub(super) fn saturated(value: f32) -> u8 {
+    value as u8
+}
+
+/// The bits of the nearest signed byte towards 0; 0 for what is no number.
+#[expect(clippy::cast_possible_truncation, reason = "saturates")]
+pub(super) fn signed_saturated(value: f32) -> u8 {
+    (value as i8).cast_unsigned()
+}
+
+/// ‖x‖², accumulated in f64.
+pub(super) fn squared_norm_of(values: &[f32]) -> f64 {
+    kernel::run(Isa::detect(), SquaredNorm(values))
+}
+
 /// ‖x‖² of a stored row, accumulated in f64; of bits how many are set.
 pub(super) fn squared_norm(space: Space, row: &[u8]) -> f64 {
     let isa = Isa::detect();

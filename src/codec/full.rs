@@ -16,7 +16,9 @@ use half::{bf16, f16};
 use zerocopy::IntoBytes;
 
 use crate::bytes::{AlignedBytes, Guard, Guarded, view};
-use crate::codec::convert::{inverse, narrow, to_byte, to_signed_byte};
+use crate::codec::convert::{
+    inverse, narrow, saturated, signed_saturated, squared_norm_of, to_byte,
+};
 use crate::codec::forms::{Bits, Bytes, Floats, Form, SignedBytes};
 use crate::codec::lift::Lift;
 use crate::codec::{BATCH, PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
@@ -84,28 +86,34 @@ impl Query {
     pub(crate) fn new(space: Space, values: &[f32]) -> Self {
         assert_eq!(values.len(), space.elements(), "a query has the shape of its space");
         let whole = match space.vector_type {
-            VectorType::U8 => whole_bytes(values, space, to_byte),
-            VectorType::I8 => whole_bytes(values, space, to_signed_byte),
+            VectorType::U8 => whole_bytes(values, space, saturated, f32::from),
+            VectorType::I8 => {
+                whole_bytes(values, space, signed_saturated, |byte| f32::from(byte.cast_signed()))
+            }
             VectorType::B1 => {
-                let bits = whole_bytes(values, space, |value| Some(to_byte(value).unwrap_or(0)));
-                return Self {
-                    space,
-                    floats: AlignedBytes::default(),
-                    whole: bits,
-                    inverse_norm: 1.0,
-                };
+                let mut bits = AlignedBytes::zeroed(space.stride());
+                for (byte, &value) in bits.as_mut_slice().iter_mut().zip(values) {
+                    *byte = to_byte(value).unwrap_or(0);
+                }
+                let floats = AlignedBytes::default();
+                return Self { space, floats, whole: Some(bits), inverse_norm: 1.0 };
             }
             VectorType::F32 | VectorType::F16 | VectorType::Bf16 => None,
         };
-        let norm = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-        let cosine = space.metric == Metric::Cosine;
-        let mut padded = vec![0.0_f32; space.lanes()];
-        for (lane, &value) in padded.iter_mut().zip(values) {
-            *lane =
-                if cosine { narrow(f64::from(value) / norm.max(f64::MIN_POSITIVE)) } else { value };
+        let mut floats = AlignedBytes::zeroed(space.lanes() * size_of::<f32>());
+        let mut inverse_norm = 1.0;
+        let bytes = &mut floats.as_mut_slice()[..size_of_val(values)];
+        if space.metric == Metric::Cosine {
+            let norm = squared_norm_of(values).sqrt();
+            inverse_norm = inverse(norm);
+            let divisor = norm.max(f64::MIN_POSITIVE);
+            for (bytes, value) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
+                *bytes = narrow(f64::from(*value) / divisor).to_le_bytes();
+            }
+        } else {
+            bytes.copy_from_slice(values.as_bytes());
         }
-        let floats = AlignedBytes::from_slice(padded.as_bytes());
-        Self { space, floats, whole, inverse_norm: inverse(norm) }
+        Self { space, floats, whole, inverse_norm }
     }
 }
 
@@ -113,13 +121,18 @@ impl Query {
 fn whole_bytes(
     values: &[f32],
     space: Space,
-    to_byte: impl Fn(f32) -> Option<u8>,
+    to_byte: impl Fn(f32) -> u8,
+    back: impl Fn(u8) -> f32,
 ) -> Option<AlignedBytes> {
     let mut bytes = AlignedBytes::zeroed(space.stride());
-    for (byte, &value) in bytes.as_mut_slice().iter_mut().zip(values) {
-        *byte = to_byte(value)?;
+    let bytes_of_values = &mut bytes.as_mut_slice()[..values.len()];
+    let mut exact = true;
+    // Without a branch a number, so that it is one vectorised pass.
+    for (byte, &value) in bytes_of_values.iter_mut().zip(values) {
+        *byte = to_byte(value);
+        exact &= back(*byte) == value;
     }
-    Some(bytes)
+    exact.then_some(bytes)
 }
 
 /// Rows at a fixed stride, with 1/‖x‖ a row for cosine.

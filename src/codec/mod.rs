@@ -65,6 +65,22 @@ pub(crate) trait Scorer {
     /// Asks for the bytes of `row` ahead of time.
     fn prefetch(&self, row: Row);
 
+    /// Whether sketches of the rows tell that they are far.
+    #[inline(always)]
+    fn is_sketched(&self) -> bool {
+        false
+    }
+
+    /// What the distances of a few rows are hardly below, by their sketches; NaN where that is unknown.
+    #[inline(always)]
+    fn least_four(&self, _rows: [Row; BATCH]) -> [f32; BATCH] {
+        [f32::NAN; BATCH]
+    }
+
+    /// Asks for the sketch of `row` ahead of time.
+    #[inline(always)]
+    fn prefetch_sketch(&self, _row: Row) {}
+
     /// Asks for something else (links of a graph) ahead of time.
     fn prefetch_slice<T>(&self, items: &[T]);
 }

@@ -5,10 +5,10 @@
 //! (2009); lengths that are no power of two take the transform of a power of two at both ends in
 //! turn, and a step that mixes the halves (Kac's walk).
 
+use crate::kernel::Kernel;
+
 /// Rounds of signs, transform and mixing.
 const ROUNDS: usize = 4;
-/// Elements that are transformed side by side.
-const LANES: usize = 16;
 
 /// A rotation of vectors of one length.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ impl Rotation {
 
     /// Rotates `x`, of the rotation's length.
     #[inline(always)]
-    pub(super) fn apply(&self, x: &mut [f32]) {
+    pub(super) fn apply<K: Kernel>(&self, kernel: K, x: &mut [f32]) {
         let rest = self.length - self.span;
         #[expect(clippy::cast_precision_loss, reason = "a power of two")]
         let scale = 1.0 / (self.span as f32).sqrt();
@@ -47,7 +47,7 @@ impl Rotation {
             }
             let start = if round % 2 == 0 { 0 } else { rest };
             let part = &mut x[start..start + self.span];
-            transform(part);
+            kernel.hadamard(part);
             for x in part {
                 *x *= scale;
             }
@@ -63,65 +63,19 @@ impl Rotation {
     }
 }
 
-/// The Hadamard transform of a power of two of elements, unscaled.
-#[inline(always)]
-fn transform(x: &mut [f32]) {
-    let (blocks, rest) = x.as_chunks_mut::<LANES>();
-    for block in blocks {
-        step::<1>(block);
-        step::<2>(block);
-        step::<4>(block);
-        step::<8>(block);
-    }
-    // Fewer elements than lanes are all of them; else nothing is left.
-    let mut half = if rest.is_empty() { LANES } else { 1 };
-    while half < x.len() {
-        for pair in x.chunks_exact_mut(2 * half) {
-            let (left, right) = pair.split_at_mut(half);
-            for (a, b) in left.iter_mut().zip(right) {
-                (*a, *b) = (*a + *b, *a - *b);
-            }
-        }
-        half *= 2;
-    }
-}
-
-/// Sums and differences of the elements `HALF` apart, all lanes at once: as pairs, they would not be
-/// computed side by side.
-#[inline(always)]
-fn step<const HALF: usize>(x: &mut [f32; LANES]) {
-    let (mut left, mut right) = ([0.0; LANES], [0.0; LANES]);
-    for lane in 0..LANES {
-        left[lane] = x[lane & !HALF];
-        // Lanes of differences take what sums add as negative, which changes no bit.
-        right[lane] = if lane & HALF == 0 { x[lane | HALF] } else { -x[lane | HALF] };
-    }
-    for lane in 0..LANES {
-        x[lane] = left[lane] + right[lane];
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::{self, Isa, Op};
 
-    #[test]
-    fn the_transform_has_the_bits_of_pairs_one_after_the_other() {
-        for length in [1, 2, 4, 8, 16, 32, 64, 512] {
-            let mut x: Vec<f32> = (0..length).map(|i| (i as f32 * 1.7).sin()).collect();
-            let mut expected = x.clone();
-            transform(&mut x);
-            let mut half = 1;
-            while half < length {
-                for start in (0..length).step_by(2 * half) {
-                    for at in start..start + half {
-                        let (a, b) = (expected[at], expected[at + half]);
-                        (expected[at], expected[at + half]) = (a + b, a - b);
-                    }
-                }
-                half *= 2;
-            }
-            assert_eq!(x, expected, "{length}");
+    struct Apply<'a>(&'a Rotation, &'a mut [f32]);
+
+    impl Op for Apply<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<K: Kernel>(self, kernel: K) {
+            self.0.apply(kernel, self.1);
         }
     }
 
@@ -134,8 +88,8 @@ mod tests {
             a[0] = 1.0;
             let before: f32 = b.iter().map(|x| x * x).sum();
             let dot = b[0];
-            rotation.apply(&mut a);
-            rotation.apply(&mut b);
+            kernel::run(Isa::detect(), Apply(&rotation, &mut a));
+            kernel::run(Isa::detect(), Apply(&rotation, &mut b));
             let after: f32 = b.iter().map(|x| x * x).sum();
             assert!((after - before).abs() < 1e-4 * before, "{length}");
             let turned: f32 = a.iter().zip(&b).map(|(a, b)| a * b).sum();

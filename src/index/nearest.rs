@@ -94,7 +94,7 @@ pub(crate) fn nearest<G: Guard>(
         let limit = f32::INFINITY;
         let want = Want { keep, nearest, limit, most_scored, least_visible, dead };
         let coded = codes.codec.query(isa, query);
-        let source = CodedSource { rows: codes, query: &coded };
+        let source = CodedSource { rows: codes, query: &coded, sketches: None };
         counts.walk = hnsw::search(isa, &source, &graph, want, found);
         wanted.clear();
         wanted.extend(found.iter().take(compared).map(|candidate| candidate.row));

@@ -20,6 +20,7 @@ pub(crate) mod fast_scan;
 mod fast_scan_v3;
 #[cfg(target_arch = "x86_64")]
 mod fast_scan_v4;
+mod hadamard;
 mod isa;
 #[cfg(target_arch = "x86_64")]
 mod loads;
@@ -107,6 +108,14 @@ pub(crate) trait Kernel: Copy + Send + Sync {
 
     /// `Σ rowᵢ · queryᵢ` where both have two elements a byte.
     fn dot_both_halves<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R];
+
+    /// `Σ queryᵢ` over the bits that are set in a row, with signed bytes in the query, the first of eight
+    /// in the lowest bit. The length of the query is a multiple of [`CODE_BYTES`], that of a row its eighth.
+    fn sum_where<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R];
+
+    /// The Hadamard transform of a power of two of elements, in place, unscaled. The same bits on every
+    /// tier.
+    fn hadamard(self, x: &mut [f32]);
 
     /// Sums of lookups, a row each, over a block of one-bit codes. The table is as long as the block, a
     /// multiple of [`CODE_BYTES`]; [`fast_scan`] has the layout. Exact for up to 16,777,216 elements.

@@ -2,7 +2,7 @@
 //! form the compiler vectorises by itself (SSE2, NEON).
 
 use super::fast_scan::{self, BLOCK_ROWS};
-use super::{CODE_BYTES, Element, Kernel, bits, whole};
+use super::{CODE_BYTES, Element, Kernel, bits, hadamard, whole};
 
 const LANES: usize = 16;
 
@@ -99,6 +99,22 @@ impl Kernel for Scalar {
             };
             query.iter().zip(row).map(term).sum()
         })
+    }
+
+    #[inline(always)]
+    fn sum_where<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
+        rows.map(|row| {
+            assert_eq!(query.len(), 8 * row.len());
+            let term = |(at, byte): (usize, &u8)| {
+                i32::from(byte.cast_signed()) * i32::from(row[at / 8] >> (at % 8) & 1)
+            };
+            query.iter().enumerate().map(term).sum()
+        })
+    }
+
+    #[inline(always)]
+    fn hadamard(self, x: &mut [f32]) {
+        hadamard::pairs(x, 1);
     }
 
     #[inline(always)]

@@ -130,13 +130,14 @@ struct Codes<'a> {
 }
 
 impl Op for Codes<'_> {
-    type Output = [[i32; 4]; 8];
+    type Output = [[i32; 4]; 10];
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> Self::Output {
         let Self { query, rows } = self;
         let half = &query[..query.len() / 2];
         let halves = rows.map(|row| &row[..row.len() / 2]);
+        let bits = rows.map(|row| &row[..row.len() / 8]);
         [
             kernel.dot_signed(query, rows),
             rows.map(|row| kernel.dot_signed(query, [row])[0]),
@@ -146,6 +147,8 @@ impl Op for Codes<'_> {
             halves.map(|row| kernel.dot_halves(query, [row])[0]),
             kernel.dot_both_halves(half, halves),
             halves.map(|row| kernel.dot_both_halves(half, [row])[0]),
+            kernel.sum_where(query, bits),
+            bits.map(|row| kernel.sum_where(query, [row])[0]),
         ]
     }
 }
@@ -191,6 +194,10 @@ fn products_of_codes_are_exact_on_every_tier() {
                     rows.map(|row| {
                         let row = half_bytes(&row[..len / 2]);
                         product(&mut row.into_iter(), &mut both.iter().copied())
+                    }),
+                    rows.map(|row| {
+                        let bit = |at: usize| i64::from(row[at / 8] >> (at % 8) & 1);
+                        product(&mut (0..len).map(bit), &mut signed.iter().copied())
                     }),
                 ];
                 let found = run(isa, Codes { query, rows });

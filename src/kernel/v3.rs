@@ -6,7 +6,7 @@ use half::f16;
 use zerocopy::IntoBytes;
 
 use super::fast_scan::BLOCK_ROWS;
-use super::{Kernel, Op, Plain, bits, fast_scan_v3, whole};
+use super::{Kernel, Op, Plain, bits, fast_scan_v3, hadamard, whole};
 
 pub(super) const LANES: usize = 8;
 const ACCUMULATORS: usize = 4;
@@ -132,6 +132,18 @@ impl Kernel for V3 {
     }
 
     #[inline(always)]
+    fn sum_where<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
+        // SAFETY: `self` proves the tier.
+        rows.map(|row| unsafe { sum_where(query, row) })
+    }
+
+    #[inline(always)]
+    fn hadamard(self, x: &mut [f32]) {
+        // SAFETY: `self` proves the tier.
+        unsafe { hadamard::v3::transform(x) }
+    }
+
+    #[inline(always)]
     fn fast_scan(self, table: &[u8], block: &[u8]) -> [u32; BLOCK_ROWS] {
         // SAFETY: `self` proves the tier.
         unsafe { fast_scan_v3::sums(table, block) }
@@ -202,6 +214,26 @@ fn dot_halves<const BOTH: bool>(query: &[u8], row: &[u8]) -> i32 {
             _mm256_maddubs_epi16(row_high, high),
         );
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, ones));
+    }
+    sum_whole(sum)
+}
+
+/// The sum of the signed bytes whose bit is set: each bit is brought into its byte, which it makes all
+/// ones.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum_where(query: &[u8], row: &[u8]) -> i32 {
+    assert_eq!(query.len(), 8 * row.len());
+    let spread =
+        _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+    let place = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64.cast_signed());
+    let (one, ones) = (_mm256_set1_epi8(1), _mm256_set1_epi16(1));
+    let mut sum = _mm256_setzero_si256();
+    for (query, bits) in query.as_chunks::<32>().0.iter().zip(row.as_chunks::<4>().0) {
+        let bits = _mm256_set1_epi32(i32::from_le_bytes(*bits));
+        let bits = _mm256_and_si256(_mm256_shuffle_epi8(bits, spread), place);
+        let set = _mm256_and_si256(_mm256_cmpeq_epi8(bits, place), load(query));
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(one, set), ones));
     }
     sum_whole(sum)
 }

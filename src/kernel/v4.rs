@@ -6,7 +6,7 @@ use half::f16;
 use zerocopy::IntoBytes;
 
 use super::fast_scan::BLOCK_ROWS;
-use super::{CODE_BYTES, Kernel, Op, bits, fast_scan_v4, v3, whole};
+use super::{CODE_BYTES, Kernel, Op, bits, fast_scan_v4, hadamard, v3, whole};
 
 pub(super) const LANES: usize = 16;
 const ACCUMULATORS: usize = 4;
@@ -108,6 +108,18 @@ impl Kernel for V4 {
     }
 
     #[inline(always)]
+    fn sum_where<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
+        // SAFETY: `self` proves the tier.
+        unsafe { sum_where(query, rows) }
+    }
+
+    #[inline(always)]
+    fn hadamard(self, x: &mut [f32]) {
+        // SAFETY: `self` proves the tier.
+        unsafe { hadamard::v4::transform(x) }
+    }
+
+    #[inline(always)]
     fn fast_scan(self, table: &[u8], block: &[u8]) -> [u32; BLOCK_ROWS] {
         // SAFETY: `self` proves the tier.
         unsafe { fast_scan_v4::sums(table, block) }
@@ -191,6 +203,34 @@ unsafe fn dot_codes<const QUERY: u8, const R: usize>(query: &[u8], rows: [&[u8];
                     sums[r] = _mm512_dpbusd_epi32(sums[r], row_low, low);
                     sums[r] = _mm512_dpbusd_epi32(sums[r], row_high, high);
                 }
+            }
+        }
+        sum_each(sums)
+    }
+}
+
+/// Sums of the signed bytes whose bit is set: 64 a step, which bits mask.
+///
+/// # Safety
+/// The CPU has tier v4.
+#[inline(always)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "instructions of one tier")]
+unsafe fn sum_where<const R: usize>(query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
+    let (query, _) = query.as_chunks::<CODE_BYTES>();
+    let mut bits: [&[[u8; 8]]; R] = [&[]; R];
+    for r in 0..R {
+        (bits[r], _) = rows[r].as_chunks();
+        assert_eq!(bits[r].len(), query.len());
+    }
+    // SAFETY: the caller has the tier.
+    unsafe {
+        let one = _mm512_set1_epi8(1);
+        let mut sums = [_mm512_setzero_si512(); R];
+        for block in 0..query.len() {
+            let query = load(&query[block]);
+            for r in 0..R {
+                let set = _mm512_maskz_mov_epi8(u64::from_le_bytes(bits[r][block]), query);
+                sums[r] = _mm512_dpbusd_epi32(sums[r], one, set);
             }
         }
         sum_each(sums)

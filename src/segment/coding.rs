@@ -143,6 +143,7 @@ fn agreements<G: Guard>(
         let source = CodedSource {
             rows: CodeRows { codec, codes: Guarded::trusted(codes.as_slice()) },
             query: &codec.query(isa, &query),
+            sketches: None,
         };
         source.run(isa, All(&mut coded));
         let mut order: Vec<usize> = (0..judged.len()).collect();

@@ -1,7 +1,7 @@
 //! Names and fixed facts of a segment's two files.
 //!
 //! ```text
-//! seg-000007.nfs           kind SEGM   RAWV [NORM] IDSC IDTB IDSO [QPAR CODE] [GRPH] STAT
+//! seg-000007.nfs           kind SEGM   RAWV [NORM] IDSC IDTB IDSO [QPAR CODE [SKCH]] [GRPH] STAT
 //! seg-000007.000003.attr   kind ATTR   GRPS GDIR [AIDX] [TEXT …] [SPIX SPDR]
 //! ```
 //!
@@ -41,6 +41,8 @@ pub(crate) const IDSO: Tag = *b"IDSO";
 pub(crate) const QPAR: Tag = *b"QPAR";
 /// Codes of the rows, by which the graph is walked or, without one, all rows are scanned.
 pub(crate) const CODE: Tag = *b"CODE";
+/// Sketches of the codes, when they have any.
+pub(crate) const SKCH: Tag = *b"SKCH";
 /// The graph, when one was built.
 pub(crate) const GRPH: Tag = *b"GRPH";
 /// [`Statistics`] as JSON.

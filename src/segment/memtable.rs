@@ -215,7 +215,8 @@ impl Chunk {
         // Codes come and go between searches.
         let bits = self.codes.rows().filter(|_| !options.stable);
         let len = self.len();
-        let target = Target::<Trusted> { rows, len, graph: None, codes: None, bits, ids };
+        let target =
+            Target::<Trusted> { rows, len, graph: None, codes: None, sketches: None, bits, ids };
         let mut own = SearchStats::default();
         let found = search::search(&target, asks, options, dead, &mut own);
         if bits.is_none() && !options.exact && !options.stable && own.rows_scanned > 0 {

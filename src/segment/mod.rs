@@ -23,6 +23,8 @@ pub(crate) mod patch;
 mod plan;
 mod quality;
 pub(crate) mod search;
+#[cfg(test)]
+mod sketch_tests;
 pub(crate) mod sparse;
 #[cfg(test)]
 mod tests;
@@ -43,7 +45,7 @@ use self::layout::{Code, CodeStatistics, FIELD, OwnedFile, SegmentMeta, Statisti
 use self::search::{Ask, SearchOptions, SearchStats, Target};
 use crate::bytes::Guarded;
 use crate::codec::bits::{BitCodec, BitRows};
-use crate::codec::codes::{CodeRows, Codec};
+use crate::codec::codes::{CodeRows, Codec, SKETCH_BYTES};
 use crate::codec::full::{Rows, Space};
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
@@ -74,6 +76,7 @@ struct Core {
     sorted: Section,
     graph: Option<Section>,
     codes: Option<Codes>,
+    sketches: Option<Section>,
     container: Container,
     statistics: Statistics,
     /// Smallest and largest id, read when first needed.
@@ -126,6 +129,17 @@ impl Codes {
         Ok(Some(Self::Walk(codec, codes)))
     }
 
+    /// Sketches of the codes, where they have any; files written before there were sketches do not.
+    fn sketches(&self, container: &Container, rows: usize) -> Result<Option<Section>> {
+        match self {
+            Self::Walk(codec, _) if codec.is_sketched() => {}
+            _ => return Ok(None),
+        }
+        let there = container.section(layout::SKCH, FIELD);
+        let len = Some(rows.saturating_mul(SKETCH_BYTES));
+        there.map(|_| sized(container, layout::SKCH, len)).transpose()
+    }
+
     fn section(&self) -> &Section {
         match self {
             Self::Walk(_, section) | Self::Scan(_, section) => section,
@@ -156,6 +170,10 @@ impl Segment {
         let sized = |tag, len: Option<usize>| sized(&container, tag, len);
         let cosine = space.metric == Metric::Cosine;
         let codes = Codes::open(&container, &statistics, rows, space)?;
+        let sketches = match &codes {
+            Some(codes) => codes.sketches(&container, rows)?,
+            None => None,
+        };
         let core = Core {
             segment: meta.segment,
             rows,
@@ -175,6 +193,7 @@ impl Segment {
                 None => None,
             },
             codes,
+            sketches,
             statistics,
             ends: OnceLock::new(),
             container,
@@ -264,14 +283,14 @@ impl Segment {
         if !self.overlaps(id, id)? {
             return Ok(None);
         }
-        let marks = Marks::of([Some(&core.ids), Some(&core.table), None, None, None]);
+        let marks = Marks::of([Some(&core.ids), Some(&core.table)]);
         let row = id_table::lookup(core.table.guarded(), &core.ids_view()?, id);
         marks.check()?;
         Ok(row)
     }
 
     pub(crate) fn id_ref(&self, row: Row) -> Result<IdRef<'_>> {
-        let marks = Marks::of([Some(&self.core.ids), None, None, None, None]);
+        let marks = Marks::of([Some(&self.core.ids)]);
         let id = self.core.ids_view()?.at(row);
         marks.check()?;
         id.ok_or_else(|| self.core.ids.corrupt(&format!("row {row} has no readable id")))
@@ -279,7 +298,7 @@ impl Segment {
 
     /// The ids of `count` rows from `first` on, as an Arrow column.
     pub(crate) fn id_column(&self, first: Row, count: usize) -> Result<ArrayRef> {
-        let marks = Marks::of([Some(&self.core.ids), None, None, None, None]);
+        let marks = Marks::of([Some(&self.core.ids)]);
         let column = self.core.ids_view()?.column(first, count);
         marks.check()?;
         column.ok_or_else(|| self.core.ids.corrupt("a row has no readable id"))
@@ -325,6 +344,7 @@ impl Segment {
             Some(&core.ids),
             core.graph.as_ref(),
             core.codes.as_ref().map(Codes::section),
+            core.sketches.as_ref(),
         ]);
         let rows = core.rows_view();
         let (graph, ids) = (core.graph_view()?, core.ids_view()?);
@@ -337,7 +357,8 @@ impl Segment {
             }
             None => (None, None),
         };
-        let target = Target { rows, len: core.rows, graph, codes, bits, ids };
+        let sketches = core.sketches.as_ref().map(Section::guarded);
+        let target = Target { rows, len: core.rows, graph, codes, sketches, bits, ids };
         let found = search::search(&target, asks, options, dead, stats);
         marks.check()?;
         Ok(found)
@@ -346,7 +367,7 @@ impl Segment {
     pub(crate) fn seek(&self, after: Option<IdRef<'_>>) -> Result<usize> {
         let Some(after) = after else { return Ok(0) };
         let core = &*self.core;
-        let marks = Marks::of([Some(&core.ids), Some(&core.sorted), None, None, None]);
+        let marks = Marks::of([Some(&core.ids), Some(&core.sorted)]);
         let position = core.ids_view()?.seek(core.sorted.guarded(), after);
         marks.check()?;
         Ok(position)
@@ -397,7 +418,7 @@ impl Core {
         let Some(last) = self.rows.checked_sub(1) else {
             return Ok(None);
         };
-        let marks = Marks::of([Some(&self.ids), Some(&self.sorted), None, None, None]);
+        let marks = Marks::of([Some(&self.ids), Some(&self.sorted)]);
         let (ids, sorted) = (self.ids_view()?, self.sorted.guarded());
         let least = ids.at(sorted.u32_at(0)).map(IdRef::to_id);
         let most = ids.at(sorted.u32_at(last)).map(IdRef::to_id);
@@ -410,10 +431,10 @@ impl Core {
 }
 
 /// How many touches of some sections had failed when an operation began.
-struct Marks<'a>([Option<(&'a Section, u64)>; 5]);
+struct Marks<'a, const N: usize>([Option<(&'a Section, u64)>; N]);
 
-impl<'a> Marks<'a> {
-    fn of(sections: [Option<&'a Section>; 5]) -> Self {
+impl<'a, const N: usize> Marks<'a, N> {
+    fn of(sections: [Option<&'a Section>; N]) -> Self {
         Self(sections.map(|section| section.map(|section| (section, section.failures()))))
     }
 

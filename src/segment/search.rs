@@ -4,16 +4,17 @@ use std::cmp::Ordering;
 
 use super::ids::IdsView;
 use super::plan::{self, Aid, Plan};
-use crate::bytes::Guard;
+use crate::bytes::{Guard, Guarded};
 use crate::codec::bits::BitRows;
-use crate::codec::codes::CodeRows;
+use crate::codec::codes::{CodeRows, SKETCH_BYTES};
 use crate::codec::full::{Query, Rows};
 use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::{self, Asked, BitTarget};
+use crate::index::flat;
 use crate::index::hnsw::View;
 use crate::index::nearest::{Counts, Effort, Indexed, LEAST_COMPARED, nearest};
+use crate::index::sparse::{self, Source};
 use crate::index::topk::TopK;
-use crate::index::{flat, sparse};
 use crate::types::Row;
 
 // What the floor above passes in and gets back.
@@ -122,6 +123,8 @@ pub(crate) struct Target<'a, G> {
     pub(crate) graph: Option<View<'a, G>>,
     /// Codes of all rows, to walk the graph by.
     pub(crate) codes: Option<CodeRows<'a, G>>,
+    /// Sketches of those codes.
+    pub(crate) sketches: Option<Guarded<'a, G>>,
     /// Codes of all rows, to scan them by.
     pub(crate) bits: Option<BitRows<'a, G>>,
     pub(crate) ids: IdsView<'a, G>,
@@ -258,14 +261,16 @@ impl<'a, G: Guard> Search<'a, '_, G> {
     fn scan_some(&mut self, at: usize, may: bool) {
         let Self { target, isa, dead, .. } = *self;
         let codes = target.codes.filter(|_| may);
+        let source = Source { rows: target.rows, codes, sketches: target.sketches };
         let mut top = self.top(at);
-        let query = self.asks[at].query;
-        let counts = sparse::scan(isa, query, (target.rows, codes), target.len, dead, &mut top);
+        let counts = sparse::scan(isa, self.asks[at].query, source, target.len, dead, &mut top);
         let stride = codes.map_or(0, |codes| codes.codec.stride() as u64);
         self.stats.sparse_scans += 1;
-        self.stats.codes_compared += counts.by_codes;
+        self.stats.codes_compared += counts.by_codes.max(counts.sketched);
         self.stats.rows_compared += counts.compared;
-        self.stats.bytes_touched += counts.by_codes * stride + counts.compared * target.stride();
+        self.stats.bytes_touched += counts.sketched * SKETCH_BYTES as u64
+            + counts.by_codes * stride
+            + counts.compared * target.stride();
         self.found[at] = top.into_sorted();
     }
 

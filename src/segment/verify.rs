@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use super::{Codes, Segment, id_table};
 use crate::bytes::{AlignedBytes, view};
 use crate::codec::bits::BitCodec;
+use crate::codec::codes::SKETCH_BYTES;
 use crate::codec::full::inverse_norm;
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
@@ -30,7 +31,8 @@ impl Segment {
     pub(crate) fn read_through(&self) -> Result<()> {
         let core = &self.core;
         let codes = core.codes.as_ref().map(Codes::section);
-        let optional = [core.inverse_norms.as_ref(), core.graph.as_ref(), codes];
+        let optional =
+            [core.inverse_norms.as_ref(), core.graph.as_ref(), codes, core.sketches.as_ref()];
         let sections = [&core.ids, &core.table, &core.sorted, &core.vectors];
         for section in sections.into_iter().chain(optional.into_iter().flatten()) {
             section.read_all()?;
@@ -100,15 +102,24 @@ impl Segment {
         };
         let stride = codec.stride();
         let mut expected = AlignedBytes::zeroed(ROWS * stride);
+        let mut sketches = AlignedBytes::zeroed(ROWS * SKETCH_BYTES);
         for first in (0..self.core.rows).step_by(ROWS) {
             watch(0)?;
             let rows = first..self.core.rows.min(first + ROWS);
             let expected = &mut expected.as_mut_slice()[..rows.len() * stride];
-            codec.encode(Isa::detect(), self.core.rows_view(), rows, expected);
+            codec.encode(Isa::detect(), self.core.rows_view(), rows.clone(), expected);
             if section.read(first * stride, expected.len())? != expected {
                 return Err(
                     section.corrupt(&format!("a code from row {first} on is another row's"))
                 );
+            }
+            if let Some(section) = &self.core.sketches {
+                let sketches = &mut sketches.as_mut_slice()[..rows.len() * SKETCH_BYTES];
+                codec.sketch(expected, sketches);
+                if section.read(first * SKETCH_BYTES, sketches.len())? != sketches {
+                    let what = format!("a sketch from row {first} on is another row's");
+                    return Err(section.corrupt(&what));
+                }
             }
         }
         Ok(())

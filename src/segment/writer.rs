@@ -17,7 +17,7 @@ use super::layout::{self, Code, CodeStatistics, FIELD, MAX_ROWS, OwnedFile, Stat
 use super::part::{Part, RowMap, live_runs};
 use super::quality;
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
-use crate::codec::codes::{CodeRows, Codec, CodedPairs};
+use crate::codec::codes::{CodeRows, Codec, CodedPairs, SKETCH_BYTES};
 use crate::codec::full::{FullPairs, Rows, Space};
 use crate::codec::lift::Lift;
 use crate::error::{Error, Result};
@@ -237,6 +237,9 @@ impl SegmentWriter {
         let codes = written
             .as_ref()
             .map(|(codec, codes)| CodeRows { codec, codes: Guarded::trusted(codes.as_slice()) });
+        if let Some(codes) = codes {
+            self.write_sketches(plan, codes)?;
+        }
         let graph = match codes {
             Some(rows) => {
                 let source = CodedPairs::new(*isa, rows, &lift);
@@ -320,6 +323,34 @@ impl SegmentWriter {
         }
         self.container.end()?;
         self.container.map_section(layout::CODE, FIELD)
+    }
+
+    /// Writes the sketches of the codes, where they have any.
+    fn write_sketches(&mut self, plan: &GraphPlan<'_>, codes: CodeRows<'_, Trusted>) -> Result<()> {
+        let CodeRows { codec, codes } = codes;
+        if !codec.is_sketched() {
+            return Ok(());
+        }
+        self.container.begin(layout::SKCH, FIELD, 4096)?;
+        let (count, stride) = (self.ids.len(), codec.stride());
+        let (most, piece) = (CODED_BYTES / SKETCH_BYTES, CODED_PIECE_BYTES / SKETCH_BYTES);
+        let mut sketches = AlignedBytes::zeroed(SKETCH_BYTES * most.min(count));
+        for first in (0..count).step_by(most) {
+            if !(plan.keep_going)() {
+                return Err(Error::Cancelled);
+            }
+            let many = most.min(count - first);
+            let codes = codes.get(first * stride, many * stride);
+            let sketches = &mut sketches.as_mut_slice()[..many * SKETCH_BYTES];
+            plan.pool.scope(|scope| {
+                let pieces = codes.chunks(stride * piece);
+                for (codes, sketches) in pieces.zip(sketches.chunks_mut(SKETCH_BYTES * piece)) {
+                    scope.spawn(move |_| codec.sketch(codes, sketches));
+                }
+            });
+            self.container.write(sketches)?;
+        }
+        self.container.end()
     }
 
     fn room(&self, rows: usize) -> Result<()> {

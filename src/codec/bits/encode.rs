@@ -35,7 +35,7 @@ impl<G: Guard> kernel::Op for Encode<'_, '_, G> {
             let (codes, factors) = out.split_at_mut(codec.code_bytes());
             let first = block * BLOCK_ROWS;
             for row in 0..BLOCK_ROWS.min(count.saturating_sub(first)) {
-                let (square, of_row) = encode(codec, rows, first + row, &mut x);
+                let (square, of_row) = encode(kernel, codec, rows, first + row, &mut x);
                 // Not a number where it overflows on the way, which is told as the infinity that it is.
                 longest = longest.max(square.min(f32::INFINITY));
                 pack(kernel, &x, row, codes);
@@ -51,7 +51,8 @@ impl<G: Guard> kernel::Op for Encode<'_, '_, G> {
 /// The row rotated, relative to the mean, in `x`; its squared length, and add, factor and spread.
 #[inline(always)]
 #[expect(clippy::cast_precision_loss, reason = "dimensions are far below 2^24")]
-fn encode<G: Guard>(
+fn encode<K: Kernel, G: Guard>(
+    kernel: K,
     codec: &BitCodec,
     rows: Rows<'_, G>,
     row: usize,
@@ -69,7 +70,7 @@ fn encode<G: Guard>(
         Metric::Dot => sum_of(codec.mean.len(), |i| floats[i] * codec.mean[i]),
         _ => 0.0,
     };
-    codec.rotate(x);
+    codec.rotate(kernel, x);
     let square = sum_of(x.len(), |i| x[i] * x[i]);
     let sum = sum_of(x.len(), |i| x[i].abs());
     let length = x.len() as f32;

@@ -152,8 +152,8 @@ impl BitCodec {
 
     /// Rotates `x` in place.
     #[inline(always)]
-    fn rotate(&self, x: &mut [f32]) {
-        self.rotation.apply(x);
+    fn rotate<K: Kernel>(&self, kernel: K, x: &mut [f32]) {
+        self.rotation.apply(kernel, x);
     }
 }
 

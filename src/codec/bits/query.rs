@@ -38,7 +38,7 @@ impl kernel::Op for Prepare<'_> {
 
     #[inline(always)]
     #[expect(clippy::cast_precision_loss, reason = "dimensions are far below 2^24")]
-    fn run<K: Kernel>(self, _: K) -> Option<BitQuery> {
+    fn run<K: Kernel>(self, kernel: K) -> Option<BitQuery> {
         let Self { codec, query } = self;
         let (dimension, metric) = (codec.space.dimension, codec.space.metric);
         let (floats, mean) = (&query.floats()[..dimension], &codec.mean[..]);
@@ -55,7 +55,7 @@ impl kernel::Op for Prepare<'_> {
         for ((x, value), mean) in x.iter_mut().zip(floats).zip(mean) {
             *x = value - taken * mean;
         }
-        codec.rotate(&mut x);
+        codec.rotate(kernel, &mut x);
         let square = sum_of(x.len(), |i| x[i] * x[i]);
         let mut tables = AlignedBytes::zeroed(codec.code_bytes());
         let (step, sum) = fill(&x, tables.as_mut_slice());

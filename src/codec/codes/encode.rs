@@ -22,14 +22,14 @@ impl<G: Guard> kernel::Op for Encode<'_, '_, G> {
     type Output = ();
 
     #[inline(always)]
-    fn run<K: Kernel>(self, _: K) {
+    fn run<K: Kernel>(self, kernel: K) {
         let Self { codec, rows, range, out } = self;
         let mut floats = vec![0.0; codec.space.dimension];
         let mut x = vec![0.0; codec.length];
         let mut levels = vec![0_u8; codec.length];
         for (row, out) in range.zip(out.chunks_exact_mut(codec.stride())) {
             full::read_row(codec.space, rows, row, &mut floats);
-            codec.transform(&floats, &mut x);
+            codec.transform(kernel, &floats, &mut x);
             // A zero vector is at cosine distance 1 of all, which is 2 here, not 1.
             let zero = codec.space.metric == Metric::Cosine && floats.iter().all(|x| *x == 0.0);
             let more = if zero { 1.0 } else { 0.0 };

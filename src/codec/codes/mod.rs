@@ -38,11 +38,13 @@ mod encode;
 mod factors;
 mod pairs;
 mod scorer;
+mod sketch;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use self::pairs::CodedPairs;
 pub(crate) use self::scorer::{CodeRows, CodedSource};
+pub(crate) use self::sketch::{SKETCH_BYTES, Sketches};
 
 /// How much is kept of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,13 +192,13 @@ impl Codec {
 
     /// `x` relative to the mean and rotated, into `out` of `length` elements.
     #[inline(always)]
-    fn transform(&self, x: &[f32], out: &mut [f32]) {
+    fn transform<K: Kernel>(&self, kernel: K, x: &[f32], out: &mut [f32]) {
         out[self.mean.len()..].fill(0.0);
         for ((out, x), mean) in out.iter_mut().zip(x).zip(&self.mean) {
             *out = x - mean;
         }
         if let Some(rotation) = &self.rotation {
-            rotation.apply(out);
+            rotation.apply(kernel, out);
         }
     }
 }
@@ -223,10 +225,10 @@ impl kernel::Op for Prepare<'_> {
 
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "from -127 to 127")]
-    fn run<K: Kernel>(self, _: K) -> CodedQuery {
+    fn run<K: Kernel>(self, kernel: K) -> CodedQuery {
         let Self { codec, query } = self;
         let mut x = vec![0.0; codec.length];
-        codec.transform(&query.floats()[..codec.space.dimension], &mut x);
+        codec.transform(kernel, &query.floats()[..codec.space.dimension], &mut x);
         let lanes = match codec.kind {
             CodeKind::Byte => codec.code_bytes,
             CodeKind::Half => 2 * codec.code_bytes,

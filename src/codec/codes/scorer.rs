@@ -2,6 +2,7 @@
 
 use super::factors::unpack;
 use super::pairs::{CodedPairs, Own, half_constant, half_product};
+use super::sketch::Sketches;
 use super::{CodeKind, Codec, CodedQuery};
 use crate::bytes::{Guard, Guarded};
 use crate::codec::{BATCH, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
@@ -39,6 +40,8 @@ impl<G> Copy for CodeRows<'_, G> {}
 pub(crate) struct CodedSource<'a, G> {
     pub(crate) rows: CodeRows<'a, G>,
     pub(crate) query: &'a CodedQuery,
+    /// Sketches of the rows, where they are to be looked at first.
+    pub(crate) sketches: Option<Sketches<'a, G>>,
 }
 
 impl<G: Guard> QuerySource for CodedSource<'_, G> {
@@ -67,7 +70,7 @@ impl<G: Guard, O: ScorerOp, const FORM: u8> kernel::Op for Scan<'_, '_, G, O, FO
     #[inline(always)]
     #[expect(clippy::cast_precision_loss, reason = "rounds sums above 2^24")]
     fn run<K: Kernel>(self, kernel: K) -> O::Output {
-        let CodedSource { rows, query } = self.source;
+        let CodedSource { rows, query, sketches } = self.source;
         let dot = rows.codec.space.metric == Metric::Dot;
         let table = Table::<K, G, FORM>::new(kernel, *rows);
         self.op.run(CodeScorer {
@@ -80,6 +83,7 @@ impl<G: Guard, O: ScorerOp, const FORM: u8> kernel::Op for Scan<'_, '_, G, O, FO
             sum: 7.5 * query.sum as f32,
             filling: 0,
             height: 0.0,
+            sketches: *sketches,
         })
     }
 }
@@ -171,6 +175,7 @@ impl<'a, K: Kernel, G: Guard, const FORM: u8> Pairs for Table<'a, K, G, FORM> {
             sum,
             filling: bits & self.filling,
             height: self.heights.get(row as usize).copied().unwrap_or(0.0),
+            sketches: None,
         }
     }
 }
@@ -190,6 +195,7 @@ struct CodeScorer<'a, K, G, const FORM: u8> {
     /// Of pairs: the bits of the query row that no element carries.
     filling: u32,
     height: f32,
+    sketches: Option<Sketches<'a, G>>,
 }
 
 impl<K: Kernel, G: Guard, const FORM: u8> CodeScorer<'_, K, G, FORM> {
@@ -289,6 +295,26 @@ impl<K: Kernel, G: Guard, const FORM: u8> Scorer for CodeScorer<'_, K, G, FORM> 
         table.kernel.prefetch(table.codes.hint(row as usize * table.stride, table.stride));
         if FORM == BYTE_PAIRS || FORM == HALF_PAIRS {
             table.kernel.prefetch(table.own.get(row as usize..=row as usize).unwrap_or(&[]));
+        }
+    }
+
+    #[inline(always)]
+    fn is_sketched(&self) -> bool {
+        FORM == HALVES && self.sketches.is_some()
+    }
+
+    #[inline(always)]
+    fn least_four(&self, rows: [Row; BATCH]) -> [f32; BATCH] {
+        match &self.sketches {
+            Some(sketches) => sketches.least(self.table.kernel, rows),
+            None => [f32::NAN; BATCH],
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch_sketch(&self, row: Row) {
+        if let Some(sketches) = &self.sketches {
+            sketches.prefetch(self.table.kernel, row);
         }
     }
 

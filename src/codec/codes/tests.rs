@@ -91,7 +91,8 @@ fn distances_are_near_the_exact_ones_on_every_tier() {
                     let rows =
                         CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
                     let coded = codec.query(isa, &query);
-                    let found = CodedSource { rows, query: &coded }.run(isa, Each(60));
+                    let found =
+                        CodedSource { rows, query: &coded, sketches: None }.run(isa, Each(60));
                     for (found, exact) in found.iter().zip(&exact) {
                         let error = (found * scale - exact).abs() / mean;
                         assert!(error < tolerance, "{metric} {dimension} {kind:?} {error}");
@@ -147,7 +148,7 @@ fn no_distance_is_not_a_number() {
                 for query in &rows {
                     let query = Query::new(stored.space, query);
                     let coded = codec.query(Isa::detect(), &query);
-                    let source = CodedSource { rows: code_rows, query: &coded };
+                    let source = CodedSource { rows: code_rows, query: &coded, sketches: None };
                     let found = source.run(Isa::detect(), Each(stored.count));
                     assert!(found.iter().all(|distance| !distance.is_nan()), "{metric} {kind:?}");
                 }
@@ -179,7 +180,92 @@ fn parameters_are_read_back_and_hostile_ones_refused() {
         damaged.as_mut_slice().iter_mut().for_each(|byte| *byte = 0xFF);
         let rows = CodeRows { codec: &codec, codes: Guarded::trusted(damaged.as_slice()) };
         let query = codec.query(Isa::detect(), &Query::new(stored.space, &[1.0; 9]));
-        let found = CodedSource { rows, query: &query }.run(Isa::detect(), Each(stored.count));
+        let found = CodedSource { rows, query: &query, sketches: None }
+            .run(Isa::detect(), Each(stored.count));
         assert!(found.iter().all(|distance| !distance.is_nan()));
+    }
+}
+
+/// What the distances of all rows are hardly below, by their sketches.
+struct Least(usize);
+
+impl ScorerOp for Least {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn run<S: Scorer>(self, scorer: S) -> Vec<f32> {
+        assert!(scorer.is_sketched());
+        let rows: Vec<Row> = (0..self.0 as Row).collect();
+        rows.as_chunks().0.iter().flat_map(|four| scorer.least_four(*four)).collect()
+    }
+}
+
+#[test]
+fn sketches_are_hardly_ever_above_the_distance_and_most_of_far_rows_are_above_that_of_near_ones() {
+    const ROWS: usize = 400;
+    for (metric, dimension) in
+        [(Metric::L2, 513), (Metric::L2, 784), (Metric::Cosine, 768), (Metric::Cosine, 1536)]
+    {
+        // Every tenth row is near the query.
+        let query = noise(8, dimension);
+        let mut values = noise(9, ROWS * dimension);
+        for row in values.chunks_exact_mut(dimension).step_by(10) {
+            row.iter_mut().zip(&query).for_each(|(x, q)| *x = q + 0.6 * *x);
+        }
+        let stored = Stored::new(metric, dimension, &values);
+        let query = Query::new(stored.space, &query);
+        let mut before = None;
+        for isa in Isa::available() {
+            let (codec, codes) = stored.code(CodeKind::Half, isa);
+            let mut sketches = AlignedBytes::zeroed(ROWS * SKETCH_BYTES);
+            codec.sketch(codes.as_slice(), sketches.as_mut_slice());
+            let rows = CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
+            let coded = codec.query(isa, &query);
+            let sketches = Sketches {
+                rows: Guarded::trusted(sketches.as_slice()),
+                query: codec.sketch_query(&coded),
+            };
+            let source = CodedSource { rows, query: &coded, sketches: Some(sketches) };
+            let (least, distances) = (source.run(isa, Least(ROWS)), source.run(isa, Each(ROWS)));
+            let bound = distances.iter().step_by(10).fold(0.0_f32, |most, near| most.max(*near));
+            let above = least.iter().zip(&distances).filter(|(least, all)| least > all).count();
+            let given_up = least.iter().filter(|least| **least > bound).count();
+            let context = format!("{metric} {dimension} {}", isa.name());
+            assert!(above <= ROWS / 20, "{context}: {above} above");
+            assert!(given_up > ROWS / 2, "{context}: {given_up} given up");
+            assert_eq!(*before.get_or_insert_with(|| least.clone()), least, "{context}");
+        }
+    }
+}
+
+#[test]
+fn sketches_of_extreme_rows_give_nothing_up_wrongly() {
+    let dimension = 600;
+    let ends = [0.0, 1.0, -1.0, 1e-40, 1e14, -1e14, 1e30, f32::MAX];
+    let values: Vec<f32> = ends.iter().flat_map(|end| vec![*end; dimension]).collect();
+    for metric in [Metric::L2, Metric::Cosine] {
+        for chosen in [&values[..2 * dimension], &values[..6 * dimension], &values[..]] {
+            let stored = Stored::new(metric, dimension, chosen);
+            let (codec, codes) = stored.code(CodeKind::Half, Isa::detect());
+            let mut sketches = AlignedBytes::zeroed(stored.count * SKETCH_BYTES);
+            codec.sketch(codes.as_slice(), sketches.as_mut_slice());
+            let rows = CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
+            // Queries beyond do not fit the sums of codes either.
+            for query in values[..6 * dimension].chunks_exact(dimension) {
+                let coded = codec.query(Isa::detect(), &Query::new(stored.space, query));
+                let sketches = Sketches {
+                    rows: Guarded::trusted(sketches.as_slice()),
+                    query: codec.sketch_query(&coded),
+                };
+                let source = CodedSource { rows, query: &coded, sketches: Some(sketches) };
+                let distances = source.run(Isa::detect(), Each(stored.count));
+                let least = source.run(Isa::detect(), Least(stored.count / 4 * 4));
+                for (least, distance) in least.iter().zip(&distances) {
+                    // By more than rounding of what is compared.
+                    let above = *least > *distance + 0.2 * distance.abs() + 1e-3;
+                    assert!(!above || *distance == f32::INFINITY, "{metric} {least} {distance}");
+                }
+            }
+        }
     }
 }
