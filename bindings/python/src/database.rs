@@ -245,7 +245,7 @@ impl Database {
         py: Python<'_>,
         #[pyo3(from_py_with = name_string)] name: String,
     ) -> PyResult<bool> {
-        Ok(self.collections(py)?.iter().any(|known| *known == name))
+        Ok(self.collections(py)?.contains(&name))
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
@@ -386,9 +386,15 @@ impl Database {
     /// so that it hides nothing.
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
-        let closed = self.close(py);
         let raised = _exception.iter().any(|part| !part.is_none());
-        if raised { Ok(()) } else { closed }
+        match self.close(py) {
+            Err(error) if raised => {
+                let what = format!("closing {}", self.inner.path().display());
+                log::hidden(py, &what, &error);
+                Ok(())
+            }
+            closed => closed,
+        }
     }
 
     fn __repr__(&self) -> String {

@@ -123,7 +123,7 @@ fn rows(what: &str, values: &Bound<'_, PyAny>) -> PyResult<Option<Vec<SparseVect
         let what = format!("{what} row {row}");
         let wrong = || invalid(values.py(), format!("{what}: indptr leads outside the matrix"));
         let (indices, weights) = both.ok_or_else(wrong)?;
-        let vector = SparseVector::new(indices.to_vec(), weights);
+        let vector = SparseVector::new(indices, weights);
         let wrong = |error: nearfield::Error| invalid(values.py(), format!("{what}: {error}"));
         vectors.push(vector.map_err(wrong)?);
     }
@@ -163,13 +163,15 @@ fn places(what: &str, values: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
         "u" => {
             let places =
                 array.call_method1("astype", ("uint64",))?.cast::<PyArray1<u64>>()?.to_vec()?;
-            let place = |index: u64| u32::try_from(index).map_err(|_| outside(py, what, &index));
+            let place =
+                |index: u64| u32::try_from(index).map_err(|_range| outside(py, what, &index));
             places.into_iter().map(place).collect()
         }
         "i" => {
             let places =
                 array.call_method1("astype", ("int64",))?.cast::<PyArray1<i64>>()?.to_vec()?;
-            let place = |index: i64| u32::try_from(index).map_err(|_| outside(py, what, &index));
+            let place =
+                |index: i64| u32::try_from(index).map_err(|_range| outside(py, what, &index));
             places.into_iter().map(place).collect()
         }
         _ => {

@@ -3,6 +3,8 @@ leaves the database as it was."""
 
 import pickle
 import sqlite3
+import subprocess
+import sys
 import threading
 import warnings
 from decimal import Decimal
@@ -348,3 +350,20 @@ def test_after_close_everything_says_closed(db: nf.Database, rows: nf.Collection
 def test_decimals_become_floats(rows: nf.Collection):
     rows.upsert(9, [1, 2], {"price": [Decimal("1.5")]})
     assert rows.get(9)[0]["price"] == 1.5
+
+
+def test_what_is_raised_is_not_printed_besides(tmp_path: Path):
+    script = """
+import logging, sys, nearfield
+db = nearfield.open(sys.argv[1])
+docs = db.create("docs", dim=1)
+docs.close()
+for failing in [lambda: nearfield.open(sys.argv[1]), docs.verify, docs.compact]:
+    try:
+        failing()
+    except nearfield.Error:
+        print("raised")
+"""
+    # In a process of its own: here pytest listens to logging.
+    run = subprocess.run([sys.executable, "-c", script, tmp_path / "a.nf"], capture_output=True, text=True)
+    assert (run.stdout.split(), run.stderr) == (["raised"] * 3, "")
