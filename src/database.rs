@@ -21,6 +21,7 @@ use crate::collection::options::{Durability, Schema, Settings};
 use crate::collection::{Collection, recover};
 use crate::error::{Error, Result};
 use crate::storage::disk::{Disk, DiskLock, OsDisk};
+use crate::types::time;
 
 const LOCK: &str = "LOCK";
 const NEW_PREFIX: &str = ".new-";
@@ -114,6 +115,9 @@ impl OpenOptions {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
         self.settings.validate()?;
         let path = path.as_ref();
+        if path.as_os_str().is_empty() {
+            return Err(Error::invalid("the path of the database is empty; give a directory"));
+        }
         let entries = match self.disk.list(path) {
             Ok(entries) => Some(entries),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -452,8 +456,9 @@ fn take_lock(disk: &Arc<dyn Disk>, path: &Path) -> Result<DiskLock> {
         .map_or_else(|| "unknown".into(), |arg| arg.to_string_lossy().into_owned());
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let note = format!("pid {}, command {program}, since unix time {since}", std::process::id());
+        .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or_default());
+    let since = time::format(since.saturating_mul(1_000_000));
+    let note = format!("pid {}, command {program}, since {since}", std::process::id());
     match disk.lock(&file, &note).map_err(|error| Error::io("lock", &file, error))? {
         Some(lock) => Ok(lock),
         None => {

@@ -77,10 +77,10 @@ pub enum Error {
         /// The line of the text with a mark below the place; empty without a text.
         excerpt: String,
     },
-    /// Another process has the database open for writing.
+    /// Another process, or another handle of this one, has the database open for writing.
     #[error(
-        "database {} is open for writing by another process ({holder}); \
-         close it there, or open with read_only", path.display()
+        "database {} is open for writing {} ({holder}); close it there, or open it for reading alone",
+        path.display(), whose(holder)
     )]
     Locked {
         /// The database.
@@ -171,6 +171,12 @@ fn place(position: Option<usize>, hint: &str) -> String {
 /// The lines of an excerpt under a message.
 fn below(lines: &str) -> String {
     if lines.is_empty() { String::new() } else { format!("\n{lines}") }
+}
+
+/// Who holds a lock, as its note says.
+fn whose(holder: &str) -> &'static str {
+    let own = format!("pid {},", std::process::id());
+    if holder.starts_with(&own) { "in this process already" } else { "by another process" }
 }
 
 impl Error {

@@ -166,7 +166,12 @@ impl Schema {
     pub(crate) fn find(&self, name: &str) -> Result<&Column> {
         self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
             let names = self.columns.iter().map(|column| column.name.as_str());
-            Error::not_found(format!("column {name:?}"), nearest(name, names))
+            let hint = match name {
+                "id" => "; the id comes with every row and is no column".into(),
+                "vector" => "; vectors are no column, they are read on request".into(),
+                name => nearest(name, names),
+            };
+            Error::not_found(format!("column {name:?}"), hint)
         })
     }
 
@@ -293,7 +298,10 @@ impl Schema {
                     asked.texts.iter().find_map(|(name, options)| {
                         let stored = self.text_options(name)?;
                         let what = format!("text options of column {name:?}");
-                        differs(&what, format!("{stored:?}"), format!("{options:?}"))
+                        let given = format!("{options}; add_text_index has it indexed anew");
+                        (stored != *options)
+                            .then(|| differs(&what, stored.to_string(), given))
+                            .flatten()
                     })
                 })
                 .or_else(|| {

@@ -115,6 +115,22 @@ pub struct TextOptions {
 
 impl Eq for TextOptions {}
 
+impl fmt::Display for TextOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.language {
+            Some(language) => write!(f, "{language}")?,
+            None => f.write_str("no language")?,
+        }
+        if !self.stop_words {
+            f.write_str(", stop words kept")?;
+        }
+        if !self.stem {
+            f.write_str(", endings kept")?;
+        }
+        write!(f, ", k1 {}, b {}", self.k1, self.b)
+    }
+}
+
 impl Default for TextOptions {
     fn default() -> Self {
         Self { language: Some(Language::English), stop_words: true, stem: true, k1: 1.2, b: 0.75 }
@@ -176,8 +192,11 @@ impl TextOptions {
         (self.language, self.stop_words, self.stem, self.k1, self.b)
     }
 
-    /// Refuses numbers outside their range.
-    pub(crate) fn validate(&self, column: &str) -> Result<()> {
+    /// Refuses numbers outside their range; `column` is named in the error.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for `k1` or `b` out of range.
+    pub fn validate(&self, column: &str) -> Result<()> {
         let range = |name: &str, value: f32, most: f32| {
             if (0.0..=most).contains(&value) {
                 return Ok(());

@@ -12,8 +12,10 @@ use crate::columns;
 use crate::errors::{call, invalid, wrong_type};
 use crate::files;
 use crate::ids::IdsArg;
-use crate::interrupt::long;
+use crate::interrupt::fed;
 use crate::vectors::{Shape, VectorsArg};
+
+const ITEM: &str = "a tuple (ids, vectors) or (ids, vectors, data)";
 
 /// Stores the rows of all batches or none; how many there were.
 pub(crate) fn import(
@@ -23,51 +25,43 @@ pub(crate) fn import(
     progress: Option<Py<PyAny>>,
 ) -> PyResult<u64> {
     let py = batches.py();
-    let mut items = batches.try_iter()?;
+    let Ok(mut items) = batches.try_iter() else {
+        return Err(wrong_type("batches", &format!("an iterable, each item {ITEM}"), batches));
+    };
     let Some(first) = items.next() else { return Ok(0) };
-    let mut first = Some(batch(&first?, shape, 0)?);
-    let columns = missing(py, collection, first.as_ref().and_then(|one| one.attributes.as_ref()))?;
+    let first = batch(&first?, shape, 0)?;
+    let columns = missing(py, collection, first.attributes.as_ref())?;
     let items: Py<PyIterator> = items.unbind();
-    let raised = Mutex::new(None);
-    let done = long(py, progress, |task| {
-        let mut row = first.as_ref().map_or(0, |first| first.len() as u64);
-        let rest = std::iter::from_fn(|| {
-            let next = Python::attach(|py| {
-                let item = items.bind(py).clone().next()?;
-                Some(item.and_then(|item| batch(&item, shape, row)))
-            })?;
-            Some(match next {
-                Ok(batch) => {
-                    row += batch.len() as u64;
-                    Ok(batch)
-                }
-                // The exception itself is kept for the caller.
-                Err(error) => {
-                    raised.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    Err(Error::Cancelled)
-                }
-            })
+    let mut row = first.len() as u64;
+    let next = Mutex::new(None);
+    let slot = || next.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut feed = |py: Python<'_>| {
+        let Some(item) = items.bind(py).clone().next() else { return Ok(false) };
+        let batch = batch(&item?, shape, row)?;
+        row += batch.len() as u64;
+        *slot() = Some(batch);
+        Ok(true)
+    };
+    fed(py, progress, &mut feed, |task| {
+        let rest = std::iter::from_fn(|| match task.feed() {
+            true => slot().take().map(Ok),
+            false => task.is_cancelled().then_some(Err(Error::Cancelled)),
         });
-        let source = first.take().map(Ok).into_iter().chain(rest);
+        let source = std::iter::once(Ok(first)).chain(rest);
         let options = files::options(task, None).columns(columns);
         let report = collection.import(source, options)?;
         task.tell("done", report.rows, Some(report.rows));
         Ok(report.rows)
-    });
-    match raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => done,
-    }
+    })
 }
 
 /// One batch: ids, vectors and perhaps data, the first of its rows being number `row`.
 fn batch(item: &Bound<'_, PyAny>, shape: Shape, row: u64) -> PyResult<ImportBatch> {
-    const EXPECTED: &str = "a tuple (ids, vectors) or (ids, vectors, data)";
     let Ok(parts) = item.cast::<PyTuple>() else {
-        return Err(wrong_type("batches: an item", EXPECTED, item));
+        return Err(wrong_type("batches: an item", ITEM, item));
     };
     if !(2..=3).contains(&parts.len()) {
-        let message = format!("batches: expected {EXPECTED}, given {} values", parts.len());
+        let message = format!("batches: expected {ITEM}, given {} values", parts.len());
         return Err(invalid(item.py(), message));
     }
     let ids = IdsArg::from_python(&parts.get_item(0)?)?;

@@ -4,7 +4,7 @@ mod writing;
 
 use std::path::PathBuf;
 
-use nearfield::{Filter, ScanOptions, TextOptions};
+use nearfield::{ScanOptions, TextOptions};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -14,10 +14,11 @@ use crate::batch_hits::BatchHits;
 use crate::database::Database;
 use crate::errors::{call, invalid};
 use crate::explain::Explanation;
-use crate::filter::{filter_arg, one_of};
+use crate::filter::{Chosen, filter_arg, one_of};
 use crate::hits::Hits;
 use crate::ids::{IdsArg, id_from_python};
 use crate::interrupt::{long, progress_arg};
+use crate::numbers::{column_string, text_string};
 use crate::reading::Source;
 use crate::records::{Records, Scan};
 use crate::request::{
@@ -259,7 +260,7 @@ impl Collection {
         py: Python<'_>,
         ids: Option<&Bound<'_, PyAny>>,
         data: Option<&Bound<'_, PyAny>>,
-        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
+        r#where: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
         self.set(py, ids, data, r#where)
     }
@@ -279,14 +280,15 @@ impl Collection {
         &self,
         py: Python<'_>,
         ids: Option<&Bound<'_, PyAny>>,
-        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
+        r#where: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        let Some(ids) = one_of("delete", ids, r#where.as_ref())? else {
-            let filter = r#where.unwrap_or_else(Filter::never);
-            return call(py, || self.inner.delete_where(filter));
-        };
-        let ids = ids.ids()?;
-        call(py, || self.inner.delete(ids))
+        match one_of("delete", ids, r#where)? {
+            Chosen::Where(filter) => call(py, || self.inner.delete_where(filter)),
+            Chosen::Ids(ids) => {
+                let ids = ids.ids()?;
+                call(py, || self.inner.delete(ids))
+            }
+        }
     }
 
     /// The rows that exist among `ids`, in the order asked for, with the columns of `select` (all
@@ -337,12 +339,9 @@ impl Collection {
     /// >>> docs.count(), len(docs), docs.count(where="id > 1")
     /// (2, 2, 1)
     #[pyo3(signature = (*, r#where=None))]
-    fn count(
-        &self,
-        py: Python<'_>,
-        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
-    ) -> PyResult<u64> {
-        call(py, || match r#where {
+    fn count(&self, py: Python<'_>, r#where: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
+        let filter = filter_arg(r#where)?;
+        call(py, || match filter {
             Some(filter) => self.inner.count(filter),
             None => Ok(self.inner.len()? as u64),
         })
@@ -428,11 +427,11 @@ impl Collection {
         py: Python<'_>,
         q: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = k_count)] k: usize,
-        text: Option<&str>,
+        #[pyo3(from_py_with = text_string)] text: Option<String>,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
         let request = Request::read("Collection.search", k, asked, None)?;
-        let query = texts::query(py, &self.inner, q, text, self.shape, &request)?;
+        let query = texts::query(py, &self.inner, q, text.as_deref(), self.shape, &request)?;
         reading::search(py, self.source(), query.as_ref(), self.shape, request)
     }
 
@@ -455,11 +454,11 @@ impl Collection {
         py: Python<'_>,
         q: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = k_count)] k: usize,
-        text: Option<&str>,
+        #[pyo3(from_py_with = text_string)] text: Option<String>,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Explanation> {
         let request = Request::read("Collection.explain", k, asked, None)?;
-        let query = texts::query(py, &self.inner, q, text, self.shape, &request)?;
+        let query = texts::query(py, &self.inner, q, text.as_deref(), self.shape, &request)?;
         reading::explain(py, self.source(), query.as_ref(), self.shape, request)
     }
 
@@ -512,13 +511,13 @@ impl Collection {
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search_sparse(
         &self,
-        column: &str,
+        #[pyo3(from_py_with = column_string)] column: String,
         query: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = k_count)] k: usize,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
         let request = Request::read("Collection.search_sparse", k, asked, None)?;
-        reading::search_sparse(self.source(), column, query, self.shape.width, request)
+        reading::search_sparse(self.source(), &column, query, self.shape.width, request)
     }
 
     /// Many searches at once as `search_sparse` does them, on all threads of the database: `queries` is a list
@@ -537,14 +536,14 @@ impl Collection {
                              group_by=None, per_group=1)")]
     fn search_sparse_batch(
         &self,
-        column: &str,
+        #[pyo3(from_py_with = column_string)] column: String,
         queries: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = k_count)] k: usize,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<BatchHits> {
         let none = Some(Vec::new());
         let request = Request::read("Collection.search_sparse_batch", k, asked, none)?;
-        reading::search_sparse_batch(self.source(), column, queries, self.shape.width, request)
+        reading::search_sparse_batch(self.source(), &column, queries, self.shape.width, request)
     }
 
     /// Searches as `search_sparse` does and says how; see `explain`.
@@ -564,13 +563,13 @@ impl Collection {
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn explain_sparse(
         &self,
-        column: &str,
+        #[pyo3(from_py_with = column_string)] column: String,
         query: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = k_count)] k: usize,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Explanation> {
         let request = Request::read("Collection.explain_sparse", k, asked, None)?;
-        reading::explain_sparse(self.source(), column, query, self.shape.width, request)
+        reading::explain_sparse(self.source(), &column, query, self.shape.width, request)
     }
 
     /// The rows there are now, to be read as often as wanted while writers go on.
@@ -601,10 +600,10 @@ impl Collection {
     fn add_text_index(
         &self,
         py: Python<'_>,
-        column: &str,
+        #[pyo3(from_py_with = column_string)] column: String,
         #[pyo3(from_py_with = text_options)] options: TextOptions,
     ) -> PyResult<bool> {
-        call(py, || self.inner.add_text_index(column, options))
+        call(py, || self.inner.add_text_index(&column, options))
     }
 
     /// Adds columns, null in every row there is, from a dict of names and types, and columns of `text` to be
@@ -647,9 +646,9 @@ impl Collection {
         format: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         progress: Option<&Bound<'_, PyAny>>,
-        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
+        r#where: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        files::export(py, &self.inner, path, format, select, r#where, progress)
+        files::export(py, &self.inner, path, format, select, filter_arg(r#where)?, progress)
     }
 
     /// Walks through all rows in ascending order of id: an iterator of `Records` of at most
@@ -674,7 +673,7 @@ impl Collection {
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
         after: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = limit_count)] limit: Option<usize>,
-        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
+        r#where: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Scan> {
         let options = ScanOptions::new().batch_rows(batch_size).fields(fields(select, vectors));
         let options = reading::pages(options, after, limit, r#where)?;

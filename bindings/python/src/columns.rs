@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple};
 
 use crate::errors::{invalid, raise, type_name, wrong_type};
-use crate::ids::contiguous;
+use crate::ids::{contiguous, is_masked};
 use crate::{arrow_ffi, infer, sparse};
 
 /// How deep dicts may lie within each other; one that contains itself has no end.
@@ -256,15 +256,19 @@ fn from_ndarray(name: &str, array: &Bound<'_, PyUntypedArray>) -> PyResult<Array
             format!("column {name:?}: expected one dimension, given shape {:?}", array.shape());
         return Err(invalid(py, message));
     }
-    let numpy = py.import("numpy")?;
     match (dtype.kind(), dtype.itemsize()) {
+        // As a list what is masked is None.
+        _ if is_masked(array)? => {
+            let items = array.call_method0("tolist")?;
+            infer::array(name, items.try_iter()?.collect::<PyResult<_>>()?)
+        }
         (b'i', _) | (b'u', 1..8) => {
-            let array = contiguous(array, &numpy.getattr("int64")?)?;
+            let array = contiguous(array, "int64")?;
             let values = array.cast::<PyArray1<i64>>()?.to_vec()?;
             Ok(Arc::new(Int64Array::from(values)))
         }
         (b'f', _) => {
-            let array = contiguous(array, &numpy.getattr("float64")?)?;
+            let array = contiguous(array, "float64")?;
             let values = array.cast::<PyArray1<f64>>()?.to_vec()?;
             Ok(Arc::new(Float64Array::from(values)))
         }

@@ -11,7 +11,7 @@ use crate::collection::Collection;
 use crate::errors::{call, invalid};
 use crate::files::Asked;
 use crate::interrupt::{long, progress_arg};
-use crate::numbers::count;
+use crate::numbers::{count, name_string};
 use crate::rows::escape;
 use crate::schema::Shape;
 use crate::{log, settings, texts};
@@ -57,7 +57,10 @@ pub(crate) fn open(
     settings: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Database> {
     if path.as_os_str() == ":memory:" {
-        return Err(invalid(py, "a database in memory is not supported; give a directory"));
+        return Err(invalid(
+            py,
+            "a database in memory is not supported; give a directory (of tempfile, say), or use nearfield.Index",
+        ));
     }
     let options = settings::options(mode, durability, threads, settings)?;
     let what = || format!("opening {}", path.display());
@@ -141,7 +144,7 @@ impl Database {
     /// where `None` takes words as they are), or its options (`{"body": {"language": "en", "stem": False}}`).
     /// `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp", "list_utf8" or "sparse" (or
     /// bool, int, float, str, datetime, list[str]); it need not be complete, columns of later
-    /// batches are added by themselves. `id_type` is "u64" or "utf8", otherwise that of the first
+    /// batches are added by themselves. `id_type` is "u64" or "utf8" (or int, str), otherwise that of the first
     /// batch.
     ///
     /// `embed` makes vectors of texts: a `nearfield.Embedder`, or a function that takes a list of
@@ -163,7 +166,7 @@ impl Database {
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn collection(
         slf: &Bound<'_, Self>,
-        name: &str,
+        #[pyo3(from_py_with = name_string)] name: String,
         dim: Option<&Bound<'_, PyAny>>,
         metric: Option<&Bound<'_, PyAny>>,
         dtype: Option<&Bound<'_, PyAny>>,
@@ -175,7 +178,7 @@ impl Database {
         let embedder = embed.map(texts::embedder).transpose()?;
         let shape = Shape::from_python(dim, metric, dtype, text, columns, id_type)?;
         let db = &slf.get().inner;
-        let inner = call(slf.py(), || get_or_create(db, name, &shape, embedder.as_ref()))?;
+        let inner = call(slf.py(), || get_or_create(db, &name, &shape, embedder.as_ref()))?;
         Collection::new(slf, inner)
     }
 
@@ -197,7 +200,7 @@ impl Database {
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn create(
         slf: &Bound<'_, Self>,
-        name: &str,
+        #[pyo3(from_py_with = name_string)] name: String,
         dim: Option<&Bound<'_, PyAny>>,
         metric: Option<&Bound<'_, PyAny>>,
         dtype: Option<&Bound<'_, PyAny>>,
@@ -214,15 +217,18 @@ impl Database {
         let (db, embedder) = (&slf.get().inner, embedder.as_ref());
         let inner = call(slf.py(), || {
             let schema = new_schema(&shape, dimension, embedder)?;
-            with_embedder(db.create_collection(name, schema)?, embedder)
+            with_embedder(db.create_collection(&name, schema)?, embedder)
         })?;
         Collection::new(slf, inner)
     }
 
     /// `db["docs"]` opens a collection that exists; raises `NotFound`, naming the nearest.
-    fn __getitem__(slf: &Bound<'_, Self>, name: &str) -> PyResult<Collection> {
+    fn __getitem__(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = name_string)] name: String,
+    ) -> PyResult<Collection> {
         let db = &slf.get().inner;
-        let inner = call(slf.py(), || db.open_collection(name))?;
+        let inner = call(slf.py(), || db.open_collection(&name))?;
         Collection::new(slf, inner)
     }
 
@@ -234,8 +240,12 @@ impl Database {
         call(py, || self.inner.collections())
     }
 
-    fn __contains__(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
-        Ok(self.collections(py)?.iter().any(|known| known == name))
+    fn __contains__(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = name_string)] name: String,
+    ) -> PyResult<bool> {
+        Ok(self.collections(py)?.contains(&name))
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
@@ -252,8 +262,12 @@ impl Database {
     ///
     /// >>> _ = db.create("old", dim=3)
     /// >>> db.drop("old")
-    fn drop(&self, py: Python<'_>, name: &str) -> PyResult<()> {
-        call(py, || self.inner.drop_collection(name))
+    fn drop(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = name_string)] name: String,
+    ) -> PyResult<()> {
+        call(py, || self.inner.drop_collection(&name))
     }
 
     /// Renames a collection. Handles opened under the old name raise `Closed` from then on.
@@ -297,13 +311,13 @@ impl Database {
     fn import_file<'py>(
         &self,
         py: Python<'py>,
-        name: &str,
+        #[pyo3(from_py_with = name_string)] name: String,
         path: PathBuf,
         settings: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let what = || format!("importing {} into {name:?}", path.display());
         let asked = Asked::from_python(path.clone(), settings)?;
-        log::timed(py, what, || asked.run(py, &self.inner, name))
+        log::timed(py, what, || asked.run(py, &self.inner, &name))
     }
 
     /// Copies the whole database to the directory `path`, which must not exist, while it stays
@@ -372,9 +386,15 @@ impl Database {
     /// so that it hides nothing.
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
-        let closed = self.close(py);
         let raised = _exception.iter().any(|part| !part.is_none());
-        if raised { Ok(()) } else { closed }
+        match self.close(py) {
+            Err(error) if raised => {
+                let what = format!("closing {}", self.inner.path().display());
+                log::hidden(py, &what, &error);
+                Ok(())
+            }
+            closed => closed,
+        }
     }
 
     fn __repr__(&self) -> String {

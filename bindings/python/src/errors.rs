@@ -62,6 +62,51 @@ pub(crate) fn wrong_type(what: &str, expected: &str, given: &Bound<'_, PyAny>) -
     PyTypeError::new_err(format!("{what}: expected {expected}, given {}", type_name(given)))
 }
 
+/// A keyword argument that `function` does not have among `known`: which one was meant, perhaps.
+pub(crate) fn unknown_argument(
+    py: Python<'_>,
+    function: &str,
+    name: &str,
+    known: &[&str],
+) -> PyErr {
+    // What other libraries call it.
+    const ELSEWHERE: [(&str, &str); 14] = [
+        ("filter", "where"),
+        ("filters", "where"),
+        ("query_filter", "where"),
+        ("where_document", "words"),
+        ("limit", "k"),
+        ("n_results", "k"),
+        ("top_k", "k"),
+        ("topk", "k"),
+        ("include", "select"),
+        ("columns", "select"),
+        ("output_fields", "select"),
+        ("include_vectors", "vectors"),
+        ("with_vectors", "vectors"),
+        ("read_only", "mode"),
+    ];
+    let elsewhere = ELSEWHERE.iter().find(|(theirs, ours)| *theirs == name && known.contains(ours));
+    let close = || -> PyResult<Option<String>> {
+        let difflib = py.import("difflib")?;
+        difflib
+            .call_method1("get_close_matches", (name, known, 1, 0.7))?
+            .extract()
+            .map(|names: Vec<String>| names.into_iter().next())
+    };
+    let meant = match elsewhere {
+        Some((_, ours)) => Some((*ours).to_owned()),
+        None => close().ok().flatten(),
+    };
+    let hint = match meant {
+        Some(meant) => format!("did you mean {meant}=?"),
+        None => format!("there are {}", known.join(", ")),
+    };
+    PyTypeError::new_err(format!(
+        "{function}() got an unexpected keyword argument '{name}'; {hint}"
+    ))
+}
+
 /// The name of a value's type, for messages.
 pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "an object".into(), |name| name.to_string())

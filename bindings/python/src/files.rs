@@ -7,9 +7,9 @@ use nearfield::{Fields, Filter, ImportOptions, ImportReport, OnBad, Phase, ScanO
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::errors::invalid;
+use crate::errors::{invalid, unknown_argument};
 use crate::interrupt::{Task, long, progress_arg};
-use crate::numbers::count;
+use crate::numbers::{count, string};
 use crate::request::names;
 use crate::schema::{METRICS, named, vector_type};
 
@@ -22,6 +22,18 @@ const FORMATS: [(&str, Format); 8] = [
     ("fvecs", Format::Fvecs),
     ("bvecs", Format::Bvecs),
     ("ivecs", Format::Ivecs),
+];
+const ARGUMENTS: [&str; 10] = [
+    "id",
+    "vector",
+    "columns",
+    "attributes",
+    "format",
+    "metric",
+    "dtype",
+    "dim",
+    "on_bad",
+    "progress",
 ];
 const ON_BAD: [(&str, OnBad); 2] = [("raise", OnBad::Raise), ("skip", OnBad::Skip)];
 
@@ -51,8 +63,8 @@ impl Asked {
             "id" if value.extract::<bool>().is_ok_and(|wanted| !wanted) => {
                 file.read.row_numbers = true;
             }
-            "id" => file.read.id = Some(value.extract()?),
-            "vector" => file.read.vector = Some(value.extract()?),
+            "id" => file.read.id = Some(string(name, value)?),
+            "vector" => file.read.vector = Some(string(name, value)?),
             "columns" => file.read.columns = names(value)?,
             "attributes" => file.read.metadata = Some(value.extract()?),
             "format" => file.read.format = Some(named("format", &FORMATS, value)?),
@@ -60,10 +72,7 @@ impl Asked {
             "dtype" => file.vector_type = Some(vector_type(value)?),
             "dim" => file.dimension = Some(count("dim", value)?),
             _ => {
-                return Err(pyo3::exceptions::PyTypeError::new_err(format!(
-                    "import_file() has no argument {name:?}; there are id, vector, columns, \
-                     attributes, format, metric, dtype, dim, on_bad and progress"
-                )));
+                return Err(unknown_argument(value.py(), "import_file", name, &ARGUMENTS));
             }
         }
         Ok(())

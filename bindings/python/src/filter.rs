@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyString};
 use crate::errors::{raise, wrong_type};
 use crate::filter_values::{json, text, texts, value, values};
 use crate::ids::IdsArg;
+use crate::numbers::name_string;
 
 /// Which rows are wanted. Made by comparing columns (`nf.col("year") >= 2019`), of the text of an SQL
 /// WHERE clause or of a dict; taken as `where=` wherever rows are chosen, where the text and the
@@ -51,13 +52,13 @@ pub(crate) struct Column(String);
 /// >>> nf.col("tags").has("rust") | nf.col("year").between(2019, 2024)
 /// Filter("tags HAS 'rust' OR year BETWEEN 2019 AND 2024")
 #[pyfunction]
-pub(crate) fn col(name: String) -> Column {
+pub(crate) fn col(#[pyo3(from_py_with = name_string)] name: String) -> Column {
     Column(name)
 }
 
-/// The filter of an argument: text, a dict or an expression.
-pub(crate) fn filter_arg(given: &Bound<'_, PyAny>) -> PyResult<Option<nearfield::Filter>> {
-    if given.is_none() { Ok(None) } else { filter(given).map(Some) }
+/// The filter of an argument, if there is one: text, a dict or an expression.
+pub(crate) fn filter_arg(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<nearfield::Filter>> {
+    given.filter(|given| !given.is_none()).map(filter).transpose()
 }
 
 fn filter(given: &Bound<'_, PyAny>) -> PyResult<nearfield::Filter> {
@@ -85,15 +86,25 @@ fn expression(given: &Bound<'_, PyAny>) -> Option<nearfield::Filter> {
     given.cast::<Column>().ok().map(|column| column.get().filter_column().is_true())
 }
 
-/// The ids of a write that takes a filter in their place; `None` when it is given.
+/// The rows of a write.
+pub(crate) enum Chosen<'py> {
+    Ids(IdsArg<'py>),
+    Where(nearfield::Filter),
+}
+
+/// What chooses the rows of the write `name`: ids, or a filter in their place.
 pub(crate) fn one_of<'py>(
     name: &str,
     ids: Option<&Bound<'py, PyAny>>,
-    filter: Option<&nearfield::Filter>,
-) -> PyResult<Option<IdsArg<'py>>> {
+    r#where: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Chosen<'py>> {
+    let filter = filter_arg(r#where)?;
     match (ids, filter) {
-        (Some(ids), None) => IdsArg::from_python(ids).map(Some),
-        (None, Some(_)) => Ok(None),
+        (Some(ids), None) if expression(ids).is_some() => {
+            Err(PyTypeError::new_err(format!("{name}() takes a filter as where=, given as ids")))
+        }
+        (Some(ids), None) => IdsArg::from_python(ids).map(Chosen::Ids),
+        (None, Some(filter)) => Ok(Chosen::Where(filter)),
         (Some(_), Some(_)) => {
             Err(PyTypeError::new_err(format!("{name}() takes ids or where, not both")))
         }

@@ -16,7 +16,7 @@ use numpy::{
 };
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyBytes, PyMapping, PyString};
+use pyo3::types::{PyBytes, PyDict, PyMapping, PyString};
 
 use crate::arrow_ffi;
 use crate::errors::{invalid, type_name, wrong_type};
@@ -84,6 +84,7 @@ impl<'py> IdsArg<'py> {
 
     fn from_ndarray(array: &Bound<'py, PyUntypedArray>) -> PyResult<Self> {
         let py = array.py();
+        refuse_masked("ids", array)?;
         match array.ndim() {
             0 => return Self::from_python(&array.call_method0("item")?),
             1 => {}
@@ -92,13 +93,11 @@ impl<'py> IdsArg<'py> {
         let dtype = array.dtype();
         match dtype.kind() {
             b'u' => {
-                let native = py.import("numpy")?.getattr("uint64")?;
-                let array = contiguous(array, &native)?;
+                let array = contiguous(array, "uint64")?;
                 Ok(Self::Borrowed(array.cast::<PyArray1<u64>>()?.try_readonly()?))
             }
             b'i' => {
-                let native = py.import("numpy")?.getattr("int64")?;
-                let array = contiguous(array, &native)?;
+                let array = contiguous(array, "int64")?;
                 let array = array.cast::<PyArray1<i64>>()?.try_readonly()?;
                 let convert = |(row, id): (usize, &i64)| {
                     u64::try_from(*id).map_err(|_overflow| negative(py, row, &id.to_string()))
@@ -198,12 +197,40 @@ pub(crate) fn id_to_python<'py>(py: Python<'py>, id: &Id) -> PyResult<Bound<'py,
     })
 }
 
-/// `array` with the wanted type, in one run of aligned memory; itself if it is so already.
+/// `array` with the wanted type (its own of none), in one run of aligned memory; itself if it is so
+/// already. Numbers that the type cannot hold become infinite, without a warning: who reads them says so.
 pub(crate) fn contiguous<'py>(
     array: &Bound<'py, PyUntypedArray>,
-    dtype: &Bound<'py, PyAny>,
+    dtype: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
-    array.py().import("numpy")?.call_method1("require", (array, dtype, "CA"))
+    let numpy = array.py().import("numpy")?;
+    let options = PyDict::new(array.py());
+    options.set_item("over", "ignore")?;
+    let quiet = numpy.getattr("errstate")?.call((), Some(&options))?;
+    quiet.call_method0("__enter__")?;
+    let required = numpy.call_method1("require", (array, dtype, "CA"));
+    quiet.call_method1("__exit__", (array.py().None(), array.py().None(), array.py().None()))?;
+    required
+}
+
+/// Refuses an array of which some elements do not count.
+pub(crate) fn refuse_masked(what: &str, array: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
+    if !is_masked(array)? {
+        return Ok(());
+    }
+    let given = "given a masked array; fill what is masked, or leave it out";
+    Err(invalid(array.py(), format!("{what}: {given}")))
+}
+
+/// Whether some elements of an array do not count.
+pub(crate) fn is_masked(array: &Bound<'_, PyUntypedArray>) -> PyResult<bool> {
+    // Nearly always; a search is so short that more questions would be felt.
+    if array.is_exact_instance_of::<PyUntypedArray>() {
+        return Ok(false);
+    }
+    let py = array.py();
+    let masked = py.import("numpy.ma")?.call_method1("is_masked", (array,))?;
+    masked.is_truthy()
 }
 
 fn number(value: &Bound<'_, PyAny>, row: usize) -> PyResult<u64> {

@@ -1,6 +1,6 @@
 //! Long calls: the work runs on a thread of its own while the caller's looks after Python.
 //!
-//! The caller's thread calls the `progress` callable and, every few milliseconds, lets signals be
+//! The caller's thread calls the `progress` callable, makes what the work is fed with and, every few milliseconds, lets signals be
 //! handled. When either raises, the engine is told to stop, is waited for, and the exception goes
 //! on to the caller: Ctrl-C ends an import and the database is as it was.
 
@@ -26,7 +26,12 @@ pub(crate) struct Task {
     wanted: bool,
 }
 
+/// Makes the next thing that the work is fed with; false when there is no more.
+pub(crate) type Feed<'a> = &'a mut (dyn FnMut(Python<'_>) -> PyResult<bool> + Send);
+
 enum News {
+    /// The next thing is wanted.
+    Feed,
     /// What is being done, rows so far, rows in all.
     Progress(&'static str, u64, Option<u64>),
     Done,
@@ -35,13 +40,27 @@ enum News {
 impl Task {
     /// Tells the `progress` callable and waits until it has returned; false when the work should end.
     pub(crate) fn tell(&self, phase: &'static str, rows: u64, total: Option<u64>) -> bool {
-        if self.cancel.load(Ordering::Relaxed) {
+        if self.is_cancelled() {
             return false;
         }
         if !self.wanted {
             return true;
         }
-        let sent = self.news.send(News::Progress(phase, rows, total));
+        self.ask(News::Progress(phase, rows, total))
+    }
+
+    /// Has the caller's thread make the next thing, and waits for it; false when there is none, or when
+    /// the work should end.
+    pub(crate) fn feed(&self) -> bool {
+        !self.is_cancelled() && self.ask(News::Feed)
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
+    fn ask(&self, news: News) -> bool {
+        let sent = self.news.send(news);
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         sent.is_ok() && answers.recv().unwrap_or(false)
     }
@@ -57,7 +76,7 @@ impl Task {
         let (mut all, mut told) = (0, None);
         let done = work(&mut |bytes, total| {
             all = total;
-            if self.cancel.load(Ordering::Relaxed) {
+            if self.is_cancelled() {
                 return false;
             }
             // Not more often than anybody looks.
@@ -77,6 +96,16 @@ impl Task {
 pub(crate) fn long<T: Send>(
     py: Python<'_>,
     progress: Option<Py<PyAny>>,
+    work: impl FnOnce(&Task) -> nearfield::Result<T> + Send,
+) -> PyResult<T> {
+    fed(py, progress, &mut |_py| Ok(false), work)
+}
+
+/// As `long`, with work that is fed by the caller's thread: what Python makes there may be bound to it.
+pub(crate) fn fed<T: Send>(
+    py: Python<'_>,
+    progress: Option<Py<PyAny>>,
+    feed: Feed<'_>,
     work: impl FnOnce(&Task) -> nearfield::Result<T> + Send,
 ) -> PyResult<T> {
     let cancel = Arc::new(AtomicBool::new(false));
@@ -102,21 +131,29 @@ pub(crate) fn long<T: Send>(
                             py.check_signals()?;
                             call(py, progress.as_ref(), phase, rows, total)
                         });
+                        (step.map(|()| true), true)
+                    }
+                    Ok(News::Feed) => {
+                        let step = Python::attach(|py| {
+                            py.check_signals()?;
+                            feed(py)
+                        });
                         (step, true)
                     }
                     Err(RecvTimeoutError::Timeout) => {
-                        (Python::attach(|py| py.check_signals()), false)
+                        (Python::attach(|py| py.check_signals()).map(|()| true), false)
                     }
                     Ok(News::Done) | Err(RecvTimeoutError::Disconnected) => break,
                 };
-                if let Err(error) = step {
+                let more = step.unwrap_or_else(|error| {
                     cancel.store(true, Ordering::Relaxed);
                     // The first one counts.
                     failure.get_or_insert(error);
-                }
+                    false
+                });
                 if asked {
                     // One that is gone needs no answer.
-                    let _ = answer.send(failure.is_none());
+                    let _ = answer.send(more && failure.is_none());
                 }
             }
             (worker.join().and_then(|result| result), failure)

@@ -1,7 +1,8 @@
-//! Numbers and flags given from Python: `k`, `ef`, batch sizes, `exact`.
+//! Numbers, flags and names given from Python: `k`, `ef`, `alpha`, batch sizes, `exact`, `column`.
 
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt};
+use pyo3::types::{PyBool, PyInt, PyString};
 
 use crate::errors::{invalid, wrong_type};
 
@@ -27,6 +28,45 @@ pub(crate) fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
 /// A bool of Python or NumPy; nothing else is one.
 pub(crate) fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
     value.extract::<bool>().map_err(|_wrong| wrong_type(name, "a bool", value))
+}
+
+/// A number of Python or NumPy; no bool. What is beyond f32 is infinite, as NumPy has it.
+pub(crate) fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f32> {
+    let py = value.py();
+    let wrong = || wrong_type(name, "a number", value);
+    if value.is_instance_of::<PyBool>() {
+        return Err(wrong());
+    }
+    value.extract::<f32>().map_err(|error| {
+        if error.is_instance_of::<PyOverflowError>(py) {
+            return invalid(
+                py,
+                format!("{name} is larger than a float can be; give a smaller number"),
+            );
+        }
+        if error.is_instance_of::<PyTypeError>(py) { wrong() } else { error }
+    })
+}
+
+/// A `str`.
+pub(crate) fn string(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let text = value.cast::<PyString>().map_err(|_wrong| wrong_type(name, "str", value))?;
+    Ok(text.to_str()?.to_owned())
+}
+
+/// The argument `name`: what a collection is called.
+pub(crate) fn name_string(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    string("name", value)
+}
+
+/// The argument `column`.
+pub(crate) fn column_string(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    string("column", value)
+}
+
+/// The argument `text`: what is embedded and searched for.
+pub(crate) fn text_string(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    if value.is_none() { Ok(None) } else { string("text", value).map(Some) }
 }
 
 /// An integer of Python as itself, one of NumPy as Python's; no bool, no float.

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::errors::wrong_type;
-use crate::numbers::count;
+use crate::numbers::{count, number};
 
 /// What was asked for of it.
 #[derive(Debug, Default)]
@@ -61,10 +61,6 @@ impl Picks {
     pub(crate) fn most(&self, k: usize) -> usize {
         k.saturating_mul(self.per_group.unwrap_or(1))
     }
-}
-
-fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f32> {
-    value.extract::<f32>().map_err(|_wrong| wrong_type(name, "a number", value))
 }
 
 fn column(value: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use nearfield::{
-    Collection, Filter, IdType, Query, Result, ScanOptions, Schema, SparseVector, Vectors, Words,
+    Collection, IdType, Query, Result, ScanOptions, Schema, SparseVector, Vectors, Words,
 };
 use pyo3::prelude::*;
 
 use crate::batch_hits::BatchHits;
 use crate::errors::call;
 use crate::explain::Explanation;
+use crate::filter::filter_arg;
 use crate::hits::{Found, Hits};
 use crate::ids::{id_from_python, id_type};
 use crate::interrupt::long;
@@ -205,12 +206,12 @@ pub(crate) fn pages(
     mut options: ScanOptions,
     after: Option<&Bound<'_, PyAny>>,
     limit: Option<usize>,
-    filter: Option<Filter>,
+    r#where: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<ScanOptions> {
     if let Some(after) = after {
         options = options.after(id_from_python(after)?);
     }
-    if let Some(filter) = filter {
+    if let Some(filter) = filter_arg(r#where)? {
         options = options.filter(filter);
     }
     if let Some(limit) = limit {

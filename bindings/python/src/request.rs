@@ -2,14 +2,13 @@
 //! flags and names of columns, each read from Python by a function that names it in its error.
 
 use nearfield::{Fields, Filter, Id, IdType, Schema, SparseVector};
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::errors::wrong_type;
+use crate::errors::{unknown_argument, wrong_type};
 use crate::filter::filter_arg;
 use crate::ids::id_type;
-use crate::numbers::{count, flag};
+use crate::numbers::{count, flag, number};
 use crate::picks::Picks;
 use crate::sparse;
 use crate::words::WordsArg;
@@ -31,6 +30,44 @@ pub(crate) struct Request {
 
 /// Keyword arguments of vectors alone: hits of sparse ones are exact.
 const OF_VECTORS: [&str; 4] = ["ef", "exact", "mmr", "mmr_candidates"];
+/// Those of one search, not of a batch.
+const OF_ONE: [&str; 12] = [
+    "words",
+    "plain",
+    "words_in",
+    "highlight",
+    "fusion",
+    "rrf_k",
+    "alpha",
+    "normalize",
+    "candidates",
+    "rerank",
+    "rerank_candidates",
+    "sparse",
+];
+const OF_ALL: [&str; 9] = [
+    "k",
+    "max_distance",
+    "select",
+    "vectors",
+    "where",
+    "offset",
+    "min_distance",
+    "group_by",
+    "per_group",
+];
+
+/// The keyword arguments of `function`.
+fn arguments(function: &str) -> Vec<&'static str> {
+    let (sparse, batch) = (function.contains("sparse"), function.ends_with("batch"));
+    let mut names = OF_ALL.to_vec();
+    names.extend(OF_VECTORS.iter().filter(|_| !sparse));
+    names.extend(OF_ONE.iter().filter(|_| !batch));
+    if function.starts_with("Collection") && !sparse {
+        names.push(if batch { "texts" } else { "text" });
+    }
+    names
+}
 
 impl Request {
     /// Reads the keyword arguments of `function`; `select` is what is read if they do not say.
@@ -54,14 +91,13 @@ impl Request {
                 "max_distance" => request.max_distance = distance(&value)?,
                 "select" => request.select = names(&value)?,
                 "vectors" => request.vectors = vectors_flag(&value)?,
-                "where" => request.filter = filter_arg(&value)?,
+                "where" => request.filter = filter_arg(Some(&value))?,
                 "sparse" if one => request.sparse = sparse::columns("sparse", &value)?,
                 name if one && request.words.take(name, &value)? => {}
                 name if !exact && request.picks.take(name, &value)? => {}
                 name => {
-                    let message =
-                        format!("{function}() got an unexpected keyword argument '{name}'");
-                    return Err(PyTypeError::new_err(message));
+                    let py = value.py();
+                    return Err(unknown_argument(py, function, name, &arguments(function)));
                 }
             }
         }
@@ -139,7 +175,7 @@ pub(crate) fn distance(value: &Bound<'_, PyAny>) -> PyResult<Option<f32>> {
     if value.is_none() {
         return Ok(None);
     }
-    value.extract::<f32>().map(Some).map_err(|_wrong| wrong_type("max_distance", "a number", value))
+    number("max_distance", value).map(Some)
 }
 
 /// Names of columns: a list of them, or one alone; `None` for all.

@@ -29,6 +29,7 @@ const DTYPES: [(&str, VectorType); 11] = [
     ("int8", VectorType::I8),
     ("uint8", VectorType::U8),
 ];
+const DTYPE: &str = "the name of a type (\"f32\", \"f16\", \"i8\" …) or a dtype of NumPy";
 const ID_TYPES: [(&str, IdType); 2] = [("u64", IdType::U64), ("utf8", IdType::Utf8)];
 const COLUMN_TYPES: [(&str, DataType); 7] = [
     ("bool", DataType::Bool),
@@ -74,7 +75,7 @@ impl Shape {
             dimension: dim.map(|dim| count("dim", dim)).transpose()?,
             metric: metric.map(|metric| named("metric", &METRICS, metric)).transpose()?,
             vector_type: dtype.map(vector_type).transpose()?,
-            id_type: id_type.map(|kind| named("id_type", &ID_TYPES, kind)).transpose()?,
+            id_type: id_type.map(id_kind).transpose()?,
             columns: all.unwrap_or_default(),
             texts: given,
         })
@@ -105,6 +106,9 @@ impl Shape {
 
     /// Adds the columns and the indexes of texts that `collection` lacks; how many columns were added.
     pub(crate) fn widen(&self, collection: &Collection) -> nearfield::Result<u64> {
+        for (name, options) in &self.texts {
+            options.map_or(Ok(()), |options| options.validate(name))?;
+        }
         let stored = collection.schema()?;
         let is_known = |asked: &Column| {
             let same =
@@ -201,12 +205,25 @@ pub(crate) fn named<T: Copy>(
     })
 }
 
+/// A name of ours, or the Python type of ids.
+fn id_kind(value: &Bound<'_, PyAny>) -> PyResult<IdType> {
+    let py = value.py();
+    if value.is(py.get_type::<PyInt>()) {
+        return Ok(IdType::U64);
+    }
+    if value.is(py.get_type::<PyString>()) {
+        return Ok(IdType::Utf8);
+    }
+    named("id_type", &ID_TYPES, value)
+}
+
 /// A name of ours, or anything that NumPy takes for a dtype.
 pub(crate) fn vector_type(value: &Bound<'_, PyAny>) -> PyResult<VectorType> {
     if value.is_instance_of::<PyString>() {
         return named("dtype", &DTYPES, value);
     }
-    let name = value.py().import("numpy")?.call_method1("dtype", (value,))?.getattr("name")?;
+    let dtype = value.py().import("numpy")?.call_method1("dtype", (value,));
+    let name = dtype.map_err(|_wrong| wrong_type("dtype", DTYPE, value))?.getattr("name")?;
     named("dtype", &DTYPES, &name)
 }
 

@@ -1,10 +1,10 @@
 //! How a database is run: the keyword arguments of `open`.
 
 use nearfield::{CodeChoice, Durability, OpenOptions, Settings};
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use crate::errors::unknown_argument;
 use crate::numbers::{count, flag};
 use crate::schema::named;
 
@@ -17,6 +17,20 @@ pub(crate) const CODES: [(&str, CodeChoice); 5] = [
     ("byte", CodeChoice::Byte),
     ("half", CodeChoice::Half),
     ("bit", CodeChoice::Bit),
+];
+
+const ARGUMENTS: [&str; 11] = [
+    "mode",
+    "durability",
+    "threads",
+    "memtable_bytes",
+    "memory_budget",
+    "graph_bytes",
+    "m",
+    "ef_construction",
+    "ef_search",
+    "code",
+    "compaction",
 ];
 
 /// The options of an `open` call; `rest` are the settings for tuning, by the engine's names.
@@ -51,10 +65,7 @@ fn apply(settings: &mut Settings, name: &str, value: &Bound<'_, PyAny>) -> PyRes
         "code" => settings.code = named("code", &CODES, value)?,
         "compaction" => settings.compaction = flag(name, value)?,
         _ => {
-            return Err(PyTypeError::new_err(format!(
-                "open() has no argument {name:?}; settings are memtable_bytes, memory_budget, \
-                 graph_bytes, m, ef_construction, ef_search, code and compaction"
-            )));
+            return Err(unknown_argument(value.py(), "open", name, &ARGUMENTS));
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! A collection as it was at one moment.
 
-use nearfield::{Filter, ScanOptions, Schema};
+use nearfield::{ScanOptions, Schema};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -11,6 +11,7 @@ use crate::explain::Explanation;
 use crate::filter::filter_arg;
 use crate::hits::Hits;
 use crate::ids::{IdsArg, id_from_python};
+use crate::numbers::column_string;
 use crate::reading::{self, Source};
 use crate::records::{Records, Scan};
 use crate::request::{
@@ -51,7 +52,9 @@ impl Snapshot {
         request: &Request,
     ) -> PyResult<Option<VectorsArg<'py>>> {
         if q.is_none() && request.words.words().is_none() {
-            return Err(PyTypeError::new_err("q: expected a vector, or words= in its place"));
+            return Err(PyTypeError::new_err(
+                "q: expected a vector, or words= in its place (search_sparse for a sparse vector)",
+            ));
         }
         q.map(|q| VectorsArg::one(q, self.shape)).transpose()
     }
@@ -147,13 +150,13 @@ impl Snapshot {
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search_sparse(
         &self,
-        column: &str,
+        #[pyo3(from_py_with = column_string)] column: String,
         query: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = k_count)] k: usize,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
         let request = Request::read("Snapshot.search_sparse", k, asked, None)?;
-        reading::search_sparse(self.source(), column, query, self.shape.width, request)
+        reading::search_sparse(self.source(), &column, query, self.shape.width, request)
     }
 
     /// As `Collection.search_sparse_batch`.
@@ -168,14 +171,14 @@ impl Snapshot {
                              group_by=None, per_group=1)")]
     fn search_sparse_batch(
         &self,
-        column: &str,
+        #[pyo3(from_py_with = column_string)] column: String,
         queries: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = k_count)] k: usize,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<BatchHits> {
         let none = Some(Vec::new());
         let request = Request::read("Snapshot.search_sparse_batch", k, asked, none)?;
-        reading::search_sparse_batch(self.source(), column, queries, self.shape.width, request)
+        reading::search_sparse_batch(self.source(), &column, queries, self.shape.width, request)
     }
 
     /// As `Collection.explain_sparse`.
@@ -192,13 +195,13 @@ impl Snapshot {
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn explain_sparse(
         &self,
-        column: &str,
+        #[pyo3(from_py_with = column_string)] column: String,
         query: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = k_count)] k: usize,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Explanation> {
         let request = Request::read("Snapshot.explain_sparse", k, asked, None)?;
-        reading::explain_sparse(self.source(), column, query, self.shape.width, request)
+        reading::explain_sparse(self.source(), &column, query, self.shape.width, request)
     }
 
     /// As `Collection.get`.
@@ -238,12 +241,9 @@ impl Snapshot {
     /// >>> docs.snapshot().count(where="id > 1")
     /// 1
     #[pyo3(signature = (*, r#where=None))]
-    fn count(
-        &self,
-        py: Python<'_>,
-        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
-    ) -> PyResult<u64> {
-        call(py, || match r#where {
+    fn count(&self, py: Python<'_>, r#where: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
+        let filter = filter_arg(r#where)?;
+        call(py, || match filter {
             Some(filter) => self.inner.count(filter),
             None => Ok(self.inner.len() as u64),
         })
@@ -269,7 +269,7 @@ impl Snapshot {
         #[pyo3(from_py_with = vectors_flag)] vectors: bool,
         after: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = limit_count)] limit: Option<usize>,
-        #[pyo3(from_py_with = filter_arg)] r#where: Option<Filter>,
+        r#where: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Scan> {
         let options = ScanOptions::new().batch_rows(batch_size).fields(fields(select, vectors));
         let options = reading::pages(options, after, limit, r#where)?;

@@ -1,13 +1,17 @@
 //! Sparse vectors in Python: a dict of indices and weights, a pair of lists or arrays of both, or an
 //! object that has both (rows of SciPy, embeddings of other libraries).
 
+use std::fmt::Display;
+
 use arrow_array::ArrayRef;
 use nearfield::SparseVector;
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyList, PyString, PyTuple};
 
 use crate::errors::{invalid, raise, type_name, wrong_type};
+use crate::ids::contiguous;
+use crate::numbers::number;
 
 pub(crate) const EXPECTED: &str =
     "a dict of indices and weights, or a pair (indices, weights) of two lists or arrays";
@@ -24,23 +28,26 @@ pub(crate) fn vector(what: &str, value: &Bound<'_, PyAny>) -> PyResult<SparseVec
     let py = value.py();
     let pairs: Vec<(u32, f32)> = if let Ok(dict) = value.cast::<PyDict>() {
         let pair = |(index, weight): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
-            let wrong = |_wrong| wrong_type(what, "int indices and float weights", &index);
-            let number: i64 = index.call_method0("__index__").map_err(wrong)?.extract()?;
-            let wrong = |_wrong| wrong_type(what, "int indices and float weights", &weight);
-            #[expect(clippy::cast_possible_truncation, reason = "weights are stored as f32")]
-            let weight = weight.extract::<f64>().map_err(wrong)? as f32;
-            Ok((place(py, what, number)?, weight))
+            if index.is_instance_of::<PyBool>() || !index.hasattr("__index__")? {
+                return Err(wrong_type(what, "int indices and float weights", &index));
+            }
+            let index = index.call_method0("__index__")?;
+            let place = index.extract::<u32>().map_err(|_range| outside(py, what, &index))?;
+            let weight = match weight.is_instance_of::<PyBool>() {
+                false => number(&format!("{what}: the weight at index {place}"), &weight)?,
+                true => return Err(wrong_type(what, "int indices and float weights", &weight)),
+            };
+            Ok((place, weight))
         };
         dict.iter().map(pair).collect::<PyResult<_>>()?
     } else if let Some([indices, weights]) = parts(value) {
-        let (indices, weights) = (integers(what, &indices)?, floats(what, &weights)?);
+        let (indices, weights) = (places(what, &indices)?, floats(what, &weights)?);
         if indices.len() != weights.len() {
             let (indices, weights) = (indices.len(), weights.len());
             let message = format!("{what}: {indices} indices and {weights} weights; give both");
             return Err(invalid(py, message));
         }
-        let places = indices.into_iter().map(|index| place(py, what, index));
-        places.zip(weights).map(|(place, weight)| Ok((place?, weight))).collect::<PyResult<_>>()?
+        indices.into_iter().zip(weights).collect()
     } else {
         return Err(wrong_type(what, EXPECTED, value));
     };
@@ -105,8 +112,8 @@ fn rows(what: &str, values: &Bound<'_, PyAny>) -> PyResult<Option<Vec<SparseVect
     if values.getattr("format")?.extract::<String>().ok().as_deref() != Some("csr") {
         return Err(wrong_type(what, "a matrix of SciPy with rows together (tocsr())", values));
     }
-    let starts = integers(what, &values.getattr("indptr")?)?;
-    let indices = integers(what, &values.getattr("indices")?)?;
+    let starts = starts(&values.getattr("indptr")?)?;
+    let indices = places(what, &values.getattr("indices")?)?;
     let weights = floats(what, &values.getattr("data")?)?;
     let mut vectors = Vec::with_capacity(starts.len());
     for (row, ends) in starts.windows(2).enumerate() {
@@ -116,8 +123,6 @@ fn rows(what: &str, values: &Bound<'_, PyAny>) -> PyResult<Option<Vec<SparseVect
         let what = format!("{what} row {row}");
         let wrong = || invalid(values.py(), format!("{what}: indptr leads outside the matrix"));
         let (indices, weights) = both.ok_or_else(wrong)?;
-        let place = |index: &i64| place(values.py(), &what, *index);
-        let indices = indices.iter().map(place).collect::<PyResult<Vec<u32>>>()?;
         let vector = SparseVector::new(indices, weights);
         let wrong = |error: nearfield::Error| invalid(values.py(), format!("{what}: {error}"));
         vectors.push(vector.map_err(wrong)?);
@@ -142,30 +147,54 @@ fn parts<'py>(value: &Bound<'py, PyAny>) -> Option<[Bound<'py, PyAny>; 2]> {
     (indices.len().is_ok() && weights.len().is_ok()).then_some([indices, weights])
 }
 
-fn place(py: Python<'_>, what: &str, index: i64) -> PyResult<u32> {
-    u32::try_from(index).map_err(|_range| {
-        invalid(py, format!("{what}: index {index} is outside 0 to {}", u32::MAX))
-    })
+fn outside(py: Python<'_>, what: &str, index: &dyn Display) -> PyErr {
+    invalid(py, format!("{what}: index {index} is outside 0 to {}", u32::MAX))
 }
 
-/// Numbers as NumPy has them; of an empty list any kind.
-fn integers(what: &str, values: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
+/// Whole numbers as NumPy has them, as indices; of an empty list any kind.
+fn places(what: &str, values: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+    let py = values.py();
     let array = array(values)?;
     let kind: String = array.getattr("dtype")?.getattr("kind")?.extract()?;
-    if !["i", "u"].contains(&kind.as_str()) && array.len()? > 0 {
-        let given = type_name(values);
-        let message =
-            format!("{what}: expected whole numbers as indices, given {given} of other values");
-        return Err(invalid(values.py(), message));
+    if array.len()? == 0 {
+        return Ok(Vec::new());
     }
-    Ok(array.call_method1("astype", ("int64",))?.cast::<PyArray1<i64>>()?.to_vec()?)
+    match kind.as_str() {
+        "u" => {
+            let places =
+                array.call_method1("astype", ("uint64",))?.cast::<PyArray1<u64>>()?.to_vec()?;
+            let place =
+                |index: u64| u32::try_from(index).map_err(|_range| outside(py, what, &index));
+            places.into_iter().map(place).collect()
+        }
+        "i" => {
+            let places =
+                array.call_method1("astype", ("int64",))?.cast::<PyArray1<i64>>()?.to_vec()?;
+            let place =
+                |index: i64| u32::try_from(index).map_err(|_range| outside(py, what, &index));
+            places.into_iter().map(place).collect()
+        }
+        _ => {
+            let given = type_name(values);
+            let message =
+                format!("{what}: expected whole numbers as indices, given {given} of other values");
+            Err(invalid(py, message))
+        }
+    }
+}
+
+/// Where rows of a matrix begin.
+fn starts(values: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
+    Ok(array(values)?.call_method1("astype", ("int64",))?.cast::<PyArray1<i64>>()?.to_vec()?)
 }
 
 fn floats(what: &str, values: &Bound<'_, PyAny>) -> PyResult<Vec<f32>> {
     let array = array(values)?;
-    let wrong = |_wrong| wrong_type(&format!("{what}: weights"), "numbers", values);
-    let floats = array.call_method1("astype", ("float32",)).map_err(wrong)?;
-    Ok(floats.cast::<PyArray1<f32>>()?.to_vec()?)
+    let kind: String = array.getattr("dtype")?.getattr("kind")?.extract()?;
+    if !["f", "i", "u", "b"].contains(&kind.as_str()) && array.len()? > 0 {
+        return Err(wrong_type(&format!("{what}: weights"), "numbers", values));
+    }
+    Ok(contiguous(array.cast()?, "float32")?.cast::<PyArray1<f32>>()?.to_vec()?)
 }
 
 fn array<'py>(values: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

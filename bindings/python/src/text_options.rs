@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::errors::{invalid, raise, wrong_type};
-use crate::numbers::flag;
+use crate::numbers::{flag, number};
 
 const EXPECTED: &str =
     "a language, None for words as they are, or a dict of language, stop_words, stem, k1 and b";
@@ -18,14 +18,12 @@ pub(crate) fn text_options(value: &Bound<'_, PyAny>) -> PyResult<TextOptions> {
         let Ok(name) = name.extract::<String>() else {
             return Err(wrong_type("options of a text column: a name", "str", &name));
         };
-        let number =
-            || value.extract::<f32>().map_err(|_wrong| wrong_type(&name, "a number", &value));
         Ok(match name.as_str() {
             "language" => language(options, &value)?,
             "stop_words" => options.stop_words(flag(&name, &value)?),
             "stem" => options.stem(flag(&name, &value)?),
-            "k1" => options.k1(number()?),
-            "b" => options.b(number()?),
+            "k1" => options.k1(number(&name, &value)?),
+            "b" => options.b(number(&name, &value)?),
             _ => {
                 let message = format!("a text column has no option {name:?}, expected {EXPECTED}");
                 return Err(invalid(value.py(), message));

@@ -131,7 +131,8 @@ fn one_of(texts: &str, both: bool) -> PyErr {
         "vectors: expected numbers (an array or a list), or {texts}= in their place, given {}",
         match (texts, both) {
             ("text", true) => "both; to search for words beside a vector, use words=",
-            ("text", false) => "neither; to search by words alone, use words=",
+            ("text", false) =>
+                "neither; to search by words alone, use words=, by a sparse vector search_sparse",
             (_, true) => "both",
             (_, false) => "neither",
         }

@@ -27,8 +27,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping, PyString};
 
 use crate::arrow_ffi;
-use crate::errors::{invalid, raise, wrong_type};
-use crate::ids::contiguous;
+use crate::errors::{invalid, raise, type_name, wrong_type};
+use crate::ids::{contiguous, refuse_masked};
 
 const EXPECTED: &str = "numbers (an array, or a list of numbers for each vector)";
 
@@ -111,7 +111,10 @@ impl<'py> VectorsArg<'py> {
         } else if value.try_iter().is_err() || value.cast::<PyMapping>().is_ok() {
             return Err(wrong_type("vectors", EXPECTED, value));
         } else {
-            numpy.call_method1("asarray", (value,)).map_err(|error| ragged(value, error))?
+            let array =
+                numpy.call_method1("asarray", (value,)).map_err(|error| ragged(value, error))?;
+            only_numbers(value, array.cast()?)?;
+            array
         };
         Self::from_ndarray(array.cast::<PyUntypedArray>()?, shape)
     }
@@ -123,6 +126,7 @@ impl<'py> VectorsArg<'py> {
         if let Ok(array) = value.cast::<PyArrayDyn<f32>>()
             && array.shape() == [shape.width]
             && array.is_aligned()
+            && array.is_exact_instance_of::<PyUntypedArray>()
             && let Ok(values) = array.to_vec()
         {
             return Ok(Self::owned(values, 1));
@@ -168,6 +172,7 @@ impl<'py> VectorsArg<'py> {
 
     fn from_ndarray(array: &Bound<'py, PyUntypedArray>, shape: Shape) -> PyResult<Self> {
         let py = array.py();
+        refuse_masked("vectors", array)?;
         let usable = array.is_c_contiguous() && array.is_aligned() && !array.is_empty();
         // Before anything else is asked: a search is so short that it would be felt.
         if usable && let Some(elements) = borrow(array)? {
@@ -186,12 +191,14 @@ impl<'py> VectorsArg<'py> {
             return Ok(Self { elements: Elements::Owned(Vec::new()), rows });
         }
         if brain {
-            let bits = contiguous(array, &array.dtype())?.call_method1("view", ("uint16",))?;
+            // By its name NumPy does not know the type.
+            let numpy = py.import("numpy")?;
+            let bits = numpy.call_method1("require", (array, array.dtype(), "CA"))?;
+            let bits = bits.call_method1("view", ("uint16",))?;
             let bits = bits.cast::<PyArrayDyn<u16>>()?.try_readonly()?;
             return Ok(Self { elements: Elements::Bf16(bits), rows });
         }
-        let float32 = py.import("numpy")?.getattr("float32")?;
-        let array = contiguous(array, &float32)?;
+        let array = contiguous(array, "float32")?;
         match borrow(array.cast::<PyUntypedArray>()?)? {
             Some(elements) => Ok(Self { elements, rows }),
             None => Err(wrong_type("vectors", EXPECTED, &array)),
@@ -292,6 +299,33 @@ fn flatten<O: arrow_array::OffsetSizeTrait>(
     Ok((list.len(), list.values().slice(start, list.len() * shape.width)))
 }
 
+/// Refuses what NumPy makes an array of strings or objects of, naming the first that is no number.
+fn only_numbers(value: &Bound<'_, PyAny>, array: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
+    if array.is_empty() || !matches!(array.dtype().kind(), b'O' | b'U' | b'S') {
+        return Ok(());
+    }
+    if array.ndim() == 0 {
+        return Err(wrong_type("vectors", EXPECTED, value));
+    }
+    let number = value.py().import("numbers")?.getattr("Number")?;
+    let mut rows = vec![value.clone()];
+    if array.ndim() > 1 {
+        rows = value.try_iter()?.collect::<PyResult<_>>()?;
+    }
+    for (row, items) in rows.iter().enumerate() {
+        for (column, item) in items.try_iter()?.enumerate() {
+            let item = item?;
+            if !item.is_instance(&number)? {
+                let given = type_name(&item);
+                return Err(PyTypeError::new_err(format!(
+                    "vectors: expected {EXPECTED}, given {given} at row {row}, element {column}"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What to say of a list that NumPy makes no array of: rows of different lengths, mostly.
 fn ragged(value: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
     let py = value.py();
@@ -312,7 +346,13 @@ fn ragged(value: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
                     ),
                 );
             }
-            Err(_) => return error,
+            Err(_) => {
+                let given =
+                    value.get_item(row).map_or_else(|_| "nothing".into(), |row| type_name(&row));
+                return PyTypeError::new_err(format!(
+                    "vectors: row {row} is {given}, expected {first} numbers as in row 0"
+                ));
+            }
         }
     }
     error

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::errors::{invalid, wrong_type};
-use crate::numbers::{count, flag};
+use crate::numbers::{count, flag, number, string};
 use crate::rerank::Rerank;
 use crate::schema::named;
 
@@ -155,15 +155,6 @@ impl Fusing {
     fn is_weighted(&self) -> bool {
         self.way == Some(Way::Weighted) || self.normalize.is_some()
     }
-}
-
-fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f32> {
-    value.extract::<f32>().map_err(|_wrong| wrong_type(name, "a number", value))
-}
-
-fn string(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
-    let text = value.cast::<PyString>().map_err(|_wrong| wrong_type(name, "str", value))?;
-    Ok(text.to_str()?.to_owned())
 }
 
 /// Columns to search by words: a name, names, or a dict of names and weights.

@@ -49,7 +49,7 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path):
         ({"durability": "always"}, ValueError, "\"sync\", \"buffered\", \"none\""),
         ({"threads": -1}, ValueError, "threads is -1, expected 0 or more"),
         ({"threads": 2.0}, TypeError, "threads: expected a whole number, given float"),
-        ({"ef_serch": 3}, TypeError, "no argument \"ef_serch\""),
+        ({"ef_serch": 3}, TypeError, "did you mean ef_search=?"),
         ({"m": 1000}, ValueError, "m is 1000, expected 2 to 128"),
     ],
 )

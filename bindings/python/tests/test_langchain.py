@@ -185,3 +185,64 @@ def test_metadata_that_no_column_holds_comes_back_all_the_same(store: NearfieldV
     assert store.get_by_ids(["odd"])[0].metadata == odd
     assert store.get_by_ids(["odd"])[0].page_content == "c"
     assert {"big", "mixed", "none", ""}.isdisjoint(store.collection.schema["columns"])
+
+
+@pytest.fixture
+def coded(db: nf.Database) -> NearfieldVectorStore:
+    """Texts of which the words tell what the letters do not."""
+    store = NearfieldVectorStore(Letters(), db, retrieval_mode="hybrid")
+    rows = [{"page": n} for n in range(4)]
+    store.add_texts(["aaaa", "aab", "E0502 b", "cannot b borrow"], rows, ids=["a", "ab", "code", "borrow"])
+    return store
+
+
+def test_hybrid_search_finds_by_words_too(coded: NearfieldVectorStore):
+    def found(query: str, k: int = 1, **kwargs) -> list[str | None]:
+        return [document.id for document in coded.similarity_search(query, k, **kwargs)]
+
+    assert found("aa e0502", retrieval_mode="vector") == ["a"]
+    assert found("aa e0502", 2) == ["a", "code"] or found("aa e0502", 2) == ["code", "a"]
+    assert found("aa e0502", alpha=0.1) == ["code"]
+    assert found("aa e0502", 9, retrieval_mode="words") == ["code"]
+    # Signs of a question mean nothing, unless words= asks for their meaning.
+    assert found('"e0502 (-', retrieval_mode="words") == ["code"]
+    assert found("aa", words="+b -E0502", alpha=0.0) in (["borrow"], ["ab"])
+    assert found("aa", 9, words="borow~1", alpha=0.0, filter={"page": 3}) == ["borrow"]
+    assert found("aa", retrieval_mode="vector", words="E0502", alpha=0.0) == ["code"]
+    assert found("aa", rerank=lambda hits: [len(hit["text"]) for hit in hits]) == ["borrow"]
+    assert [document.id for document in coded.similarity_search_by_vector([1, 0, 0], 1)] == ["a"]
+    assert texts(coded.max_marginal_relevance_search("b e0502", k=1, fetch_k=1, alpha=0.0)) == ["E0502 b"]
+    retriever = coded.as_retriever(search_kwargs={"k": 1, "alpha": 0.2})
+    assert texts(retriever.invoke("aa borrow")) == ["cannot b borrow"]
+
+
+async def test_relevance_of_every_mode_is_from_zero_to_one(coded: NearfieldVectorStore):
+    for kwargs in [
+        {}, {"retrieval_mode": "words"}, {"retrieval_mode": "vector"}, {"alpha": 0.5}, {"rrf_k": 0}, {"fusion": "rrf"},
+        {"alpha": 0.5, "normalize": "zscore"}, {"rerank": lambda hits: [100.0 - n for n in range(len(hits))]},
+        {"retrieval_mode": "vector", "words": "borrow"},
+    ]:  # fmt: skip
+        scored = coded.similarity_search_with_relevance_scores("b borrow", k=4, **kwargs)
+        relevance = [score for _, score in scored]
+        assert relevance == sorted(relevance, reverse=True) and 0 <= relevance[-1] <= relevance[0] <= 1
+        assert await coded.asimilarity_search_with_relevance_scores("b borrow", k=4, **kwargs) == scored
+    # First by its vector and by its words.
+    [(_, best)] = coded.similarity_search_with_relevance_scores("b E0502", k=1)
+    assert best == pytest.approx(1.0)
+    assert texts(await coded.asimilarity_search("aa borrow", k=1, alpha=0.0)) == ["cannot b borrow"]
+    threshold = coded.as_retriever(search_type="similarity_score_threshold", search_kwargs={"score_threshold": 0.99})
+    assert texts(threshold.invoke("b E0502")) == ["E0502 b"]
+
+
+def test_the_language_of_texts_is_that_of_the_store(db: nf.Database):
+    store = NearfieldVectorStore(Letters(), db, "deutsch", language="german", retrieval_mode="words")
+    store.add_texts(["viele Häuser", "ein Boot"])
+    assert texts(store.similarity_search("Haus")) == ["viele Häuser"]
+    # Left out, it is as stored.
+    assert texts(NearfieldVectorStore(Letters(), db, "deutsch").similarity_search("x", retrieval_mode="words")) == []
+    with pytest.raises(nf.SchemaMismatch, match="german"):
+        NearfieldVectorStore(Letters(), db, "deutsch", language="english")
+    with pytest.raises(nf.InvalidArgument, match="retrieval_mode is 'dense', expected one of 'vector', 'words', 'hybrid'"):
+        NearfieldVectorStore(Letters(), db, "deutsch", retrieval_mode="dense")
+    with pytest.raises(nf.InvalidArgument, match="retrieval_mode is 'both'"):
+        store.similarity_search("x", retrieval_mode="both")

@@ -117,7 +117,7 @@ def test_rows_of_dicts_and_matrices_and_arrow(db: nf.Database):
         ({-1: 1.0}, ValueError, "index -1 is outside"),
         ({2**32: 1.0}, ValueError, "outside"),
         ({"a": 1.0}, TypeError, "int indices"),
-        ({1: "x"}, TypeError, "float weights"),
+        ({1: "x"}, TypeError, "expected a number"),
         (5, TypeError, "dict of indices and weights"),
         ("words", TypeError, "dict of indices and weights"),
     ],

@@ -295,7 +295,7 @@ def test_ragged_lists_name_the_row(points: nf.Collection):
     for vectors in [[[1, 2, 3], [1, 2]], [np.zeros(3), np.zeros(2)], ([1, 2, 3], (1, 2))]:
         with pytest.raises(ValueError, match="row 1 has 2 elements, row 0 has 3"):
             points.upsert([1, 2], vectors)
-    with pytest.raises(ValueError, match="inhomogeneous"):
+    with pytest.raises(TypeError, match="row 1 is int, expected 3 numbers as in row 0"):
         points.upsert([1, 2], [[1, 2, 3], 4])
 
 

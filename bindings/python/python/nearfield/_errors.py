@@ -60,7 +60,8 @@ class InvalidArgument(Error, ValueError):
 
 
 class Locked(Error, OSError):
-    """Another process has the database open for writing; `open(path, mode="r")` reads it anyway."""
+    """Another process, or another handle of this one, has the database open for writing; `holder` says
+    which. `open(path, mode="r")` reads it anyway."""
 
     __module__ = "nearfield"
     path: str

@@ -210,7 +210,7 @@ class Database:
         where `None` takes words as they are), or its options (`{"body": {"language": "en", "stem": False}}`).
         `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp", "list_utf8" or "sparse" (or
         bool, int, float, str, datetime, list[str]); it need not be complete, columns of later
-        batches are added by themselves. `id_type` is "u64" or "utf8", otherwise that of the first
+        batches are added by themselves. `id_type` is "u64" or "utf8" (or int, str), otherwise that of the first
         batch.
 
         `embed` makes vectors of texts: a `nearfield.Embedder`, or a function that takes a list of

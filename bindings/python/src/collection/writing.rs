@@ -1,14 +1,14 @@
 //! How writes of a collection reach the engine: their arguments, and columns that it lacks.
 
 use arrow_array::RecordBatch;
-use nearfield::{Error, Filter};
+use nearfield::{DataType, Error};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet};
 
 use super::Collection;
-use crate::errors::{call, invalid};
-use crate::filter::one_of;
+use crate::errors::{call, invalid, type_name, wrong_type};
+use crate::filter::{Chosen, one_of};
 use crate::ids::IdsArg;
 use crate::interrupt::{Run, Task, progress_arg};
 use crate::vectors::VectorsArg;
@@ -65,19 +65,21 @@ impl Collection {
         py: Python<'_>,
         ids: Option<&Bound<'_, PyAny>>,
         data: Option<&Bound<'_, PyAny>>,
-        filter: Option<Filter>,
+        r#where: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
         let Some(data) = data else {
             return Err(PyTypeError::new_err("update() needs data, the new values of the rows"));
         };
         let inner = &self.inner;
-        let Some(ids) = one_of("update", ids, filter.as_ref())? else {
-            let filter = filter.unwrap_or_else(Filter::never);
-            let row = PyList::new(py, [data])?;
-            return self.write(Some(row.as_any()), 1, py, Run::Short, |batch, _| match batch {
-                Some(batch) => inner.update_where(&filter, batch),
-                None => Ok(0),
-            });
+        let ids = match one_of("update", ids, r#where)? {
+            Chosen::Ids(ids) => ids,
+            Chosen::Where(filter) => {
+                let row = self.one_row(data)?;
+                return self.write(Some(row.as_any()), 1, py, Run::Short, |batch, _| match batch {
+                    Some(batch) => inner.update_where(&filter, batch),
+                    None => Ok(0),
+                });
+            }
         };
         let (rows, ids) = (ids.len(), ids.ids()?);
         self.write(Some(data), rows, py, Run::Short, |batch, _| match batch {
@@ -86,11 +88,41 @@ impl Collection {
         })
     }
 
+    /// The values that every row found by a filter is given, as rows.
+    fn one_row<'py>(&self, data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        let py = data.py();
+        let Ok(values) = data.cast::<PyDict>() else {
+            return Err(wrong_type("data", "a dict of the values that all rows found get", data));
+        };
+        let schema = call(py, || self.inner.schema())?;
+        for (name, value) in values {
+            let kind =
+                schema.columns().iter().find(|column| name.eq(&column.name).unwrap_or(false));
+            let one = kind.is_some_and(|column| {
+                !matches!(column.data_type, DataType::ListUtf8 | DataType::Sparse)
+            });
+            if one
+                && (value.is_instance_of::<PyList>() || value.hasattr("__array__")?)
+                && value.len().is_ok()
+            {
+                return Err(PyTypeError::new_err(format!(
+                    "data: all rows found get the same value, given {} for column {name}",
+                    type_name(&value)
+                )));
+            }
+        }
+        PyList::new(py, [data])
+    }
+
     fn rows<'py>(
         &self,
         ids: &Bound<'py, PyAny>,
         vectors: &Bound<'py, PyAny>,
     ) -> PyResult<(IdsArg<'py>, VectorsArg<'py>)> {
+        if ids.is_instance_of::<PySet>() || ids.is_instance_of::<PyFrozenSet>() {
+            let expected = "an array or list, in the order of the vectors";
+            return Err(wrong_type("ids", expected, ids));
+        }
         let ids = IdsArg::from_python(ids)?;
         let rows = VectorsArg::from_python(vectors, self.shape)?;
         if ids.len() == rows.rows {

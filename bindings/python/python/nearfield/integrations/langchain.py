@@ -12,6 +12,13 @@ float, a str or a list of str, under its key (`{"a": {"b": 1}}` is 1 under "a.b"
     store.add_texts(["the cat sat", "on the mat"], metadatas=[{"page": 1}, {"page": 2}])
     store.similarity_search("feline", k=1, filter={"page": {"$gte": 2}})
     retriever = store.as_retriever(search_type="mmr", search_kwargs={"filter": "page < 10"})
+
+Names, numbers and codes are found by the words of a query, in hybrid search beside its vector:
+
+    store = NearfieldVectorStore(embeddings, "my.nf", retrieval_mode="hybrid")
+    store.similarity_search("error E0502", k=4)
+    store.similarity_search("error E0502", k=4, alpha=0.3)
+    retriever = store.as_retriever(search_kwargs={"k": 4, "retrieval_mode": "words"})
 """
 
 from __future__ import annotations
@@ -21,12 +28,13 @@ import math
 import os
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 try:
     from langchain_core.documents import Document
+    from langchain_core.runnables.config import run_in_executor
     from langchain_core.vectorstores import VectorStore
     from langchain_core.vectorstores.utils import maximal_marginal_relevance
 except ImportError as error:
@@ -39,7 +47,11 @@ import nearfield as nf
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
-__all__ = ["NearfieldVectorStore"]
+__all__ = ["NearfieldVectorStore", "RetrievalMode"]
+
+RetrievalMode: TypeAlias = Literal["vector", "words", "hybrid"]
+"""How texts are searched for: by their vector, by their words, or by both in one order."""
+_MODES: tuple[RetrievalMode, ...] = get_args(RetrievalMode)
 
 
 class NearfieldVectorStore(VectorStore):
@@ -50,7 +62,15 @@ class NearfieldVectorStore(VectorStore):
     `model`, `model_name` or class; opening it again with another one raises `SchemaMismatch`. `dim`
     saves the embedding of one word that otherwise tells the dimension.
 
-    Scores are nearfield's: bigger is better, for "cosine" the cosine itself. `filter` of a search (or
+    `retrieval_mode` says how texts are searched for, here or as an argument of one search: by their "vector"
+    alone, by their "words" alone (BM25), or "hybrid", by both in one order. The words are those of the query, and
+    no sign in it has a meaning; `words=` gives others, as `Collection.search` takes them, beside the vector.
+    `alpha`, `fusion`, `candidates` and `rerank` are for a search too. `language` is that of the texts, for
+    endings and stop words, as `Collection.add_text_index` takes it; left out, as stored, English in a new
+    collection. Searches by a vector, and not by a text, are by words only if `words=` says so.
+
+    Scores are nearfield's: bigger is better, for "cosine" the cosine itself, by words BM25, in hybrid
+    search what was fused. Relevance is from 0 to 1 for all of them. `filter` of a search (or
     `where`, which is the same) is a dict, the text of an SQL WHERE clause or a `nearfield.Filter`, on keys of
     the metadata, see above; if k documents match, k are found. More arguments of a search go to
     `Collection.search`, such as `ef`, `exact` and `max_distance`. The asynchronous methods do the same
@@ -70,8 +90,11 @@ class NearfieldVectorStore(VectorStore):
         metric: Literal["l2", "cosine", "dot"] = "cosine",
         model: str | None = None,
         dim: int | None = None,
+        retrieval_mode: RetrievalMode = "vector",
+        language: str | dict[str, Any] | None = None,
     ) -> None:
         self._embedding = embedding
+        self._mode = _mode(retrieval_mode)
         embedder = nf.Embedder.of(embedding)
         embedder = nf.Embedder(
             embedder.embed_documents,
@@ -86,7 +109,7 @@ class NearfieldVectorStore(VectorStore):
             self._docs = self._database.collection(
                 collection_name,
                 metric=metric,
-                text="text",
+                text="text" if language is None else {"text": language},
                 columns={"metadata": "utf8"},
                 id_type="utf8",
                 embed=embedder,
@@ -172,15 +195,29 @@ class NearfieldVectorStore(VectorStore):
         return [_document(row["id"], row) for row in rows]
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
-        """The `k` documents nearest to a text."""
+        """The `k` documents nearest to a text; by its words too, if `retrieval_mode` says so."""
         return [document for document, _ in self.similarity_search_with_score(query, k, **kwargs)]
 
     def similarity_search_with_score(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
-        """The `k` documents nearest to a text, with their scores: bigger is better."""
-        hits = self._search(k, kwargs, text=query)
+        """As `similarity_search`, with the scores: bigger is better."""
+        mode, kwargs = self._asked(query, kwargs)
+        hits = self._search(k, kwargs, text=None if mode == "words" else query)
         return [(_document(hit.id, hit), hit.score) for hit in hits]
+
+    def _similarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        relevance = self._relevance(kwargs)
+        scored = self.similarity_search_with_score(query, k, **kwargs)
+        return [(document, relevance(score)) for document, score in scored]
+
+    async def _asimilarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        search = self._similarity_search_with_relevance_scores
+        return await run_in_executor(None, search, query, k, **kwargs)
 
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, **kwargs: Any
@@ -198,8 +235,10 @@ class NearfieldVectorStore(VectorStore):
     ) -> list[Document]:
         """Of the `fetch_k` documents nearest to a text, `k` that differ from each other.
 
-        `lambda_mult` is from 0, as different as can be, to 1, as near as can be.
+        `lambda_mult` is from 0, as different as can be, to 1, as near as can be. With the words of the query
+        (`retrieval_mode`) the `fetch_k` are those of hybrid search.
         """
+        _, kwargs = self._asked(query, kwargs)
         vector = self._embedding.embed_query(query)
         return self.max_marginal_relevance_search_by_vector(
             vector, k, fetch_k, lambda_mult, **kwargs
@@ -229,10 +268,35 @@ class NearfieldVectorStore(VectorStore):
 
     def _search(self, k: int, kwargs: dict[str, Any], q: Any = None, text: Any = None) -> nf.Hits:
         kwargs = dict(kwargs)
+        kwargs.pop("retrieval_mode", None)
         where = _where("search", kwargs)
-        if q is None and not isinstance(text, str):
-            raise TypeError(f"query: expected str, given {type(text).__name__}")
         return self._docs.search(q, k, text=text, where=where, select=_COLUMNS, **kwargs)
+
+    def _asked(self, query: Any, kwargs: dict[str, Any]) -> tuple[RetrievalMode, dict[str, Any]]:
+        """How a text is searched for, and the arguments of the search with its words, if they count."""
+        if not isinstance(query, str):
+            raise TypeError(f"query: expected str, given {type(query).__name__}")
+        mode = _mode(kwargs.get("retrieval_mode", self._mode))
+        kwargs = {name: value for name, value in kwargs.items() if name != "retrieval_mode"}
+        if mode != "vector" and kwargs.get("words") is None:
+            kwargs = {"plain": True, **kwargs, "words": query}
+        return mode, kwargs
+
+    def _relevance(self, kwargs: dict[str, Any]) -> Callable[[float], float]:
+        """What makes relevance, from 0 to 1, of the scores of a search."""
+        mode = _mode(kwargs.get("retrieval_mode", self._mode))
+        if kwargs.get("rerank") is not None or kwargs.get("normalize") == "zscore":
+            return _logistic
+        if mode == "words":
+            return lambda score: score / (1.0 + score)
+        if mode == "vector" and kwargs.get("words") is None and not kwargs.get("sparse"):
+            return self._select_relevance_score_fn()
+        if kwargs.get("alpha") is not None:
+            return lambda score: min(1.0, max(0.0, score))
+        # First in both lists is the most that there is.
+        rrf_k = kwargs.get("rrf_k")
+        first = 1.0 / ((60.0 if rrf_k is None else rrf_k) + 1.0)
+        return lambda score: min(1.0, score / (2.0 * first))
 
     @classmethod
     def from_texts(
@@ -269,6 +333,12 @@ def _logistic(score: float) -> float:
 
 # From 0 to 1, of scores: the cosine, the negative squared distance, the inner product.
 _RELEVANCE = {"cosine": _non_negative, "l2": _reciprocal, "dot": _logistic}
+
+
+def _mode(mode: Any) -> RetrievalMode:
+    if mode not in _MODES:
+        raise nf.InvalidArgument(f"retrieval_mode is {mode!r}, expected one of {', '.join(map(repr, _MODES))}")
+    return mode
 
 
 # What a document is made of, and names that mean the row itself.
