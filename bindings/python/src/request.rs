@@ -30,7 +30,7 @@ pub(crate) struct Request {
 }
 
 /// Keyword arguments of vectors alone: hits of sparse ones are exact.
-const OF_VECTORS: [&str; 4] = ["ef", "exact", "mmr", "mmr_candidates"];
+const OF_VECTORS: [&str; 2] = ["ef", "exact"];
 
 impl Request {
     /// Reads the keyword arguments of `function`; `select` is what is read if they do not say.
