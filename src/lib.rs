@@ -58,6 +58,8 @@ pub use collection::import::{
 };
 pub use half;
 
+#[cfg(feature = "text")]
+pub use collection::explain::{TermExplanation, WordsExplanation};
 pub use collection::options::{Durability, MAX_COLUMN_NAME_BYTES, MAX_COLUMNS, Schema, Settings};
 pub use collection::query::{Hit, Hits, Query};
 pub use collection::ranking::{Fusion, Normalize};
@@ -85,6 +87,7 @@ pub mod testing {
     pub use crate::collection::fuzz::decode;
     pub use crate::filter::fuzz::filter;
     pub use crate::index::bench;
+    pub use crate::segment::attributes::fuzz::sparse_index;
     pub use crate::segment::attributes::index::fuzz::attribute_indexes;
     pub use crate::storage::disk::{DirEntry, Disk, DiskFile, DiskLock, OsDisk};
     pub use crate::storage::fault::{Fault, FaultDisk};

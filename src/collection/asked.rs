@@ -2,7 +2,6 @@
 
 use super::Snapshot;
 use super::explain::Trace;
-use super::shape::Shape;
 use super::snapshot::{Found, SearchParams, View};
 use crate::codec::full;
 use crate::error::{Error, Result};
@@ -53,13 +52,12 @@ impl<'a> Asked<'a> {
         }
     }
 
-    pub(super) fn prepare(&self, view: &View, shape: &Shape) -> Result<Queries<'a>> {
+    pub(super) fn prepare(&self, view: &View) -> Result<Queries<'a>> {
         match self {
             Self::Vectors(vectors) => {
                 full::prepare_query(view.schema.space(), vectors).map(Queries::Vectors)
             }
             Self::Sparse(name, vectors) => {
-                shape.check_sparse()?;
                 Ok(Queries::Sparse(view.sparse_column(name)?.clone(), vectors))
             }
         }

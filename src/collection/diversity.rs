@@ -9,7 +9,7 @@ use crate::bytes::{AlignedBytes, Guarded};
 use crate::codec::full::{self, Rows};
 use crate::error::{Error, Result};
 use crate::segment::search::Isa;
-use crate::types::Row;
+use crate::types::{Metric, Row};
 use zerocopy::IntoBytes;
 
 /// Candidates for each hit, unless it is said how many.
@@ -51,21 +51,26 @@ pub(super) fn check(lambda: Option<f32>, candidates: Option<usize>) -> Result<()
 }
 
 /// Puts the candidates, which are the first of `items`, in the order in which they are picked, as
-/// far as `end`.
+/// far as `end`. Distances that are `foreign` are of other things than the vectors: then scores and the
+/// likeness of hits are both made 0 to 1.
 pub(super) fn reorder(
     items: &mut [Vec<Found>],
     mmr: Mmr,
     end: usize,
-    view: &View,
-    isa: Isa,
+    foreign: bool,
+    (view, isa): (&View, Isa),
 ) -> Result<()> {
     let many = mmr.candidates.min(items.len());
     let candidates = &mut items[..many];
     candidates.sort_by(|a, b| super::shape::order(&a[0], &b[0]));
-    let metric = view.schema.space().metric;
+    let metric = if foreign { Metric::Dot } else { view.schema.space().metric };
     let places: Vec<Place> = candidates.iter().map(|item| item[0].place).collect();
-    let scores: Vec<f32> = candidates.iter().map(|item| metric.score(item[0].distance)).collect();
-    let picks = picks((&places, &scores), mmr.lambda, end.min(many), false, (view, isa))?;
+    let mut scores: Vec<f32> =
+        candidates.iter().map(|item| metric.score(item[0].distance)).collect();
+    if foreign {
+        scale(&mut scores);
+    }
+    let picks = picks((&places, &scores), mmr.lambda, end.min(many), foreign, (view, isa))?;
     rearrange(candidates, &picks);
     Ok(())
 }

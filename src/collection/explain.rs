@@ -15,8 +15,13 @@ pub use crate::segment::matching::FilterAnswer;
 pub struct Explanation {
     /// What [`Query::run`](crate::Query::run) would have given.
     pub hits: Hits,
-    /// The parts that were searched, in that order: the largest first.
+    /// The parts that were searched by vectors, in that order: the largest first; then those searched by
+    /// words, and those by each sparse vector beside them. A part that was searched several times is there
+    /// as often.
     pub parts: Vec<PartExplanation>,
+    /// What was looked for by words; `None` where none were given.
+    #[cfg(feature = "text")]
+    pub words: Option<WordsExplanation>,
     /// What was filtered; `None` without a filter.
     pub filter: Option<FilterExplanation>,
     /// Checking and converting the query, and finding the rows that the filter leaves.
@@ -25,6 +30,31 @@ pub struct Explanation {
     pub search: Duration,
     /// Reading columns and vectors of the hits.
     pub read: Duration,
+}
+
+/// What a search looked for by words.
+#[cfg(feature = "text")]
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct WordsExplanation {
+    /// The columns in which words were looked for, each with its weight.
+    pub columns: Vec<(String, f32)>,
+    /// What was looked up in them. Nothing when the query is empty or has stop words alone.
+    pub terms: Vec<TermExplanation>,
+}
+
+/// What a search by words looked up in a column.
+#[cfg(feature = "text")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TermExplanation {
+    /// The column.
+    pub column: String,
+    /// The word as the column cuts it (`fault`), `"words in a row"`, a beginning (`segm*`), or a word from
+    /// which others may differ by so many letters (`mmap~1`).
+    pub term: String,
+    /// Live rows of the collection that have it, whatever a filter leaves of them.
+    pub rows: u64,
 }
 
 /// What a filter did in a search.
@@ -62,7 +92,7 @@ pub struct PartExplanation {
     /// Distances computed by the vectors as they are stored; a scan also computes those of deleted
     /// rows, which are not counted.
     pub rows_compared: u64,
-    /// Weights of sparse vectors read from inverted indexes.
+    /// Entries of inverted indexes: weights of sparse vectors, rows of words.
     pub postings_read: u64,
     /// Bytes of links, codes and vectors that these took, an estimate.
     pub bytes_touched: u64,
@@ -71,9 +101,10 @@ pub struct PartExplanation {
     pub walk_cost: u64,
     /// See `walk_cost`.
     pub scan_cost: u64,
-    /// Rows that the part gave to be merged.
+    /// Rows that the part gave to be merged; of words all that it found.
     pub candidates: u64,
-    /// How long it took. Rows in memory may have been coded for later searches in it.
+    /// How long it took. Rows in memory may have been coded, and their words indexed, for later searches in
+    /// it.
     pub time: Duration,
 }
 
@@ -96,10 +127,12 @@ pub enum SearchPlan {
     ScanCodesThenScan,
     /// The inverted index of a sparse column is read at the indices of the query.
     Postings,
+    /// The inverted indexes of columns of texts are read at the words of the query.
+    Words,
 }
 
 /// The search of one part as it was done.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Trace {
     /// Place among the parts of the view.
     pub(crate) part: usize,
@@ -108,6 +141,8 @@ pub(crate) struct Trace {
     pub(crate) stats: SearchStats,
     pub(crate) candidates: usize,
     pub(crate) time: Duration,
+    /// Of a search by words the rows that have each of its terms.
+    pub(crate) words: Option<Vec<u64>>,
 }
 
 impl Trace {
@@ -116,6 +151,7 @@ impl Trace {
         let stats = &self.stats;
         let scanned = stats.rows_scanned > 0 || stats.sparse_scans > 0;
         let plan = match (stats.walks > 0, stats.codes_compared > 0, scanned) {
+            _ if self.words.is_some() => SearchPlan::Words,
             _ if stats.postings > 0 => SearchPlan::Postings,
             (true, _, false) => SearchPlan::Walk,
             (true, _, true) => SearchPlan::WalkThenScan,
@@ -140,5 +176,30 @@ impl Trace {
             candidates: self.candidates as u64,
             time: self.time,
         })
+    }
+}
+
+#[cfg(feature = "text")]
+impl WordsExplanation {
+    /// Of `plan` and the searches that were done by it.
+    pub(crate) fn new(plan: &crate::text::search::Plan, traces: &[Trace]) -> Self {
+        let mut counts: Vec<u64> = Vec::new();
+        let mut counted = std::collections::HashSet::new();
+        // Pages and groups search a part several times.
+        let by_words = traces.iter().filter_map(|trace| Some((trace.part, trace.words.as_ref()?)));
+        for (_, rows) in by_words.filter(|(part, _)| counted.insert(*part)) {
+            counts.resize(rows.len().max(counts.len()), 0);
+            counts.iter_mut().zip(rows).for_each(|(count, rows)| *count += rows);
+        }
+        let counts = counts.into_iter().chain(std::iter::repeat(0));
+        let term = |((column, term), rows): ((&str, String), u64)| TermExplanation {
+            column: column.to_owned(),
+            term,
+            rows,
+        };
+        Self {
+            columns: plan.columns().iter().map(|one| (one.name.clone(), one.weight)).collect(),
+            terms: plan.terms().zip(counts).map(term).collect(),
+        }
     }
 }

@@ -110,7 +110,7 @@ impl Request<'_> {
         }
         match queries {
             Some(queries) => self.near(snapshot, queries, picked, chosen, traces),
-            None => self.by_words_alone(snapshot, picked, chosen),
+            None => self.by_words_alone(snapshot, picked, chosen, traces),
         }
     }
 
@@ -167,25 +167,26 @@ impl Request<'_> {
         (queries, sparse): (Option<SomeQueries<'_>>, &[(&Column, &SparseVector)]),
         (listed, shape): (usize, &Shape),
         chosen: Option<&Chosen>,
-        traces: Option<&mut Vec<Trace>>,
+        mut traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Vec<Ranked>>> {
         let mut lists = Vec::new();
         if let Some(queries) = queries {
-            let distances = shape.of_distances();
+            let (distances, traces) = (shape.of_distances(), traces.as_deref_mut());
             lists.push(self.near(snapshot, queries, (listed, &distances), chosen, traces)?);
         }
         let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
         #[cfg(feature = "text")]
         if self.is_by_words() {
             let plan = self.words.plan(&snapshot.view.schema)?;
-            lists.push(snapshot.view.words(&plan, listed, hidden, &|| self.check_cancel())?);
+            let (view, traces) = (&snapshot.view, traces.as_deref_mut());
+            lists.push(view.words(&plan, listed, hidden, &|| self.check_cancel(), traces)?);
         }
         let max_distance = f32::INFINITY;
         let params = SearchParams { k: listed, ef: 1, exact: true, max_distance, stable: true };
         for (column, query) in sparse {
             self.check_cancel()?;
             let query = SomeQueries::Sparse(column, std::slice::from_ref(*query));
-            let found = query.search(snapshot, &params, hidden, None)?;
+            let found = query.search(snapshot, &params, hidden, traces.as_deref_mut())?;
             // The distance of a hit is that of the vector.
             let ranked = |Found { distance, id, place }: Found| Ranked {
                 id,
@@ -273,6 +274,7 @@ impl Request<'_> {
         _: &Snapshot,
         _: (usize, &Shape),
         _: Option<&Chosen>,
+        _: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Ranked>> {
         Err(Error::invalid("no query vector"))
     }
@@ -281,6 +283,7 @@ impl Request<'_> {
 #[cfg(feature = "text")]
 mod with_words {
     use super::*;
+    use crate::collection::explain::WordsExplanation;
     use crate::collection::shape;
     use crate::collection::words::Snippets;
     use crate::text::words::Words;
@@ -358,29 +361,28 @@ mod with_words {
             snapshot: &Snapshot,
             (k, shape): (usize, &Shape),
             chosen: Option<&Chosen>,
+            traces: Option<&mut Vec<Trace>>,
         ) -> Result<Vec<Ranked>> {
             self.check_no_distance(shape)?;
             let plan = self.words.plan(&snapshot.view.schema)?;
             let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
-            let search = |many: usize, hidden: Option<&[RowSet]>| {
-                snapshot.view.words(&plan, many, hidden, &|| self.check_cancel())
-            };
+            let search =
+                |many: usize, hidden: Option<&[RowSet]>, traces: Option<&mut Vec<Trace>>| {
+                    snapshot.view.words(&plan, many, hidden, &|| self.check_cancel(), traces)
+                };
             if shape.is_plain() {
-                return search(k, hidden);
-            }
-            if shape.is_diverse() {
-                let listed = shape.within(k, self.candidates.unwrap_or(LISTED))?;
-                let ranked = search(listed, hidden)?;
-                return Ok(shape.arrange(ranked, k, &snapshot.view, snapshot.host.isa)?.0);
+                return search(k, hidden, traces);
             }
             // A hit has no distance: the score serves to order it.
             let found =
                 |Ranked { id, place, score, .. }: Ranked| Found { distance: -score, id, place };
-            let blocks = |many: usize, hidden: Option<&[RowSet]>, _: Option<&mut Vec<Trace>>| {
-                Ok(search(many, hidden)?.into_iter().map(found).collect())
-            };
+            let blocks =
+                |many: usize, hidden: Option<&[RowSet]>, traces: Option<&mut Vec<Trace>>| {
+                    Ok(search(many, hidden, traces)?.into_iter().map(found).collect())
+                };
             let (counts, isa) = ((k, 1), snapshot.host.isa);
-            let picked = shape::pick(shape, &snapshot.view, isa, counts, &blocks, hidden, None)?;
+            let (shape, view) = ((shape, true), &snapshot.view);
+            let picked = shape::pick(shape, view, isa, counts, &blocks, hidden, traces)?;
             let ranked = |Found { distance, id, place }: Found| Ranked {
                 id,
                 place,
@@ -388,6 +390,19 @@ mod with_words {
                 distance: None,
             };
             Ok(picked.into_iter().map(ranked).collect())
+        }
+
+        /// What was looked for by words, in the searches of `traces`.
+        pub(in crate::collection) fn explain_words(
+            &self,
+            snapshot: &Snapshot,
+            traces: &[Trace],
+        ) -> Result<Option<WordsExplanation>> {
+            if !self.is_by_words() {
+                return Ok(None);
+            }
+            let plan = self.words.plan(&snapshot.view.schema)?;
+            Ok(Some(WordsExplanation::new(&plan, traces)))
         }
 
         /// What stands around the words in each row, if that is wanted.

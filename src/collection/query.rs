@@ -302,20 +302,31 @@ impl<'a> Query<'a> {
     /// As [`run`](Self::run).
     pub fn explain(self) -> Result<Explanation> {
         let mut traces = Vec::new();
-        let Answer { hits, snapshot, chosen, filter, times: [prepare, search, read] } =
+        let Answer { hits, snapshot, chosen, request, times: [prepare, search, read] } =
             self.one(Some(&mut traces))?;
-        let filter = chosen.zip(filter).map(|(chosen, filter)| chosen.explain(&filter));
+        #[cfg(feature = "text")]
+        let words = request.explain_words(&snapshot, &traces)?;
+        let filter = chosen.zip(request.filter).map(|(chosen, filter)| chosen.explain(&filter));
         let parts = traces.iter().filter_map(|trace| trace.explain(&snapshot.view)).collect();
-        Ok(Explanation { hits, parts, filter, prepare, search, read })
+        Ok(Explanation {
+            hits,
+            parts,
+            #[cfg(feature = "text")]
+            words,
+            filter,
+            prepare,
+            search,
+            read,
+        })
     }
 
-    fn one(self, traces: Option<&mut Vec<Trace>>) -> Result<Answer> {
+    fn one(self, traces: Option<&mut Vec<Trace>>) -> Result<Answer<'a>> {
         let start = Instant::now();
         let Self { snapshot, asked, request } = self;
         let snapshot = snapshot?;
         let one = |asked: &Asked<'a>| {
             asked.check_one(&snapshot.view)?;
-            asked.prepare(&snapshot.view, &request.shape)
+            asked.prepare(&snapshot.view)
         };
         let queries = asked.as_ref().map(one).transpose()?;
         let queries = queries.as_ref().map(Queries::all);
@@ -326,8 +337,7 @@ impl<'a> Query<'a> {
         let searched = start.elapsed().saturating_sub(prepared);
         let hits = request.read(&snapshot, ranked, wanted.as_ref())?;
         let read = start.elapsed().saturating_sub(prepared + searched);
-        let (filter, times) = (request.filter, [prepared, searched, read]);
-        Ok(Answer { hits, snapshot, chosen, filter, times })
+        Ok(Answer { hits, snapshot, chosen, request, times: [prepared, searched, read] })
     }
 
     /// Runs the search for every query vector given, on all threads of the database.
@@ -344,7 +354,7 @@ impl<'a> Query<'a> {
                 "words, further lists and functions that rank go with one query at a time; use run",
             ));
         };
-        let queries = asked.prepare(&snapshot.view, &request.shape)?;
+        let queries = asked.prepare(&snapshot.view)?;
         let queries = queries.all();
         let wanted = request.wanted(&snapshot)?;
         let chosen = request.choose(&snapshot)?;
@@ -447,6 +457,7 @@ impl Request<'_> {
                 Ok(found.into_iter().flatten().collect())
             };
             let counts = (params.k, params.ef);
+            let shape = (shape, matches!(query, SomeQueries::Sparse(..)));
             shape::pick(shape, view, isa, counts, &search, hidden, traces.as_deref_mut())
         };
         queries.chunks(1).map(pick).collect()
@@ -491,11 +502,11 @@ impl Request<'_> {
 const TOGETHER: usize = 16;
 
 /// The answer to one query.
-struct Answer {
+struct Answer<'a> {
     hits: Hits,
     snapshot: Snapshot,
     chosen: Option<Chosen>,
-    filter: Option<Filter>,
+    request: Request<'a>,
     /// To prepare the query, to search, to read.
     times: [Duration; 3],
 }

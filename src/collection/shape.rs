@@ -126,8 +126,8 @@ impl Query<'_> {
     /// orders by distance alone and 0 by unlikeness alone (the first is the nearest row even so). Of
     /// groups the nearest hits are compared. Hits come in the order in which they are picked.
     ///
-    /// Where hits are ordered by words, by several lists or by a function, those scores and the likeness
-    /// of hits are both made 0 to 1 first.
+    /// Where hits are ordered by words, by sparse vectors, by several lists or by a function, those scores
+    /// and the likeness of hits, which is that of their vectors, are both made 0 to 1 first.
     ///
     /// They are picked from the nearest [`mmr_candidates`](Self::mmr_candidates); what is behind
     /// those follows by distance.
@@ -169,17 +169,6 @@ impl Shape {
         self.group.as_ref().map_or(Ok(()), |group| group.column(view).map(drop))
     }
 
-    /// Refuses what a search by sparse vectors cannot do.
-    pub(crate) fn check_sparse(&self) -> Result<()> {
-        if self.mmr.is_none() {
-            return Ok(());
-        }
-        Err(Error::invalid(
-            "mmr compares the vectors of hits, whose scales differ from those of sparse vectors; search \
-             by a vector for it",
-        ))
-    }
-
     /// Its limit to distances alone.
     pub(super) fn of_distances(&self) -> Self {
         Self { min_distance: self.min_distance, ..Self::default() }
@@ -197,12 +186,6 @@ impl Shape {
     /// Whether hits are read page by page.
     pub(super) fn is_paged(&self) -> bool {
         self.offset.is_some()
-    }
-
-    /// Whether hits are to be unlike each other.
-    #[cfg(feature = "text")]
-    pub(super) fn is_diverse(&self) -> bool {
-        self.mmr.is_some()
     }
 
     /// Whether hits are grouped, and none of them is passed over.
@@ -280,9 +263,9 @@ pub(crate) type Search<'a> =
     dyn Fn(usize, Option<&[RowSet]>, Option<&mut Vec<Trace>>) -> Result<Vec<Found>> + 'a;
 
 /// The `k` hits that `shape` makes of what `search` finds beside the rows in `hidden`. A graph
-/// search keeps `ef` candidates.
+/// search keeps `ef` candidates. The distances are those of the vectors unless they are `foreign`.
 pub(crate) fn pick(
-    shape: &Shape,
+    (shape, foreign): (&Shape, bool),
     view: &View,
     isa: Isa,
     (k, ef): (usize, usize),
@@ -303,7 +286,7 @@ pub(crate) fn pick(
         None => rows(stream, shape, count)?,
     };
     if let Some(mmr) = mmr {
-        diversity::reorder(&mut items, mmr, end, view, isa)?;
+        diversity::reorder(&mut items, mmr, end, foreign, (view, isa))?;
     }
     let mut page: Vec<Vec<Found>> = items.into_iter().skip(offset).take(k).collect();
     if mmr.is_none() {

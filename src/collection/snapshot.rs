@@ -277,6 +277,7 @@ impl View {
                     stats: stats.since(&before),
                     candidates: candidates.iter().map(Vec::len).sum(),
                     time: start.elapsed(),
+                    words: None,
                 });
             }
             for ((ask, found), candidates) in asks.iter_mut().zip(&mut found).zip(candidates) {

@@ -57,6 +57,7 @@ impl View {
                     stats: stats.since(&before),
                     candidates: candidates.len(),
                     time: start.elapsed(),
+                    words: None,
                 });
             }
             for candidate in candidates {
@@ -93,7 +94,7 @@ impl Collection {
     /// The product is a hit's score, its negation the distance, and hits are exact always: `ef` and
     /// `exact` change nothing. Found are rows that have an index in common with the query, whatever the
     /// sign of their score, so that fewer than `k` may be. Filters, pages and groups are as for vectors;
-    /// [`Query::mmr`] compares the rows' vectors, not their sparse ones, and is refused here.
+    /// [`Query::mmr`] compares the rows' vectors, not their sparse ones.
     ///
     /// ```
     /// # fn main() -> nearfield::Result<()> {

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 
+use super::explain::Trace;
 use super::options::Schema;
 use super::query::Query;
 use super::ranking::{Ranked, by_score};
@@ -18,9 +20,10 @@ use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::segment::attributes::texts::TextWriter;
 use crate::segment::columns;
+use crate::segment::search::SearchStats;
 use crate::text::index::ColumnIndex;
 use crate::text::options::Cutting;
-use crate::text::search::{self, Searched, Source};
+use crate::text::search::{self, LookedUp, Searched, Source};
 use crate::text::snippet::Snippet;
 use crate::text::words::Words;
 use crate::types::{Column, Row};
@@ -89,6 +92,8 @@ struct Piece {
     rows: Option<Vec<Row>>,
     indexes: Vec<Arc<ColumnIndex>>,
     gone: RowSet,
+    /// How long it took to find, or to make, its indexes.
+    time: Duration,
 }
 
 impl View {
@@ -99,6 +104,7 @@ impl View {
         k: usize,
         hidden: Option<&[RowSet]>,
         check: &dyn Fn() -> Result<()>,
+        traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Ranked>> {
         if k == 0 || plan.is_empty() {
             return Ok(Vec::new());
@@ -118,7 +124,9 @@ impl View {
             .collect();
         let mut best = Best::new(self.parts().collect(), k);
         let mut seen: u32 = 0;
-        plan.run(&sources, check, |source, row, score| {
+        // Rows that each piece gives.
+        let mut given = vec![0_usize; pieces.len()];
+        let looked = plan.run(&sources, check, |source, row, score| {
             seen = seen.wrapping_add(1);
             if seen.is_multiple_of(CHECKED_HITS) {
                 check()?;
@@ -130,10 +138,50 @@ impl View {
             };
             match hidden.and_then(|hidden| hidden.get(piece.part)) {
                 Some(hidden) if hidden.contains(row) => Ok(()),
-                _ => best.offer(score, Place { part: piece.part, row }),
+                _ => {
+                    given[source] += 1;
+                    best.offer(score, Place { part: piece.part, row })
+                }
             }
         })?;
+        if let Some(traces) = traces {
+            self.trace(&pieces, &looked, &given, hidden, traces);
+        }
         best.finish()
+    }
+
+    /// Says of each part what was looked up in its pieces and what they gave.
+    fn trace(
+        &self,
+        pieces: &[Piece],
+        looked: &[LookedUp],
+        given: &[usize],
+        hidden: Option<&[RowSet]>,
+        traces: &mut Vec<Trace>,
+    ) {
+        let parts: Vec<&Arc<PartView>> = self.parts().collect();
+        let before = traces.len();
+        for ((piece, looked), given) in pieces.iter().zip(looked).zip(given) {
+            let same = traces[before..].iter().rposition(|trace| trace.part == piece.part);
+            let at = same.map_or(traces.len(), |at| before + at);
+            if at == traces.len() {
+                let hidden = hidden.and_then(|hidden| hidden.get(piece.part));
+                traces.push(Trace {
+                    part: piece.part,
+                    matching: hidden.map(|hidden| parts[piece.part].part.len() - hidden.len()),
+                    stats: SearchStats::default(),
+                    candidates: 0,
+                    time: Duration::ZERO,
+                    words: Some(vec![0; looked.rows.len()]),
+                });
+            }
+            let trace = &mut traces[at];
+            trace.stats.postings += looked.postings;
+            trace.candidates += given;
+            trace.time += piece.time + looked.time;
+            let counts = trace.words.iter_mut().flatten().zip(&looked.rows);
+            counts.for_each(|(count, rows)| *count += rows);
+        }
     }
 
     /// For each place what stands around the words of the query, by column.
@@ -166,6 +214,8 @@ fn pieces_of(
     wanted: &[(&Column, Cutting)],
     pieces: &mut Vec<Piece>,
 ) -> Result<()> {
+    let mut start = Instant::now();
+    let mut took = || std::mem::replace(&mut start, Instant::now()).elapsed();
     let mut gone = part.dead.clone();
     for (rows, indexes) in part.patch.text_layers(wanted)? {
         let mut hidden = RowSet::default();
@@ -174,10 +224,12 @@ fn pieces_of(
                 hidden.insert(at);
             }
         }
-        pieces.push(Piece { part: index, rows: Some(rows.to_vec()), indexes, gone: hidden });
+        let (rows, gone, time) = (Some(rows.to_vec()), hidden, took());
+        pieces.push(Piece { part: index, rows, indexes, gone, time });
     }
     let indexes = wanted.iter().map(|(column, cutting)| part.part.text_index(column, *cutting));
-    pieces.push(Piece { part: index, rows: None, indexes: indexes.collect::<Result<_>>()?, gone });
+    let indexes = indexes.collect::<Result<_>>()?;
+    pieces.push(Piece { part: index, rows: None, indexes, gone, time: took() });
     Ok(())
 }
 

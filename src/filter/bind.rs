@@ -17,6 +17,10 @@ use crate::types::{Column, DataType, Id, IdType, time};
 /// Most levels of AND, OR and NOT, and of brackets.
 pub(super) const MAX_DEPTH: usize = 256;
 
+/// What to do about NaN.
+pub(super) const NO_NAN: &str =
+    "NaN is equal to nothing, and neither smaller nor larger; leave the condition out";
+
 /// The name that stands for the id of the row.
 const ID: &str = "id";
 
@@ -31,8 +35,9 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// Ids without which no row is found, where that is plain: rows with other ids need no look.
-    pub(crate) fn ids(&self) -> Option<Vec<Id>> {
+    /// Ids without which no row is found, where that is plain and they are at most so many: rows with other
+    /// ids need no look.
+    pub(crate) fn ids(&self, most: usize) -> Option<Vec<Id>> {
         let rules = match &self.rule {
             Rule::All(rules) => rules.as_slice(),
             rule => std::slice::from_ref(rule),
@@ -41,7 +46,7 @@ impl Bound {
             Rule::Check { column, check, wanted: true }
                 if matches!(self.columns[*column], BoundColumn::Id(_)) =>
             {
-                check.all()
+                check.all(most)
             }
             _ => None,
         });
@@ -336,8 +341,7 @@ impl Context<'_> {
     fn value(&self, value: &Value) -> Result<Value, Failure> {
         let fits = match (self.kind, value) {
             (Kind::Whole(_) | Kind::Float, Value::Float(number)) if number.is_nan() => {
-                let failure = self.fail("NaN is equal to nothing, and neither smaller nor larger");
-                return Err(failure.hint("leave the condition out"));
+                return Err(self.fail("NaN cannot be asked for").hint(NO_NAN));
             }
             (Kind::Time, Value::Text(text)) => {
                 return time::parse(text).map(Value::Timestamp).ok_or_else(|| {
@@ -399,7 +403,11 @@ impl Context<'_> {
                     Kind::Sparse => {
                         failure.hint("sparse vectors can only be asked whether they are NULL")
                     }
-                    _ => failure,
+                    Kind::Text => failure.hint("text is asked by =, IN, LIKE and CONTAINS"),
+                    Kind::Bool => failure.hint("bools stand alone, or are compared by = or <>"),
+                    Kind::Whole(_) | Kind::Float | Kind::Time => {
+                        failure.hint("numbers and times are asked by =, <, BETWEEN, IN")
+                    }
                 })
             }
         }
@@ -417,13 +425,15 @@ impl Context<'_> {
         let hint = match (self.kind, value) {
             (Kind::List, _) => "lists are asked by HAS, HAS ANY and HAS ALL",
             (Kind::Sparse, _) => "sparse vectors can only be asked whether they are NULL",
-            (Kind::Whole(_) | Kind::Float, Value::Text(text)) if text.parse::<f64>().is_ok() => {
-                "numbers are written without quotes"
-            }
-            (Kind::Text, Value::Int(_) | Value::Float(_)) => "text is written in single quotes",
+            (Kind::Whole(_) | Kind::Float, Value::Text(text)) => match text.parse::<f64>() {
+                Ok(number) if number.is_nan() => NO_NAN,
+                Ok(_) => "numbers are written without quotes",
+                Err(_) => "compare it with a number",
+            },
+            (Kind::Whole(_) | Kind::Float, _) => "compare it with a number",
+            (Kind::Text, _) => "text is written in single quotes",
             (Kind::Bool, _) => "bools are TRUE and FALSE",
             (Kind::Time, _) => "times are written as '2024-02-29' or '2024-02-29T12:34:56+01:00'",
-            _ => "",
         };
         let (name, type_name) = (self.name(), &self.type_name);
         self.fail(format!("{name} is {type_name} and cannot be compared with {given}")).hint(hint)

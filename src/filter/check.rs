@@ -135,15 +135,18 @@ impl Check {
         }
     }
 
-    /// The ids for which this holds, where they are listed.
-    pub(super) fn all(&self) -> Option<Vec<Id>> {
-        Some(match self {
-            Self::Keys { low, high } if low == high => vec![Id::U64(*low)],
-            Self::KeyIn(keys) => keys.all().into_iter().map(Id::U64).collect(),
-            Self::TextIn(TextSet::Few(texts)) => texts.iter().cloned().map(Id::Utf8).collect(),
-            Self::TextIn(TextSet::Many(texts)) => texts.iter().cloned().map(Id::Utf8).collect(),
-            _ => return None,
-        })
+    /// The ids for which this holds, where they are listed and at most so many.
+    pub(super) fn all(&self, most: usize) -> Option<Vec<Id>> {
+        let texts = |texts: &mut dyn ExactSizeIterator<Item = &Box<str>>| {
+            (texts.len() <= most).then(|| texts.cloned().map(Id::Utf8).collect())
+        };
+        match self {
+            Self::Keys { low, high } if low == high && most > 0 => Some(vec![Id::U64(*low)]),
+            Self::KeyIn(keys) => Some(keys.listed(most)?.into_iter().map(Id::U64).collect()),
+            Self::TextIn(TextSet::Few(few)) => texts(&mut few.iter()),
+            Self::TextIn(TextSet::Many(many)) => texts(&mut many.iter()),
+            _ => None,
+        }
     }
 
     /// Of columns whose keys are whole numbers from `least` on.

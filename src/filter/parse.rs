@@ -342,6 +342,10 @@ impl<'a> Parser<'a> {
     fn no_value(&self) -> Failure {
         let given = self.token.describe();
         let hint = match &self.token {
+            Token::Word(word) if word.eq_ignore_ascii_case("nan") => super::bind::NO_NAN.to_owned(),
+            Token::Word(word) if word.parse::<f64>().is_ok() => {
+                "infinity is written 1e999".to_owned()
+            }
             Token::Word(word) => {
                 format!("a column is compared with a value; text is written '{}'", short(word))
             }

@@ -30,6 +30,9 @@ const ASKED_SHARE: usize = 512;
 const LEAST_ASKED: usize = 16;
 /// A sorted index is read for one in this many rows of numbers, at most: more are compared as fast.
 const SORTED_SHARE: usize = 8;
+/// Bits that indexes find of all rows are kept for the groups to come, in at most so many bytes: of further
+/// conditions the columns are read.
+const MOST_FOUND_BYTES: usize = 64 << 20;
 
 /// Rows of a part.
 #[derive(Clone, Debug)]
@@ -106,7 +109,7 @@ impl Part {
     /// The rows for which `filter` is true, with the values of `patch` over the stored ones. Rows whose id
     /// a later row repeats may be missing.
     pub(crate) fn matching(&self, filter: &Bound, patch: &Patch, ways: &Ways) -> Result<Matching> {
-        if let Some(ids) = filter.ids().filter(|ids| ids.len() <= self.len() / LOOKUP_SHARE) {
+        if let Some(ids) = filter.ids(self.len() / LOOKUP_SHARE) {
             let mut rows = Vec::with_capacity(ids.len());
             for id in ids {
                 rows.extend(self.lookup(id.as_ref())?);
@@ -123,7 +126,7 @@ impl Part {
             return Ok(Matching::Listed(self.asked(rows, filter, patch)?));
         }
         if let Some(file) = self.file()
-            && let Some(found) = candidates(file, filter, &filter.rule)
+            && let Some(found) = candidates(file, filter, &filter.rule, most_listed(self.len()))
             && let Some(rows) = found.list(self.len())
         {
             found.sources.iter().for_each(|(column, served)| {
@@ -180,8 +183,13 @@ impl Part {
     /// The rows for which the filter is true of the stored values.
     fn stored(&self, filter: &Bound, ways: &Ways) -> Result<Masks> {
         let mut masks = Masks::default();
-        let mut whole =
-            Whole { file: self.file(), filter, rows: self.len(), found: HashMap::new() };
+        let mut whole = Whole {
+            file: self.file(),
+            filter,
+            rows: self.len(),
+            found: HashMap::new(),
+            room: MOST_FOUND_BYTES,
+        };
         let mut first = 0;
         for (group, rows) in self.groups().into_iter().enumerate() {
             let place = (group, first, rows);
@@ -294,8 +302,9 @@ struct Candidates<'a> {
 impl Candidates<'_> {
     /// The rows, ascending, where they are few of `total`.
     fn list(&self, total: usize) -> Option<Vec<Row>> {
-        let share = if self.exact { LISTED_SHARE } else { ASKED_SHARE };
-        if self.most > (total / share).max(LEAST_ASKED) {
+        let most =
+            if self.exact { most_listed(total) } else { (total / ASKED_SHARE).max(LEAST_ASKED) };
+        if self.most > most {
             return None;
         }
         let mut rows = match self.sources.as_slice() {
@@ -309,8 +318,19 @@ impl Candidates<'_> {
     }
 }
 
-/// What indexes find for a rule; `None` where they leave all rows open.
-fn candidates<'a>(file: &'a AttributeFile, filter: &Bound, rule: &Rule) -> Option<Candidates<'a>> {
+/// How many of `total` rows are listed at most.
+fn most_listed(total: usize) -> usize {
+    (total / LISTED_SHARE).max(LEAST_ASKED)
+}
+
+/// What indexes find for a rule; `None` where they leave all rows open, and where alternatives find more
+/// than `most`.
+fn candidates<'a>(
+    file: &'a AttributeFile,
+    filter: &Bound,
+    rule: &Rule,
+    most: usize,
+) -> Option<Candidates<'a>> {
     let none = Candidates { sources: Vec::new(), most: 0, exact: true };
     let leaf = |column: &usize, asked: Asked<'_>| {
         let BoundColumn::Attribute(attribute) = &filter.columns[*column] else { return None };
@@ -326,16 +346,16 @@ fn candidates<'a>(file: &'a AttributeFile, filter: &Bound, rule: &Rule) -> Optio
             leaf(column, Asked::Check { check, wanted: *wanted })
         }
         Rule::All(rules) => {
-            let found = rules.iter().filter_map(|rule| candidates(file, filter, rule));
+            let found = rules.iter().filter_map(|rule| candidates(file, filter, rule, most));
             let best = found.min_by_key(|found| found.most)?;
             Some(Candidates { exact: best.exact && rules.len() == 1, ..best })
         }
         Rule::Any(rules) => rules.iter().try_fold(none, |mut all, rule| {
-            let found = candidates(file, filter, rule)?;
+            let found = candidates(file, filter, rule, most)?;
             all.sources.extend(found.sources);
             all.most = all.most.saturating_add(found.most);
             all.exact &= found.exact;
-            Some(all)
+            (all.most <= most).then_some(all)
         }),
     }
 }
@@ -350,6 +370,8 @@ struct Whole<'a> {
     rows: usize,
     /// Bits by column and place of the check; `None` where the column is read.
     found: HashMap<(usize, usize), Option<Bits>>,
+    /// Bytes that may still be kept.
+    room: usize,
 }
 
 impl Whole<'_> {
@@ -378,7 +400,12 @@ impl Whole<'_> {
         let found = match self.found.entry((column, place)) {
             std::collections::hash_map::Entry::Occupied(found) => found.into_mut(),
             std::collections::hash_map::Entry::Vacant(free) => {
-                free.insert(words(file, attribute, asked, self.rows))
+                let left = self.room.checked_sub(self.rows.div_ceil(8));
+                let found = left.and_then(|_| words(file, attribute, asked, self.rows));
+                if let (Some(left), Some(_)) = (left, &found) {
+                    self.room = left;
+                }
+                free.insert(found)
             }
         };
         Ok(match found {

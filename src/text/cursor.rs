@@ -31,6 +31,8 @@ pub(super) struct Terms {
     later: Vec<(Row, SegmentPostings)>,
     first: Row,
     now: SegmentPostings,
+    /// How many there are in all.
+    postings: u64,
 }
 
 /// A lookup of a part, and how many of the rows that count have it.
@@ -39,6 +41,8 @@ pub(super) struct Found {
     pub(super) rows: u64,
     /// For a phrase the numbers of rows that have each of its terms, for the others nothing.
     pub(super) terms: Vec<u64>,
+    /// Entries of the words that were looked up, of rows that do not count too.
+    pub(super) postings: u64,
 }
 
 impl Cursor {
@@ -84,10 +88,10 @@ impl Cursor {
 }
 
 impl Terms {
-    fn new(mut shards: Vec<(Row, SegmentPostings)>) -> Self {
+    fn new(mut shards: Vec<(Row, SegmentPostings)>, postings: u64) -> Self {
         shards.reverse();
         let (first, now) = shards.pop().unwrap_or_else(|| (0, SegmentPostings::empty()));
-        let mut terms = Self { later: shards, first, now };
+        let mut terms = Self { later: shards, first, now, postings };
         terms.settle();
         terms
     }
@@ -122,44 +126,45 @@ pub(super) fn look_up(kind: &Kind, index: &ColumnIndex, gone: &RowSet) -> io::Re
     match kind {
         Kind::Term(term) => {
             let (terms, rows) = term_rows(term, index, gone, IndexRecordOption::WithFreqs)?;
+            let postings = terms.postings;
             let cursor = Cursor::Terms(Box::new(terms));
-            Ok(Found { cursor, rows, terms: Vec::new() })
+            Ok(Found { cursor, rows, terms: Vec::new(), postings })
         }
         Kind::Phrase(words) => phrase(words, index, gone),
         Kind::Prefix(prefix, whole) => {
-            let mut rows = index.no_rows();
+            let (mut rows, mut postings) = (index.no_rows(), 0);
             for shard in &index.shards {
                 let mut stream = shard.terms.terms().range().ge(prefix).into_stream()?;
                 while stream.advance() && stream.key().starts_with(prefix.as_bytes()) {
-                    gather(shard, stream.value(), 1.0, &mut rows)?;
+                    postings += gather(shard, stream.value(), 1.0, &mut rows)?;
                 }
                 let whole = whole.as_ref().filter(|whole| !whole.starts_with(prefix));
                 if let Some(whole) = whole
                     && let Some(info) = shard.terms.terms().get(whole)?
                 {
-                    gather(shard, &info, 1.0, &mut rows)?;
+                    postings += gather(shard, &info, 1.0, &mut rows)?;
                 }
             }
-            Ok(Found::gathered(rows, gone))
+            Ok(Found::gathered(rows, gone, postings))
         }
         Kind::Fuzzy(forms, distance) => {
-            let mut rows = index.no_rows();
+            let (mut rows, mut postings) = (index.no_rows(), 0);
             for shard in &index.shards {
                 for (info, times) in near(shard, forms, *distance)?.into_values() {
-                    gather(shard, &info, times, &mut rows)?;
+                    postings += gather(shard, &info, times, &mut rows)?;
                 }
             }
-            Ok(Found::gathered(rows, gone))
+            Ok(Found::gathered(rows, gone, postings))
         }
     }
 }
 
 impl Found {
-    fn gathered(times: Vec<f32>, gone: &RowSet) -> Self {
+    fn gathered(times: Vec<f32>, gone: &RowSet, postings: u64) -> Self {
         let rows = (0..).zip(times).filter(|(row, times)| *times > 0.0 && !gone.contains(*row));
         let rows: Vec<_> = rows.collect();
         let count = rows.len() as u64;
-        Self { cursor: Cursor::list(rows), rows: count, terms: Vec::new() }
+        Self { cursor: Cursor::list(rows), rows: count, terms: Vec::new(), postings }
     }
 }
 
@@ -188,8 +193,8 @@ fn near(
     Ok(found)
 }
 
-/// Adds the rows of a term, each with `times` for one of its words.
-fn gather(shard: &Shard, info: &TermInfo, times: f32, rows: &mut [f32]) -> io::Result<()> {
+/// Adds the rows of a term, each with `times` for one of its words; how many there are.
+fn gather(shard: &Shard, info: &TermInfo, times: f32, rows: &mut [f32]) -> io::Result<u64> {
     let option = IndexRecordOption::WithFreqs;
     let mut postings = shard.terms.read_postings_from_terminfo(info, option)?;
     let mut doc = postings.doc();
@@ -201,7 +206,7 @@ fn gather(shard: &Shard, info: &TermInfo, times: f32, rows: &mut [f32]) -> io::R
         }
         doc = postings.advance();
     }
-    Ok(())
+    Ok(info.doc_freq.into())
 }
 
 /// The postings of a term in all shards, and how many rows that count have it.
@@ -212,7 +217,7 @@ fn term_rows(
     option: IndexRecordOption,
 ) -> io::Result<(Terms, u64)> {
     let mut shards = Vec::new();
-    let mut rows = 0;
+    let (mut rows, mut postings) = (0, 0);
     for shard in &index.shards {
         let Some(info) = shard.terms.terms().get(term)? else { continue };
         let open = || shard.terms.read_postings_from_terminfo(&info, option);
@@ -220,9 +225,10 @@ fn term_rows(
             true => u64::from(info.doc_freq),
             false => count(open()?, shard.header.first, gone),
         };
+        postings += u64::from(info.doc_freq);
         shards.push((shard.header.first, open()?));
     }
-    Ok((Terms::new(shards), rows))
+    Ok((Terms::new(shards, postings), rows))
 }
 
 fn count(mut postings: SegmentPostings, first: Row, gone: &RowSet) -> u64 {
@@ -280,5 +286,6 @@ fn phrase(words: &[(u32, String)], index: &ColumnIndex, gone: &RowSet) -> io::Re
         row += 1;
     }
     let count = rows.len() as u64;
-    Ok(Found { cursor: Cursor::list(rows), rows: count, terms })
+    let postings = places.iter().map(|(_, terms)| terms.postings).sum();
+    Ok(Found { cursor: Cursor::list(rows), rows: count, terms, postings })
 }

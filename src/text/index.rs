@@ -100,6 +100,16 @@ pub(crate) fn column_of(packed: &[u8]) -> Option<String> {
     pack::column_of(packed)
 }
 
+/// The column that a pack is of and how its texts were cut; `None` when another version wrote it, and
+/// why it is no pack.
+pub(crate) fn described(packed: &PackBytes) -> Result<Option<(String, Cutting)>, Failure> {
+    if pack::is_of_another_version(packed) {
+        return Ok(None);
+    }
+    let (header, _) = pack::unpack(packed)?;
+    Ok(Some((header.column, header.cutting)))
+}
+
 /// An opened index of consecutive rows.
 pub(super) struct Shard {
     pub(super) header: Header,
@@ -116,7 +126,7 @@ impl std::fmt::Debug for Shard {
 }
 
 impl Shard {
-    fn open(packed: OwnedBytes) -> Result<Self, Failure> {
+    pub(super) fn open(packed: OwnedBytes) -> Result<Self, Failure> {
         let bytes = packed.len();
         let (header, mut files) = pack::unpack(&packed)?;
         let lengths = files.iter().position(|(name, _)| name == LENGTHS);
@@ -164,7 +174,7 @@ pub(crate) struct Builder {
     /// Bytes of texts since the memory was looked at.
     unseen: usize,
     shard: Option<Making>,
-    finished: Vec<Vec<u8>>,
+    pub(super) finished: Vec<Vec<u8>>,
 }
 
 struct Making {
@@ -227,7 +237,8 @@ impl Builder {
         Ok(self.finished)
     }
 
-    fn end(&mut self) -> Result<(), Failure> {
+    /// Finishes the shard that is being made.
+    pub(super) fn end(&mut self) -> Result<(), Failure> {
         let Some(making) = self.shard.take() else { return Ok(()) };
         let header = Header::new(&self.column, self.cutting, self.first, self.rows);
         self.finished.push(making.end(header)?);

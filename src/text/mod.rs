@@ -33,4 +33,6 @@ pub(crate) mod search;
 #[cfg(feature = "text")]
 pub(crate) mod snippet;
 #[cfg(feature = "text")]
+pub(crate) mod verify;
+#[cfg(feature = "text")]
 pub(crate) mod words;

@@ -25,6 +25,7 @@ const FRONT: usize = 24;
 const MAX_HEADER: usize = 1 << 20;
 /// What writes the files: an index of another engine or way of cutting is made anew.
 pub(super) const ENGINE: &str = "tantivy 0.27, cut 2";
+const OTHER_VERSION: &str = "another version wrote it";
 
 /// What a pack says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,9 +107,15 @@ fn head(packed: &[u8]) -> Result<(Header, usize), &'static str> {
     let header: Header =
         serde_json::from_slice(head).map_err(|_unread| "its header is no header")?;
     if header.engine != ENGINE {
-        return Err("another version wrote it");
+        return Err(OTHER_VERSION);
     }
     Ok((header, FRONT + len.next_multiple_of(ALIGN)))
+}
+
+/// Whether the first bytes say that another version wrote a pack.
+pub(super) fn is_of_another_version(packed: &[u8]) -> bool {
+    let other = packed.starts_with(&MAGIC[..6]) && !packed.starts_with(&MAGIC);
+    other || head(packed).is_err_and(|reason| reason == OTHER_VERSION)
 }
 
 /// The column that a pack says it is of, by its first bytes.

@@ -46,6 +46,22 @@ pub(super) enum Kind {
     Fuzzy(Vec<String>, u8),
 }
 
+impl std::fmt::Display for Kind {
+    /// As a query would have it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Term(term) => f.write_str(term),
+            Self::Phrase(words) => {
+                let words: Vec<&str> = words.iter().map(|(_, word)| word.as_str()).collect();
+                write!(f, "\"{}\"", words.join(" "))
+            }
+            Self::Prefix(prefix, None) => write!(f, "{prefix}*"),
+            Self::Prefix(prefix, Some(form)) => write!(f, "{prefix}* or {form}"),
+            Self::Fuzzy(forms, distance) => write!(f, "{}~{distance}", forms.join(" or ")),
+        }
+    }
+}
+
 /// How the rows of lookups go together.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Clause {

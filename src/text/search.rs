@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::cursor::{self, Found};
 use super::evaluate::{Evaluation, Lookup, Scale};
@@ -23,6 +24,16 @@ pub(crate) struct Source<'a> {
     pub(crate) gone: &'a RowSet,
 }
 
+/// What a query looked up in a source.
+#[derive(Clone, Debug)]
+pub(crate) struct LookedUp {
+    /// For each of [`Plan::terms`] the rows that have it and are not gone.
+    pub(crate) rows: Vec<u64>,
+    /// Entries of all lookups, those of rows that are gone too.
+    pub(crate) postings: u64,
+    pub(crate) time: Duration,
+}
+
 /// Reads a query for these columns.
 pub(crate) fn plan(words: &Words, columns: Vec<Searched>) -> Result<Plan> {
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
@@ -41,14 +52,20 @@ impl Plan {
         &self.columns
     }
 
+    /// What is looked up, each with its column: words as the column cuts them.
+    pub(crate) fn terms(&self) -> impl Iterator<Item = (&str, String)> {
+        self.leaves.iter().map(|leaf| (&*self.columns[leaf.column].name, leaf.kind.to_string()))
+    }
+
     /// Every row that the query finds: number of the source, row, score, source by source and row by
-    /// row. Rows that are gone are not among them. `check` is asked now and then whether to go on.
+    /// row. Rows that are gone are not among them. `check` is asked now and then whether to go on. Says of
+    /// each source what was looked up; nothing when no word is left to look for.
     pub(crate) fn run(
         &self,
         sources: &[Source<'_>],
         check: &dyn Fn() -> Result<()>,
         hit: impl FnMut(usize, Row, f32) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Vec<LookedUp>> {
         // An index that somebody crafted, digest and all, may surprise the library.
         catch_unwind(AssertUnwindSafe(|| self.evaluate(sources, check, hit))).unwrap_or_else(
             |_panic| Err(Error::invalid("an index of texts cannot be read: the library panicked")),
@@ -60,20 +77,29 @@ impl Plan {
         sources: &[Source<'_>],
         check: &dyn Fn() -> Result<()>,
         mut hit: impl FnMut(usize, Row, f32) -> Result<()>,
-    ) -> Result<()> {
-        let Some(root) = &self.root else { return Ok(()) };
+    ) -> Result<Vec<LookedUp>> {
+        let Some(root) = &self.root else { return Ok(Vec::new()) };
         let mut found: Vec<Vec<Found>> = Vec::with_capacity(sources.len());
+        let mut looked = Vec::with_capacity(sources.len());
         for source in sources {
+            let start = Instant::now();
             let look_up = |leaf: &Leaf| {
                 check()?;
                 cursor::look_up(&leaf.kind, &source.indexes[leaf.column], source.gone).map_err(
                     |error| Error::invalid(format!("an index of texts cannot be read: {error}")),
                 )
             };
-            found.push(self.leaves.iter().map(look_up).collect::<Result<_>>()?);
+            let of_leaves = self.leaves.iter().map(look_up).collect::<Result<Vec<_>>>()?;
+            looked.push(LookedUp {
+                rows: of_leaves.iter().map(|found| found.rows).collect(),
+                postings: of_leaves.iter().map(|found| found.postings).sum(),
+                time: start.elapsed(),
+            });
+            found.push(of_leaves);
         }
         let scales = self.scales(sources, &found);
         for (number, (source, found)) in sources.iter().zip(found).enumerate() {
+            let start = Instant::now();
             let lookups = found.into_iter().zip(&self.leaves).zip(&scales);
             let lookups = lookups.map(|((found, leaf), scale)| Lookup {
                 cursor: found.cursor,
@@ -85,8 +111,9 @@ impl Plan {
                 true => Ok(()),
                 false => hit(number, row, score),
             })?;
+            looked[number].time += start.elapsed();
         }
-        Ok(())
+        Ok(looked)
     }
 
     /// The numbers of each lookup, over all sources.

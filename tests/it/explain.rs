@@ -1,6 +1,12 @@
 //! What a search says of itself: the plan of each part and what it has done.
 
-use nearfield::{CodeChoice, Collection, Metric, OpenOptions, Schema, SearchPlan, Settings};
+use std::sync::Arc;
+
+use nearfield::arrow_array::{ArrayRef, LargeStringArray, RecordBatch};
+use nearfield::{
+    CodeChoice, Collection, DataType, Metric, OpenOptions, Schema, SearchPlan, Settings,
+    SparseVector,
+};
 use tempfile::TempDir;
 
 use crate::common::Random;
@@ -68,4 +74,63 @@ fn fresh_rows_are_a_part_without_a_segment_and_an_empty_collection_has_none() {
     assert!(rows.search(&values[..DIMENSION]).k(0).explain().unwrap().parts.is_empty());
     let wrong = rows.search(&values[..3]).explain().unwrap_err();
     assert!(wrong.to_string().contains('3'), "{wrong}");
+}
+
+#[test]
+fn words_are_told_with_their_columns_terms_and_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default();
+    settings.background = false;
+    let db = OpenOptions::new().settings(settings).open(dir.path().join("db")).unwrap();
+    let schema = Schema::new(1, Metric::L2).text("title").text("body");
+    let docs = db.collection("docs", schema.column("splade", DataType::Sparse)).unwrap();
+    let put = |ids: &[u64], title: &[&str], body: &[&str]| {
+        let column = |texts: &[&str]| Arc::new(LargeStringArray::from(texts.to_vec())) as ArrayRef;
+        let weights = SparseVector::new([3], [1.0]).unwrap();
+        let splade = SparseVector::column(ids.iter().map(|_| Some(&weights)));
+        let columns = [("title", column(title)), ("body", column(body)), ("splade", splade)];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        docs.upsert(ids, vec![0.0_f32; ids.len()], &batch).unwrap();
+    };
+    put(&[1, 2, 3], &["pages", "a fault", "x"], &["page faults", "page fault", "the end"]);
+    docs.compact().unwrap();
+    put(&[3, 4], &["faults", "y"], &["a page", "nothing"]);
+
+    let query = || docs.search_words("the faults +page").columns([("body", 1.0), ("title", 2.0)]);
+    let explained = query().filter("id > 1").explain().unwrap();
+    assert_eq!(explained.hits.hits, query().filter("id > 1").run().unwrap().hits);
+    let words = explained.words.unwrap();
+    assert_eq!(words.columns, [("body".to_owned(), 1.0), ("title".to_owned(), 2.0)]);
+    let terms: Vec<_> =
+        words.terms.iter().map(|one| (one.column.as_str(), one.term.as_str(), one.rows)).collect();
+    let expected =
+        [("body", "page", 3), ("title", "page", 1), ("body", "fault", 2), ("title", "fault", 2)];
+    assert_eq!(terms, expected, "whatever the filter leaves");
+    let parts: Vec<_> = explained
+        .parts
+        .iter()
+        .map(|part| (part.segment.is_some(), part.plan, part.rows, part.live_rows, part.candidates))
+        .collect();
+    assert_eq!(parts, [(true, SearchPlan::Words, 3, 2, 1), (false, SearchPlan::Words, 2, 2, 1)]);
+    assert_eq!(explained.parts[0].matching_rows, Some(1));
+    let postings: Vec<u64> = explained.parts.iter().map(|part| part.postings_read).collect();
+    assert_eq!(postings, [2 + 1 + 2 + 1, 1 + 1]);
+    assert!(explained.parts.iter().all(|part| part.time <= explained.search));
+
+    // Pages search a part again; what has a word is counted once.
+    let paged = query().offset(0).k(1).explain().unwrap().words.unwrap();
+    assert_eq!(paged.terms, words.terms);
+    let none = docs.search_words("the").explain().unwrap();
+    assert!(none.words.unwrap().terms.is_empty() && none.parts.is_empty());
+    assert!(docs.search(&[0.0_f32]).explain().unwrap().words.is_none());
+
+    let wanted = SparseVector::new([3], [1.0]).unwrap();
+    let three = docs.search(&[0.0_f32]).words("\"page fault\" en*").sparse("splade", &wanted);
+    let three = three.explain().unwrap();
+    let plans: Vec<_> = three.parts.iter().map(|part| part.plan).collect();
+    use SearchPlan::{Postings, Scan, Words};
+    assert_eq!(plans, [Scan, Scan, Words, Words, Postings, Scan]);
+    let terms = three.words.unwrap().terms;
+    let terms: Vec<_> = terms.iter().map(|one| (one.term.as_str(), one.rows)).collect();
+    assert_eq!(terms, [("\"page fault\"", 0), ("\"page fault\"", 2), ("en*", 0), ("en*", 0)]);
 }

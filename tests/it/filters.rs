@@ -492,3 +492,61 @@ fn filtered_neighbours_of_real_rows_are_the_exact_ones() {
         assert!(right * 100 >= QUERIES * 10 * 98, "{filter}: {right} of {}", QUERIES * 10);
     }
 }
+
+#[test]
+fn filters_of_a_megabyte_and_lists_of_a_million_are_answered() {
+    let scratch = Scratch::new();
+    let db = open(&scratch);
+    let docs = db.collection("large", schema()).unwrap();
+    const ROWS: u64 = 3_000;
+    let ids: Vec<u64> = (0..ROWS).collect();
+    let rows: Vec<Row> = ids
+        .iter()
+        .map(|id| Row { n: Some(*id as i64), s: Some(format!("x{id}")), ..Row::default() })
+        .collect();
+    docs.upsert(
+        &ids,
+        vec![0.0_f32; ids.len() * DIMENSION],
+        &batch(&rows.iter().collect::<Vec<_>>()),
+    )
+    .unwrap();
+    let listed = |of: &dyn Fn(u64) -> String| {
+        (0..1_000_000).map(|at| of(at * 3)).collect::<Vec<_>>().join(",")
+    };
+    let numbers = listed(&|n| n.to_string());
+    let texts = listed(&|n| format!("'x{n}'"));
+    let ranges: Vec<String> =
+        (0..36_000).map(|at| format!("n BETWEEN {} AND {}", at * 10, at * 10 + 3)).collect();
+    let long = "x".repeat(1 << 20);
+    let found = [
+        (format!("n IN ({numbers})"), 1_000),
+        (format!("NOT n IN ({numbers})"), 2_000),
+        (format!("s IN ({texts})"), 1_000),
+        (format!("NOT s IN ({texts})"), 2_000),
+        (format!("id IN ({numbers})"), 1_000),
+        (ranges.join(" OR "), 1_200),
+        (format!("s = '{long}' OR n = 7"), 1),
+        (format!("s < '{long}'"), 3_000),
+        (format!("s LIKE '{}' OR n < 2", "%a".repeat(1 << 19)), 2),
+        (format!("{}n = 1", "NOT ".repeat(10_000)), 1),
+    ];
+    let failing = [
+        (format!("s = '{long}"), "has no end at column 5"),
+        (format!("{long} = 1"), "there is no column"),
+        (format!("n = '{long}'"), "compare it with a number"),
+        (format!("{}n = 1{}", "(".repeat(10_000), ")".repeat(10_000)), "more than 256 deep"),
+        (format!("n IN ({numbers}, 'a')"), "the text 'a'"),
+    ];
+    for indexed in [false, true] {
+        if indexed {
+            docs.compact().unwrap();
+        }
+        for (filter, expected) in &found {
+            assert_eq!(docs.count(filter).unwrap(), *expected, "{}", &filter[..40]);
+        }
+        for (filter, expected) in &failing {
+            let error = docs.count(filter).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.len() < 1_000, "{error}");
+        }
+    }
+}

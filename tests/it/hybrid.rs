@@ -297,12 +297,14 @@ fn hits_of_any_list_can_be_unlike_each_other() {
     let scratch = Scratch::new();
     let db = scratch.open();
     for metric in [Metric::Cosine, Metric::L2, Metric::Dot] {
-        let docs =
-            db.collection(&format!("{metric:?}"), Schema::new(2, metric).text("body")).unwrap();
+        let schema = Schema::new(2, metric).text("body").column("splade", DataType::Sparse);
+        let docs = db.collection(&format!("{metric:?}"), schema).unwrap();
         // Three texts say the word thrice and lie together, one says it once and lies elsewhere.
         let texts = ["rare rare rare", "rare rare rare", "rare rare rare", "rare a few more", "no"];
         let body: ArrayRef = Arc::new(LargeStringArray::from(texts.to_vec()));
-        let batch = RecordBatch::try_from_iter([("body", body)]).unwrap();
+        let splade = [3.0, 3.0, 3.0, 1.0].map(|by| SparseVector::new([7], [by]).unwrap());
+        let splade = SparseVector::column(splade.iter().map(Some).chain([None]));
+        let batch = RecordBatch::try_from_iter([("body", body), ("splade", splade)]).unwrap();
         let vectors = [1.0_f32, 0.0, 1.0, 0.01, 1.0, 0.02, 0.0, 1.0, -1.0, 0.0];
         docs.upsert(&[1, 2, 3, 4, 5], &vectors, &batch).unwrap();
         let words = || docs.search_words("rare").k(2);
@@ -316,5 +318,15 @@ fn hits_of_any_list_can_be_unlike_each_other() {
         assert!(ids(&ranked.mmr(0.5).run().unwrap())[1] > 3, "{metric:?}");
         let pages = |offset| ids(&words().mmr(0.3).mmr_candidates(4).offset(offset).run().unwrap());
         assert_eq!([pages(0), pages(2)].concat().len(), 4);
+        let wanted = SparseVector::new([7], [1000.0]).unwrap();
+        let sparse = || docs.search_sparse("splade", &wanted).k(2);
+        assert_eq!(ids(&sparse().mmr(1.0).run().unwrap()), [1, 2], "{metric:?}");
+        assert_eq!(ids(&sparse().mmr(0.3).run().unwrap()), [1, 4], "{metric:?}");
+        assert_eq!(ids(&sparse().mmr(0.3).run_batch().unwrap()[0]), [1, 4], "{metric:?}");
+        let beside = || sparse().words("rare");
+        assert_eq!(ids(&beside().mmr(0.3).run().unwrap()), [1, 4], "{metric:?}");
+        let pages =
+            |offset| ids(&sparse().mmr(0.3).mmr_candidates(4).offset(offset).run().unwrap());
+        assert_eq!([pages(0), pages(2)].concat(), [1, 4, 3, 2], "{metric:?}");
     }
 }

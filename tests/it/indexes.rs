@@ -425,6 +425,29 @@ fn filters_answered_by_indexes_find_what_a_look_at_every_row_finds() {
 }
 
 #[test]
+fn what_indexes_find_for_thousands_of_conditions_is_not_kept_all_at_once() {
+    const ROWS: u64 = 200_000;
+    let scratch = Scratch::new();
+    let db = open(&scratch);
+    let docs = db.collection("docs", schema()).unwrap();
+    let many = |id: u64| (id * 7_919 % 1_000_003) as i64;
+    let rows: Vec<Row> =
+        (0..ROWS).map(|id| Row { many: Some(many(id)), ..Row::default() }).collect();
+    let ids: Vec<u64> = (0..ROWS).collect();
+    docs.upsert(&ids, vec![0.0_f32; ids.len()], &batch(&rows.iter().collect::<Vec<_>>())).unwrap();
+    docs.compact().unwrap();
+    // Bits of all rows for each condition would be 75 MB.
+    let range = |at: i64| format!("many BETWEEN {} AND {}", at * 310, at * 310 + 9);
+    let text: Vec<String> = (0..3_000).map(range).collect();
+    let inside = |id: &u64| many(*id) % 310 <= 9 && many(*id) / 310 < 3_000;
+    let explained = docs.search(&[0.0_f32]).k(1).filter(text.join(" OR ")).explain().unwrap();
+    let filter = explained.filter.unwrap();
+    assert_eq!(filter.matching_rows, ids.iter().filter(|id| inside(id)).count() as u64);
+    let by: HashSet<FilterAnswer> = filter.served.iter().map(|(_, by)| *by).collect();
+    assert!([FilterAnswer::SortedIndex, FilterAnswer::Column].iter().all(|way| by.contains(way)));
+}
+
+#[test]
 fn an_index_answers_where_it_can_and_says_so() {
     use FilterAnswer::{BitmapIndex, Column, Lookup, Remembered, SortedIndex, Zones};
     const ROWS: u64 = 9_000;

@@ -277,7 +277,7 @@ fn what_is_no_sparse_search_is_refused() {
         (docs.search_sparse("word", &query), "did you mean \"words\""),
         (docs.search_sparse("n", &query), "expected sparse, given int64"),
         (docs.search_sparse("words", none), "expected one sparse vector, given 0"),
-        (docs.search_sparse("words", &query).mmr(0.5), "mmr"),
+        (docs.search_sparse("words", &query).mmr(1.5), "mmr is 1.5"),
     ];
     for (query, expected) in refused {
         let error = query.run().unwrap_err().to_string();

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nearfield::{FilterExplanation, PartExplanation, SearchPlan};
+use nearfield::{
+    FilterExplanation, PartExplanation, SearchPlan, TermExplanation, WordsExplanation,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -21,6 +23,7 @@ pub(crate) struct Explanation {
     found: Arc<Found>,
     parts: Vec<PartExplanation>,
     filter: Option<FilterExplanation>,
+    words: Option<WordsExplanation>,
     /// To prepare the query, to search, to read.
     times: [Duration; 3],
 }
@@ -44,9 +47,10 @@ impl Explanation {
         found: Arc<Found>,
         parts: Vec<PartExplanation>,
         filter: Option<FilterExplanation>,
+        words: Option<WordsExplanation>,
         times: [Duration; 3],
     ) -> Self {
-        Self { found, parts, filter, times }
+        Self { found, parts, filter, words, times }
     }
 }
 
@@ -61,11 +65,13 @@ impl Explanation {
         Hits { found: Arc::clone(&self.found) }
     }
 
-    /// A dict for each part that was searched: its "segment" (None for rows in memory), "plan" ("scan",
-    /// "scan_matching", "scan_codes", "walk", "walk_then_scan", "scan_codes_then_scan", "postings"), "rows",
-    /// "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "postings_read" (weights of sparse
-    /// vectors in inverted indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in distances; 0 where there was no choice),
-    /// "candidates", "matching_rows" (of the filter, else None), "seconds".
+    /// A dict for each part that was searched, by the vector first, then by words and by sparse vectors: its
+    /// "segment" (None for rows in memory), "plan" ("scan", "scan_matching", "scan_codes", "walk",
+    /// "walk_then_scan", "scan_codes_then_scan", "postings" of sparse vectors, "words"), "rows",
+    /// "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "postings_read" (entries of inverted
+    /// indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in
+    /// distances; 0 where there was no choice), "candidates", "matching_rows" (of the filter, else None),
+    /// "seconds".
     ///
     /// >>> docs.explain([3, 4]).parts[0]["rows"]
     /// 2
@@ -104,6 +110,28 @@ impl Explanation {
         Ok(Some(dict))
     }
 
+    /// What was looked for by words: a dict of the "columns" (pairs of a name and a weight) and the "terms",
+    /// a dict for each with its "column", the "term" as the column cuts it, and the live "rows" that have it,
+    /// whatever a filter leaves of them. No terms where the query has stop words alone; None without words.
+    ///
+    /// >>> docs.explain([3, 4]).words is None
+    /// True
+    #[getter]
+    fn words<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(words) = &self.words else { return Ok(None) };
+        let term = |term: &TermExplanation| -> PyResult<Bound<'py, PyDict>> {
+            let dict = PyDict::new(py);
+            dict.set_item("column", &term.column)?;
+            dict.set_item("term", &term.term)?;
+            dict.set_item("rows", term.rows)?;
+            Ok(dict)
+        };
+        let dict = PyDict::new(py);
+        dict.set_item("columns", words.columns.clone())?;
+        dict.set_item("terms", words.terms.iter().map(term).collect::<PyResult<Vec<_>>>()?)?;
+        Ok(Some(dict))
+    }
+
     /// Seconds to check and convert the query, and to find the rows of the filter.
     ///
     /// >>> docs.explain([3, 4]).prepare_seconds < 60
@@ -137,6 +165,9 @@ impl Explanation {
             let FilterExplanation { filter, matching_rows, time, .. } = filter;
             let _ = writeln!(text, "  {filter}: {matching_rows} rows, {time:.1?}");
         }
+        if let Some(words) = &self.words {
+            let _ = writeln!(text, "  {}", shown(words));
+        }
         for part in &self.parts {
             let _ = write!(text, "  {}: {}", place(part), plan(part.plan));
             for ((_, shown), count) in COUNTS.iter().zip(counts(part)).filter(|(_, n)| *n > 0) {
@@ -167,8 +198,26 @@ impl Explanation {
             html,
             "</tbody></table><p>prepare {prepare:.1?}, search {search:.1?}, read {read:.1?}</p>"
         );
+        if let Some(words) = &self.words {
+            let words = shown(words).replace('&', "&amp;").replace('<', "&lt;");
+            let _ = write!(html, "<p>{words}</p>");
+        }
         html
     }
+}
+
+/// The columns and what is looked up in them, the first of many.
+fn shown(words: &WordsExplanation) -> String {
+    const SHOWN: usize = 20;
+    let columns: Vec<&str> = words.columns.iter().map(|(name, _)| name.as_str()).collect();
+    let term = |term: &TermExplanation| format!("{}:{} {} rows", term.column, term.term, term.rows);
+    let mut terms: Vec<String> = words.terms.iter().take(SHOWN).map(term).collect();
+    match words.terms.len() {
+        0 => terms.push("no word is left".into()),
+        many if many > SHOWN => terms.push(format!("{} more", many - SHOWN)),
+        _ => {}
+    }
+    format!("words in {}: {}", columns.join(", "), terms.join(", "))
 }
 
 fn place(part: &PartExplanation) -> String {
@@ -184,6 +233,7 @@ fn plan(plan: SearchPlan) -> &'static str {
         SearchPlan::WalkThenScan => "walk_then_scan",
         SearchPlan::ScanCodesThenScan => "scan_codes_then_scan",
         SearchPlan::Postings => "postings",
+        SearchPlan::Words => "words",
         _ => "other",
     }
 }

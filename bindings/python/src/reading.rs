@@ -115,7 +115,7 @@ fn explanation(
     let id_type = source.kind(py, explained.hits.hits.first())?;
     let times = [explained.prepare, explained.search, explained.read];
     let found = Found::new(explained.hits, id_type, width);
-    Ok(Explanation::new(found, explained.parts, explained.filter, times))
+    Ok(Explanation::new(found, explained.parts, explained.filter, explained.words, times))
 }
 
 pub(crate) fn search_batch(

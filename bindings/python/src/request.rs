@@ -29,7 +29,7 @@ pub(crate) struct Request {
 }
 
 /// Keyword arguments of vectors alone: hits of sparse ones are exact.
-const OF_VECTORS: [&str; 4] = ["ef", "exact", "mmr", "mmr_candidates"];
+const OF_VECTORS: [&str; 2] = ["ef", "exact"];
 /// Those of one search, not of a batch.
 const OF_ONE: [&str; 12] = [
     "words",
@@ -45,7 +45,7 @@ const OF_ONE: [&str; 12] = [
     "rerank_candidates",
     "sparse",
 ];
-const OF_ALL: [&str; 9] = [
+const OF_ALL: [&str; 11] = [
     "k",
     "max_distance",
     "select",
@@ -55,6 +55,8 @@ const OF_ALL: [&str; 9] = [
     "min_distance",
     "group_by",
     "per_group",
+    "mmr",
+    "mmr_candidates",
 ];
 
 /// The keyword arguments of `function`.

@@ -145,7 +145,8 @@ impl Snapshot {
     #[pyo3(signature = (column, query, k=10, **asked))]
     #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
                              vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1, words=None, plain=False, words_in=None, \
+                             group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
+                             words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search_sparse(
@@ -168,7 +169,7 @@ impl Snapshot {
     #[pyo3(signature = (column, queries, k=10, **asked))]
     #[pyo3(text_signature = "($self, column, queries, k=10, *, max_distance=None, select=(), \
                              vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1)")]
+                             group_by=None, per_group=1, mmr=None, mmr_candidates=None)")]
     fn search_sparse_batch(
         &self,
         #[pyo3(from_py_with = column_string)] column: String,
@@ -190,7 +191,8 @@ impl Snapshot {
     #[pyo3(signature = (column, query, k=10, **asked))]
     #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
                              vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1, words=None, plain=False, words_in=None, \
+                             group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
+                             words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn explain_sparse(

@@ -184,10 +184,24 @@ def test_how_a_sparse_search_was_done(db: nf.Database):
         assert "2 postings" in repr(explained)
 
 
+def test_sparse_hits_can_be_unlike_each_other(db: nf.Database):
+    docs = sparse(db, [{1: 3.0}, {1: 3.0}, {1: 1.0}])
+    docs.upsert(2, [9.0], [{"words": {1: 1.0}}])
+    query = {1: 1000.0}
+    for source in [docs, docs.snapshot()]:
+        assert source.search_sparse("words", query, k=2, mmr=1).ids.tolist() == [0, 1]
+        assert source.search_sparse("words", query, k=2, mmr=0.3).ids.tolist() == [0, 2]
+        assert source.explain_sparse("words", query, k=2, mmr=0.3).hits.ids.tolist() == [0, 2]
+        found = source.search_sparse_batch("words", [query], k=2, mmr=0.3, mmr_candidates=3)
+        assert found.ids.tolist() == [[0, 2]]
+    with pytest.raises(ValueError, match="mmr is 2"):
+        docs.search_sparse("words", {1: 1.0}, mmr=2)
+
+
 def test_what_is_no_sparse_search(db: nf.Database):
     docs = sparse(db, [{1: 1.0}])
     with pytest.raises(nf.NotFound, match='did you mean "words"'):
         docs.search_sparse("word", {1: 1.0})
-    for name in ["ef", "exact", "mmr"]:
+    for name in ["ef", "exact"]:
         with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
             docs.search_sparse("words", {1: 1.0}, **{name: 1})

@@ -116,16 +116,25 @@ def test_a_text_is_embedded_and_words_are_searched_beside_it(db: nf.Database):
     assert notes.search(words="e0502").ids.tolist() == [1]
     explained = notes.explain(text="aaa", words="e0502", alpha=0.4)
     assert explained.hits.ids.tolist() == [1, 2, 3]
-    assert len(explained.parts) == 1
+    assert [part["plan"] for part in explained.parts] == ["scan", "words"]
 
 
-def test_explain_says_how_the_vector_was_searched(docs: nf.Collection):
+def test_explain_says_how_vector_and_words_were_searched(docs: nf.Collection):
     explained = docs.explain([0], words="borrow", k=2, where="n < 5", highlight=True)
     assert explained.hits.ids.tolist() == docs.search([0], words="borrow", k=2).ids.tolist()
     assert explained.hits.highlights()[0] == {"body": "E0502: cannot **borrow**"}
     assert (explained.parts[0]["rows"], explained.filter["matching_rows"]) == (5, 4)
     alone = docs.explain(words="borrow")
-    assert (alone.hits.ids.tolist(), alone.parts) == ([3], [])
+    assert alone.hits.ids.tolist() == [3]
+    (part,) = alone.parts
+    assert (part["plan"], part["segment"], part["rows"], part["postings_read"]) == ("words", None, 5, 1)
+    assert alone.words["terms"] == [{"column": "body", "term": "borrow", "rows": 1}]
+    assert alone.words["columns"] == [("body", 1.0)]
+    assert "words in body: body:borrow 1 rows" in repr(alone)
+    assert "memory: words" in repr(alone) and "body:borrow" in alone._repr_html_()
+    assert docs.explain(words="the").words["terms"] == []
+    assert "no word is left" in repr(docs.explain(words="the"))
+    assert docs.explain([0]).words is None
 
 
 def test_snapshots_and_asyncio_search_by_words(docs: nf.Collection):

@@ -2,10 +2,13 @@
 
 use std::io::{self, Write};
 
-use nearfield::{Explanation, PartExplanation, SearchPlan};
+use nearfield::{Explanation, PartExplanation, SearchPlan, TermExplanation, WordsExplanation};
 use serde::Serialize;
 
 use crate::show;
+
+/// Words of a query that people are shown.
+const SHOWN_TERMS: usize = 40;
 
 /// The numbers of one search.
 #[derive(Debug, Serialize)]
@@ -15,7 +18,23 @@ pub(crate) struct Explained {
     read_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     filter: Option<Filtered>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    words: Option<Worded>,
     parts: Vec<Part>,
+}
+
+#[derive(Debug, Serialize)]
+struct Worded {
+    /// The columns that were searched, with their weights.
+    columns: Vec<(String, f32)>,
+    terms: Vec<Term>,
+}
+
+#[derive(Debug, Serialize)]
+struct Term {
+    column: String,
+    term: String,
+    rows: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,7 +86,48 @@ impl From<&Explanation> for Explained {
                     .collect(),
                 seconds: filter.time.as_secs_f64(),
             }),
+            words: explained.words.as_ref().map(Worded::from),
             parts: explained.parts.iter().map(Part::from).collect(),
+        }
+    }
+}
+
+impl From<&WordsExplanation> for Worded {
+    fn from(words: &WordsExplanation) -> Self {
+        let term = |term: &TermExplanation| Term {
+            column: term.column.clone(),
+            term: term.term.clone(),
+            rows: term.rows,
+        };
+        Self { columns: words.columns.clone(), terms: words.terms.iter().map(term).collect() }
+    }
+}
+
+impl Worded {
+    /// A line of columns and a table of what was looked up in them.
+    fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+        let column = |(name, weight): &(String, f32)| match weight {
+            1.0 => show::plain(name),
+            weight => format!("{} (weight {weight})", show::plain(name)),
+        };
+        let columns: Vec<String> = self.columns.iter().map(column).collect();
+        let columns = columns.join(", ");
+        if self.terms.is_empty() {
+            return writeln!(out, "no word is left to look for in {columns}");
+        }
+        writeln!(out, "words are looked for in {columns}")?;
+        let mut table = show::table(["column", "word", "rows"]);
+        for term in self.terms.iter().take(SHOWN_TERMS) {
+            table.add_row(vec![
+                comfy_table::Cell::new(show::plain(&term.column)),
+                comfy_table::Cell::new(show::plain(&term.term)),
+                show::right(show::count(term.rows)),
+            ]);
+        }
+        writeln!(out, "{table}")?;
+        match self.terms.len().saturating_sub(SHOWN_TERMS) {
+            0 => Ok(()),
+            more => writeln!(out, "and {} more", show::counted(more as u64, "word")),
         }
     }
 }
@@ -84,6 +144,7 @@ impl From<&PartExplanation> for Part {
                 SearchPlan::WalkThenScan => "walk, then scan",
                 SearchPlan::ScanCodesThenScan => "scan codes, then scan",
                 SearchPlan::Postings => "postings",
+                SearchPlan::Words => "words",
                 _ => "other",
             },
             rows: part.rows,
@@ -114,8 +175,12 @@ impl Explained {
             let by = by.collect::<Vec<_>>().join(", ");
             writeln!(out, "{} finds {found} in {} ({by})", show::plain(filter), time(*seconds))?;
         }
+        if let Some(words) = &self.words {
+            words.print(out)?;
+        }
         let mut table = show::table([
-            "part", "plan", "rows", "live", "nodes", "codes", "compared", "read", "time",
+            "part", "plan", "rows", "live", "nodes", "codes", "compared", "postings", "read",
+            "time",
         ]);
         for part in &self.parts {
             let place = part.segment.map_or_else(|| "memory".into(), |at| format!("segment {at}"));
@@ -127,11 +192,14 @@ impl Explained {
                 show::right(show::count(part.nodes_expanded)),
                 show::right(show::count(part.codes_compared)),
                 show::right(show::count(part.rows_compared)),
+                show::right(show::count(part.postings_read)),
                 show::right(show::size(part.bytes_touched)),
                 show::right(time(part.seconds)),
             ]);
         }
-        writeln!(out, "{table}")?;
+        if !self.parts.is_empty() {
+            writeln!(out, "{table}")?;
+        }
         let [prepare, search, read] =
             [self.prepare_seconds, self.search_seconds, self.read_seconds].map(time);
         writeln!(out, "prepare {prepare}, search {search}, read {read}")

@@ -170,7 +170,7 @@ struct Asked {
     #[arg(long, value_name = "0.1,0.2,…", allow_hyphen_values = true, value_parser = args::numbers)]
     values: Option<Numbers>,
     /// A sparse vector and the column it is compared with: indices and weights separated by commas
-    #[arg(long, value_name = "COLUMN=3:0.5,…", value_parser = args::sparse_weights, conflicts_with_all = ["exact", "ef", "mmr"])]
+    #[arg(long, value_name = "COLUMN=3:0.5,…", value_parser = args::sparse_weights, conflicts_with_all = ["exact", "ef"])]
     sparse: Option<SparseWeights>,
 }
 

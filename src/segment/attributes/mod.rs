@@ -12,6 +12,8 @@
 //! that the file lacks are null. Must never know an id or a vector. docs/format.md, "Attribute
 //! file".
 
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 pub(crate) mod index;
 mod point;
 mod sparse;
@@ -211,6 +213,8 @@ impl AttributeFile {
             }
         }
         self.verify_indexes()?;
+        #[cfg(feature = "text")]
+        self.verify_texts(watch)?;
         self.verify_sparse()
     }
 

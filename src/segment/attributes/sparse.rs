@@ -134,18 +134,23 @@ pub(super) fn write(
                 break;
             };
             container.write(&bytes)?;
-            lengths.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            lengths.push(bytes.len() as u64);
         }
         container.end()?;
-        let mut front = VERSION.to_le_bytes().to_vec();
-        front.extend_from_slice(&u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
-        front.extend_from_slice(&(lengths.len() as u64 / 8).to_le_bytes());
-        front.extend_from_slice(name.as_bytes());
-        front.resize(front.len().next_multiple_of(8), 0);
-        front.extend_from_slice(&lengths);
-        container.section(SPDR, field, &front)?;
+        container.section(SPDR, field, &directory_of(name, &lengths))?;
     }
     Ok(())
+}
+
+/// What says where the indexes of the groups lie, which are so long.
+pub(super) fn directory_of(name: &str, lengths: &[u64]) -> Vec<u8> {
+    let mut bytes = VERSION.to_le_bytes().to_vec();
+    bytes.extend_from_slice(&u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
+    bytes.extend_from_slice(&(lengths.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    lengths.iter().for_each(|len| bytes.extend_from_slice(&len.to_le_bytes()));
+    bytes
 }
 
 /// The index of the column `name` of a block that was just written.

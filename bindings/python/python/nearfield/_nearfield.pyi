@@ -723,6 +723,8 @@ class Collection:
         min_distance: float | None = None,
         group_by: str | None = None,
         per_group: int = 1,
+        mmr: float | None = None,
+        mmr_candidates: int | None = None,
         words: str | None = None,
         plain: bool = False,
         words_in: str | Sequence[str] | Mapping[str, float] | None = None,
@@ -785,6 +787,8 @@ class Collection:
         min_distance: float | None = None,
         group_by: str | None = None,
         per_group: int = 1,
+        mmr: float | None = None,
+        mmr_candidates: int | None = None,
     ) -> BatchHits:
         """Many searches at once as `search_sparse` does them, on all threads of the database: `queries` is a list
         of sparse vectors, or a matrix of SciPy in compressed rows. What comes back is as of `search_batch`.
@@ -811,6 +815,8 @@ class Collection:
         min_distance: float | None = None,
         group_by: str | None = None,
         per_group: int = 1,
+        mmr: float | None = None,
+        mmr_candidates: int | None = None,
         words: str | None = None,
         plain: bool = False,
         words_in: str | Sequence[str] | Mapping[str, float] | None = None,
@@ -1068,6 +1074,8 @@ class Snapshot:
         min_distance: float | None = None,
         group_by: str | None = None,
         per_group: int = 1,
+        mmr: float | None = None,
+        mmr_candidates: int | None = None,
         words: str | None = None,
         plain: bool = False,
         words_in: str | Sequence[str] | Mapping[str, float] | None = None,
@@ -1102,6 +1110,8 @@ class Snapshot:
         min_distance: float | None = None,
         group_by: str | None = None,
         per_group: int = 1,
+        mmr: float | None = None,
+        mmr_candidates: int | None = None,
     ) -> BatchHits:
         """As `Collection.search_sparse_batch`.
 
@@ -1124,6 +1134,8 @@ class Snapshot:
         min_distance: float | None = None,
         group_by: str | None = None,
         per_group: int = 1,
+        mmr: float | None = None,
+        mmr_candidates: int | None = None,
         words: str | None = None,
         plain: bool = False,
         words_in: str | Sequence[str] | Mapping[str, float] | None = None,
@@ -1334,11 +1346,13 @@ class Explanation:
         """
     @property
     def parts(self) -> list[dict[str, Any]]:
-        """A dict for each part that was searched: its "segment" (None for rows in memory), "plan" ("scan",
-        "scan_matching", "scan_codes", "walk", "walk_then_scan", "scan_codes_then_scan", "postings"), "rows",
-        "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "postings_read" (weights of sparse
-        vectors in inverted indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in distances; 0 where there was no choice),
-        "candidates", "matching_rows" (of the filter, else None), "seconds".
+        """A dict for each part that was searched, by the vector first, then by words and by sparse vectors: its
+        "segment" (None for rows in memory), "plan" ("scan", "scan_matching", "scan_codes", "walk",
+        "walk_then_scan", "scan_codes_then_scan", "postings" of sparse vectors, "words"), "rows",
+        "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "postings_read" (entries of inverted
+        indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in
+        distances; 0 where there was no choice), "candidates", "matching_rows" (of the filter, else None),
+        "seconds".
 
         >>> docs.explain([3, 4]).parts[0]["rows"]
         2
@@ -1352,6 +1366,15 @@ class Explanation:
 
         >>> docs.explain([3, 4], where="id = 1").filter["matching_rows"]
         1
+        """
+    @property
+    def words(self) -> dict[str, Any] | None:
+        """What was looked for by words: a dict of the "columns" (pairs of a name and a weight) and the "terms",
+        a dict for each with its "column", the "term" as the column cuts it, and the live "rows" that have it,
+        whatever a filter leaves of them. No terms where the query has stop words alone; None without words.
+
+        >>> docs.explain([3, 4]).words is None
+        True
         """
     @property
     def prepare_seconds(self) -> float:
