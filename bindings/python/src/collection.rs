@@ -27,7 +27,7 @@ use crate::request::{
 use crate::snapshot::Snapshot;
 use crate::text_options::text_options;
 use crate::texts::{self, TextsArg};
-use crate::vectors::Shape;
+use crate::vectors::{Shape, VectorsArg};
 use crate::{batches, files, log, reading, schema};
 
 /// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
@@ -75,6 +75,16 @@ impl Collection {
 
     fn source(&self) -> Source<'_> {
         Source::Collection(&self.inner)
+    }
+
+    fn query<'py>(
+        &self,
+        py: Python<'py>,
+        q: Option<&Bound<'py, PyAny>>,
+        text: Option<&str>,
+        request: &Request,
+    ) -> PyResult<Option<VectorsArg<'py>>> {
+        texts::query(py, || self.inner.embedder(), q, text, self.shape, request)
     }
 }
 
@@ -394,8 +404,9 @@ impl Collection {
     ///
     /// `rerank` is a function that is given the best `rerank_candidates` (50, at least `k`) as `Hits`, with the
     /// columns of `select`, and returns a score for each, bigger being better: a cross-encoder, say.
-    /// What it raises is raised here. Pages and groups are of what was fused and reranked: `offset` and
-    /// `k` reach no farther than the candidates.
+    /// What it raises is raised here. Pages and groups are of what was fused and reranked. Pages reach no
+    /// farther than the candidates; for groups more rows are looked at, as many as `k` groups need and at
+    /// most 16,384, unless `candidates` or `offset` is given or a function ranks.
     ///
     /// Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity), `NotFound` for an unknown column,
     /// and `InvalidArgument` for words that cannot be read, pointing at the place.
@@ -431,12 +442,13 @@ impl Collection {
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
         let request = Request::read("Collection.search", k, asked, None)?;
-        let query = texts::query(py, &self.inner, q, text.as_deref(), self.shape, &request)?;
+        let query = self.query(py, q, text.as_deref(), &request)?;
         reading::search(py, self.source(), query.as_ref(), self.shape, request)
     }
 
     /// Searches as `search` does and says how: the plan of each part of the collection, how much was
-    /// compared and read, and times. Parts are those of the search by vector: words alone have none.
+    /// compared and read, and times. The parts are those of each list: by vector, by words and by sparse
+    /// vectors.
     ///
     /// Raises as `search`.
     ///
@@ -458,7 +470,7 @@ impl Collection {
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Explanation> {
         let request = Request::read("Collection.explain", k, asked, None)?;
-        let query = texts::query(py, &self.inner, q, text.as_deref(), self.shape, &request)?;
+        let query = self.query(py, q, text.as_deref(), &request)?;
         reading::explain(py, self.source(), query.as_ref(), self.shape, request)
     }
 
@@ -485,7 +497,8 @@ impl Collection {
         texts: Option<&Bound<'_, PyAny>>,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<BatchHits> {
-        let queries = texts::queries(py, &self.inner, queries, texts, self.shape)?;
+        let embedder = || self.inner.embedder();
+        let queries = texts::queries(py, embedder, queries, texts, self.shape)?;
         let request = Request::read("Collection.search_batch", k, asked, Some(Vec::new()))?;
         reading::search_batch(py, self.source(), &queries, self.shape, request)
     }
@@ -574,7 +587,7 @@ impl Collection {
         reading::explain_sparse(self.source(), &column, query, self.shape.width, request)
     }
 
-    /// The rows there are now, to be read as often as wanted while writers go on.
+    /// The rows there are now, to be read as often as wanted while writers go on; see `Snapshot`.
     ///
     /// Raises `Closed` and `Forked`.
     ///
@@ -582,7 +595,8 @@ impl Collection {
     /// 2
     fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
         let (inner, schema) = call(py, || Ok((self.inner.snapshot()?, self.inner.schema()?)))?;
-        Ok(Snapshot::new(inner, schema))
+        let embedder = self.inner.embedder().cloned().map_err(|none| none.to_string());
+        Ok(Snapshot::new(inner, schema, embedder))
     }
 
     /// Has the texts of a column indexed for search by words, or indexed anew: in a language ("english",

@@ -65,7 +65,7 @@ fn arguments(function: &str) -> Vec<&'static str> {
     let mut names = OF_ALL.to_vec();
     names.extend(OF_VECTORS.iter().filter(|_| !sparse));
     names.extend(OF_ONE.iter().filter(|_| !batch));
-    if function.starts_with("Collection") && !sparse {
+    if !sparse {
         names.push(if batch { "texts" } else { "text" });
     }
     names

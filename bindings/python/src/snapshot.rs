@@ -1,7 +1,6 @@
 //! A collection as it was at one moment.
 
-use nearfield::{ScanOptions, Schema};
-use pyo3::exceptions::PyTypeError;
+use nearfield::{Embedder, ScanOptions, Schema};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -11,17 +10,20 @@ use crate::explain::Explanation;
 use crate::filter::filter_arg;
 use crate::hits::Hits;
 use crate::ids::{IdsArg, id_from_python};
-use crate::numbers::column_string;
+use crate::numbers::{column_string, text_string};
 use crate::reading::{self, Source};
 use crate::records::{Records, Scan};
 use crate::request::{
     Request, batch_size_count, fields, k_count, kind, limit_count, names, vectors_flag,
 };
+use crate::texts;
 use crate::vectors::{Shape, VectorsArg};
 
 /// The rows of a collection at one moment, to be read as often as wanted while writers go on. Made by
-/// `Collection.snapshot`. Its methods are those of the collection; a collection that is closed
-/// leaves its snapshots readable.
+/// `Collection.snapshot`. It searches (vectors, texts, words, sparse vectors, one or many, with the
+/// embedder that the collection was opened with), explains, gets, counts and scans as the collection
+/// does; it does not write, export, or tell name, schema and stats. A collection that is closed leaves
+/// its snapshots readable.
 ///
 /// >>> before = docs.snapshot()
 /// >>> docs.delete([1, 2])
@@ -33,30 +35,36 @@ pub(crate) struct Snapshot {
     inner: nearfield::Snapshot,
     schema: Schema,
     shape: Shape,
+    /// That of the collection's handle, or why it has none.
+    embedder: Result<Embedder, String>,
 }
 
 impl Snapshot {
-    pub(crate) fn new(inner: nearfield::Snapshot, schema: Schema) -> Self {
+    pub(crate) fn new(
+        inner: nearfield::Snapshot,
+        schema: Schema,
+        embedder: Result<Embedder, String>,
+    ) -> Self {
         let shape = Shape::of(&schema);
-        Self { inner, schema, shape }
+        Self { inner, schema, shape, embedder }
     }
 
     fn source(&self) -> Source<'_> {
         Source::Snapshot(&self.inner, &self.schema)
     }
 
-    /// The vector of a search; `None` where words alone are searched.
+    fn embedder(&self) -> nearfield::Result<&Embedder> {
+        self.embedder.as_ref().map_err(|none| nearfield::Error::InvalidArgument(none.clone()))
+    }
+
     fn query<'py>(
         &self,
+        py: Python<'py>,
         q: Option<&Bound<'py, PyAny>>,
+        text: Option<&str>,
         request: &Request,
     ) -> PyResult<Option<VectorsArg<'py>>> {
-        if q.is_none() && request.words.words().is_none() {
-            return Err(PyTypeError::new_err(
-                "q: expected a vector, or words= in its place (search_sparse for a sparse vector)",
-            ));
-        }
-        q.map(|q| VectorsArg::one(q, self.shape)).transpose()
+        texts::query(py, || self.embedder(), q, text, self.shape, request)
     }
 }
 
@@ -75,10 +83,10 @@ impl Snapshot {
     ///
     /// >>> docs.snapshot().search([3, 4], k=1).ids.tolist()
     /// [2]
-    #[pyo3(signature = (q=None, k=10, **asked))]
-    #[pyo3(text_signature = "($self, q=None, k=10, *, ef=None, exact=False, max_distance=None, \
-                             select=None, vectors=False, where=None, offset=None, \
-                             min_distance=None, group_by=None, per_group=1, mmr=None, \
+    #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
+    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
+                             max_distance=None, select=None, vectors=False, where=None, \
+                             offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
                              mmr_candidates=None, words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
@@ -87,10 +95,11 @@ impl Snapshot {
         py: Python<'_>,
         q: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = k_count)] k: usize,
+        #[pyo3(from_py_with = text_string)] text: Option<String>,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
         let request = Request::read("Snapshot.search", k, asked, None)?;
-        let query = self.query(q, &request)?;
+        let query = self.query(py, q, text.as_deref(), &request)?;
         reading::search(py, self.source(), query.as_ref(), self.shape, request)
     }
 
@@ -98,10 +107,10 @@ impl Snapshot {
     ///
     /// >>> docs.snapshot().explain([3, 4], k=1).hits.ids.tolist()
     /// [2]
-    #[pyo3(signature = (q=None, k=10, **asked))]
-    #[pyo3(text_signature = "($self, q=None, k=10, *, ef=None, exact=False, max_distance=None, \
-                             select=None, vectors=False, where=None, offset=None, \
-                             min_distance=None, group_by=None, per_group=1, mmr=None, \
+    #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
+    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
+                             max_distance=None, select=None, vectors=False, where=None, \
+                             offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
                              mmr_candidates=None, words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
@@ -110,10 +119,11 @@ impl Snapshot {
         py: Python<'_>,
         q: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = k_count)] k: usize,
+        #[pyo3(from_py_with = text_string)] text: Option<String>,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Explanation> {
         let request = Request::read("Snapshot.explain", k, asked, None)?;
-        let query = self.query(q, &request)?;
+        let query = self.query(py, q, text.as_deref(), &request)?;
         reading::explain(py, self.source(), query.as_ref(), self.shape, request)
     }
 
@@ -121,19 +131,22 @@ impl Snapshot {
     ///
     /// >>> docs.snapshot().search_batch([[0, 0], [3, 4]], k=1).ids.tolist()
     /// [[1], [2]]
-    #[pyo3(signature = (queries, k=10, **asked))]
-    #[pyo3(text_signature = "($self, queries, k=10, *, ef=None, exact=False, max_distance=None, \
-                             select=(), vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1, mmr=None, mmr_candidates=None)")]
+    #[pyo3(signature = (queries=None, k=10, *, texts=None, **asked))]
+    #[pyo3(text_signature = "($self, queries=None, k=10, *, texts=None, ef=None, exact=False, \
+                             max_distance=None, select=(), vectors=False, where=None, offset=None, \
+                             min_distance=None, group_by=None, per_group=1, mmr=None, \
+                             mmr_candidates=None)")]
     fn search_batch(
         &self,
-        queries: &Bound<'_, PyAny>,
+        py: Python<'_>,
+        queries: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = k_count)] k: usize,
+        texts: Option<&Bound<'_, PyAny>>,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<BatchHits> {
+        let queries = texts::queries(py, || self.embedder(), queries, texts, self.shape)?;
         let request = Request::read("Snapshot.search_batch", k, asked, Some(Vec::new()))?;
-        let given = VectorsArg::from_python(queries, self.shape)?;
-        reading::search_batch(queries.py(), self.source(), &given, self.shape, request)
+        reading::search_batch(py, self.source(), &queries, self.shape, request)
     }
 
     /// As `Collection.search_sparse`.

@@ -86,9 +86,9 @@ fn numbers(vectors: &Bound<'_, PyAny>, texts: usize, model: &str) -> PyResult<Ve
 }
 
 /// The query of a search: a vector as it was given, or that of a text; `None` for words alone.
-pub(crate) fn query<'py>(
+pub(crate) fn query<'a, 'py>(
     py: Python<'py>,
-    collection: &nearfield::Collection,
+    embedder: impl FnOnce() -> nearfield::Result<&'a Embedder> + Send,
     q: Option<&Bound<'py, PyAny>>,
     text: Option<&str>,
     shape: Shape,
@@ -96,33 +96,33 @@ pub(crate) fn query<'py>(
 ) -> PyResult<Option<VectorsArg<'py>>> {
     match (q, text) {
         (Some(q), None) => VectorsArg::one(q, shape).map(Some),
-        (None, Some(text)) => embedded(py, collection, &[text]).map(Some),
+        (None, Some(text)) => embedded(py, embedder, &[text]).map(Some),
         (None, None) if request.words.words().is_some() => Ok(None),
         (given, _) => Err(one_of("text", given.is_some())),
     }
 }
 
 /// The queries of a batch: vectors as they were given, or those of texts.
-pub(crate) fn queries<'py>(
+pub(crate) fn queries<'a, 'py>(
     py: Python<'py>,
-    collection: &nearfield::Collection,
+    embedder: impl FnOnce() -> nearfield::Result<&'a Embedder> + Send,
     queries: Option<&Bound<'py, PyAny>>,
     texts: Option<&Bound<'py, PyAny>>,
     shape: Shape,
 ) -> PyResult<VectorsArg<'py>> {
     match (queries, texts) {
         (Some(queries), None) => VectorsArg::from_python(queries, shape),
-        (None, Some(texts)) => embedded(py, collection, &Texts::from_python(texts)?.all()),
+        (None, Some(texts)) => embedded(py, embedder, &Texts::from_python(texts)?.all()),
         (given, _) => Err(one_of("texts", given.is_some())),
     }
 }
 
-fn embedded<'py>(
+fn embedded<'a, 'py>(
     py: Python<'py>,
-    collection: &nearfield::Collection,
+    embedder: impl FnOnce() -> nearfield::Result<&'a Embedder> + Send,
     texts: &[&str],
 ) -> PyResult<VectorsArg<'py>> {
-    let vectors = call(py, || collection.embedder()?.embed_queries(texts))?;
+    let vectors = call(py, || embedder()?.embed_queries(texts))?;
     Ok(VectorsArg::owned(vectors, texts.len()))
 }
 

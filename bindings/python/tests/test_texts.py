@@ -216,6 +216,28 @@ def test_a_search_is_by_vector_or_by_text(notes: nf.Collection):
         notes.search(text=7)
 
 
+def test_pages_of_a_text_tile_a_snapshot(notes: nf.Collection):
+    before = notes.snapshot()
+    notes.add_texts(["bbb", "bb", "b"])
+    found = [i for at in range(0, 6, 2) for i in before.search(text="bb", k=2, offset=at).ids.tolist()]
+    assert (found[0], sorted(found)) == (2, [1, 2, 3])
+    assert before.explain(text="ccc", k=1).hits.ids.tolist() == [3]
+    assert before.search_batch(texts=["aaa", "ccc"], k=1).ids.tolist() == [[1], [3]]
+    assert before.search(text="aa", words="ccc", k=3).ids.tolist()[0] in (1, 3)
+    notes.close()
+    assert before.search(text="bb", k=1)[0].id == 2
+    for arguments, given in [({}, "neither"), ({"q": [1, 2, 3], "text": "a"}, "both")]:
+        with pytest.raises(TypeError, match=f"text= in their place, given {given}"):
+            before.search(**arguments)
+
+
+def test_a_snapshot_of_vectors_says_what_texts_need(db: nf.Database):
+    snapshot = db.create("plain", dim=2).snapshot()
+    for call in (lambda: snapshot.search(text="c"), lambda: snapshot.search_batch(texts=["c"])):
+        with pytest.raises(nf.InvalidArgument, match='"plain" was opened without an embedder'):
+            call()
+
+
 def test_an_embedder_needs_a_function_and_a_name(db: nf.Database):
     with pytest.raises(nf.InvalidArgument, match="needs the name of its model"):
         db.collection("notes", embed=lambda texts: abc(texts))

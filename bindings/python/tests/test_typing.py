@@ -25,6 +25,8 @@ with nf.open("my.nf", "r") as db:
     docs.database.backup("copy.nf", progress=True)
     snapshot: nf.Snapshot = docs.snapshot()
     snapshot.explain([1.0, 2.0, 3.0]).hits.ids.sum()
+    snapshot.search(text="a", k=2, offset=2).ids.sum()
+    snapshot.search_batch(texts=["a", "b"], k=2).counts.sum()
     for records in snapshot.scan():
         records.to_dicts()
     report: dict[str, object] = db.import_file("docs", "x.parquet", id=False, on_bad="skip")

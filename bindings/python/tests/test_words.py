@@ -233,6 +233,15 @@ def test_pages_and_groups_of_words_and_of_functions(docs: nf.Collection):
     assert docs.search([0], min_distance=4, words="page", k=1).ids.tolist() == [3]
 
 
+def test_groups_are_looked_for_behind_the_candidates_unless_their_number_is_given(db: nf.Database):
+    rows = db.create("rows", dim=1, metric="l2", text="body")
+    data = {"body": ["word"] * 401, "doc": ["same"] * 400 + ["other"]}
+    rows.upsert(np.arange(401), np.arange(401, dtype="f4")[:, None], data)
+    asked = {"words": "word", "group_by": "doc", "k": 2}
+    assert rows.search([0], **asked).ids.tolist()[1:] == [400]
+    assert len(rows.search([0], candidates=100, **asked)) == 1
+
+
 @pytest.mark.parametrize("raised", [LookupError("no model"), KeyboardInterrupt(), SystemExit(3), nf.Closed("mine")])
 def test_what_a_function_raises_is_raised_and_nothing_is_broken(docs: nf.Collection, raised):
     def failing(hits: nf.Hits) -> list[float]:

@@ -618,8 +618,9 @@ class Collection:
 
         `rerank` is a function that is given the best `rerank_candidates` (50, at least `k`) as `Hits`, with the
         columns of `select`, and returns a score for each, bigger being better: a cross-encoder, say.
-        What it raises is raised here. Pages and groups are of what was fused and reranked: `offset` and
-        `k` reach no farther than the candidates.
+        What it raises is raised here. Pages and groups are of what was fused and reranked. Pages reach no
+        farther than the candidates; for groups more rows are looked at, as many as `k` groups need and at
+        most 16,384, unless `candidates` or `offset` is given or a function ranks.
 
         Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity), `NotFound` for an unknown column,
         and `InvalidArgument` for words that cannot be read, pointing at the place.
@@ -672,7 +673,8 @@ class Collection:
         sparse: Mapping[str, _Sparse] | None = None,
     ) -> Explanation:
         """Searches as `search` does and says how: the plan of each part of the collection, how much was
-        compared and read, and times. Parts are those of the search by vector: words alone have none.
+        compared and read, and times. The parts are those of each list: by vector, by words and by sparse
+        vectors.
 
         Raises as `search`.
 
@@ -841,7 +843,7 @@ class Collection:
         ([8], 4)
         """
     def snapshot(self) -> Snapshot:
-        """The rows there are now, to be read as often as wanted while writers go on.
+        """The rows there are now, to be read as often as wanted while writers go on; see `Snapshot`.
 
         Raises `Closed` and `Forked`.
 
@@ -951,8 +953,10 @@ class Collection:
 @final
 class Snapshot:
     """The rows of a collection at one moment, to be read as often as wanted while writers go on. Made by
-    `Collection.snapshot`. Its methods are those of the collection; a collection that is closed
-    leaves its snapshots readable.
+    `Collection.snapshot`. It searches (vectors, texts, words, sparse vectors, one or many, with the
+    embedder that the collection was opened with), explains, gets, counts and scans as the collection
+    does; it does not write, export, or tell name, schema and stats. A collection that is closed leaves
+    its snapshots readable.
 
     >>> before = docs.snapshot()
     >>> docs.delete([1, 2])
@@ -972,6 +976,7 @@ class Snapshot:
         q: _Vectors | None = None,
         k: int = 10,
         *,
+        text: str | None = None,
         ef: int | None = None,
         exact: bool = False,
         max_distance: float | None = None,
@@ -1007,6 +1012,7 @@ class Snapshot:
         q: _Vectors | None = None,
         k: int = 10,
         *,
+        text: str | None = None,
         ef: int | None = None,
         exact: bool = False,
         max_distance: float | None = None,
@@ -1039,9 +1045,10 @@ class Snapshot:
         """
     def search_batch(
         self,
-        queries: _Vectors,
+        queries: _Vectors | None = None,
         k: int = 10,
         *,
+        texts: _Texts | None = None,
         ef: int | None = None,
         exact: bool = False,
         max_distance: float | None = None,
