@@ -15,8 +15,9 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple};
 
-use crate::errors::{invalid, raise, type_name, wrong_type};
+use crate::errors::{invalid, raise, text_of, type_name, wrong_type};
 use crate::ids::{contiguous, is_masked};
+use crate::numbers::mapping;
 use crate::{arrow_ffi, infer, sparse};
 
 /// How deep dicts may lie within each other; one that contains itself has no end.
@@ -31,10 +32,8 @@ pub(crate) fn from_python(data: &Bound<'_, PyAny>, rows: usize) -> PyResult<Reco
         from_dicts(data)?
     } else if let Some(array) = arrow_ffi::import(data)? {
         from_table(data, &array)?
-    } else if data.cast::<PyMapping>().is_ok() {
-        let dict = PyDict::new(data.py());
-        dict.update(data.cast::<PyMapping>()?)?;
-        from_dict(&dict)?
+    } else if let Some(columns) = mapping(data)? {
+        from_dict(&columns)?
     } else {
         return Err(wrong_type("data", EXPECTED, data));
     };
@@ -142,11 +141,11 @@ fn from_dicts(rows: &Bound<'_, PyAny>) -> PyResult<Vec<(String, ArrayRef)>> {
     let mut count = 0;
     for row in rows.try_iter()? {
         let row = row?;
-        let Ok(row) = row.cast::<PyDict>() else {
+        let Some(row) = mapping(&row)? else {
             return Err(wrong_type(&format!("data: row {count}"), "a dict", &row));
         };
         let mut fields = Vec::with_capacity(row.len());
-        flatten(row, "", 0, count, &mut fields)?;
+        flatten(&row, "", 0, count, &mut fields)?;
         for (name, value) in fields {
             let next = order.len();
             let slot = *order.entry(name.clone()).or_insert(next);
@@ -216,7 +215,7 @@ fn from_table(data: &Bound<'_, PyAny>, table: &ArrayRef) -> PyResult<Vec<(String
 
 fn column_name(name: &Bound<'_, PyAny>) -> PyResult<String> {
     match name.cast::<PyString>() {
-        Ok(name) => Ok(name.to_str()?.to_owned()),
+        Ok(name) => Ok(text_of("data: a column name", name)?.to_owned()),
         Err(_) => Err(wrong_type("data: a column name", "str", name)),
     }
 }

@@ -3,10 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nearfield::Error;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyString};
 
 use crate::ids::id_to_python;
 
@@ -60,6 +60,55 @@ pub(crate) fn invalid(py: Python<'_>, message: impl Into<String>) -> PyErr {
 /// An argument of the wrong Python type: what it is for, what was expected, what was given.
 pub(crate) fn wrong_type(what: &str, expected: &str, given: &Bound<'_, PyAny>) -> PyErr {
     PyTypeError::new_err(format!("{what}: expected {expected}, given {}", type_name(given)))
+}
+
+/// The text of a `str`, the argument that `what` names.
+pub(crate) fn text_of<'a>(what: &str, given: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+    given.to_str().map_err(|error| no_text(what, given, error))
+}
+
+/// A `str` that is no text: what it is for, and the failure to read it.
+pub(crate) fn no_text(what: &str, given: &Bound<'_, PyString>, error: PyErr) -> PyErr {
+    match lone_surrogate(what, given, error) {
+        Ok((message, _)) => invalid(given.py(), message),
+        Err(other) => other,
+    }
+}
+
+/// The same of a filter; `position` says where if it is the text of the filter.
+pub(crate) fn no_filter_text(what: &str, given: &Bound<'_, PyString>, error: PyErr) -> PyErr {
+    let build = || {
+        let py = given.py();
+        let (message, at) = lone_surrogate(what, given, error)?;
+        let exception = exception(py, "FilterError", format!("filter: {message}"))?;
+        exception.value(py).setattr("position", (what == WHERE).then_some(at))?;
+        exception.value(py).setattr("hint", "")?;
+        Ok(exception)
+    };
+    build().unwrap_or_else(|failure: PyErr| failure)
+}
+
+/// The argument that is the text of a filter.
+pub(crate) const WHERE: &str = "where";
+
+/// What is wrong with a `str` in which half of a pair of surrogates stands alone, which UTF-8 cannot say;
+/// and its place. Fails with `error` if it is about something else.
+fn lone_surrogate(
+    what: &str,
+    given: &Bound<'_, PyString>,
+    error: PyErr,
+) -> PyResult<(String, usize)> {
+    let py = given.py();
+    if !error.is_instance_of::<PyUnicodeEncodeError>(py) {
+        return Err(error);
+    }
+    let at = error.value(py).getattr("start")?.extract::<usize>()?;
+    let half = given.get_item(at)?.repr()?;
+    let message = format!(
+        "{what}: expected Unicode text, given the lone surrogate {half} at index {at}; decode bytes \
+         with errors=\"replace\""
+    );
+    Ok((message, at))
 }
 
 /// A keyword argument that `function` does not have among `known`: which one was meant, perhaps.

@@ -4,9 +4,9 @@ use nearfield::FilterColumn;
 use pyo3::basic::CompareOp;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyMapping, PyString};
 
-use crate::errors::{raise, wrong_type};
+use crate::errors::{WHERE, no_filter_text, raise, wrong_type};
 use crate::filter_values::{json, text, texts, value, values};
 use crate::ids::IdsArg;
 use crate::numbers::name_string;
@@ -18,15 +18,16 @@ use crate::numbers::name_string;
 /// Filters are joined by `&`, `|` and `~` (with brackets: `(a == 1) & (b == 2)`), and printed as text.
 ///
 /// In text there are `= <> != < <= > >=`, `IN`, `BETWEEN`, `IS NULL`, `LIKE`, `ILIKE` (`%` any text, `_` one
-/// character), `STARTS WITH`, `CONTAINS`, for lists `HAS`, `HAS ANY`, `HAS ALL`, each with a `NOT`, joined by
-/// `AND`, `OR`, `NOT` and brackets. Text is quoted by `'`, names that are no plain words by `"`, times are
-/// `TIMESTAMP '2024-02-29T12:00:00Z'`. The id of a row is `id`.
+/// character; `LIKE '10!%' ESCAPE '!'` looks for the sign itself), `STARTS WITH`, `CONTAINS`, for lists `HAS`,
+/// `HAS ANY`, `HAS ALL`, each with a `NOT`, joined by `AND`, `OR`, `NOT` and brackets. Text is quoted by `'`,
+/// names that are no plain words by `"`, times are `TIMESTAMP '2024-02-29T12:00:00Z'`. The id of a row is `id`.
 ///
-/// In dicts there are `$eq $ne $gt $gte $lt $lte $in $nin $between $exists $like $ilike $starts_with
-/// $contains $has $has_any $has_all`, joined by `$and $or $nor $not`.
+/// In dicts there are `$eq $ne $gt $gte $lt $lte $in $nin $between $exists $like $nlike $ilike $nilike
+/// $starts_with` (or `$prefix`) `$contains $not_contains $has $has_any $has_all`, joined by
+/// `$and $or $nor $not`. Any mapping is taken for a dict.
 ///
 /// Logic is that of SQL: a comparison with null is neither true nor false, and rows are found for which
-/// the filter is true.
+/// the filter is true. NaN is equal to nothing, neither smaller nor larger, and cannot be asked for.
 ///
 /// >>> import nearfield as nf
 /// >>> nf.Filter("title LIKE 'n%' and id in (1, 2)")
@@ -64,19 +65,20 @@ pub(crate) fn filter_arg(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<ne
 fn filter(given: &Bound<'_, PyAny>) -> PyResult<nearfield::Filter> {
     let py = given.py();
     if let Ok(text) = given.cast::<PyString>() {
-        return nearfield::Filter::parse(text.to_str()?).map_err(|error| raise(py, &error));
+        let text = text.to_str().map_err(|error| no_filter_text(WHERE, text, error))?;
+        return nearfield::Filter::parse(text).map_err(|error| raise(py, &error));
     }
-    if given.cast::<PyDict>().is_ok() {
+    if let Some(filter) = expression(given) {
+        return Ok(filter);
+    }
+    if given.cast::<PyMapping>().is_ok() {
         return nearfield::Filter::from_json(&json(given, 0)?).map_err(|error| raise(py, &error));
     }
-    match expression(given) {
-        Some(filter) => Ok(filter),
-        None => Err(wrong_type(
-            "where",
-            "the text of a filter, a dict, or an expression such as nf.col(\"year\") >= 2019",
-            given,
-        )),
-    }
+    Err(wrong_type(
+        WHERE,
+        "the text of a filter, a dict, or an expression such as nf.col(\"year\") >= 2019",
+        given,
+    ))
 }
 
 fn expression(given: &Bound<'_, PyAny>) -> Option<nearfield::Filter> {
@@ -177,6 +179,18 @@ impl Filter {
     }
 }
 
+fn pattern_text(given: &Bound<'_, PyAny>) -> PyResult<String> {
+    text("pattern", given)
+}
+
+fn prefix_text(given: &Bound<'_, PyAny>) -> PyResult<String> {
+    text("prefix", given)
+}
+
+fn part_text(given: &Bound<'_, PyAny>) -> PyResult<String> {
+    text("part", given)
+}
+
 impl Column {
     fn filter_column(&self) -> FilterColumn {
         nearfield::col(self.0.as_str())
@@ -243,11 +257,15 @@ impl Column {
     /// >>> docs.count(where=nf.col("title").like("%a%"))
     /// 2
     #[pyo3(signature = (pattern, escape=None))]
-    fn like(&self, pattern: &str, escape: Option<char>) -> Filter {
+    fn like(
+        &self,
+        #[pyo3(from_py_with = pattern_text)] pattern: String,
+        escape: Option<char>,
+    ) -> Filter {
         let column = self.filter_column();
         Filter(match escape {
-            Some(escape) => column.like_with_escape(pattern, escape),
-            None => column.like(pattern),
+            Some(escape) => column.like_with_escape(&pattern, escape),
+            None => column.like(&pattern),
         })
     }
 
@@ -256,11 +274,15 @@ impl Column {
     /// >>> docs.count(where=nf.col("title").ilike("NEA_"))
     /// 1
     #[pyo3(signature = (pattern, escape=None))]
-    fn ilike(&self, pattern: &str, escape: Option<char>) -> Filter {
+    fn ilike(
+        &self,
+        #[pyo3(from_py_with = pattern_text)] pattern: String,
+        escape: Option<char>,
+    ) -> Filter {
         let column = self.filter_column();
         Filter(match escape {
-            Some(escape) => column.ilike_with_escape(pattern, escape),
-            None => column.ilike(pattern),
+            Some(escape) => column.ilike_with_escape(&pattern, escape),
+            None => column.ilike(&pattern),
         })
     }
 
@@ -268,16 +290,16 @@ impl Column {
     ///
     /// >>> docs.count(where=nf.col("title").starts_with("fa"))
     /// 1
-    fn starts_with(&self, prefix: &str) -> Filter {
-        Filter(self.filter_column().starts_with(prefix))
+    fn starts_with(&self, #[pyo3(from_py_with = prefix_text)] prefix: String) -> Filter {
+        Filter(self.filter_column().starts_with(&prefix))
     }
 
     /// Text with `part` in it; a list that has it.
     ///
     /// >>> docs.count(where=nf.col("title").contains("ear"))
     /// 1
-    fn contains(&self, part: &str) -> Filter {
-        Filter(self.filter_column().contains(part))
+    fn contains(&self, #[pyo3(from_py_with = part_text)] part: String) -> Filter {
+        Filter(self.filter_column().contains(&part))
     }
 
     /// The list has `value`.

@@ -3,10 +3,11 @@
 use nearfield::FilterValue;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde_json::{Map, Number, Value as Json};
 
-use crate::errors::{invalid, type_name, wrong_type};
+use crate::errors::{invalid, no_filter_text, type_name, wrong_type};
+use crate::numbers::mapping;
 
 /// Most levels of a dict.
 const MAX_DEPTH: usize = 300;
@@ -27,8 +28,8 @@ pub(crate) fn value(given: &Bound<'_, PyAny>) -> PyResult<FilterValue> {
     if let Ok(number) = given.cast::<PyFloat>() {
         return Ok(number.value().into());
     }
-    if let Ok(text) = given.cast::<PyString>() {
-        return Ok(text.to_str()?.into());
+    if given.cast::<PyString>().is_ok() {
+        return text("a value of a filter", given).map(Into::into);
     }
     // Times, as ISO 8601 text; then scalars of NumPy.
     if given.hasattr("isoformat")? {
@@ -54,8 +55,9 @@ pub(crate) fn values(given: &Bound<'_, PyAny>) -> PyResult<Vec<FilterValue>> {
 
 /// A text.
 pub(crate) fn text(what: &str, given: &Bound<'_, PyAny>) -> PyResult<String> {
-    let text = given.cast::<PyString>().map_err(|_other| wrong_type(what, "a str", given))?;
-    Ok(text.to_str()?.to_owned())
+    let given = given.cast::<PyString>().map_err(|_other| wrong_type(what, "a str", given))?;
+    let text = given.to_str().map_err(|error| no_filter_text(what, given, error))?;
+    Ok(text.to_owned())
 }
 
 /// Some texts.
@@ -78,7 +80,7 @@ pub(crate) fn json(given: &Bound<'_, PyAny>, depth: usize) -> PyResult<Json> {
     if depth > MAX_DEPTH {
         return Err(invalid(py, format!("a filter is nested more than {MAX_DEPTH} deep")));
     }
-    if let Ok(dict) = given.cast::<PyDict>() {
+    if let Some(dict) = mapping(given)? {
         let mut object = Map::new();
         for (key, value) in dict {
             object.insert(text("a key of a filter", &key)?, json(&value, depth + 1)?);

@@ -19,7 +19,7 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyMapping, PyString};
 
 use crate::arrow_ffi;
-use crate::errors::{invalid, type_name, wrong_type};
+use crate::errors::{invalid, no_text, text_of, type_name, wrong_type};
 use crate::numbers::index;
 
 const EXPECTED: &str = "integers or strings (an array or a list of them, or one alone)";
@@ -35,7 +35,7 @@ pub(crate) enum IdsArg<'py> {
 impl<'py> IdsArg<'py> {
     pub(crate) fn from_python(value: &Bound<'py, PyAny>) -> PyResult<Self> {
         if let Ok(text) = value.cast::<PyString>() {
-            return Ok(Self::Texts(vec![text.clone().try_into()?]));
+            return Ok(Self::Texts(vec![kept(text, 0)?]));
         }
         if let Ok(array) = value.cast::<PyUntypedArray>() {
             return Self::from_ndarray(array);
@@ -162,7 +162,7 @@ impl<'py> IdsArg<'py> {
                 if !numbers.is_empty() {
                     return Err(mixed("integers"));
                 }
-                texts.push(text.clone().try_into()?);
+                texts.push(kept(text, row)?);
             } else if !texts.is_empty() {
                 return Err(mixed("strings"));
             } else {
@@ -171,6 +171,12 @@ impl<'py> IdsArg<'py> {
         }
         Ok(if texts.is_empty() { Self::Numbers(numbers) } else { Self::Texts(texts) })
     }
+}
+
+/// The id of `row`, a string, without a copy.
+fn kept(text: &Bound<'_, PyString>, row: usize) -> PyResult<PyBackedStr> {
+    let kept = text.clone().try_into();
+    kept.map_err(|error| no_text(&format!("ids: row {row}"), text, error))
 }
 
 /// Which kind an id is, if there is one.
@@ -184,7 +190,7 @@ pub(crate) fn id_type(id: Option<&Id>) -> Option<IdType> {
 /// One id, as for `contains`.
 pub(crate) fn id_from_python(value: &Bound<'_, PyAny>) -> PyResult<Id> {
     match value.cast::<PyString>() {
-        Ok(text) => Ok(Id::from(text.to_str()?)),
+        Ok(text) => Ok(Id::from(text_of("id", text)?)),
         Err(_) if value.hasattr("__index__")? => Ok(Id::from(number(value, 0)?)),
         Err(_) => Err(wrong_type("id", "an integer or a string", value)),
     }

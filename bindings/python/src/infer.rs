@@ -18,7 +18,7 @@ use pyo3::types::{
     PyBool, PyBytes, PyDate, PyDateTime, PyFloat, PyInt, PyList, PyString, PyTuple, PyTzInfo,
 };
 
-use crate::errors::{invalid, type_name};
+use crate::errors::{invalid, no_text, type_name};
 use crate::sparse;
 
 const EXPECTED: &str = "bool, int, float, str, datetime, list of str, dict of weights or None";
@@ -74,7 +74,7 @@ pub(crate) fn array(name: &str, values: Vec<Bound<'_, PyAny>>) -> PyResult<Array
         }
         Kind::Int => Arc::new(integers(name, &plain)?),
         Kind::Float | Kind::Nan => Arc::new(floats(name, &plain)?),
-        Kind::Text => Arc::new(texts(&plain)?),
+        Kind::Text => Arc::new(texts(name, &plain)?),
         Kind::Time => {
             let times: PyResult<Vec<Option<i64>>> = plain.iter().map(micros).collect();
             Arc::new(TimestampMicrosecondArray::from(times?).with_timezone("UTC"))
@@ -168,14 +168,17 @@ fn floats(name: &str, values: &[Bound<'_, PyAny>]) -> PyResult<Float64Array> {
     values.iter().enumerate().map(number).collect::<PyResult<Vec<_>>>().map(Float64Array::from)
 }
 
-fn texts(values: &[Bound<'_, PyAny>]) -> PyResult<LargeStringArray> {
-    let text = |value| Ok(text(value)?.map(ToOwned::to_owned));
-    values.iter().map(text).collect::<PyResult<Vec<Option<String>>>>().map(LargeStringArray::from)
+fn texts(name: &str, values: &[Bound<'_, PyAny>]) -> PyResult<LargeStringArray> {
+    let text = |(row, value)| Ok(text(name, row, value)?.map(ToOwned::to_owned));
+    let texts = values.iter().enumerate().map(text).collect::<PyResult<Vec<Option<String>>>>();
+    texts.map(LargeStringArray::from)
 }
 
 /// The text of a `str`, `None` for anything else.
-fn text<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<Option<&'a str>> {
-    value.cast::<PyString>().ok().map(|text| text.to_str()).transpose()
+fn text<'a>(name: &str, row: usize, value: &'a Bound<'_, PyAny>) -> PyResult<Option<&'a str>> {
+    let Ok(text) = value.cast::<PyString>() else { return Ok(None) };
+    let read = text.to_str().map(Some);
+    read.map_err(|error| no_text(&format!("column {name:?} row {row}"), text, error))
 }
 
 fn lists(name: &str, values: &[Bound<'_, PyAny>]) -> PyResult<ArrayRef> {
@@ -185,7 +188,7 @@ fn lists(name: &str, values: &[Bound<'_, PyAny>]) -> PyResult<ArrayRef> {
         if is_list {
             for item in value.try_iter()? {
                 let item = item?;
-                let text = text(&item)?;
+                let text = text(name, row, &item)?;
                 if text.is_none() && !item.is_none() {
                     let given = type_name(&item);
                     return Err(wrong(

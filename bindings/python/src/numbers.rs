@@ -2,9 +2,9 @@
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt, PyString};
+use pyo3::types::{PyBool, PyDict, PyInt, PyMapping, PyString};
 
-use crate::errors::{invalid, wrong_type};
+use crate::errors::{invalid, text_of, wrong_type};
 
 /// A count: any integer of Python or NumPy that is not negative. What is larger than memory could
 /// hold counts as the largest number there is, so that `k=10**30` means all rows.
@@ -51,7 +51,18 @@ pub(crate) fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f32> {
 /// A `str`.
 pub(crate) fn string(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
     let text = value.cast::<PyString>().map_err(|_wrong| wrong_type(name, "str", value))?;
-    Ok(text.to_str()?.to_owned())
+    Ok(text_of(name, text)?.to_owned())
+}
+
+/// A dict, or a copy of any other mapping; `None` for what is none.
+pub(crate) fn mapping<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDict>>> {
+    if let Ok(dict) = value.cast::<PyDict>() {
+        return Ok(Some(dict.clone()));
+    }
+    let Ok(mapping) = value.cast::<PyMapping>() else { return Ok(None) };
+    let dict = PyDict::new(value.py());
+    dict.update(mapping)?;
+    Ok(Some(dict))
 }
 
 /// The argument `name`: what a collection is called.

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::errors::wrong_type;
+use crate::errors::{text_of, wrong_type};
 use crate::numbers::{count, number};
 
 /// What was asked for of it.
@@ -66,5 +66,5 @@ impl Picks {
 fn column(value: &Bound<'_, PyAny>) -> PyResult<String> {
     let name = value.cast::<PyString>();
     let name = name.map_err(|_wrong| wrong_type("group_by", "the name of a column", value))?;
-    Ok(name.to_str()?.to_owned())
+    Ok(text_of("group_by", name)?.to_owned())
 }

@@ -5,7 +5,7 @@ use nearfield::{Fields, Filter, Id, IdType, Schema, SparseVector};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::errors::{unknown_argument, wrong_type};
+use crate::errors::{text_of, unknown_argument, wrong_type};
 use crate::filter::filter_arg;
 use crate::ids::id_type;
 use crate::numbers::{count, flag, number};
@@ -186,7 +186,7 @@ pub(crate) fn names(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<String>>> {
         return Ok(None);
     }
     if let Ok(name) = value.cast::<PyString>() {
-        return Ok(Some(vec![name.to_str()?.to_owned()]));
+        return Ok(Some(vec![text_of("select", name)?.to_owned()]));
     }
     let wrong = || wrong_type("select", "a list of column names", value);
     value.extract::<Vec<String>>().map(Some).map_err(|_wrong| wrong())

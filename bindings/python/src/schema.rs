@@ -4,8 +4,8 @@ use nearfield::{Collection, Column, DataType, IdType, Metric, Schema, TextOption
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyType};
 
-use crate::errors::{invalid, wrong_type};
-use crate::numbers::count;
+use crate::errors::{invalid, text_of, wrong_type};
+use crate::numbers::{count, mapping};
 use crate::rows::escape;
 use crate::text_options::{self, text_options};
 
@@ -198,7 +198,7 @@ pub(crate) fn named<T: Copy>(
     let Ok(given) = value.cast::<PyString>() else {
         return Err(wrong_type(what, &format!("one of {}", expected()), value));
     };
-    let given = given.to_str()?;
+    let given = text_of(what, given)?;
     let found = names.iter().find(|(name, _)| *name == given);
     found.map(|(_, known)| *known).ok_or_else(|| {
         invalid(value.py(), format!("{what} is {given:?}, expected one of {}", expected()))
@@ -233,9 +233,9 @@ fn text_columns(text: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Option<TextOpt
         "the name of a column, a list of names, or a dict of names and languages";
     let wrong = || wrong_type("text", EXPECTED, text);
     if let Ok(name) = text.cast::<PyString>() {
-        return Ok(vec![(name.to_str()?.to_owned(), None)]);
+        return Ok(vec![(text_of("text", name)?.to_owned(), None)]);
     }
-    if let Ok(dict) = text.cast::<PyDict>() {
+    if let Some(dict) = mapping(text)? {
         let column = |(name, options): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
             let name = name.extract::<String>().map_err(|_wrong| wrong())?;
             Ok((name, Some(text_options(&options)?)))
@@ -248,8 +248,7 @@ fn text_columns(text: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Option<TextOpt
 
 fn typed_columns(columns: &Bound<'_, PyAny>, texts: &[String]) -> PyResult<Vec<Column>> {
     const EXPECTED: &str = "a dict of column names and types";
-    let columns =
-        columns.cast::<PyDict>().map_err(|_wrong| wrong_type("columns", EXPECTED, columns))?;
+    let columns = mapping(columns)?.ok_or_else(|| wrong_type("columns", EXPECTED, columns))?;
     let mut all = Vec::with_capacity(columns.len());
     for (name, kind) in columns {
         let Ok(name) = name.extract::<String>() else {

@@ -11,7 +11,7 @@ use pyo3::types::{PyBool, PyDict, PyList, PyString, PyTuple};
 
 use crate::errors::{invalid, raise, type_name, wrong_type};
 use crate::ids::contiguous;
-use crate::numbers::number;
+use crate::numbers::{mapping, number};
 
 pub(crate) const EXPECTED: &str =
     "a dict of indices and weights, or a pair (indices, weights) of two lists or arrays";
@@ -79,7 +79,7 @@ pub(crate) fn columns(
         return Ok(Vec::new());
     }
     let wrong = || wrong_type(what, "a dict of columns and sparse vectors", values);
-    let dict = values.cast::<PyDict>().map_err(|_wrong| wrong())?;
+    let dict = mapping(values)?.ok_or_else(wrong)?;
     let column = |(name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
         let name = name.extract::<String>().map_err(|_wrong| wrong())?;
         let vector = vector(&format!("{what}[{name:?}]"), &value)?;

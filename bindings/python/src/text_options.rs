@@ -4,8 +4,8 @@ use nearfield::TextOptions;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::errors::{invalid, raise, wrong_type};
-use crate::numbers::{flag, number};
+use crate::errors::{invalid, raise, text_of, wrong_type};
+use crate::numbers::{flag, mapping, number};
 
 const EXPECTED: &str =
     "a language, None for words as they are, or a dict of language, stop_words, stem, k1 and b";
@@ -13,7 +13,7 @@ const EXPECTED: &str =
 /// The name of a language, `None` for words as they are, or a dict of options.
 pub(crate) fn text_options(value: &Bound<'_, PyAny>) -> PyResult<TextOptions> {
     let options = TextOptions::new();
-    let Ok(dict) = value.cast::<PyDict>() else { return language(options, value) };
+    let Some(dict) = mapping(value)? else { return language(options, value) };
     dict.iter().try_fold(options, |options, (name, value)| {
         let Ok(name) = name.extract::<String>() else {
             return Err(wrong_type("options of a text column: a name", "str", &name));
@@ -39,7 +39,7 @@ fn language(options: TextOptions, value: &Bound<'_, PyAny>) -> PyResult<TextOpti
     let Ok(name) = value.cast::<PyString>() else {
         return Err(wrong_type("options of a text column", EXPECTED, value));
     };
-    let language = name.to_str()?.parse().map_err(|error| raise(value.py(), &error))?;
+    let language = text_of("language", name)?.parse().map_err(|error| raise(value.py(), &error))?;
     Ok(options.language(language))
 }
 

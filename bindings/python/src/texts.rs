@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyList, PyMapping, PyString};
 
-use crate::errors::{call, invalid, type_name, wrong_type};
+use crate::errors::{call, invalid, no_text, type_name, wrong_type};
 use crate::ids::{IdsArg, id_to_python};
 use crate::numbers::count;
 use crate::request::Request;
@@ -197,10 +197,16 @@ impl<'py> TextsArg<'py> {
     }
 }
 
+/// The text of `row`, without a copy.
+fn kept(text: &Bound<'_, PyString>, row: usize) -> PyResult<PyBackedStr> {
+    let kept = text.clone().try_into();
+    kept.map_err(|error| no_text(&format!("texts: row {row}"), text, error))
+}
+
 impl Texts {
     fn from_python(texts: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(text) = texts.cast::<PyString>() {
-            return Ok(Self::Python(vec![text.clone().try_into()?]));
+            return Ok(Self::Python(vec![kept(text, 0)?]));
         }
         if let Some(array) = arrow_ffi::import(texts)?
             && array.null_count() == 0
@@ -232,7 +238,7 @@ impl Texts {
             let Ok(text) = item.cast::<PyString>() else {
                 return Err(wrong_type(&format!("texts: row {row}"), "str", &item));
             };
-            all.push(text.clone().try_into()?);
+            all.push(kept(text, row)?);
         }
         Ok(Self::Python(all))
     }

@@ -2,10 +2,10 @@
 
 use nearfield::{Fusion, Normalize, Query, Words};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyString;
 
-use crate::errors::{invalid, wrong_type};
-use crate::numbers::{count, flag, number, string};
+use crate::errors::{invalid, text_of, wrong_type};
+use crate::numbers::{count, flag, mapping, number, string};
 use crate::rerank::Rerank;
 use crate::schema::named;
 
@@ -162,9 +162,9 @@ fn weights(value: &Bound<'_, PyAny>) -> PyResult<Vec<(String, f32)>> {
     const EXPECTED: &str = "a column, a list of columns, or a dict of columns and weights";
     let wrong = || wrong_type("words_in", EXPECTED, value);
     if let Ok(name) = value.cast::<PyString>() {
-        return Ok(vec![(name.to_str()?.to_owned(), 1.0)]);
+        return Ok(vec![(text_of("words_in", name)?.to_owned(), 1.0)]);
     }
-    let columns: Vec<(String, f32)> = if let Ok(dict) = value.cast::<PyDict>() {
+    let columns: Vec<(String, f32)> = if let Some(dict) = mapping(value)? {
         let pair = |(name, weight): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
             let name = name.extract::<String>().map_err(|_wrong| wrong())?;
             let what = format!("words_in: weight of {name:?}");

@@ -1,6 +1,8 @@
 import asyncio
 import pickle
+from collections import ChainMap
 from datetime import datetime, timezone
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -152,3 +154,78 @@ def test_asyncio_takes_filters_too(books):
         return hits.ids.tolist(), len(found[0]), counts, updated
 
     assert asyncio.run(main()) == ([1, 3], 2, (2, 2), 2)
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("where", "message", "position"),
+    [
+        (f"lang = 'é{HALF}'", r"filter: where: expected Unicode text, given the lone surrogate '\\ud800' at index 9", 9),
+        ({"lang": HALF}, "a value of a filter: expected Unicode text", None),
+        ({HALF: 1}, "a key of a filter: expected Unicode text", None),
+    ],
+)
+def test_half_a_character_is_no_filter(books, where, message, position):
+    with pytest.raises(nf.FilterError, match=message) as caught:
+        books.count(where=where)
+    assert (caught.value.position, caught.value.hint) == (position, "")
+
+
+def test_half_a_character_is_compared_with_nothing():
+    text = col("lang")
+    for compared in (
+        lambda: text == HALF,
+        lambda: text.isin([HALF]),
+        lambda: text.like(HALF),
+        lambda: text.ilike(HALF),
+        lambda: text.starts_with(HALF),
+        lambda: text.contains(HALF),
+        lambda: text.has(HALF),
+        lambda: text.has_any([HALF]),
+    ):
+        with pytest.raises(nf.FilterError, match="lone surrogate"):
+            compared()
+    with pytest.raises(TypeError, match="prefix: expected a str, given int"):
+        text.starts_with(1)
+
+
+def test_half_a_character_is_no_text_elsewhere(db, books):
+    texts = db.collection("texts", embed=nf.Embedder(lambda texts: [[len(t)] for t in texts], "m", 1))
+    for called, what in [
+        (lambda: books.search(words=HALF), "words"),
+        (lambda: books.search([0, 0], select=HALF), "select"),
+        (lambda: books.search([0, 0], group_by=HALF), "group_by"),
+        (lambda: texts.search(text=HALF), "text"),
+        (lambda: texts.add_texts(["a", HALF]), "texts: row 1"),
+        (lambda: texts.add_texts(HALF), "texts: row 0"),
+        (lambda: texts.upsert(["a", HALF], [[1], [2]]), "ids: row 1"),
+        (lambda: texts.get(HALF), "ids: row 0"),
+        (lambda: HALF in texts, "id"),
+        (lambda: books.upsert([1], [[1, 1]], {"lang": ["a" + HALF]}), 'column "lang" row 0'),
+        (lambda: books.upsert([1], [[1, 1]], {"tags": [["a", HALF]]}), 'column "tags" row 0'),
+        (lambda: books.upsert([1], [[1, 1]], {HALF: [1]}), "data: a column name"),
+        (lambda: db.create(HALF, dim=2), "name"),
+        (lambda: db.create("new", dim=2, text=HALF), "text"),
+    ]:
+        with pytest.raises(nf.InvalidArgument, match=f"^{what}: expected Unicode text, given the lone surrogate"):
+            called()
+    assert len(books) == 4
+
+
+def test_any_mapping_is_a_filter(books):
+    frozen = MappingProxyType({"year": MappingProxyType({"$gte": 2020})})
+    assert books.count(where=frozen) == books.count(where=ChainMap({}, {"year": {"$gte": 2020}})) == 2
+    assert books.count(where={"$or": [frozen, MappingProxyType({"id": 3})]}) == 3
+    assert (nf.Filter(frozen) & frozen) == nf.Filter({"$and": [frozen, frozen]})
+    with pytest.raises(nf.FilterError, match="no condition"):
+        books.count(where=MappingProxyType({}))
+
+
+def test_any_mapping_is_a_dict_elsewhere(db):
+    options = MappingProxyType({"body": MappingProxyType({"language": "en", "stem": False})})
+    rows = db.create("rows", dim=1, metric="l2", text=options, columns=MappingProxyType({"s": "sparse"}))
+    rows.upsert([1, 2], [[0], [1]], [MappingProxyType({"body": "rust", "s": {1: 1.0}}), ChainMap({"body": "iron"})])
+    assert rows.search(words="rust", words_in=MappingProxyType({"body": 2})).ids.tolist() == [1]
+    assert rows.search([1], sparse=MappingProxyType({"s": {1: 1.0}}), k=1, alpha=0).ids.tolist() == [1]

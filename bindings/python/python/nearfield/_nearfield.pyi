@@ -1307,15 +1307,16 @@ class Filter:
     Filters are joined by `&`, `|` and `~` (with brackets: `(a == 1) & (b == 2)`), and printed as text.
 
     In text there are `= <> != < <= > >=`, `IN`, `BETWEEN`, `IS NULL`, `LIKE`, `ILIKE` (`%` any text, `_` one
-    character), `STARTS WITH`, `CONTAINS`, for lists `HAS`, `HAS ANY`, `HAS ALL`, each with a `NOT`, joined by
-    `AND`, `OR`, `NOT` and brackets. Text is quoted by `'`, names that are no plain words by `"`, times are
-    `TIMESTAMP '2024-02-29T12:00:00Z'`. The id of a row is `id`.
+    character; `LIKE '10!%' ESCAPE '!'` looks for the sign itself), `STARTS WITH`, `CONTAINS`, for lists `HAS`,
+    `HAS ANY`, `HAS ALL`, each with a `NOT`, joined by `AND`, `OR`, `NOT` and brackets. Text is quoted by `'`,
+    names that are no plain words by `"`, times are `TIMESTAMP '2024-02-29T12:00:00Z'`. The id of a row is `id`.
 
-    In dicts there are `$eq $ne $gt $gte $lt $lte $in $nin $between $exists $like $ilike $starts_with
-    $contains $has $has_any $has_all`, joined by `$and $or $nor $not`.
+    In dicts there are `$eq $ne $gt $gte $lt $lte $in $nin $between $exists $like $nlike $ilike $nilike
+    $starts_with` (or `$prefix`) `$contains $not_contains $has $has_any $has_all`, joined by
+    `$and $or $nor $not`. Any mapping is taken for a dict.
 
     Logic is that of SQL: a comparison with null is neither true nor false, and rows are found for which
-    the filter is true.
+    the filter is true. NaN is equal to nothing, neither smaller nor larger, and cannot be asked for.
 
     >>> import nearfield as nf
     >>> nf.Filter("title LIKE 'n%' and id in (1, 2)")
