@@ -100,3 +100,8 @@ pub mod testing {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+/// The examples of docs/filters.md, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/filters.md")]
+mod filters_page {}

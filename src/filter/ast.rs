@@ -58,7 +58,7 @@ use crate::error::{Error, Result};
 /// itself included, and neither smaller nor larger (so `x <> 1` finds it, `NOT x < 1` too); `-0.0 = 0.0`.
 /// NaN cannot be asked for.
 ///
-/// Filters nest at most 256 deep; their length and the length of lists is limited by memory alone.
+/// docs/filters.md has the spellings side by side. Filters nest at most 256 deep; their length and the length of lists is limited by memory alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
     pub(super) nodes: Vec<Node>,

@@ -63,7 +63,7 @@ def state(docs: nf.Collection) -> tuple[str, int, dict]:
         ({"words": 5}, TypeError, "words: expected str, given int"),
         ({"words": "(a"}, nf.InvalidArgument, "the parenthesis is not closed at column 1"),
         ({"words": "-thing"}, nf.InvalidArgument, "there are only words to leave out"),
-        ({"words": "\ud800"}, ValueError, "surrogates"),
+        ({"words": "\ud800"}, nf.InvalidArgument, "words: expected Unicode text, given the lone surrogate"),
         ({"words_in": "bdy"}, nf.NotFound, 'did you mean "body"?'),
         ({"words_in": "n"}, nf.InvalidArgument, "add_text_index"),
         ({"words_in": {"body": -1}}, nf.InvalidArgument, "weight of column \"body\" is -1"),

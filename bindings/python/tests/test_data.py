@@ -135,7 +135,7 @@ def test_integers_suit_a_column_of_floats(empty: nf.Collection):
         ([{"x": 1}, 5], TypeError, "data: row 1: expected a dict, given int"),
         ("ab", TypeError, "data: expected a dict of columns, a list of dicts"),
         (5, TypeError, "data: expected a dict of columns"),
-        ({"x": ["\ud800", ""]}, ValueError, "surrogates"),
+        ({"x": ["\ud800", ""]}, nf.InvalidArgument, 'column "x" row 0: expected Unicode text, given the lone surrogate'),
         ({"x": [10**400, 0.5]}, ValueError, "does not fit float64"),
     ],
 )

@@ -3,6 +3,7 @@
 import doctest
 import importlib.util
 import inspect
+import re
 import string
 import sys
 import types
@@ -49,13 +50,18 @@ def test_every_public_item_has_an_example(name):
     assert ">>>" in (inspect.getdoc(OBJECTS[name]) or "")
 
 
-def blocks(readme: str) -> list[tuple[str, str]]:
-    """The blocks of Python in a page of this repository, each with its place."""
+def page_text(page: str) -> str:
+    """A page of this repository; nothing where it is not here."""
     for folder in Path(__file__).parents:
-        if (folder / readme).exists() and (folder / "bindings").exists():
-            code = (folder / readme).read_text().split("```python\n")[1:]
-            return [(f"{readme}:{n}", block.split("```")[0]) for n, block in enumerate(code)]
-    return []
+        if (folder / page).exists() and (folder / "bindings").exists():
+            return (folder / page).read_text()
+    return ""
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """The blocks of Python in a page, each with its place."""
+    code = page_text(page).split("```python\n")[1:]
+    return [(f"{page}:{n}", block.split("```")[0]) for n, block in enumerate(code)]
 
 
 PAGES = ["README.md", "bindings/python/README.md"]
@@ -100,3 +106,45 @@ def test_every_block_of_the_pages_runs(name, tmp_path: Path, monkeypatch, capsys
 
 def test_both_pages_have_blocks():
     assert not BLOCKS or {name.split(":")[0] for name in BLOCKS} == set(PAGES)
+
+
+FILTERS = [text for _, text in blocks("docs/filters.md")]
+
+
+@pytest.mark.skipif(not FILTERS, reason="the page is not here")
+def test_the_page_on_filters_runs_from_top_to_bottom():
+    names: dict[str, object] = {}
+    runner = doctest.DocTestRunner(optionflags=doctest.REPORT_NDIFF)
+    messages: list[str] = []
+    for number, block in enumerate(FILTERS):
+        example = doctest.DocTestParser().get_doctest(block, names, f"filters.md:{number}", None, None)
+        assert example.examples
+        runner.run(example, out=messages.append, clear_globs=False)
+        names = example.globs
+    names["db"].close()
+    assert runner.summarize(verbose=False).failed == 0, "".join(messages)
+
+
+def spellings() -> list[list[str]]:
+    """The rows of the page's table: a filter as text, as a dict, in Python and in Rust."""
+    _, *rest = page_text("docs/filters.md").split("| text | dictionary | Python | Rust |\n")
+    lines = rest[0].split("\n\n")[0].splitlines()[1:] if rest else []
+    rows = [re.split(r"(?<!\\)\|", line)[1:5] for line in lines]
+    codes = [[re.match(r" `([^`]+)`", cell) for cell in row] for row in rows]
+    return [[code[1].replace("\\|", "|") if code else "" for code in row] for row in codes]
+
+
+@pytest.mark.skipif(not FILTERS, reason="the page is not here")
+@pytest.mark.parametrize("row", spellings(), ids=lambda row: row[0])
+def test_the_spellings_of_a_filter_mean_the_same(row):
+    text, dictionary, expression, rust = row
+    assert rust
+    assert nf.Filter(text) == nf.Filter(eval(expression, {"col": nf.col}))
+    assert not dictionary or nf.Filter(text) == nf.Filter(eval(dictionary))
+
+
+@pytest.mark.skipif(not FILTERS, reason="the page is not here")
+def test_every_operator_of_dictionaries_is_on_the_page():
+    operators = set(re.findall(r"[$]\w+", inspect.getdoc(nf.Filter)))
+    assert len(operators) > 20
+    assert operators <= set(re.findall(r"[$]\w+", page_text("docs/filters.md")))
