@@ -521,6 +521,22 @@ fn bad_texts_are_answered_with_the_place_and_what_was_meant() {
 }
 
 #[test]
+fn a_column_counts_characters_and_a_position_bytes() {
+    let text = "s = 'é' AND yaer = 1";
+    let shown = refusal(text);
+    assert!(shown.contains("\"yaer\" at column 13;"), "{shown}");
+    assert!(shown.ends_with("\n  s = 'é' AND yaer = 1\n              ^"), "{shown}");
+    let filter = Filter::parse(text).expect("well formed");
+    match filter.bind(&columns(), None).map(drop) {
+        Err(Error::Filter { position, column, .. }) => {
+            assert_eq!((position, column), (text.find("yaer"), Some(13)));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(text.find("yaer"), Some(13), "é is two bytes");
+}
+
+#[test]
 fn bad_dictionaries_are_answered_with_the_path() {
     use serde_json::json;
     for (json, parts) in [

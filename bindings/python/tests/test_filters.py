@@ -104,7 +104,11 @@ def test_an_error_tells_the_place():
     with pytest.raises(nf.FilterError) as caught:
         nf.Filter("year >= 2019 AMD lang = 'en'")
     assert (caught.value.position, caught.value.hint) == (13, "did you mean AND?")
+    assert caught.value.column == 14
     assert str(caught.value).endswith("\n" + " " * 15 + "^")
+    with pytest.raises(nf.FilterError, match="at column 14;") as caught:
+        nf.Filter("lang = 'éèà' AMD year = 2019")
+    assert (caught.value.position, caught.value.column) == (16, 14)
 
 
 def test_expressions_are_no_truth_values():
