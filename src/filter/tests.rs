@@ -553,6 +553,12 @@ fn bad_dictionaries_are_answered_with_the_path() {
         (json!({"$not": {}}), &["$not: no condition is given"]),
         (json!({"$and": [{"n": 1}, {}]}), &["$and: no condition is given"]),
         (json!({"n": {"$between": [1]}}), &["two values, given 1"]),
+        (json!({"n": {"$gt": null}}), &["n.$gt: null is neither smaller nor larger", "IS NULL"]),
+        (json!({"n": {"$gte": null}}), &["n.$gte: null is", "leave the condition out"]),
+        (json!({"n": {"$not": {"$lt": null}}}), &["n.$not.$lt: null is", "{\"$eq\": null}"]),
+        (json!({"n": {"$lte": f64::NAN}}), &["n.$lte: null is"]),
+        (json!({"n": {"$between": [null, 1]}}), &["n.$between: null is"]),
+        (json!({"n": {"$between": [1, null]}}), &["n.$between: null is"]),
         (json!({"n": {"$exists": 1}}), &["takes a bool"]),
         (json!({"s": {"$like": 1}}), &["expected a string"]),
         (json!({"n": {"$not": {"$not": {"$eq": 1}}}}), &["other operators"]),
@@ -563,6 +569,9 @@ fn bad_dictionaries_are_answered_with_the_path() {
         }
     }
     assert!(Filter::from_json(&json!({"n": {"$eq": f64::NAN}})).is_ok(), "NaN is null in JSON");
+    let null = Filter::from_json(&json!({"n": {"$ne": null}})).expect("with a value");
+    assert_eq!(null, col("n").is_not_null());
+    assert_ne!(col("n").eq(None::<i64>), col("n").is_null(), "as in SQL");
     let nan = col("x").lt(f64::NAN).bind(&columns(), None).expect_err("NaN").to_string();
     assert!(nan.contains("NaN is equal to nothing"), "{nan}");
 }
