@@ -66,12 +66,14 @@ pub enum Error {
     #[error("{0}")]
     InvalidArgument(String),
     /// A filter that cannot be read, or that the columns of the collection do not allow.
-    #[error("filter: {message}{}{}", place(*.position, .hint), below(.excerpt))]
+    #[error("filter: {message}{}{}", place(*.column, .hint), below(.excerpt))]
     Filter {
         /// What is wrong, with what was given and what was expected.
         message: String,
         /// Byte of the filter's text, from 0, when it was given as one.
         position: Option<usize>,
+        /// Character of the filter's text, from 1, when it was given as one: what the message says.
+        column: Option<usize>,
         /// What was probably meant, or what to write; may be empty.
         hint: String,
         /// The line of the text with a mark below the place; empty without a text.
@@ -163,8 +165,8 @@ fn first(ids: &[Id]) -> String {
 }
 
 /// Where and what to do, behind a message.
-fn place(position: Option<usize>, hint: &str) -> String {
-    let place = position.map_or_else(String::new, |byte| format!(" at column {}", byte + 1));
+fn place(column: Option<usize>, hint: &str) -> String {
+    let place = column.map_or_else(String::new, |column| format!(" at column {column}"));
     if hint.is_empty() { place } else { format!("{place}; {hint}") }
 }
 

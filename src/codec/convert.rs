@@ -148,16 +148,34 @@ pub(super) fn inverse(x: f64) -> f32 {
     inverse.min(f32::MAX)
 }
 
-/// The nearest byte towards 0; 0 for what is no number.
+/// The elements of a query as bytes like those of a row, when they are nothing else; of bits always.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-pub(super) fn saturated(value: f32) -> u8 {
-    value as u8
+pub(super) fn whole_query(space: Space, values: &[f32]) -> Option<AlignedBytes> {
+    let byte = |value: f32| (value as u8, f32::from(value as u8));
+    let signed = |value: f32| ((value as i8).cast_unsigned(), f32::from(value as i8));
+    match space.vector_type {
+        VectorType::U8 => whole_bytes(space, values, byte),
+        VectorType::I8 => whole_bytes(space, values, signed),
+        VectorType::B1 => whole_bytes(space, values, |value| (to_byte(value).unwrap_or(0), value)),
+        VectorType::F32 | VectorType::F16 | VectorType::Bf16 => None,
+    }
 }
 
-/// The bits of the nearest signed byte towards 0; 0 for what is no number.
-#[expect(clippy::cast_possible_truncation, reason = "saturates")]
-pub(super) fn signed_saturated(value: f32) -> u8 {
-    (value as i8).cast_unsigned()
+/// `to_byte` gives a byte and what it says.
+fn whole_bytes(
+    space: Space,
+    values: &[f32],
+    to_byte: impl Fn(f32) -> (u8, f32),
+) -> Option<AlignedBytes> {
+    let mut bytes = AlignedBytes::zeroed(space.stride());
+    let mut exact = true;
+    // Without a branch a number, so that it is one vectorised pass.
+    for (byte, value) in bytes.as_mut_slice().iter_mut().zip(values) {
+        let (nearest, says) = to_byte(*value);
+        *byte = nearest;
+        exact &= says == *value;
+    }
+    exact.then_some(bytes)
 }
 
 /// ‖x‖², accumulated in f64.

@@ -16,9 +16,7 @@ use half::{bf16, f16};
 use zerocopy::IntoBytes;
 
 use crate::bytes::{AlignedBytes, Guard, Guarded, view};
-use crate::codec::convert::{
-    inverse, narrow, saturated, signed_saturated, squared_norm_of, to_byte,
-};
+use crate::codec::convert::{inverse, narrow, squared_norm_of, whole_query};
 use crate::codec::forms::{Bits, Bytes, Floats, Form, SignedBytes};
 use crate::codec::lift::Lift;
 use crate::codec::{BATCH, PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
@@ -85,21 +83,10 @@ impl Query {
     /// [`prepare_query`] for those of a user).
     pub(crate) fn new(space: Space, values: &[f32]) -> Self {
         assert_eq!(values.len(), space.elements(), "a query has the shape of its space");
-        let whole = match space.vector_type {
-            VectorType::U8 => whole_bytes(values, space, saturated, f32::from),
-            VectorType::I8 => {
-                whole_bytes(values, space, signed_saturated, |byte| f32::from(byte.cast_signed()))
-            }
-            VectorType::B1 => {
-                let mut bits = AlignedBytes::zeroed(space.stride());
-                for (byte, &value) in bits.as_mut_slice().iter_mut().zip(values) {
-                    *byte = to_byte(value).unwrap_or(0);
-                }
-                let floats = AlignedBytes::default();
-                return Self { space, floats, whole: Some(bits), inverse_norm: 1.0 };
-            }
-            VectorType::F32 | VectorType::F16 | VectorType::Bf16 => None,
-        };
+        let whole = whole_query(space, values);
+        if space.vector_type == VectorType::B1 {
+            return Self { space, floats: AlignedBytes::default(), whole, inverse_norm: 1.0 };
+        }
         let mut floats = AlignedBytes::zeroed(space.lanes() * size_of::<f32>());
         let mut inverse_norm = 1.0;
         let bytes = &mut floats.as_mut_slice()[..size_of_val(values)];
@@ -115,24 +102,6 @@ impl Query {
         }
         Self { space, floats, whole, inverse_norm }
     }
-}
-
-/// The query as bytes like those of a row, when it holds nothing else.
-fn whole_bytes(
-    values: &[f32],
-    space: Space,
-    to_byte: impl Fn(f32) -> u8,
-    back: impl Fn(u8) -> f32,
-) -> Option<AlignedBytes> {
-    let mut bytes = AlignedBytes::zeroed(space.stride());
-    let bytes_of_values = &mut bytes.as_mut_slice()[..values.len()];
-    let mut exact = true;
-    // Without a branch a number, so that it is one vectorised pass.
-    for (byte, &value) in bytes_of_values.iter_mut().zip(values) {
-        *byte = to_byte(value);
-        exact &= back(*byte) == value;
-    }
-    exact.then_some(bytes)
 }
 
 /// Rows at a fixed stride, with 1/‖x‖ a row for cosine.

@@ -87,14 +87,14 @@ pub struct PartExplanation {
     pub plan: SearchPlan,
     /// Nodes of the graph whose links were followed.
     pub nodes_expanded: u64,
-    /// Distances computed by codes.
+    /// Distances computed by codes, and rows that a sketch of their code has ruled out.
     pub codes_compared: u64,
     /// Distances computed by the vectors as they are stored; a scan also computes those of deleted
     /// rows, which are not counted.
     pub rows_compared: u64,
     /// Entries of inverted indexes: weights of sparse vectors, rows of words.
     pub postings_read: u64,
-    /// Bytes of links, codes and vectors that these took, an estimate.
+    /// Bytes of links, sketches, codes and vectors that these took, an estimate.
     pub bytes_touched: u64,
     /// What walking the graph and what comparing rows would have cost by the estimate that the plan
     /// was chosen by, counted in distances; 0 where there was nothing to choose.

@@ -1,11 +1,12 @@
 //! Hits by the values of a column: the best few of each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef};
 
+use super::ranking::Ranked;
 use super::shape::order;
 use super::snapshot::{Found, Place, View};
 use crate::error::{Error, Result};
@@ -29,6 +30,35 @@ impl GroupBy {
                 given: other.to_string(),
             }),
         }
+    }
+
+    /// The groups of the rows of a list.
+    pub(super) fn keys_of(&self, view: &View, list: &[Ranked]) -> Result<Vec<Key>> {
+        let places: Vec<Place> = list.iter().map(|ranked| ranked.place).collect();
+        self.keys(view, &places)
+    }
+
+    /// The first `per_group` rows of each group of a list that is not `known`, groups in the order of
+    /// their first rows.
+    pub(super) fn further(
+        &self,
+        view: &View,
+        list: Vec<Ranked>,
+        known: &HashSet<Key>,
+        per_group: usize,
+    ) -> Result<Vec<Vec<Ranked>>> {
+        let mut groups: Vec<Vec<Ranked>> = Vec::new();
+        let mut places = HashMap::new();
+        let keys = self.keys_of(view, &list)?;
+        for (ranked, key) in list.into_iter().zip(keys).filter(|(_, key)| !known.contains(key)) {
+            let at = *places.entry(key).or_insert(groups.len());
+            match groups.get_mut(at) {
+                Some(group) if group.len() < per_group => group.push(ranked),
+                Some(_) => {}
+                None => groups.push(vec![ranked]),
+            }
+        }
+        Ok(groups)
     }
 
     /// The groups of some rows.

@@ -10,7 +10,7 @@ use super::explain::Trace;
 use super::matching::Chosen;
 use super::query::{Query, Request};
 use super::ranking::{Fusion, Ranked, fuse};
-use super::shape::Shape;
+use super::shape::{MOST_LISTED, Shape};
 use super::snapshot::{Found, Place, SearchParams};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
@@ -18,8 +18,6 @@ use crate::types::{Column, Metric, SparseVector};
 
 /// Rows that each list gives to a fusion, unless told otherwise.
 const LISTED: usize = 100;
-/// As many as are looked at for groups.
-const MOST_LISTED: usize = 1 << 14;
 
 impl<'a> Query<'a> {
     /// Searches this column of sparse vectors as well, in one order with the others; see
@@ -80,7 +78,7 @@ impl Request<'_> {
         queries: Option<SomeQueries<'_>>,
         chosen: Option<&Chosen>,
         wanted: Option<&SchemaRef>,
-        traces: Option<&mut Vec<Trace>>,
+        mut traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Ranked>> {
         if self.k == 0 {
             return Ok(Vec::new());
@@ -90,7 +88,14 @@ impl Request<'_> {
         };
         let many = self.shape.within(self.k, rerank.candidates)?;
         let distances = self.shape.of_distances();
-        let ranked = self.list(snapshot, queries, (many, &distances), chosen, traces)?;
+        let mut list = |many| {
+            let traces = traces.as_deref_mut();
+            let rows = self.list(snapshot, queries, (many, &distances), chosen, traces)?;
+            let full = rows.len() >= many;
+            Ok((rows, full))
+        };
+        let (first, full) = list(many)?;
+        let ranked = self.shape.reach(self.k, &snapshot.view, (many, full), first, list)?;
         let candidates = self.read(snapshot, ranked.clone(), wanted)?;
         let ranked = rerank.order(&candidates, ranked)?;
         Ok(self.shape.arrange(ranked, self.k, &snapshot.view, snapshot.host.isa)?.0)
@@ -146,14 +151,20 @@ impl Request<'_> {
         let mut listed = shape.within(k, self.candidates.unwrap_or(LISTED))?;
         // Groups are looked for farther on, unless somebody said how far.
         let grows = shape.is_grouped_alone() && self.candidates.is_none();
-        loop {
+        let mut fused = |listed| {
             let traces = traces.as_deref_mut();
             let lists =
                 self.lists(snapshot, (queries, &sparse), (listed, shape), chosen, traces)?;
-            let all = lists.iter().all(|list| list.len() < listed);
-            let fused = self.fused(snapshot, queries, lists, (k, shape))?;
-            let (hits, whole) = shape.arrange(fused, k, &snapshot.view, snapshot.host.isa)?;
-            if whole || all || !grows || listed >= MOST_LISTED {
+            let full = lists.iter().any(|list| list.len() >= listed);
+            Ok((self.fused(snapshot, queries, lists, (k, shape))?, full))
+        };
+        loop {
+            let (mut rows, full) = fused(listed)?;
+            if shape.is_paged() {
+                rows = shape.reach(k, &snapshot.view, (listed, full), rows, &mut fused)?;
+            }
+            let (hits, whole) = shape.arrange(rows, k, &snapshot.view, snapshot.host.isa)?;
+            if whole || !full || !grows || listed >= MOST_LISTED {
                 return Ok(hits);
             }
             listed = listed.saturating_mul(4);

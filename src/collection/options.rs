@@ -89,7 +89,8 @@ impl Schema {
         self
     }
 
-    /// Adds a UTF-8 column meant to be searched by words.
+    /// Adds a UTF-8 column meant to be searched by words. Searching, by `Collection::search_words` and
+    /// `Query::words`, needs the feature `text`; without it the column is stored and filtered alone.
     #[must_use]
     pub fn text(mut self, name: impl Into<String>) -> Self {
         self.columns.push(Column { name: name.into(), data_type: DataType::Utf8, text: true });

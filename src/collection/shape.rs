@@ -5,11 +5,11 @@
 //! is read, however approximate a search is, and reading on always gets further. docs/decisions/023.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::diversity::{self, Mmr};
 use super::explain::Trace;
-use super::group::{GroupBy, Groups, Hide};
+use super::group::{GroupBy, Groups, Hide, Key};
 use super::query::Query;
 use super::ranking::Ranked;
 use super::snapshot::{Found, Place, View};
@@ -23,6 +23,8 @@ const PAGED_ROWS: usize = 128;
 const GROWTH: usize = 4;
 /// Rows to which blocks grow.
 const MOST_ROWS: usize = 1 << 16;
+/// As many as a list is looked through for groups.
+pub(super) const MOST_LISTED: usize = 1 << 14;
 /// Rows looked at first for each hit of a group: neighbours tend to be of one group.
 const ROWS_PER_HIT: usize = 4;
 
@@ -91,8 +93,10 @@ impl Query<'_> {
     /// each with its hits together, nearest first.
     ///
     /// By words hits are grouped in the same way, by score. Where words and a vector are searched, as many
-    /// candidates are looked at as k whole groups need, at most 16,384, unless `candidates` says how many; a
-    /// function that ranks gets its candidates, and they are grouped.
+    /// candidates are looked at as k whole groups need, at most 16,384, unless `candidates` says how many. A
+    /// function that ranks gets its candidates and, where they are of less than k groups, the nearest
+    /// `per_group` rows of each further one, looked for as far. Pages of groups are made of their candidates:
+    /// a page that comes short, although there are more groups within 16,384, is an error that says so.
     ///
     /// ```
     /// # fn main() -> nearfield::Result<()> {
@@ -208,6 +212,38 @@ impl Shape {
         )))
     }
 
+    /// What a function ranks of a list of `listed` rows, which a `full` one is the beginning of: its rows
+    /// and, of groups that it lacks and the hits reach to, the best rows of a `longer` one. A page stands
+    /// among pages of the same list, and what it lacks is an error.
+    pub(super) fn reach(
+        &self,
+        k: usize,
+        view: &View,
+        (mut listed, mut full): (usize, bool),
+        first: Vec<Ranked>,
+        mut longer: impl FnMut(usize) -> Result<(Vec<Ranked>, bool)>,
+    ) -> Result<Vec<Ranked>> {
+        let Some(group) = &self.group else { return Ok(first) };
+        let end = self.offset.unwrap_or(0).saturating_add(k);
+        let known: HashSet<Key> = group.keys_of(view, &first)?.into_iter().collect();
+        let (given, mut further) = (listed, Vec::new());
+        while full && known.len() + further.len() < end && listed < MOST_LISTED {
+            listed = listed.saturating_mul(GROWTH).min(MOST_LISTED);
+            let rows;
+            (rows, full) = longer(listed)?;
+            further = group.further(view, rows, &known, self.per_group)?;
+        }
+        if self.is_paged() && !further.is_empty() {
+            let had = known.len();
+            return Err(Error::invalid(format!(
+                "offset and k reach to group {end}, but the pages are made of {given} candidates, which are \
+                 of {had} groups, and there are more; ask for {listed} candidates, the same for every page"
+            )));
+        }
+        further.truncate(end.saturating_sub(known.len()));
+        Ok(first.into_iter().chain(further.into_iter().flatten()).collect())
+    }
+
     /// The page of a list: its hits, and whether no longer list would give more.
     pub(super) fn arrange(
         &self,
@@ -216,22 +252,10 @@ impl Shape {
         view: &View,
         isa: Isa,
     ) -> Result<(Vec<Ranked>, bool)> {
-        let mut items: Vec<Vec<Ranked>> = Vec::new();
-        match &self.group {
-            None => items.extend(list.into_iter().map(|ranked| vec![ranked])),
-            Some(group) => {
-                let places: Vec<Place> = list.iter().map(|ranked| ranked.place).collect();
-                let mut known = HashMap::new();
-                for (ranked, key) in list.into_iter().zip(group.keys(view, &places)?) {
-                    let at = *known.entry(key).or_insert(items.len());
-                    match items.get_mut(at) {
-                        Some(item) if item.len() < self.per_group => item.push(ranked),
-                        Some(_) => {}
-                        None => items.push(vec![ranked]),
-                    }
-                }
-            }
-        }
+        let mut items = match &self.group {
+            None => list.into_iter().map(|ranked| vec![ranked]).collect(),
+            Some(group) => group.further(view, list, &HashSet::new(), self.per_group)?,
+        };
         let offset = self.offset.unwrap_or(0);
         if let Some(mmr) = self.diversify(k) {
             diversity::reorder_ranked(&mut items, mmr, offset.saturating_add(k), view, isa)?;

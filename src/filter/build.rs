@@ -29,6 +29,8 @@ macro_rules! comparisons {
     )*};
 }
 
+/// A comparison with `None` holds for no row, as one with `NULL` does in SQL: `col("a").eq(None::<i64>)`
+/// finds nothing, and rows without a value are found by [`is_null`](Self::is_null).
 impl FilterColumn {
     comparisons! {
         /// Equal to `value`.

@@ -14,6 +14,8 @@ pub(super) struct Failure {
     pub(super) message: String,
     /// Byte of the text.
     pub(super) position: Option<usize>,
+    /// Character of the text, from 1.
+    pub(super) column: Option<usize>,
     pub(super) hint: String,
     /// A line of the text and one that points into it; empty without a text.
     pub(super) excerpt: String,
@@ -22,7 +24,7 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn new(message: impl Into<String>) -> Self {
         let (hint, excerpt) = (String::new(), String::new());
-        Self { message: message.into(), position: None, hint, excerpt }
+        Self { message: message.into(), position: None, column: None, hint, excerpt }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -46,14 +48,15 @@ impl Failure {
         let dent = " ".repeat(shown.chars().count());
         self.excerpt = format!("  {shown}{rest}\n  {dent}^");
         self.position = Some(at);
+        self.column = Some(before.chars().count() + 1);
         self
     }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        let Failure { message, position, hint, excerpt } = failure;
-        Self::Filter { message, position, hint, excerpt }
+        let Failure { message, position, column, hint, excerpt } = failure;
+        Self::Filter { message, position, column, hint, excerpt }
     }
 }
 

@@ -153,6 +153,7 @@ fn condition(column: &str, operator: &str, json: &Json, path: &Path<'_>) -> Pars
         "$in" => test(Op::In(values(json, path)?.into())),
         "$nin" => test(Op::In(values(json, path)?.into())).map(Filter::not),
         "$between" => match <[Value; 2]>::try_from(values(json, path)?) {
+            Ok([low, high]) if [&low, &high].contains(&&Value::Null) => Err(unordered(path)),
             Ok([low, high]) => test(Op::Between(low, high)),
             Err(values) => {
                 Err(path.fail(format!("$between takes two values, given {}", values.len())))
@@ -184,8 +185,18 @@ fn compare(column: &str, comparison: Comparison, json: &Json, path: &Path<'_>) -
     match (value(json, path)?, comparison) {
         (Value::Null, Comparison::Equal) => Ok(Filter::test(column, Op::Null)),
         (Value::Null, Comparison::NotEqual) => Ok(Filter::test(column, Op::Null).not()),
+        (Value::Null, _) => Err(unordered(path)),
         (value, comparison) => Ok(Filter::test(column, Op::Compare(comparison, value))),
     }
+}
+
+/// Dictionaries are put together from variables, some of which may not be set: such a limit would find
+/// nothing and say nothing.
+fn unordered(path: &Path<'_>) -> Failure {
+    path.fail("null is neither smaller nor larger than anything").hint(
+        "leave the condition out if there is no limit; rows without a value are found by \
+         {\"$eq\": null}, in text by IS NULL",
+    )
 }
 
 fn value(json: &Json, path: &Path<'_>) -> Result<Value, Failure> {

@@ -521,6 +521,22 @@ fn bad_texts_are_answered_with_the_place_and_what_was_meant() {
 }
 
 #[test]
+fn a_column_counts_characters_and_a_position_bytes() {
+    let text = "s = 'é' AND yaer = 1";
+    let shown = refusal(text);
+    assert!(shown.contains("\"yaer\" at column 13;"), "{shown}");
+    assert!(shown.ends_with("\n  s = 'é' AND yaer = 1\n              ^"), "{shown}");
+    let filter = Filter::parse(text).expect("well formed");
+    match filter.bind(&columns(), None).map(drop) {
+        Err(Error::Filter { position, column, .. }) => {
+            assert_eq!((position, column), (text.find("yaer"), Some(13)));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(text.find("yaer"), Some(13), "é is two bytes");
+}
+
+#[test]
 fn bad_dictionaries_are_answered_with_the_path() {
     use serde_json::json;
     for (json, parts) in [
@@ -537,6 +553,12 @@ fn bad_dictionaries_are_answered_with_the_path() {
         (json!({"$not": {}}), &["$not: no condition is given"]),
         (json!({"$and": [{"n": 1}, {}]}), &["$and: no condition is given"]),
         (json!({"n": {"$between": [1]}}), &["two values, given 1"]),
+        (json!({"n": {"$gt": null}}), &["n.$gt: null is neither smaller nor larger", "IS NULL"]),
+        (json!({"n": {"$gte": null}}), &["n.$gte: null is", "leave the condition out"]),
+        (json!({"n": {"$not": {"$lt": null}}}), &["n.$not.$lt: null is", "{\"$eq\": null}"]),
+        (json!({"n": {"$lte": f64::NAN}}), &["n.$lte: null is"]),
+        (json!({"n": {"$between": [null, 1]}}), &["n.$between: null is"]),
+        (json!({"n": {"$between": [1, null]}}), &["n.$between: null is"]),
         (json!({"n": {"$exists": 1}}), &["takes a bool"]),
         (json!({"s": {"$like": 1}}), &["expected a string"]),
         (json!({"n": {"$not": {"$not": {"$eq": 1}}}}), &["other operators"]),
@@ -547,6 +569,9 @@ fn bad_dictionaries_are_answered_with_the_path() {
         }
     }
     assert!(Filter::from_json(&json!({"n": {"$eq": f64::NAN}})).is_ok(), "NaN is null in JSON");
+    let null = Filter::from_json(&json!({"n": {"$ne": null}})).expect("with a value");
+    assert_eq!(null, col("n").is_not_null());
+    assert_ne!(col("n").eq(None::<i64>), col("n").is_null(), "as in SQL");
     let nan = col("x").lt(f64::NAN).bind(&columns(), None).expect_err("NaN").to_string();
     assert!(nan.contains("NaN is equal to nothing"), "{nan}");
 }

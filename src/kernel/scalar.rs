@@ -105,10 +105,13 @@ impl Kernel for Scalar {
     fn sum_where<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
         rows.map(|row| {
             assert_eq!(query.len(), 8 * row.len());
-            let term = |(at, byte): (usize, &u8)| {
-                i32::from(byte.cast_signed()) * i32::from(row[at / 8] >> (at % 8) & 1)
+            let eight = |(query, bits): (&[u8; 8], &u8)| {
+                let term = |(at, byte): (usize, &u8)| {
+                    i32::from(byte.cast_signed()) * i32::from(bits >> at & 1)
+                };
+                query.iter().enumerate().map(term).sum::<i32>()
             };
-            query.iter().enumerate().map(term).sum()
+            query.as_chunks().0.iter().zip(row).map(eight).sum()
         })
     }
 

@@ -216,12 +216,12 @@ unsafe fn dot_codes<const QUERY: u8, const R: usize>(query: &[u8], rows: [&[u8];
 #[inline(always)]
 #[expect(clippy::multiple_unsafe_ops_per_block, reason = "instructions of one tier")]
 unsafe fn sum_where<const R: usize>(query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
-    let (query, _) = query.as_chunks::<CODE_BYTES>();
     let mut bits: [&[[u8; 8]]; R] = [&[]; R];
     for r in 0..R {
+        assert_eq!(query.len(), 8 * rows[r].len());
         (bits[r], _) = rows[r].as_chunks();
-        assert_eq!(bits[r].len(), query.len());
     }
+    let (query, _) = query.as_chunks::<CODE_BYTES>();
     // SAFETY: the caller has the tier.
     unsafe {
         let one = _mm512_set1_epi8(1);

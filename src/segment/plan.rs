@@ -24,6 +24,8 @@ const HIDDEN_LEAST: u64 = 3;
 /// A walk may turn out to be longer than was thought by a half: it is not begun where it would not be
 /// the better way then.
 const MARGIN: (u64, u64) = (3, 2);
+/// What a row costs of which a sketch is read first.
+const SKETCH_COST: (u64, u64) = (3, 5);
 /// A walk is tried where it may turn out so many times cheaper than a scan.
 const PROBE_GAIN: u64 = 2;
 
@@ -33,9 +35,10 @@ pub(super) enum Aid {
     Nothing,
     /// Codes to scan by.
     Bits,
-    /// A graph, to be walked by codes or not.
+    /// A graph, to be walked by codes or not; codes may have sketches.
     Graph {
         coded: bool,
+        sketched: bool,
     },
 }
 
@@ -73,8 +76,8 @@ pub(super) fn plan(
         return sure(Plan::Nothing);
     }
     let whole = scan(len, live, false);
-    let coded = match aid {
-        Aid::Graph { coded } if !options.exact => coded,
+    let (coded, sketched) = match aid {
+        Aid::Graph { coded, sketched } if !options.exact => (coded, sketched),
         Aid::Bits if !options.exact => {
             let limited = max_distance < f32::INFINITY;
             let pays = bit_scan::pays(options.k.min(live), live, limited);
@@ -82,12 +85,12 @@ pub(super) fn plan(
         }
         _ => return sure(whole),
     };
-    let effort = effort(len, live, coded, options);
+    let effort = effort(len, live, (coded, sketched), options);
     let kept = (effort.keep.visible as u64).saturating_mul(len as u64) / live as u64;
     let least_cost = (effort.keep.ef as u64).saturating_mul(DISTANCES_PER_CANDIDATE);
     let walk_cost = kept.saturating_mul(DISTANCES_PER_CANDIDATE).max(least_cost);
     let scan = scan(len, live, coded);
-    let scan_cost = if scan == Plan::Scan { len } else { live } as u64;
+    let scan_cost = if scan == Plan::Scan { len as u64 } else { picking(live, sketched) };
     let sure_cost = if live < len { with_margin(walk_cost) } else { walk_cost };
     let plan = if sure_cost < scan_cost {
         Plan::Walk(effort)
@@ -108,6 +111,11 @@ pub(super) fn scan(len: usize, live: usize, coded: bool) -> Plan {
     if few || coded && live < len { Plan::ScanSome } else { Plan::Scan }
 }
 
+/// What scoring the rows that count costs.
+fn picking(live: usize, sketched: bool) -> u64 {
+    if sketched { live as u64 * SKETCH_COST.0 / SKETCH_COST.1 } else { live as u64 }
+}
+
 fn with_margin(cost: u64) -> u64 {
     cost.saturating_mul(MARGIN.0) / MARGIN.1
 }
@@ -119,7 +127,12 @@ fn share(count: usize, live: usize, len: usize) -> usize {
 }
 
 /// How far a walk goes among `len` rows of which `live` count.
-fn effort(len: usize, live: usize, coded: bool, options: &SearchOptions) -> Effort {
+fn effort(
+    len: usize,
+    live: usize,
+    (coded, sketched): (bool, bool),
+    options: &SearchOptions,
+) -> Effort {
     let k = options.k.min(live);
     let ef = options.ef.max(k).min(len);
     let hidden = len.saturating_sub(live) as u64;
@@ -137,7 +150,7 @@ fn effort(len: usize, live: usize, coded: bool, options: &SearchOptions) -> Effo
     let room = in_proportion.saturating_mul(HIDDEN_ROOM).max(least);
     let keep = Keep { ef, visible, hidden: usize::try_from(room).unwrap_or(usize::MAX) };
     // When a walk has cost what a scan does, it is no use to go on.
-    Effort { keep, most_scored: live as u64 / SCORED_SHARE, least_visible: 0 }
+    Effort { keep, most_scored: picking(live, sketched) / SCORED_SHARE, least_visible: 0 }
 }
 
 #[cfg(test)]
@@ -145,8 +158,9 @@ mod tests {
     use super::*;
     use crate::kernel::Isa;
 
-    const GRAPH: Aid = Aid::Graph { coded: true };
-    const BARE_GRAPH: Aid = Aid::Graph { coded: false };
+    const GRAPH: Aid = Aid::Graph { coded: true, sketched: false };
+    const SKETCHED: Aid = Aid::Graph { coded: true, sketched: true };
+    const BARE_GRAPH: Aid = Aid::Graph { coded: false, sketched: false };
 
     fn options(k: usize, ef: usize, exact: bool) -> SearchOptions {
         SearchOptions { k, ef, exact, isa: Isa::detect(), stable: false }
@@ -198,6 +212,8 @@ mod tests {
             assert_eq!((plan, scan_cost), (Plan::ScanSome, live as u64));
             assert!(walk_cost >= scan_cost);
         }
+        let sketched = super::plan(100_000, 5_000, SKETCHED, &options, f32::INFINITY);
+        assert_eq!((sketched.plan, sketched.scan_cost), (Plan::ScanSome, 3_000));
         assert_eq!(planned(0).plan, Plan::Nothing);
         assert_eq!(plan(100_000, 9, GRAPH, &SearchOptions { k: 0, ..options }), Plan::Nothing);
     }

@@ -40,12 +40,13 @@ pub(crate) struct SearchStats {
     /// Parts scanned, and rows of them that were all compared exactly.
     pub(crate) scans: u64,
     pub(crate) rows_scanned: u64,
-    /// Rows compared by their codes, and rows compared exactly without comparing all.
+    /// Rows compared by their codes or given up by a sketch of these, and rows compared exactly without
+    /// comparing all.
     pub(crate) codes_compared: u64,
     pub(crate) rows_compared: u64,
     /// Nodes of graphs whose links were followed.
     pub(crate) nodes_expanded: u64,
-    /// Bytes of links, codes and vectors that were read for all of this.
+    /// Bytes of links, sketches, codes and vectors that were read for all of this.
     pub(crate) bytes_touched: u64,
     /// Scans by codes that left most rows to compare, or did not decide.
     pub(crate) vain_scans: u64,
@@ -53,7 +54,7 @@ pub(crate) struct SearchStats {
     pub(crate) rows_coded: u64,
     /// Parts whose graph was walked.
     pub(crate) walks: u64,
-    /// Weights of sparse vectors read from inverted indexes.
+    /// Weights of sparse vectors, or rows of words, read from inverted indexes.
     pub(crate) postings: u64,
     /// Parts of which only rows that count were compared.
     pub(crate) sparse_scans: u64,
@@ -133,7 +134,9 @@ pub(crate) struct Target<'a, G> {
 impl<G: Guard> Target<'_, G> {
     fn aid(&self) -> Aid {
         match (self.graph, self.bits) {
-            (Some(_), _) => Aid::Graph { coded: self.codes.is_some() },
+            (Some(_), _) => {
+                Aid::Graph { coded: self.codes.is_some(), sketched: self.sketches.is_some() }
+            }
             (None, Some(_)) => Aid::Bits,
             (None, None) => Aid::Nothing,
         }

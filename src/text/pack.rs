@@ -93,6 +93,12 @@ fn number(front: &[u8; FRONT], at: usize) -> u64 {
     front[at..at + 8].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
+/// What every version's header says.
+#[derive(Deserialize)]
+struct Maker {
+    engine: String,
+}
+
 /// The header of a pack, and where the body begins; or why it is none.
 fn head(packed: &[u8]) -> Result<(Header, usize), &'static str> {
     let front: &[u8; FRONT] = packed.first_chunk().ok_or("it is cut short")?;
@@ -104,11 +110,13 @@ fn head(packed: &[u8]) -> Result<(Header, usize), &'static str> {
         return Err("its header is too long");
     }
     let head = packed.get(FRONT..FRONT + len).ok_or("it is cut short")?;
-    let header: Header =
-        serde_json::from_slice(head).map_err(|_unread| "its header is no header")?;
-    if header.engine != ENGINE {
+    let unread = |_| "its header is no header";
+    // Before all else: another version may say what this one cannot read.
+    let Maker { engine } = serde_json::from_slice(head).map_err(unread)?;
+    if engine != ENGINE {
         return Err(OTHER_VERSION);
     }
+    let header: Header = serde_json::from_slice(head).map_err(unread)?;
     Ok((header, FRONT + len.next_multiple_of(ALIGN)))
 }
 

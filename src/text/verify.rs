@@ -17,6 +17,13 @@ use super::index::{Builder, ColumnIndex, Failure, PackBytes, Shard};
 use super::options::Cutting;
 use crate::types::Row;
 
+/// Why an index could not be compared, or what it and its texts differ in.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Unmade(Failure),
+    Differs(Failure),
+}
+
 /// An index that is compared with its texts.
 #[derive(Debug)]
 pub(crate) struct Comparison<'a> {
@@ -30,29 +37,29 @@ impl<'a> Comparison<'a> {
     }
 
     /// Takes the text of the next row.
-    pub(crate) fn push(&mut self, text: Option<&str>) -> Result<(), Failure> {
-        self.anew.push(text)?;
+    pub(crate) fn push(&mut self, text: Option<&str>) -> Result<(), Fault> {
+        self.anew.push(text).map_err(Fault::Unmade)?;
         self.compare()
     }
 
     /// Ends with the last row; `Err` says what the index and the texts differ in.
-    pub(crate) fn finish(mut self) -> Result<(), Failure> {
-        self.anew.end()?;
+    pub(crate) fn finish(mut self) -> Result<(), Fault> {
+        self.anew.end().map_err(Fault::Unmade)?;
         self.compare()?;
         for shard in &self.index.shards {
             let lengths = || (0..shard.header.rows).map(|doc| shard.length(doc));
             let filled = lengths().filter(|length| *length > 0).count() as u64;
             let words: u64 = lengths().map(u64::from).sum();
             if (filled, words) != (shard.header.filled.into(), shard.header.words) {
-                return Err("its sums are not those of its rows".into());
+                return Err(Fault::Differs("its sums are not those of its rows".into()));
             }
         }
         Ok(())
     }
 
-    fn compare(&mut self) -> Result<(), Failure> {
+    fn compare(&mut self) -> Result<(), Fault> {
         for pack in self.anew.finished.drain(..) {
-            let anew = Shard::open(PackBytes::new(pack))?;
+            let anew = Shard::open(PackBytes::new(pack)).map_err(Fault::Unmade)?;
             for shard in &self.index.shards {
                 let rows = overlap(shard, &anew);
                 if rows.is_empty() {
@@ -60,15 +67,15 @@ impl<'a> Comparison<'a> {
                 }
                 let differs = |row: &Row| length(shard, *row) != length(&anew, *row);
                 if let Some(row) = rows.clone().find(differs) {
-                    return Err(format!("row {row} has another number of words"));
+                    return Err(Fault::Differs(format!("row {row} has another number of words")));
                 }
                 // What the library makes of bytes that somebody crafted may surprise.
                 let word = catch_unwind(AssertUnwindSafe(|| other_word(shard, &anew, &rows)))
-                    .map_err(|_panic| "the library panicked")?
-                    .map_err(|error| error.to_string())?;
+                    .map_err(|_panic| Fault::Differs("the library panicked".into()))?
+                    .map_err(|error| Fault::Differs(error.to_string()))?;
                 if let Some(word) = word {
                     let word = String::from_utf8_lossy(&word).into_owned();
-                    return Err(format!("the word {word:?} stands elsewhere"));
+                    return Err(Fault::Differs(format!("the word {word:?} stands elsewhere")));
                 }
             }
         }
@@ -175,9 +182,10 @@ mod tests {
     const TEXTS: [Option<&str>; 5] =
         [Some("a page fault"), None, Some("pages, fault of pages"), Some(""), Some("mmap")];
 
-    fn compare(stored: &[Option<&str>], texts: &[Option<&str>]) -> Result<(), Failure> {
+    fn compare(stored: &[Option<&str>], texts: &[Option<&str>]) -> Result<(), Fault> {
         let cutting = TextOptions::new().cutting();
-        let index = ColumnIndex::of("body", cutting, 100, stored.iter().copied())?;
+        let index = ColumnIndex::of("body", cutting, 100, stored.iter().copied());
+        let index = index.map_err(Fault::Unmade)?;
         let mut comparison = Comparison::new(&index, "body", cutting);
         texts.iter().try_for_each(|text| comparison.push(*text))?;
         comparison.finish()
@@ -199,8 +207,9 @@ mod tests {
             let mut other = TEXTS;
             other[row] = text;
             for (stored, texts) in [(&TEXTS, &other), (&other, &TEXTS)] {
-                let failure = compare(stored, texts).expect_err("other texts");
-                assert!(failure.contains(expected), "{row} {text:?}: {failure}");
+                let found = compare(stored, texts);
+                let Err(Fault::Differs(what)) = found else { panic!("{row} {text:?}: {found:?}") };
+                assert!(what.contains(expected), "{row} {text:?}: {what}");
             }
         }
     }

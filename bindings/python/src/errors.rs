@@ -210,8 +210,9 @@ fn add_details(exception: &Bound<'_, PyAny>, error: &Error) -> PyResult<()> {
             let ids: PyResult<Vec<_>> = ids.iter().map(|id| id_to_python(py, id)).collect();
             exception.setattr("ids", PyList::new(py, ids?)?)
         }
-        Error::Filter { position, hint, .. } => {
+        Error::Filter { position, column, hint, .. } => {
             exception.setattr("position", position)?;
+            exception.setattr("column", column)?;
             exception.setattr("hint", hint)
         }
         Error::Locked { path, holder } => {

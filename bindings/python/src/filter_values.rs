@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple};
 use serde_json::{Map, Number, Value as Json};
 
-use crate::errors::{invalid, no_filter_text, type_name, wrong_type};
+use crate::errors::{invalid, no_filter_text, raise, type_name, wrong_type};
 use crate::numbers::mapping;
 
 /// Most levels of a dict.
@@ -102,6 +102,7 @@ pub(crate) fn json(given: &Bound<'_, PyAny>, depth: usize) -> PyResult<Json> {
     let wrong = |number: String| {
         PyTypeError::new_err(format!("{number} cannot be asked for in a filter that is a dict"))
     };
+    let no_number = |number: f64| raise(py, &not_asked_for(number));
     Ok(match value(given)? {
         FilterValue::Null => Json::Null,
         FilterValue::Bool(value) => Json::Bool(value),
@@ -110,9 +111,23 @@ pub(crate) fn json(given: &Bound<'_, PyAny>, depth: usize) -> PyResult<Json> {
             Json::Number(number)
         }
         FilterValue::Float(number) => {
-            Json::Number(Number::from_f64(number).ok_or_else(|| wrong(number.to_string()))?)
+            Json::Number(Number::from_f64(number).ok_or_else(|| no_number(number))?)
         }
         FilterValue::Text(text) => Json::String(text.into()),
         other => return Err(wrong(format!("{other:?}"))),
     })
+}
+
+/// Refuses what JSON has no number for, as the engine refuses NaN elsewhere.
+fn not_asked_for(number: f64) -> nearfield::Error {
+    let (message, hint) = if number.is_nan() {
+        let hint =
+            "NaN is equal to nothing, and neither smaller nor larger; leave the condition out";
+        ("NaN cannot be asked for".to_owned(), hint)
+    } else {
+        let hint = "leave the condition out, or write it with col()";
+        (format!("{number} cannot be asked for in a filter that is a dict"), hint)
+    };
+    let (hint, excerpt) = (hint.to_owned(), String::new());
+    nearfield::Error::Filter { message, position: None, column: None, hint, excerpt }
 }

@@ -75,7 +75,10 @@ REFUSED = [
     ({"year": [1]}, nf.FilterError, "expected a value"),
     ({1: 2}, TypeError, "a key of a filter"),
     ({"year": object()}, TypeError, "a value of a filter"),
-    ({"price": float("nan")}, TypeError, "NaN"),
+    ({"price": float("nan")}, nf.FilterError, "NaN cannot be asked for; NaN is equal to nothing"),
+    ({"price": {"$lt": float("inf")}}, nf.FilterError, "inf cannot be asked for in a filter that is a dict"),
+    ({"year": {"$gte": None}}, nf.FilterError, "null is neither smaller nor larger"),
+    ({"year": {"$between": [2019, None]}}, nf.FilterError, r"year.\$between: null is neither"),
     (5, TypeError, "where: expected the text of a filter"),
     (["year = 1"], TypeError, "where: expected"),
     (col("price") < float("nan"), nf.FilterError, "NaN"),
@@ -106,7 +109,11 @@ def test_an_error_tells_the_place():
     with pytest.raises(nf.FilterError) as caught:
         nf.Filter("year >= 2019 AMD lang = 'en'")
     assert (caught.value.position, caught.value.hint) == (13, "did you mean AND?")
+    assert caught.value.column == 14
     assert str(caught.value).endswith("\n" + " " * 15 + "^")
+    with pytest.raises(nf.FilterError, match="at column 14;") as caught:
+        nf.Filter("lang = 'éèà' AMD year = 2019")
+    assert (caught.value.position, caught.value.column) == (16, 14)
 
 
 def test_expressions_are_no_truth_values():

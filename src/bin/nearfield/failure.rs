@@ -32,7 +32,7 @@ impl Failure {
     /// Prints the message and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         let (code, message) = match self {
-            Self::Engine(error) => (1, format!("error: {error}")),
+            Self::Engine(error) => (1, format!("error: {}", in_commands(&error.to_string()))),
             Self::Refused(message) => (1, format!("error: {message}")),
             Self::Usage(message) => (2, format!("error: {message}")),
             Self::Damaged => return ExitCode::from(3),
@@ -47,6 +47,14 @@ impl Failure {
         let _ = writeln!(io::stderr().lock(), "{message}");
         ExitCode::from(code)
     }
+}
+
+/// A message of the library, with the command in place of the function that it says to call.
+fn in_commands(message: &str) -> String {
+    let command = "`nearfield text-index`";
+    message
+        .replace("or call add_text_index", &format!("or call {command}"))
+        .replace("; add_text_index ", &format!("; {command} "))
 }
 
 impl From<nearfield::Error> for Failure {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nearfield::interop::{self, ReadOptions, Reader};
 use nearfield::{
     Collection, Column, DataType, Database, Error, ImportOptions, ImportReport, Metric, OnBad,
-    OpenOptions, Phase, Schema, VectorType,
+    OpenOptions, Phase, Schema, TextOptions, VectorType,
 };
 use serde::Serialize;
 
@@ -44,6 +44,13 @@ pub(crate) struct Args {
     /// Attribute columns, separated by commas [default: all]
     #[arg(long, value_name = "A,B", value_parser = args::names)]
     columns: Option<Names>,
+    /// Column of text to be indexed for search by words; repeatable
+    #[arg(long = "text", value_name = "COLUMN")]
+    texts: Vec<String>,
+    /// Language of the --text columns, for stop words and endings: english, german, fr, …; none takes
+    /// words as they are [default: that of the index there is, else english]
+    #[arg(long, value_name = "LANGUAGE", value_parser = args::text_options, requires = "texts")]
+    language: Option<TextOptions>,
     /// How vectors are compared, for a new collection [default: cosine; hamming for bits]
     #[arg(long)]
     metric: Option<MetricArg>,
@@ -101,7 +108,11 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let (db, collection, report) = match existing {
         Some((db, collection)) => {
             check(args, &collection, &reader)?;
+            let texts = new_texts(args, &collection, &reader)?;
             let report = import(args, &collection, reader, &interrupt)?;
+            for column in texts {
+                collection.add_text_index(column, args.language.unwrap_or_default())?;
+            }
             (db, collection, report)
         }
         None => create_and_import(args, reader, &interrupt)?,
@@ -183,6 +194,58 @@ fn check(args: &Args, collection: &Collection, reader: &Reader) -> Result<(), Er
     Ok(())
 }
 
+/// The columns that are to be searched by words and are not yet. Refuses those that cannot be, before
+/// anything is stored.
+fn new_texts<'a>(
+    args: &'a Args,
+    collection: &Collection,
+    reader: &Reader,
+) -> Result<Vec<&'a str>, Failure> {
+    let schema = collection.schema()?;
+    let mut texts = Vec::new();
+    for name in &args.texts {
+        match (schema.text_options(name), args.language) {
+            (Some(stored), Some(given)) if stored != given => {
+                let what = format!("text options of column {name:?}");
+                let given = format!("{given}; add_text_index has it indexed anew");
+                let expected = stored.to_string();
+                return Err(Error::SchemaMismatch { what, expected, given }.into());
+            }
+            (Some(_), _) => {}
+            (None, _) => {
+                let known = schema.columns().iter().find(|column| column.name == *name);
+                check_text(name, known.map(|column| column.data_type), args, reader)?;
+                texts.push(name.as_str());
+            }
+        }
+    }
+    Ok(texts)
+}
+
+/// Refuses to index a column of another type, or one that neither the file nor the collection has.
+fn check_text(
+    name: &str,
+    stored: Option<DataType>,
+    args: &Args,
+    reader: &Reader,
+) -> Result<(), Failure> {
+    let in_file = || reader.columns().iter().find(|(known, _)| known == name);
+    match stored.or_else(|| in_file().map(|(_, data_type)| *data_type)) {
+        Some(DataType::Utf8) => Ok(()),
+        Some(other) => Err(Failure::refused(format!(
+            "--text {name}: the column is of type {other}; words are searched in columns of utf8"
+        ))),
+        None => {
+            let names: Vec<&str> = reader.columns().iter().map(|(name, _)| &**name).collect();
+            Err(Failure::refused(format!(
+                "--text {name}: {} has no such column; it has {}",
+                args.file.display(),
+                if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+            )))
+        }
+    }
+}
+
 /// Creates what is absent and imports; after a failure nothing of it is left behind.
 fn create_and_import(
     args: &Args,
@@ -233,8 +296,14 @@ fn schema(args: &Args, reader: &Reader) -> Result<Schema, Failure> {
     }
     let mut schema =
         Schema::new(dimension, metric).with_vector_type(vector_type).with_id_type(reader.id_type());
+    for name in &args.texts {
+        check_text(name, None, args, reader)?;
+    }
     for (name, data_type) in reader.columns() {
-        schema = schema.column(name, *data_type);
+        schema = match args.texts.contains(name) {
+            true => schema.text_with(name, args.language.unwrap_or_default()),
+            false => schema.column(name, *data_type),
+        };
     }
     Ok(schema)
 }

@@ -34,6 +34,7 @@ mod scratch;
 mod search;
 mod show;
 mod stats;
+mod text_index;
 mod verify;
 
 use std::process::ExitCode;
@@ -72,6 +73,7 @@ enum Command {
     Stats(stats::Args),
     Verify(verify::Args),
     Compact(compact::Args),
+    TextIndex(text_index::Args),
     Backup(copy::BackupArgs),
     Restore(copy::RestoreArgs),
     Export(export::Args),
@@ -107,6 +109,7 @@ fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Stats(args) => stats::run(args, output),
         Command::Verify(args) => verify::run(args, output),
         Command::Compact(args) => compact::run(args, output),
+        Command::TextIndex(args) => text_index::run(args, output),
         Command::Backup(args) => copy::backup(args, output),
         Command::Restore(args) => copy::restore(args, output),
         Command::Export(args) => export::run(args, output),

@@ -19,7 +19,7 @@
 //! neighbor search: with reliable and efficient distance comparison operations" (ADSampling, 2023)
 //! for what a part of a rotated row tells.
 
-use super::factors::unpack;
+use super::factors::{CARRIERS, unpack};
 use super::{CodeKind, Codec, CodedQuery};
 use crate::bytes::{Guard, Guarded};
 use crate::codec::BATCH;
@@ -28,7 +28,7 @@ use crate::types::{Metric, Row};
 
 /// Bytes of a sketch: a cache line.
 pub(crate) const SKETCH_BYTES: usize = 64;
-/// Most elements that are kept of a row.
+/// Elements that are kept of a row; sketched ones have more.
 const SIGNS: usize = 448;
 /// Where the two numbers stand.
 const NORM_AT: usize = SIGNS / 8;
@@ -55,7 +55,6 @@ impl Codec {
 
     #[expect(clippy::cast_precision_loss, reason = "sums below 2^24")]
     fn sketch_row(&self, code: &[u8], out: &mut [u8]) {
-        out.fill(0);
         // Of twice what a level is above the middle, an odd number: of all elements, and of those kept.
         let (mut whole, mut square, mut sum) = (0_u32, 0_u32, 0_u32);
         for (index, block) in code.chunks_exact(CODE_BYTES).enumerate() {
@@ -78,17 +77,18 @@ impl Codec {
                 }
             }
         }
-        let carried = code.last_chunk::<32>().map_or(0, |last| {
+        let carried = code.last_chunk::<CARRIERS>().map_or(0, |last| {
             (0..).zip(last).fold(0, |bits, (at, byte)| bits | u32::from(byte & 1) << at)
         });
         let [factor, length] = unpack(carried);
         let step = 0.5 * factor;
+        let own = (step * whole as f32) * step;
         // A code is somewhat longer than its row.
-        let share = (length / ((step * whole as f32) * step)).min(1.0);
+        let share = if own > length { length / own } else { 1.0 };
         let norm = share * ((step * square as f32) * step);
         let factor = if norm > 0.0 { norm / (step * sum as f32) } else { 0.0 };
-        let told = norm.is_finite() && factor.is_finite();
         // Of a row that does not fit, nothing is told.
+        let told = own.is_finite() && factor.is_finite();
         let (norm, factor) = if told { (norm, factor) } else { (0.0, f32::NAN) };
         out[NORM_AT..FACTOR_AT].copy_from_slice(&norm.to_le_bytes());
         out[FACTOR_AT..].copy_from_slice(&factor.to_le_bytes());

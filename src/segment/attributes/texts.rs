@@ -17,7 +17,7 @@ use crate::storage::container::{ContainerWriter, Section, Watch};
 use crate::storage::mmap::Kept;
 use crate::text::index::{self, Builder, ColumnIndex, PackBytes, column_of};
 use crate::text::options::Cutting;
-use crate::text::verify::Comparison;
+use crate::text::verify::{Comparison, Fault};
 use crate::types::{Column, DataType};
 
 /// Most bytes in which a pack says what it is of.
@@ -47,7 +47,7 @@ impl TextWriter {
     /// Takes the index of `file`, if it has one; its rows must have the same texts.
     pub(crate) fn copied(column: &str, cutting: Cutting, file: &AttributeFile) -> Self {
         match file.packs(column) {
-            Some(packs) if file.open_packs(&packs, column, cutting).is_some() => {
+            Ok(packs) if file.open_packs(&packs, column, cutting).is_some() => {
                 Self { column: column.into(), work: Work::Copy(packs) }
             }
             _ => Self::new(column, cutting),
@@ -89,8 +89,9 @@ impl AttributeFile {
     /// The index of a column.
     pub(crate) fn text_index(&self, column: &Column, cutting: Cutting) -> Result<Arc<ColumnIndex>> {
         self.text.get(&column.name, cutting, || {
-            let packs = self.packs(&column.name);
-            let stored = packs.and_then(|packs| self.open_packs(&packs, &column.name, cutting));
+            // Damaged ones are as good as none.
+            let packs = self.packs(&column.name).unwrap_or_default();
+            let stored = self.open_packs(&packs, &column.name, cutting);
             match stored {
                 Some(index) => Ok((index, 0)),
                 None => self.made_anew(column, cutting),
@@ -103,19 +104,23 @@ impl AttributeFile {
         self.text.memory_bytes()
     }
 
-    /// The packs of a column, all of their bytes checked; `None` when there are none.
-    fn packs(&self, column: &str) -> Option<Vec<Kept>> {
-        let sections = (0..u16::MAX).map_while(|field| self.container.section(layout::TEXT, field));
+    fn text_sections(&self) -> impl Iterator<Item = Section> + '_ {
+        (0..u16::MAX).map_while(|field| self.container.section(layout::TEXT, field))
+    }
+
+    /// The packs of a column, all of their bytes checked; none where it has no index.
+    fn packs(&self, column: &str) -> Result<Vec<Kept>> {
         let of_column = |section: &Section| {
             let front = section.read(0, section.len().min(FRONT_BYTES)).ok();
             front.and_then(column_of).is_some_and(|found| found == column)
         };
-        let packs = sections.filter(of_column).map(|section| section.keep_all());
-        let packs: Vec<Kept> = packs.collect::<Result<_>>().ok()?;
-        (!packs.is_empty()).then_some(packs)
+        self.text_sections().filter(of_column).map(|section| section.keep_all()).collect()
     }
 
     fn open_packs(&self, packs: &[Kept], column: &str, cutting: Cutting) -> Option<ColumnIndex> {
+        if packs.is_empty() {
+            return None;
+        }
         let rows = self.groups.last().map_or(0, |last| last.first + last.rows);
         let packs = packs.iter().cloned().map(PackBytes::new);
         ColumnIndex::open(packs, column, cutting, Some(rows)).ok()
@@ -150,8 +155,7 @@ impl AttributeFile {
     /// and compared.
     pub(super) fn verify_texts(&self, watch: &mut Watch<'_>) -> Result<()> {
         let mut verified = HashSet::new();
-        let sections = (0..u16::MAX).map_while(|field| self.container.section(layout::TEXT, field));
-        for section in sections {
+        for section in self.text_sections() {
             watch(0)?;
             let wrong = |reason: String| section.corrupt(&reason);
             let pack = PackBytes::new(section.keep_all()?);
@@ -159,12 +163,15 @@ impl AttributeFile {
             if !verified.insert(name.clone()) {
                 continue;
             }
-            let packs = self.packs(&name).unwrap_or_default().into_iter().map(PackBytes::new);
+            let packs = self.packs(&name)?.into_iter().map(PackBytes::new);
             let rows = self.groups.last().map_or(0, |last| last.first + last.rows);
             let opened = ColumnIndex::open(packs, &name, cutting, Some(rows)).map_err(wrong)?;
             let mut comparison = Comparison::new(&opened, &name, cutting);
-            let differs = |reason| {
-                wrong(format!("it is not the index of the texts of column {name:?}: {reason}"))
+            let differs = |fault| match fault {
+                Fault::Unmade(reason) => unmade(reason),
+                Fault::Differs(reason) => {
+                    wrong(format!("it is not the index of the texts of column {name:?}: {reason}"))
+                }
             };
             let column = Column { name: name.clone(), data_type: DataType::Utf8, text: true };
             self.for_texts(&column, &mut |text| comparison.push(text).map_err(differs), watch)?;

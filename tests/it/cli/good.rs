@@ -343,7 +343,9 @@ fn help_and_version_are_answers() {
     let shell = Shell::new();
     assert!(shell.ok(&["--version"]).stdout.starts_with("nearfield "));
     let help = shell.ok(&["--help"]).stdout;
-    for command in ["create", "import", "search", "get", "delete", "count", "list", "stats"] {
+    for command in
+        ["create", "import", "search", "get", "delete", "count", "list", "stats", "text-index"]
+    {
         assert!(help.contains(command), "{help}");
         assert!(shell.ok(&[command, "--help"]).stdout.contains("Usage:"));
     }
@@ -460,4 +462,44 @@ fn words_are_searched_alone_and_beside_a_vector() {
         2,
         "x",
     );
+}
+
+#[test]
+fn words_of_imported_texts_are_searched() {
+    let shell = Shell::new();
+    shell.write(
+        "docs.jsonl",
+        "{\"id\": 1, \"vector\": [0], \"title\": \"Häuser\", \"body\": \"ein Haus\", \"year\": 1}\n\
+         {\"id\": 2, \"vector\": [1], \"title\": \"Bäume\", \"body\": \"zwei Häuser\", \"year\": 2}\n",
+    );
+    let import = |name: &str, more: &[&str]| {
+        shell.ok(&[&["import", "db", name, "docs.jsonl", "--metric", "l2"], more].concat());
+    };
+    let ids = |name: &str, more: &[&str]| -> Vec<u64> {
+        let found = shell.json(&[&["search", "db", name, "--words", "haus"], more].concat());
+        hit_ids(&found["queries"][0]).iter().filter_map(|id| id.as_u64()).collect()
+    };
+    // A new collection.
+    let german = ["--text", "body", "--text", "title", "--language", "german"];
+    import("new", &german);
+    assert_eq!(ids("new", &["--in", "body"]), [1, 2]);
+    assert_eq!(ids("new", &["--in", "title"]), [1]);
+    import("new", &german);
+    import("new", &["--text", "title"]);
+    assert_eq!(ids("new", &["--in", "title"]), [1], "the language stays");
+
+    // One that is there.
+    import("old", &[]);
+    let words = ["search", "db", "old", "--words", "haus"];
+    shell.fails(&words, 1, "or call `nearfield text-index`");
+    shell.fails(&[&words[..], &["--in", "body"]].concat(), 1, "; `nearfield text-index` does that");
+    import("old", &["--text", "title", "--language", "none"]);
+    assert!(ids("old", &[]).is_empty());
+    let index = |more: &[&str]| shell.json(&[&["text-index", "db", "old"], more].concat());
+    assert_eq!(index(&["title", "--language", "german"])["changed"], true);
+    assert_eq!(index(&["title", "--language", "de"])["changed"], false);
+    assert_eq!(ids("old", &[]), [1]);
+    let said = shell.ok(&["text-index", "db", "old", "body"]).stdout;
+    assert_eq!(said, "body of old is indexed for search by words\n");
+    assert_eq!(ids("old", &["--in", "body"]), [1]);
 }

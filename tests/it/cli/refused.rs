@@ -108,6 +108,34 @@ fn schemas_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn columns_that_have_no_words_are_refused() {
+    let shell = Shell::with_docs();
+    let import = |name: &str, rest: &[&str], word: &str| {
+        let args = ["import", "db", name, "docs.jsonl"];
+        shell.fails(&[&args[..], rest].concat(), 1, word);
+    };
+    for name in ["docs", "other"] {
+        import(name, &["--text", "year"], "--text year: the column is of type int64");
+        import(
+            name,
+            &["--text", "nope"],
+            "--text nope: docs.jsonl has no such column; it has name",
+        );
+    }
+    assert_eq!(shell.json(&["list", "db"])["collections"].as_array().unwrap().len(), 1);
+    import("fresh", &["--text", "nope"], "no such column");
+    shell.fails(&["import", "none", "x", "docs.jsonl", "--text", "year"], 1, "of type int64");
+    assert!(!shell.path("none").exists());
+    shell.fails(&["import", "db", "docs", "docs.jsonl", "--language", "german"], 2, "--text");
+    shell.fails(&["text-index", "db", "docs", "nope"], 1, "nope");
+    shell.fails(&["text-index", "db", "docs", "year"], 1, "year");
+    shell.fails(&["text-index", "db", "docs", "name", "--language", "klingon"], 2, "klingon");
+    shell.ok(&["text-index", "db", "docs", "name"]);
+    let german = ["--text", "name", "--language", "german"];
+    import("docs", &german, "; `nearfield text-index` has it indexed anew");
+}
+
+#[test]
 fn ids_of_the_wrong_kind_are_refused() {
     let shell = Shell::new();
     shell.write("v.npy", npy(&[&[0.0, 1.0]]));

@@ -70,11 +70,12 @@ class Locked(Error, OSError):
 
 class FilterError(Error, ValueError):
     """A filter that cannot be read, or that the columns of the collection do not allow. `position` is
-    the character of its text, from 0, in bytes (None for dicts and expressions), `hint` what was
-    probably meant."""
+    the byte of its text in UTF-8, from 0, and `column` the character, from 1 (None for dicts and
+    expressions), `hint` what was probably meant."""
 
     __module__ = "nearfield"
     position: int | None
+    column: int | None
     hint: str
 
 
