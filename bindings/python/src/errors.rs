@@ -210,9 +210,8 @@ fn add_details(exception: &Bound<'_, PyAny>, error: &Error) -> PyResult<()> {
             let ids: PyResult<Vec<_>> = ids.iter().map(|id| id_to_python(py, id)).collect();
             exception.setattr("ids", PyList::new(py, ids?)?)
         }
-        Error::Filter { position, column, hint, .. } => {
-            exception.setattr("position", position)?;
-            exception.setattr("column", column)?;
+        Error::Filter { column, hint, .. } => {
+            exception.setattr("position", column.map(|column| column - 1))?;
             exception.setattr("hint", hint)
         }
         Error::Locked { path, holder } => {

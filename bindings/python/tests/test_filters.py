@@ -109,11 +109,33 @@ def test_an_error_tells_the_place():
     with pytest.raises(nf.FilterError) as caught:
         nf.Filter("year >= 2019 AMD lang = 'en'")
     assert (caught.value.position, caught.value.hint) == (13, "did you mean AND?")
-    assert caught.value.column == 14
     assert str(caught.value).endswith("\n" + " " * 15 + "^")
     with pytest.raises(nf.FilterError, match="at column 14;") as caught:
         nf.Filter("lang = 'éèà' AMD year = 2019")
-    assert (caught.value.position, caught.value.column) == (16, 14)
+    assert caught.value.position == 13
+
+
+def test_the_place_of_an_error_is_an_index_of_the_text(books):
+    for where, word in [
+        ("lang = 'é' AND yaer = 1", "yaer"),
+        ("lang = 'é𝒳' AND (year = 1 OR yaer = 1)", "yaer"),
+        ("lang = 'éééééééééééééééééééééééééééééééééééééééééééé' AND yaer = 1", "yaer"),
+        ("lang = 'é' AND year = 'x'", "= 'x'"),
+        ("lang = 'é' AMD year = 1", "AMD"),
+        ("lang = 'é' AND year = %", "%"),
+    ]:
+        with pytest.raises(nf.FilterError) as caught:
+            books.count(where=where)
+        at = caught.value.position
+        assert where[at:].startswith(word)
+        assert f"at column {at + 1}" in str(caught.value)
+    short = "lang = 'é' AND year ="
+    with pytest.raises(nf.FilterError) as caught:
+        nf.Filter(short)
+    assert caught.value.position == len(short)
+    with pytest.raises(nf.FilterError) as caught:
+        books.count(where={"yaer": 1})
+    assert caught.value.position is None
 
 
 def test_expressions_are_no_truth_values():

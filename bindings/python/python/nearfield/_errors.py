@@ -69,13 +69,13 @@ class Locked(Error, OSError):
 
 
 class FilterError(Error, ValueError):
-    """A filter that cannot be read, or that the columns of the collection do not allow. `position` is
-    the byte of its text in UTF-8, from 0, and `column` the character, from 1 (None for dicts and
-    expressions), `hint` what was probably meant."""
+    """A filter that cannot be read, or that the columns of the collection do not allow. `position` is the
+    index of the place in its text, that of a str (None for dicts and expressions), and its length where
+    the text ends too early; `hint` is what was probably meant. In a filter that is joined of several texts
+    it is the place in the one that is wrong."""
 
     __module__ = "nearfield"
     position: int | None
-    column: int | None
     hint: str
 
 

@@ -619,8 +619,9 @@ class Collection:
         `rerank` is a function that is given the best `rerank_candidates` (50, at least `k`) as `Hits`, with the
         columns of `select`, and returns a score for each, bigger being better: a cross-encoder, say.
         What it raises is raised here. Pages and groups are of what was fused and reranked. Pages reach no
-        farther than the candidates; for groups more rows are looked at, as many as `k` groups need and at
-        most 16,384, unless `candidates` or `offset` is given or a function ranks.
+        farther than the candidates. For groups more rows are looked at, as many as `k` groups need and at
+        most 16,384, unless `candidates` says how many; a function that ranks is given the nearest of each
+        further group too.
 
         Also raises `DimensionMismatch`, `InvalidVector` (NaN, infinity), `NotFound` for an unknown column,
         and `InvalidArgument` for words that cannot be read, pointing at the place.
