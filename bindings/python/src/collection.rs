@@ -27,7 +27,7 @@ use crate::request::{
 use crate::snapshot::Snapshot;
 use crate::text_options::text_options;
 use crate::texts::{self, TextsArg};
-use crate::vectors::{Shape, VectorsArg};
+use crate::vectors::Shape;
 use crate::{batches, files, log, reading, schema};
 
 /// Rows of id, vector and attributes, searched by nearness. Made by `db.collection(…)`,
@@ -75,16 +75,6 @@ impl Collection {
 
     fn source(&self) -> Source<'_> {
         Source::Collection(&self.inner)
-    }
-
-    fn query<'py>(
-        &self,
-        py: Python<'py>,
-        q: Option<&Bound<'py, PyAny>>,
-        text: Option<&str>,
-        request: &Request,
-    ) -> PyResult<Option<VectorsArg<'py>>> {
-        texts::query(py, || self.inner.embedder(), q, text, self.shape, request)
     }
 }
 
@@ -443,7 +433,8 @@ impl Collection {
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
         let request = Request::read("Collection.search", k, asked, None)?;
-        let query = self.query(py, q, text.as_deref(), &request)?;
+        let embedder = || self.inner.embedder();
+        let query = texts::query(py, embedder, q, text.as_deref(), self.shape, &request)?;
         reading::search(py, self.source(), query.as_ref(), self.shape, request)
     }
 
@@ -471,7 +462,8 @@ impl Collection {
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Explanation> {
         let request = Request::read("Collection.explain", k, asked, None)?;
-        let query = self.query(py, q, text.as_deref(), &request)?;
+        let embedder = || self.inner.embedder();
+        let query = texts::query(py, embedder, q, text.as_deref(), self.shape, &request)?;
         reading::explain(py, self.source(), query.as_ref(), self.shape, request)
     }
 
