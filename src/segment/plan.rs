@@ -26,8 +26,10 @@ const HIDDEN_LEAST: u64 = 3;
 const MARGIN: (u64, u64) = (3, 2);
 /// What a row costs of which a sketch is read first.
 const SKETCH_COST: (u64, u64) = (3, 5);
-/// A walk is tried where it may turn out so many times cheaper than a scan.
+/// A walk is tried where it may turn out so many times cheaper than a scan, and where a scan is so dear
+/// that a walk that is given up adds little to it.
 const PROBE_GAIN: u64 = 2;
+const PROBE_LEAST: u64 = 8_192;
 
 /// What a part has beside its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +96,7 @@ pub(super) fn plan(
     let sure_cost = if live < len { with_margin(walk_cost) } else { walk_cost };
     let plan = if sure_cost < scan_cost {
         Plan::Walk(effort)
-    } else if live < len && least_cost.saturating_mul(PROBE_GAIN) <= scan_cost {
+    } else if live < len && scan_cost >= least_cost.saturating_mul(PROBE_GAIN).max(PROBE_LEAST) {
         // Where the rows that count are those near the query, a walk is no longer than without a filter.
         let seen = with_margin(effort.keep.visible as u64 * DISTANCES_PER_CANDIDATE);
         let share = seen.saturating_mul(1000) / scan_cost;
