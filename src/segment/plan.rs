@@ -25,7 +25,7 @@ const HIDDEN_LEAST: u64 = 3;
 /// the better way then.
 const MARGIN: (u64, u64) = (3, 2);
 /// What a row costs of which a sketch is read first.
-const SKETCH_COST: (u64, u64) = (3, 5);
+const SKETCH_COST: (u64, u64) = (3, 4);
 /// A walk is tried where it may turn out so many times cheaper than a scan, and where a scan is so dear
 /// that a walk that is given up adds little to it.
 const PROBE_GAIN: u64 = 2;
@@ -215,7 +215,7 @@ mod tests {
             assert!(walk_cost >= scan_cost);
         }
         let sketched = super::plan(100_000, 5_000, SKETCHED, &options, f32::INFINITY);
-        assert_eq!((sketched.plan, sketched.scan_cost), (Plan::ScanSome, 3_000));
+        assert_eq!((sketched.plan, sketched.scan_cost), (Plan::ScanSome, 3_750));
         assert_eq!(planned(0).plan, Plan::Nothing);
         assert_eq!(plan(100_000, 9, GRAPH, &SearchOptions { k: 0, ..options }), Plan::Nothing);
     }
