@@ -38,7 +38,7 @@ pub(crate) fn build<S: PairSource>(
 ) -> Option<Graph> {
     assert!(count < MAX_ROWS);
     let plan = Plan::new(count, params, 0..);
-    let rows = Rows { plan: &plan, count, keep_going };
+    let rows = Rows { plan: &plan, spread: Spread::over(count), keep_going };
     if !insert_all(isa, source, &plan, 0, &rows, pool) {
         return None;
     }
@@ -209,11 +209,7 @@ impl Layer {
             self.write(node, &work.candidates);
             return;
         }
-        let ties = Ties::mixed(node);
-        work.candidates.sort_unstable_by(|a, b| {
-            let by_distance = a.distance.total_cmp(&b.distance);
-            by_distance.then_with(|| ties.rank(a.node).cmp(&ties.rank(b.node)))
-        });
+        work.sort_candidates(Ties::mixed(node));
         select(pairs, self, &work.candidates, self.max, &mut work.kept);
         self.write(node, &work.kept);
     }
@@ -254,28 +250,91 @@ pub(super) struct Work {
     /// Rows and their distances.
     pub(super) rows: Vec<Row>,
     pub(super) distances: Vec<f32>,
+    /// Rows of the same round that are near the new one.
+    pub(super) mates: Vec<Row>,
 }
 
 impl Work {
     pub(super) fn new(plan: &Plan) -> Self {
         Self { chosen: vec![Vec::new(); plan.layers.len()], ..Self::default() }
     }
+
+    fn sort_candidates(&mut self, ties: Ties) {
+        self.candidates.sort_unstable_by(|a, b| {
+            let by_distance = a.distance.total_cmp(&b.distance);
+            by_distance.then_with(|| ties.rank(a.node).cmp(&ties.rank(b.node)))
+        });
+    }
+
+    /// Adds the mates to the candidates. No walk finds them: nothing leads to them yet.
+    #[inline(always)]
+    fn add_mates(&mut self, scorer: &impl Scorer, ties: Ties) {
+        if self.mates.is_empty() {
+            return;
+        }
+        self.distances.clear();
+        self.distances.resize(self.mates.len(), 0.0);
+        scorer.score_batch(&self.mates, &mut self.distances);
+        let mates = self.mates.iter().zip(&self.distances);
+        self.candidates.extend(mates.map(|(&node, &distance)| Link { distance, node }));
+        self.sort_candidates(ties);
+    }
+}
+
+/// An order of things in which any stretch of them is spread evenly over all: the next is the
+/// golden part of all further on. Rows often come sorted (documents one after the other, a class at
+/// a time), and rows of one round do not see each other: in their own order each would miss its
+/// nearest.
+pub(super) struct Spread {
+    count: u64,
+    step: u64,
+}
+
+impl Spread {
+    pub(super) fn over(count: usize) -> Self {
+        let count = count as u64;
+        // 2^64 / golden ratio, as a part of 2^64.
+        let golden = u128::from(count) * 0x9E37_79B9_7F4A_7C15;
+        let mut step = u64::try_from(golden >> 64).unwrap_or(0).max(1);
+        while gcd(count, step) > 1 {
+            step += 1;
+        }
+        Self { count, step }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        usize::try_from(self.count).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn order(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.len()).map(|index| self.at(index))
+    }
+
+    /// The thing at `index` of the order; both are below the count.
+    pub(super) fn at(&self, index: usize) -> usize {
+        let at = u128::from(self.step) * index as u128 % u128::from(self.count);
+        usize::try_from(at).unwrap_or(0)
+    }
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// All rows but the entry, each from the entry.
 struct Rows<'a> {
     plan: &'a Plan,
-    count: usize,
+    spread: Spread,
     keep_going: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Jobs for Rows<'_> {
     fn len(&self) -> usize {
-        self.count
+        self.spread.len()
     }
 
     fn job(&self, index: usize) -> Option<(Row, usize)> {
-        let row = Row::try_from(index).ok()?;
+        let row = Row::try_from(self.spread.at(index)).ok()?;
         (row != self.plan.entry).then_some((row, 0))
     }
 
@@ -327,6 +386,9 @@ pub(super) fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, lowest: usize, w
         work.candidates.clear();
         let found = scratch.pool.visible();
         work.candidates.extend(found.map(|(distance, node)| Link { distance, node }));
+        if level == 0 {
+            work.add_mates(&scorer, Ties::mixed(row));
+        }
         select(pairs, layer, &work.candidates, layer.max, &mut work.chosen[level]);
         if level == lowest {
             break;

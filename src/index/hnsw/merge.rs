@@ -6,6 +6,7 @@
 //! each from its own old neighbours, in an order in which most have some that are inserted
 //! already, so that a short walk finds what a long one from the entry would.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use rayon::ThreadPool;
@@ -13,7 +14,7 @@ use rayon::ThreadPool;
 use crate::bytes::Guard;
 use crate::codec::{PairSource, Pairs, PairsOp, Scorer};
 use crate::index::hnsw::Params;
-use crate::index::hnsw::build::{Plan, Work};
+use crate::index::hnsw::build::{Plan, Spread, Work};
 use crate::index::hnsw::graph::{Graph, MAX_ROWS, View};
 use crate::index::hnsw::prune::Link;
 use crate::index::hnsw::repair::repair;
@@ -135,7 +136,8 @@ pub(crate) fn merge<S: PairSource, G: Guard>(
     let lifts: Vec<Job> = high.map(|row| Job::Lift(*row)).collect();
     // The levels above have nothing but the entry yet.
     for (linked, jobs) in [(0, lifts), (kept.len(), state.rest())] {
-        if !insert_all(isa, source, &plan, linked, &(&state, jobs.as_slice()), pool) {
+        let queue = Queue::new(&state, jobs);
+        if !insert_all(isa, source, &plan, linked, &queue, pool) {
             return None;
         }
     }
@@ -180,8 +182,16 @@ impl<G: Guard> State<'_, '_, G> {
             }
         }
         let unknown = (0..).zip(&known).filter(|(_, known)| !**known);
-        jobs.extend(unknown.map(|(row, _)| Job::Plain(row)));
+        let unknown: Vec<Row> = unknown.map(|(row, _)| row).collect();
+        jobs.extend(Spread::over(unknown.len()).order().map(|at| Job::Plain(unknown[at])));
         jobs
+    }
+
+    fn row(&self, job: Job) -> Row {
+        match job {
+            Job::Lift(row) | Job::Plain(row) => row,
+            Job::From { seed, old } => self.others[seed].to[old as usize],
+        }
     }
 
     fn is_inserted(&self, row: Row) -> bool {
@@ -189,35 +199,56 @@ impl<G: Guard> State<'_, '_, G> {
     }
 }
 
-impl<G: Guard> Jobs for (&State<'_, '_, G>, &[Job]) {
+/// Jobs in the order in which they are done.
+struct Queue<'a, 's, 'g, G> {
+    state: &'a State<'s, 'g, G>,
+    jobs: Vec<Job>,
+    /// Place of each row in `jobs`, [`GONE`] for those without one.
+    places: Vec<u32>,
+}
+
+impl<'a, 's, 'g, G: Guard> Queue<'a, 's, 'g, G> {
+    fn new(state: &'a State<'s, 'g, G>, jobs: Vec<Job>) -> Self {
+        let mut queue = Self { state, jobs, places: vec![GONE; state.inserted.len()] };
+        for (place, job) in (0..).zip(&queue.jobs) {
+            queue.places[state.row(*job) as usize] = place;
+        }
+        queue
+    }
+}
+
+impl<G: Guard> Jobs for Queue<'_, '_, '_, G> {
     fn len(&self) -> usize {
-        self.1.len()
+        self.jobs.len()
     }
 
     fn job(&self, index: usize) -> Option<(Row, usize)> {
-        let (state, jobs) = self;
-        match jobs[index] {
-            Job::Lift(row) => Some((row, 1)),
-            Job::Plain(row) => Some((row, 0)),
-            Job::From { seed, old } => Some((state.others[seed].to[old as usize], 0)),
-        }
+        let job = self.jobs[index];
+        Some((self.state.row(job), usize::from(matches!(job, Job::Lift(_)))))
     }
 
-    fn near(&self, index: usize, near: &mut Vec<Row>) {
-        let (state, jobs) = self;
-        if let Job::From { seed, old } = jobs[index] {
-            let seed = state.others[seed];
-            let links = seed.links(old).filter_map(|link| seed.new_row(link));
-            near.extend(links.filter(|link| state.is_inserted(*link)));
+    fn near(&self, index: usize, round: &Range<usize>, near: &mut Vec<Row>, mates: &mut Vec<Row>) {
+        let Job::From { seed, old } = self.jobs[index] else { return };
+        let seed = self.state.others[seed];
+        let links = seed.links(old).filter(|link| *link != old);
+        for link in links.filter_map(|link| seed.new_row(link)) {
+            if self.state.is_inserted(link) {
+                near.push(link);
+            } else if round.contains(&(self.places[link as usize] as usize)) {
+                mates.push(link);
+            }
         }
+        // A damaged list may name a row twice.
+        mates.sort_unstable();
+        mates.dedup();
     }
 
     fn done(&self, row: Row) {
-        self.0.inserted[row as usize].store(true, Relaxed);
+        self.state.inserted[row as usize].store(true, Relaxed);
     }
 
     fn keep_going(&self) -> bool {
-        (self.0.keep_going)()
+        (self.state.keep_going)()
     }
 }
 

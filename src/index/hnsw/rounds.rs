@@ -36,8 +36,15 @@ pub(super) trait Jobs: Sync {
     /// A row and the lowest level on which it is linked; `None` when nothing is to be done.
     fn job(&self, index: usize) -> Option<(Row, usize)>;
 
-    /// Adds linked rows near it, to start from.
-    fn near(&self, _index: usize, _near: &mut Vec<Row>) {}
+    /// Adds rows near it: those that are linked, to start from, and those of the same round.
+    fn near(
+        &self,
+        _index: usize,
+        _round: &Range<usize>,
+        _near: &mut Vec<Row>,
+        _mates: &mut Vec<Row>,
+    ) {
+    }
 
     /// Is told that a row is linked, between two rounds.
     fn done(&self, row: Row);
@@ -182,7 +189,8 @@ impl PairsOp for Insert<'_> {
             for index in start..rows.end.min(start + CHUNK_ROWS) {
                 if let Some((row, lowest)) = jobs.job(index) {
                     work.rows.clear();
-                    jobs.near(index, &mut work.rows);
+                    work.mates.clear();
+                    jobs.near(index, rows, &mut work.rows, &mut work.mates);
                     insert(plan, pairs, row, lowest, work);
                 }
             }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::build::Spread;
 use super::graph::Graph;
 use super::{GONE, Params, Seed, View, build, merge, verify};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
@@ -352,6 +353,59 @@ fn a_merge_finds_what_a_build_finds() {
         let stopped = merge(isa, &source, count, &params, &seeds, &pool(2), &|| false);
         assert!(stopped.is_none());
     }
+}
+
+/// Points around four hundred centres, those of a centre together.
+fn sorted(count: usize, dimension: usize) -> Vec<f32> {
+    let mut next = noise(3);
+    let mut values = Vec::with_capacity(count * dimension);
+    for _ in 0..400 {
+        let centre: Vec<f32> = (0..dimension).map(|_| next()).collect();
+        for _ in 0..count / 400 {
+            values.extend(centre.iter().map(|at| at + 0.5 * next()));
+        }
+    }
+    values
+}
+
+#[test]
+fn rows_that_come_sorted_are_found_like_others() {
+    let (count, dimension) = (20_000, 16);
+    let values = sorted(count, dimension);
+    let vectors: Vec<&[f32]> = values.chunks(dimension).collect();
+    let queries: Vec<f32> =
+        vectors.iter().step_by(97).copied().flatten().map(|x| x + 0.05).collect();
+    let shuffled: Vec<f32> =
+        Spread::over(count).order().flat_map(|at| vectors[at].to_vec()).collect();
+    let make = |values: &[f32]| Stored::new(Metric::L2, VectorType::F32, dimension, values);
+    let none = RowSet::default();
+    let recall = |stored: &Stored, graph: &Graph| {
+        stored.recall(check(graph).as_slice(), &queries, 16, &none)
+    };
+    let (mixed, stored) = (make(&shuffled), make(&values));
+    let best = recall(&mixed, &mixed.build(2));
+    let built = recall(&stored, &stored.build(2));
+
+    // Halves that have nothing in common, and rows of no graph behind them.
+    let (half, end) = (count / 2, count - count / 5);
+    let parts =
+        [make(&values[..half * dimension]), make(&values[half * dimension..end * dimension])];
+    let graphs = parts.each_ref().map(|part| check(&part.build(2)));
+    let to: Vec<Row> = (0..end as Row).collect();
+    let seed = |at: usize, to| {
+        let graph = Guarded::trusted(graphs[at].as_slice());
+        Seed { view: View::parse(graph, parts[at].count).expect("a graph"), to }
+    };
+    let seeds = [seed(0, &to[..half]), seed(1, &to[half..])];
+    let (space, rows) = (stored.space, stored.rows());
+    let lift = Lift::new(space, rows, count);
+    let source = FullPairs { space, rows, lift: &lift };
+    let params = Params { ef_construction: 100, ..Params::default() };
+    let merged = merge(Isa::detect(), &source, count, &params, &seeds, &pool(2), &|| true);
+    let merged = recall(&stored, &merged.expect("not stopped"));
+    println!("mixed {best}, sorted {built}, merged {merged}");
+    assert!(built >= best - 0.01, "mixed {best}, sorted {built}");
+    assert!(merged >= best - 0.02, "mixed {best}, merged {merged}");
 }
 
 #[test]
