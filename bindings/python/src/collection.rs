@@ -24,6 +24,7 @@ use crate::records::{Records, Scan};
 use crate::request::{
     Request, batch_size_count, fields, k_count, kind, limit_count, names, vectors_flag,
 };
+use crate::rows::paragraph;
 use crate::snapshot::Snapshot;
 use crate::text_options::text_options;
 use crate::texts::{self, TextsArg};
@@ -44,8 +45,11 @@ use crate::{batches, files, log, reading, schema};
 /// Data are the other columns: a dict of lists or arrays, a list of dicts, or a pyarrow, polars or
 /// pandas table. Columns that are new are added, with the type of their values: bool, int, float,
 /// str, datetime (UTC unless it says otherwise), list of str, dict of indices and weights (a sparse
-/// vector). None is null everywhere. A dict within a
-/// dict of a row is columns of their own: {"a": {"b": 1}} is 1 in the column "a.b".
+/// vector). None is null everywhere.
+///
+/// In a list of dicts, a dict with names within a row is columns of their own: {"a": {"b": 1}} is 1 in
+/// the column "a.b". An empty one is None. What is a dict in one row and a value in another is refused.
+/// A sparse vector is {index: weight}, or a pair (indices, weights).
 ///
 /// >>> docs.upsert([3, 4], [[6, 8], [9, 12]], {"title": ["farther", None]})
 /// 2
@@ -777,13 +781,14 @@ impl Collection {
         let name = self.inner.name();
         match call(py, || Ok((self.inner.len()?, self.inner.schema()?))) {
             Ok((rows, schema)) => schema::describe(name, rows, &schema),
-            Err(_) => format!("Collection('{name}', not open)"),
+            Err(error) => format!("Collection('{name}', not open: {})", error.value(py)),
         }
     }
 
-    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
-        let (rows, schema) = call(py, || Ok((self.inner.len()?, self.inner.schema()?)))?;
-        Ok(schema::html(self.inner.name(), rows, &schema))
+    fn _repr_html_(&self, py: Python<'_>) -> String {
+        let held = call(py, || Ok((self.inner.len()?, self.inner.schema()?)));
+        let name = self.inner.name();
+        held.map_or_else(|_| paragraph(&self.__repr__(py)), |(n, s)| schema::html(name, n, &s))
     }
 }
 
