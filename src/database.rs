@@ -274,7 +274,7 @@ impl Database {
         let to = self.path().join(format!("{TRASH_PREFIX}{:032x}", fresh_store_id()));
         self.rename_durably(&from, &to)?;
         if let Some(collection) = dropped {
-            collection.ended("was dropped".into());
+            end(&collection, "was dropped".into());
         }
         remove_tree(&self.host.disk, &to);
         Ok(())
@@ -298,7 +298,7 @@ impl Database {
         }
         self.rename_durably(&self.path().join(from), &self.path().join(to))?;
         if let Some(collection) = renamed {
-            collection.ended(format!("was renamed to {to:?}; open it by that name"));
+            end(&collection, format!("was renamed to {to:?}; open it by that name"));
         }
         Ok(())
     }
@@ -489,6 +489,12 @@ fn take_lock(disk: &Arc<dyn Disk>, path: &Path) -> Result<DiskLock> {
             Err(Error::Locked { path: path.into(), holder })
         }
     }
+}
+
+/// Has the handles of a collection that was shut say why.
+fn end(collection: &Collection, ending: String) {
+    // The first reason is the one that counts.
+    drop(collection.core().ending.set(ending));
 }
 
 /// Removes what an interrupted create or drop left behind.

@@ -34,7 +34,7 @@ fn ending(core: &Core) -> Error {
     };
     let is_renamed = |entry: &&DirEntry| {
         let dir = core.host.path.join(&entry.name);
-        let store = || Some(stored(core, &dir, &list(&core.disk, &dir).ok()?).ok()?);
+        let store = || stored(core, &dir, &list(&core.disk, &dir).ok()?).ok();
         entry.is_dir && !entry.name.starts_with('.') && store() == Some(core.store)
     };
     let name = &core.name;

@@ -109,7 +109,7 @@ pub(crate) struct Core {
     pub(crate) follower: Mutex<Option<recover::Follower>>,
     state: AtomicU8,
     /// Why it is shut, when it was dropped or renamed.
-    ending: OnceLock<String>,
+    pub(crate) ending: OnceLock<String>,
 }
 
 impl Core {
@@ -232,12 +232,6 @@ impl Collection {
         core.state.store(SHUT, Ordering::Release);
         core.tenancy.end();
         stopped.and(kept)
-    }
-
-    /// Says why the collection was shut.
-    pub(crate) fn ended(&self, ending: String) {
-        // The first reason is the one that counts.
-        drop(self.core().ending.set(ending));
     }
 
     pub(crate) fn is_shut(&self) -> bool {

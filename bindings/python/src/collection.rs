@@ -24,7 +24,6 @@ use crate::records::{Records, Scan};
 use crate::request::{
     Request, batch_size_count, fields, k_count, kind, limit_count, names, vectors_flag,
 };
-use crate::rows::paragraph;
 use crate::snapshot::Snapshot;
 use crate::text_options::text_options;
 use crate::texts::{self, TextsArg};
@@ -75,6 +74,11 @@ impl Collection {
         let row_bytes = schema.vector_type().row_bytes(dimension);
         let (shape, database) = (Shape::of(&schema), database.clone().unbind());
         Ok(Self { inner, dimension, shape, row_bytes, database })
+    }
+
+    /// Its rows and its shape.
+    fn held(&self, py: Python<'_>) -> PyResult<(usize, nearfield::Schema)> {
+        call(py, || Ok((self.inner.len()?, self.inner.schema()?)))
     }
 
     fn source(&self) -> Source<'_> {
@@ -778,17 +782,11 @@ impl Collection {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        let name = self.inner.name();
-        match call(py, || Ok((self.inner.len()?, self.inner.schema()?))) {
-            Ok((rows, schema)) => schema::describe(name, rows, &schema),
-            Err(error) => format!("Collection('{name}', not open: {})", error.value(py)),
-        }
+        schema::describe(py, self.inner.name(), self.held(py))
     }
 
     fn _repr_html_(&self, py: Python<'_>) -> String {
-        let held = call(py, || Ok((self.inner.len()?, self.inner.schema()?)));
-        let name = self.inner.name();
-        held.map_or_else(|_| paragraph(&self.__repr__(py)), |(n, s)| schema::html(name, n, &s))
+        schema::html(py, self.inner.name(), self.held(py))
     }
 }
 

@@ -6,7 +6,7 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyType};
 
 use crate::errors::{close, invalid, text_of, wrong_type};
 use crate::numbers::{count, mapping};
-use crate::rows::escape;
+use crate::rows::{escape, paragraph};
 use crate::text_options::{self, text_options};
 
 pub(crate) const METRICS: [(&str, Metric); 5] = [
@@ -156,8 +156,12 @@ pub(crate) fn to_python<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound
     Ok(dict)
 }
 
-/// The collection in a line.
-pub(crate) fn describe(name: &str, rows: usize, schema: &Schema) -> String {
+/// The collection in a line, also of one that is not open.
+pub(crate) fn describe(py: Python<'_>, name: &str, held: PyResult<(usize, Schema)>) -> String {
+    let (rows, schema) = match held {
+        Ok(held) => held,
+        Err(error) => return format!("Collection('{name}', not open: {})", error.value(py)),
+    };
     format!(
         "Collection('{name}', {rows} rows, dim={}, metric='{}', dtype='{}')",
         schema.dimension(),
@@ -167,7 +171,11 @@ pub(crate) fn describe(name: &str, rows: usize, schema: &Schema) -> String {
 }
 
 /// The collection as an HTML table, for notebooks.
-pub(crate) fn html(name: &str, rows: usize, schema: &Schema) -> String {
+pub(crate) fn html(py: Python<'_>, name: &str, held: PyResult<(usize, Schema)>) -> String {
+    let (rows, schema) = match held {
+        Ok(held) => held,
+        closed => return paragraph(&describe(py, name, closed)),
+    };
     let mut html = format!(
         "<table><thead><tr><th>{}</th><th>{rows} rows</th></tr></thead><tbody>\
          <tr><td>vector</td><td>{} × {}, {}</td></tr>",
