@@ -13,6 +13,7 @@
 mod copy;
 
 use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -120,7 +121,13 @@ impl OpenOptions {
         }
         let entries = match self.disk.list(path) {
             Ok(entries) => Some(entries),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) if error.kind() == ErrorKind::NotADirectory => {
+                let why = "it is a file, or lies within one, and a database is a directory; \
+                           give another path";
+                let source = std::io::Error::new(error.kind(), why);
+                return Err(Error::io("open", path, source));
+            }
             Err(error) => return Err(Error::io("list", path, error)),
         };
         let known = entries.iter().flatten().any(|entry| entry.name == LOCK);
@@ -183,6 +190,12 @@ impl Database {
         self.host.read_only
     }
 
+    /// Whether it was closed by [`close`](Self::close).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.host.is_closed()
+    }
+
     /// Names of all collections, ascending.
     ///
     /// # Errors
@@ -190,7 +203,7 @@ impl Database {
     pub fn collections(&self) -> Result<Vec<String>> {
         self.host.check()?;
         let path = self.path();
-        let entries = self.host.disk.list(path).map_err(|error| Error::io("list", path, error))?;
+        let entries = self.host.disk.list(path).map_err(|error| Error::unlisted(path, error))?;
         let doubtful = self.doubtful();
         Ok(entries
             .into_iter()
@@ -253,12 +266,16 @@ impl Database {
         self.host.check_writable()?;
         let mut open = self.lock()?;
         self.require(name)?;
-        if let Some(collection) = open.remove(name) {
+        let dropped = open.remove(name);
+        if let Some(collection) = &dropped {
             collection.shut(false)?;
         }
         let from = self.path().join(name);
         let to = self.path().join(format!("{TRASH_PREFIX}{:032x}", fresh_store_id()));
         self.rename_durably(&from, &to)?;
+        if let Some(collection) = dropped {
+            end(&collection, "was dropped".into());
+        }
         remove_tree(&self.host.disk, &to);
         Ok(())
     }
@@ -275,10 +292,15 @@ impl Database {
         if self.exists(to)? {
             return Err(Error::invalid(format!("collection {to:?} exists already")));
         }
-        if let Some(collection) = open.remove(from) {
+        let renamed = open.remove(from);
+        if let Some(collection) = &renamed {
             collection.shut(true)?;
         }
-        self.rename_durably(&self.path().join(from), &self.path().join(to))
+        self.rename_durably(&self.path().join(from), &self.path().join(to))?;
+        if let Some(collection) = renamed {
+            end(&collection, format!("was renamed to {to:?}; open it by that name"));
+        }
+        Ok(())
     }
 
     /// Closes the database and every collection opened through it: what is in memory is made
@@ -314,7 +336,7 @@ impl Database {
         self.host.check()?;
         self.host.check_writable()?;
         let (disk, path) = (&self.host.disk, self.path());
-        let entries = disk.list(path).map_err(|error| Error::io("list", path, error))?;
+        let entries = disk.list(path).map_err(|error| Error::unlisted(path, error))?;
         if entries.iter().any(|entry| entry.name != LOCK) {
             return self.close().map(|()| false);
         }
@@ -467,6 +489,12 @@ fn take_lock(disk: &Arc<dyn Disk>, path: &Path) -> Result<DiskLock> {
             Err(Error::Locked { path: path.into(), holder })
         }
     }
+}
+
+/// Has the handles of a collection that was shut say why.
+fn end(collection: &Collection, ending: String) {
+    // The first reason is the one that counts.
+    drop(collection.core().ending.set(ending));
 }
 
 /// Removes what an interrupted create or drop left behind.

@@ -14,7 +14,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A vector has another length than the collection's dimension.
-    #[error("vector at row {row} has {given} dimensions, the collection expects {expected}")]
+    #[error("vector at row {row} has {given} dimensions, expected {expected}")]
     DimensionMismatch {
         /// Dimensions the collection was created with.
         expected: usize,
@@ -24,7 +24,7 @@ pub enum Error {
         row: usize,
     },
     /// A vector holds a value that cannot be stored or compared.
-    #[error("vector at row {row} has {value} in dimension {column}; {expected}")]
+    #[error("vector at row {row} has {} in dimension {column}; {expected}", element(*.value))]
     InvalidVector {
         /// Row of the batch.
         row: usize,
@@ -90,8 +90,8 @@ pub enum Error {
         /// Process id, command and start time of the holder, as far as known.
         holder: String,
     },
-    /// The handle, its database or its collection was closed or dropped.
-    #[error("{0} is closed; open it again")]
+    /// The handle, its database or its collection was closed, or the collection dropped or renamed.
+    #[error("{0}")]
     Closed(String),
     /// A write through a read-only handle, or into a read-only directory.
     #[error("{0} is read-only")]
@@ -164,6 +164,13 @@ fn first(ids: &[Id]) -> String {
     ids.first().map_or_else(String::new, ToString::to_string)
 }
 
+/// An element of a vector. What is too large for its 32 bits is infinite by the time it is refused.
+pub(crate) fn element(value: f32) -> String {
+    let limit =
+        if value.is_infinite() { " (infinite, or beyond 3.4e38 of 32-bit floats)" } else { "" };
+    format!("{value}{limit}")
+}
+
 /// Where and what to do, behind a message.
 fn place(column: Option<usize>, hint: &str) -> String {
     let place = column.map_or_else(String::new, |column| format!(" at column {column}"));
@@ -194,12 +201,25 @@ impl Error {
         }
     }
 
+    /// Wraps what the system says of a directory that should be there.
+    pub(crate) fn unlisted(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::removed("read", path),
+            _ => Self::io("list", path, source),
+        }
+    }
+
+    /// `what` is closed, and can be opened again.
+    pub(crate) fn closed(what: impl std::fmt::Display) -> Self {
+        Self::Closed(format!("{what} is closed; open it again"))
+    }
+
     /// Files that are in use were removed by somebody else.
-    pub(crate) fn removed(path: &Path) -> Self {
+    pub(crate) fn removed(action: &'static str, path: &Path) -> Self {
         let lost = "it was removed while it was open, and what was not written elsewhere is lost; \
                     open the database again, or restore a backup";
         let source = io::Error::new(io::ErrorKind::NotFound, lost);
-        Self::Io { action: "write to", path: path.into(), source }
+        Self::Io { action, path: path.into(), source }
     }
 
     pub(crate) fn corrupt(

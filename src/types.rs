@@ -11,6 +11,7 @@ use arrow_array::{Array, LargeStringArray, StringArray, UInt64Array};
 use arrow_schema::{DataType as ArrowType, Field, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+pub(crate) mod naming;
 pub(crate) mod sparse;
 pub(crate) mod spelling;
 pub(crate) mod time;

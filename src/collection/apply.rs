@@ -17,6 +17,7 @@ use crate::segment::memtable::{Batch, Chunk, Source};
 use crate::segment::part::Part;
 use crate::storage::wal::Payload;
 use crate::text::options::TextOptions;
+use crate::types::naming::wrong_kind_of_id;
 use crate::types::{Column, IdRef, IdType, Ids, Row};
 
 /// Small chunks are merged up to this many bytes, so that single-row writes do not leave a part
@@ -83,11 +84,7 @@ fn too_large(size: &str) -> Error {
 
 fn require_id_type(view: &View, given: IdType) -> Result<()> {
     match view.schema.id_type() {
-        Some(expected) if expected != given => Err(Error::SchemaMismatch {
-            what: "kind of id".into(),
-            expected: expected.to_string(),
-            given: given.to_string(),
-        }),
+        Some(expected) if expected != given => Err(wrong_kind_of_id(expected, given)),
         _ => Ok(()),
     }
 }

@@ -77,7 +77,7 @@ fn capture(core: &Core) -> Result<Source> {
     let manifest = writer.manifest.clone();
     let disk = &core.disk;
     let mut contents = Vec::new();
-    let entries = disk.list(&core.dir).map_err(|error| Error::io("list", &core.dir, error))?;
+    let entries = disk.list(&core.dir).map_err(|error| Error::unlisted(&core.dir, error))?;
     let named = |segment: u64, generation: u64| {
         let mut entries = manifest.segments.iter().filter(|entry| entry.id == segment);
         entries.any(|entry| entry.tombstones.as_ref().is_some_and(|t| t.generation == generation))

@@ -103,8 +103,8 @@ impl Embedder {
     /// The vectors of texts that are stored, row-major.
     ///
     /// # Errors
-    /// `Embed` when the function fails; `DimensionMismatch` or `InvalidArgument` when it returns
-    /// another number of numbers than it should.
+    /// `Embed` when the function fails; `InvalidArgument` when it returns another number of numbers
+    /// than it should.
     pub fn embed_documents<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<f32>> {
         self.embed(&self.documents, texts)
     }
@@ -136,11 +136,10 @@ impl Embedder {
         if texts.len().checked_mul(expected) == Some(given) {
             return Ok(vectors);
         }
-        if given.is_multiple_of(texts.len()) {
-            return Err(Error::DimensionMismatch { expected, given: given / texts.len(), row: 0 });
-        }
+        // How many vectors these are the function alone knows.
         Err(Error::invalid(format!(
-            "embedder {:?} returned {given} numbers for {} text(s), expected {expected} for each",
+            "embedder {:?} was given {} text(s) and returned {given} numbers; expected a vector of \
+             {expected} dimensions for each",
             self.model,
             texts.len()
         )))

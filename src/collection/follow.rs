@@ -1,11 +1,13 @@
 //! How a reader in another process follows the writer.
 
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use super::recover::{ATTEMPTS, Follower, State, is_outrun, list, state};
 use super::snapshot::View;
 use super::{Core, manifest};
 use crate::error::{Error, Result};
+use crate::storage::disk::DirEntry;
 
 /// Moves a reader to the newest durable state; returns whether anything changed.
 pub(crate) fn refresh(core: &Core) -> Result<bool> {
@@ -22,16 +24,38 @@ pub(crate) fn refresh(core: &Core) -> Result<bool> {
         }
     }
     let failure = failure.filter(|error| matches!(error, Error::Corrupt { .. }));
-    Err(failure.unwrap_or_else(|| {
-        Error::Closed(format!("collection {:?} (dropped or renamed by its writer)", core.name))
-    }))
+    Err(failure.unwrap_or_else(|| ending(core)))
+}
+
+/// Why the directory of a collection holds it no longer.
+fn ending(core: &Core) -> Error {
+    let Ok(entries) = core.disk.list(&core.host.path) else {
+        return Error::removed("read", &core.host.path);
+    };
+    let is_renamed = |entry: &&DirEntry| {
+        let dir = core.host.path.join(&entry.name);
+        let store = || stored(core, &dir, &list(&core.disk, &dir).ok()?).ok();
+        entry.is_dir && !entry.name.starts_with('.') && store() == Some(core.store)
+    };
+    let name = &core.name;
+    Error::Closed(match entries.iter().find(is_renamed) {
+        Some(DirEntry { name: new, .. }) => format!(
+            "collection {name:?} was renamed to {new:?} by its writer; open it by that name"
+        ),
+        None => format!("collection {name:?} was dropped by its writer"),
+    })
+}
+
+/// Identity of the collection in a directory of these entries.
+fn stored(core: &Core, dir: &Path, entries: &[DirEntry]) -> Result<u128> {
+    Ok(manifest::load(&core.disk, dir, entries)?.manifest.store)
 }
 
 fn advance(core: &Core, follower: &mut Option<Follower>, before: &Arc<View>) -> Result<bool> {
     let entries = list(&core.disk, &core.dir)?;
-    if manifest::load(&core.disk, &core.dir, &entries)?.manifest.store != core.store {
+    if stored(core, &core.dir, &entries)? != core.store {
         return Err(Error::Closed(format!(
-            "collection {:?} (dropped and made anew by its writer; open it again)",
+            "collection {:?} was replaced by another of its name by its writer; open it again",
             core.name
         )));
     }

@@ -50,10 +50,14 @@ impl Host {
         if self.process != std::process::id() {
             return Err(Error::Forked(self.process));
         }
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::Closed(format!("database {}", self.path.display())));
+        if self.is_closed() {
+            return Err(Error::closed(format_args!("database {}", self.path.display())));
         }
         Ok(())
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Whether this process is the one that opened the database.
@@ -65,7 +69,7 @@ impl Host {
     pub(crate) fn check_writable(&self) -> Result<()> {
         if self.read_only {
             return Err(Error::ReadOnly(format!(
-                "database {} (opened with read_only)",
+                "database {} (opened for reading)",
                 self.path.display()
             )));
         }

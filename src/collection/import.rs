@@ -18,9 +18,10 @@ use super::write::Writer;
 use super::{Collection, Core, compact, flush, prepare_rows};
 use crate::bytes::AlignedBytes;
 use crate::codec::full;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, element};
 use crate::segment::columns;
 use crate::segment::memtable::Batch;
+use crate::types::naming::wrong_kind_of_id;
 use crate::types::{Column, IdType, Ids, Row, Vectors};
 
 /// Rejected rows that a report lists.
@@ -267,12 +268,9 @@ impl<'a> Import<'a> {
     /// Encodes a batch; rows whose vectors or ids are bad are rejected one by one.
     fn prepare(&mut self, batch: &ImportBatch) -> Result<Batch> {
         let given = batch.ids.id_type();
-        if *self.id_type.get_or_insert(given) != given {
-            return Err(Error::SchemaMismatch {
-                what: "kind of id".into(),
-                expected: self.id_type.map_or_else(String::new, |id_type| id_type.to_string()),
-                given: given.to_string(),
-            });
+        let expected = *self.id_type.get_or_insert(given);
+        if expected != given {
+            return Err(wrong_kind_of_id(expected, given));
         }
         let attributes = batch.attributes.as_ref();
         match prepare_rows(
@@ -387,11 +385,7 @@ impl<'a> Import<'a> {
             let mut schema = (*view.schema).clone();
             match schema.id_type() {
                 Some(expected) if expected != given => {
-                    return Err(Error::SchemaMismatch {
-                        what: "kind of id".into(),
-                        expected: expected.to_string(),
-                        given: given.to_string(),
-                    });
+                    return Err(wrong_kind_of_id(expected, given));
                 }
                 _ => schema.fix_id_type(given),
             }
@@ -449,7 +443,7 @@ fn kill_replaced(view: &mut View, part: &PartView, only_new: bool) -> Result<Vec
 fn bad_row(error: &Error) -> String {
     match error {
         Error::InvalidVector { column, value, expected, .. } => {
-            format!("{value} in dimension {column}; {expected}")
+            format!("{} in dimension {column}; {expected}", element(*value))
         }
         other => other.to_string(),
     }

@@ -52,7 +52,7 @@ mod write;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use arrow_array::RecordBatch;
@@ -70,6 +70,7 @@ use crate::segment::ids::IdColumn;
 use crate::segment::memtable::Batch;
 use crate::storage::disk::Disk;
 use crate::text::options::TextOptions;
+use crate::types::naming::wrong_kind_of_id;
 use crate::types::{Column, Id, Ids, MAX_ID_BYTES, Vectors};
 
 pub use self::compact::CompactReport;
@@ -107,15 +108,26 @@ pub(crate) struct Core {
     /// A reader's place in the log.
     pub(crate) follower: Mutex<Option<recover::Follower>>,
     state: AtomicU8,
+    /// Why it is shut, when it was dropped or renamed.
+    pub(crate) ending: OnceLock<String>,
 }
 
 impl Core {
     pub(crate) fn check(&self) -> Result<()> {
         self.host.check()?;
         if self.state.load(Ordering::Acquire) != OPEN {
-            return Err(Error::Closed(format!("collection {:?}", self.name)));
+            return Err(self.closed());
         }
         Ok(())
+    }
+
+    /// What every handle answers from the end on.
+    pub(crate) fn closed(&self) -> Error {
+        let name = &self.name;
+        match self.ending.get() {
+            Some(ending) => Error::Closed(format!("collection {name:?} {ending}")),
+            None => Error::closed(format_args!("collection {name:?}")),
+        }
     }
 
     pub(crate) fn publish(&self, view: View) {
@@ -565,11 +577,7 @@ impl Snapshot {
     /// Refuses ids of a kind that no row can have.
     pub(crate) fn check_kind(&self, given: crate::types::IdType, empty: bool) -> Result<()> {
         match self.view.schema.id_type() {
-            Some(expected) if expected != given && !empty => Err(Error::SchemaMismatch {
-                what: "kind of id".into(),
-                expected: expected.to_string(),
-                given: given.to_string(),
-            }),
+            Some(expected) if expected != given && !empty => Err(wrong_kind_of_id(expected, given)),
             _ => Ok(()),
         }
     }

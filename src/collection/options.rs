@@ -240,7 +240,7 @@ impl Schema {
         };
         if field.dimension == 0 || field.dimension > MAX_DIMENSION {
             return Err(Error::invalid(format!(
-                "dimension {} is outside 1..={MAX_DIMENSION}",
+                "dimension {} is not allowed, expected 1 to 65,536",
                 field.dimension
             )));
         }
@@ -279,7 +279,7 @@ impl Schema {
                 given: asked,
             })
         };
-        let id_type = |schema: &Self| schema.id_type.map(|id_type| id_type.to_string());
+        let ids = |schema: &Self| schema.id_type.map(|id_type| id_type.in_words().to_owned());
         let model = |schema: &Self| schema.embedding().map(|known| format!("{:?}", known.model));
         let found =
             differs("dimension", self.dimension().to_string(), asked.dimension().to_string())
@@ -293,7 +293,7 @@ impl Schema {
                         asked.vector_type().to_string(),
                     )
                 })
-                .or_else(|| differs("id type", id_type(self)?, id_type(asked)?))
+                .or_else(|| differs("ids", ids(self)?, ids(asked)?))
                 .or_else(|| differs("embedding model", model(self)?, model(asked)?))
                 .or_else(|| {
                     asked.texts.iter().find_map(|(name, options)| {

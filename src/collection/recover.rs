@@ -91,6 +91,7 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
         cancel: Arc::new(AtomicBool::new(false)),
         follower: Mutex::new(Some(follower)),
         state: AtomicU8::new(OPEN),
+        ending: std::sync::OnceLock::new(),
     })
 }
 
@@ -107,7 +108,7 @@ pub(super) fn is_outrun(error: &Error) -> bool {
 }
 
 pub(super) fn list(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<DirEntry>> {
-    disk.list(dir).map_err(|error| Error::io("list", dir, error))
+    disk.list(dir).map_err(|error| Error::unlisted(dir, error))
 }
 
 /// A collection as its files say.

@@ -220,6 +220,6 @@ fn segment_stats(part: &Arc<PartView>) -> Option<SegmentStats> {
 
 /// Bytes of all files in the collection's directory.
 pub(crate) fn directory_bytes(core: &Core) -> Result<u64> {
-    let entries = core.disk.list(&core.dir).map_err(|error| Error::io("list", &core.dir, error))?;
+    let entries = core.disk.list(&core.dir).map_err(|error| Error::unlisted(&core.dir, error))?;
     Ok(entries.iter().map(|entry| entry.len).sum())
 }

@@ -25,7 +25,7 @@ pub(crate) fn switch(
 ) -> Result<()> {
     if core.is_shut() {
         // The directory may be another collection's by now.
-        return Err(Error::Closed(format!("collection {:?}", core.name)));
+        return Err(core.closed());
     }
     writer.check()?;
     writer.sync_log(core, view.seq)?;

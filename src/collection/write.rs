@@ -213,7 +213,7 @@ impl Writer {
         if !self.lost && named && core.host.is_there() {
             return Ok(());
         }
-        let error = Error::removed(&core.dir);
+        let error = Error::removed("write to", &core.dir);
         self.lost = true;
         self.poison(&error);
         Err(error)
@@ -401,7 +401,7 @@ pub(crate) fn submit(core: &Core, work: Work) -> Result<u64> {
 }
 
 fn unanswered(core: &Core) -> Result<u64> {
-    Err(Error::Closed(format!("collection {:?}", core.name)))
+    Err(core.closed())
 }
 
 /// Applies a group of operations, logs them together and publishes the result.
@@ -459,7 +459,7 @@ fn fail_group<'a>(error: &Error, lost: bool, tickets: impl Iterator<Item = &'a A
     for ticket in tickets {
         ticket.resolve(Err(match error {
             Error::Full { path } => Error::Full { path: path.clone() },
-            Error::Io { path, .. } if lost => Error::removed(path),
+            Error::Io { path, .. } if lost => Error::removed("write to", path),
             _ => Error::Poisoned(message.clone()),
         }));
     }

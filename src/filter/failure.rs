@@ -70,6 +70,6 @@ pub(super) fn short(word: &str) -> String {
 
 /// The word of `known` that was probably meant by `word`, as a hint.
 pub(super) fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    crate::types::spelling::nearest_name(word, known, 3)
+    crate::types::spelling::nearest_name(word, known)
         .map_or_else(String::new, |name| format!("did you mean {name}?"))
 }

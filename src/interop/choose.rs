@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::types::spelling::nearest_name;
 use crate::types::{DataType, IdType, VectorType};
 
 use super::{Info, ReadOptions};
@@ -128,7 +129,7 @@ impl Chooser<'_> {
     fn named(&self, name: &str) -> Result<usize> {
         self.position(name).ok_or_else(|| {
             let names = self.found.iter().map(|column| column.name.as_str());
-            let hint = match nearest(name, names.clone()) {
+            let hint = match nearest_name(name, names.clone()) {
                 Some(near) => format!("; did you mean {near:?}?"),
                 None => {
                     format!("; the columns are: {}", names.take(100).collect::<Vec<_>>().join(", "))
@@ -180,37 +181,6 @@ impl Chooser<'_> {
             ))),
         }
     }
-}
-
-/// The name with the fewest edits from `name`, if it is near enough to be meant.
-fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    const LONGEST: usize = 128;
-    if name.len() > LONGEST {
-        return None;
-    }
-    let near = name.chars().count().div_ceil(3);
-    names
-        .filter(|other| other.len() <= LONGEST)
-        .map(|other| (edits(&name.to_lowercase(), &other.to_lowercase()), other))
-        .filter(|(edits, _)| *edits <= near)
-        .min_by_key(|(edits, _)| *edits)
-        .map(|(_, other)| other)
-}
-
-/// Levenshtein distance.
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, left) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, right) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(left != *right);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]

@@ -131,7 +131,8 @@ impl FileImport {
         let vector_type = self.vector_type.map(|vector_type| vector_type.to_string());
         differs("vector type", schema.vector_type().to_string(), vector_type)?;
         if let Some(expected) = schema.id_type() {
-            differs("kind of id", expected.to_string(), Some(reader.id_type().to_string()))?;
+            let given = reader.id_type().in_words().to_owned();
+            differs("ids", expected.in_words().to_owned(), Some(given))?;
         }
         Ok(())
     }

@@ -2,20 +2,23 @@
 
 /// "; did you mean …?" with the candidate nearest to `name`, or the empty string.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> String {
-    nearest_name(name, candidates, 2)
+    nearest_name(name, candidates)
         .map_or_else(String::new, |candidate| format!("; did you mean {candidate:?}?"))
 }
 
-/// The candidate nearest to `name`, unless more than one in `share` of its characters differ, and one.
+/// The candidate nearest to `name`, unless more than one in three of the characters differ; of short
+/// names one may. Capitals do not count.
 pub(crate) fn nearest_name<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,
-    share: usize,
 ) -> Option<&'a str> {
+    let small = name.to_lowercase();
     candidates
-        .map(|candidate| (edit_distance(name, candidate), candidate))
+        .map(|candidate| (edit_distance(&small, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| {
-            *distance <= candidate.len().max(name.len().min(64)) / share + 1
+            let longest = candidate.chars().count().max(name.chars().count()).min(64);
+            // A name all of whose characters differ is another one.
+            *distance <= longest.div_ceil(3) && *distance < longest
         })
         .min()
         .map(|(_, candidate)| candidate)
@@ -36,4 +39,26 @@ fn edit_distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest_name;
+
+    #[test]
+    fn the_nearest_name_is_one_that_may_be_meant() {
+        let known = ["year", "title", "n", "em"];
+        for (given, meant) in [
+            ("yeer", Some("year")),
+            ("TITLE", Some("title")),
+            ("tilte", Some("title")),
+            ("N", Some("n")),
+            ("x", None),
+            ("zz", None),
+            ("name", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest_name(given, known.into_iter()), meant, "{given}");
+        }
+    }
 }

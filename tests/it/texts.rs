@@ -145,7 +145,10 @@ fn what_the_function_fails_with_comes_back_and_nothing_is_stored() {
         let Error::Embed { model, source } = error else { panic!("{error:?}") };
         assert_eq!((model.as_str(), source.is::<Offline>()), ("abc", true));
     }
-    for (given, part) in [(vec![1.0; 4], "expects 3"), (vec![1.0; 5], "5 numbers for 2 text(s)")] {
+    for (given, part) in [
+        (vec![1.0; 4], "returned 4 numbers; expected a vector of 3 dimensions for each"),
+        (vec![1.0; 5], "was given 2 text(s) and returned 5 numbers"),
+    ] {
         let wrong = Embedder::new("abc", 3, move |_| Ok(given.clone()));
         let wrong = docs.with_embedder(&wrong).unwrap();
         let error = wrong.add_texts(None, &["a", "b"], ()).unwrap_err().to_string();

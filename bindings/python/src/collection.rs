@@ -44,8 +44,11 @@ use crate::{batches, files, log, reading, schema};
 /// Data are the other columns: a dict of lists or arrays, a list of dicts, or a pyarrow, polars or
 /// pandas table. Columns that are new are added, with the type of their values: bool, int, float,
 /// str, datetime (UTC unless it says otherwise), list of str, dict of indices and weights (a sparse
-/// vector). None is null everywhere. A dict within a
-/// dict of a row is columns of their own: {"a": {"b": 1}} is 1 in the column "a.b".
+/// vector). None is null everywhere.
+///
+/// In a list of dicts, a dict with names within a row is columns of their own: {"a": {"b": 1}} is 1 in
+/// the column "a.b". An empty one is None. What is a dict in one row and a value in another is refused.
+/// A sparse vector is {index: weight}, or a pair (indices, weights).
 ///
 /// >>> docs.upsert([3, 4], [[6, 8], [9, 12]], {"title": ["farther", None]})
 /// 2
@@ -71,6 +74,11 @@ impl Collection {
         let row_bytes = schema.vector_type().row_bytes(dimension);
         let (shape, database) = (Shape::of(&schema), database.clone().unbind());
         Ok(Self { inner, dimension, shape, row_bytes, database })
+    }
+
+    /// Its rows and its shape.
+    fn held(&self, py: Python<'_>) -> PyResult<(usize, nearfield::Schema)> {
+        call(py, || Ok((self.inner.len()?, self.inner.schema()?)))
     }
 
     fn source(&self) -> Source<'_> {
@@ -774,16 +782,11 @@ impl Collection {
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
-        let name = self.inner.name();
-        match call(py, || Ok((self.inner.len()?, self.inner.schema()?))) {
-            Ok((rows, schema)) => schema::describe(name, rows, &schema),
-            Err(_) => format!("Collection('{name}', not open)"),
-        }
+        schema::describe(py, self.inner.name(), self.held(py))
     }
 
-    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
-        let (rows, schema) = call(py, || Ok((self.inner.len()?, self.inner.schema()?)))?;
-        Ok(schema::html(self.inner.name(), rows, &schema))
+    fn _repr_html_(&self, py: Python<'_>) -> String {
+        schema::html(py, self.inner.name(), self.held(py))
     }
 }
 

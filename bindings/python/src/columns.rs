@@ -138,6 +138,7 @@ fn from_dicts(rows: &Bound<'_, PyAny>) -> PyResult<Vec<(String, ArrayRef)>> {
     let py = rows.py();
     let mut order = HashMap::new();
     let mut columns: Vec<(String, Vec<Bound<'_, PyAny>>)> = Vec::new();
+    let mut nested = HashMap::new();
     let mut count = 0;
     for row in rows.try_iter()? {
         let row = row?;
@@ -145,8 +146,22 @@ fn from_dicts(rows: &Bound<'_, PyAny>) -> PyResult<Vec<(String, ArrayRef)>> {
             return Err(wrong_type(&format!("data: row {count}"), "a dict", &row));
         };
         let mut fields = Vec::with_capacity(row.len());
-        flatten(&row, "", 0, count, &mut fields)?;
+        let mut dicts = Vec::new();
+        flatten(&row, "", 0, count, (&mut fields, &mut dicts))?;
+        for name in dicts {
+            let seen: Option<&usize> = order.get(&name).filter(|_| !nested.contains_key(&name));
+            let value = seen.and_then(|slot| columns[*slot].1.iter().position(|v| !v.is_none()));
+            if let Some(row) = value {
+                return Err(mixed(py, &name, (count, row)));
+            }
+            nested.entry(name).or_insert(count);
+        }
         for (name, value) in fields {
+            if let Some(dict) = nested.get(&name)
+                && !value.is_none()
+            {
+                return Err(mixed(py, &name, (*dict, count)));
+            }
             let next = order.len();
             let slot = *order.entry(name.clone()).or_insert(next);
             if slot == columns.len() {
@@ -166,15 +181,24 @@ fn from_dicts(rows: &Bound<'_, PyAny>) -> PyResult<Vec<(String, ArrayRef)>> {
     columns.into_iter().map(finish).collect()
 }
 
+/// What to say of a name under which one row has a dict and another a value.
+fn mixed(py: Python<'_>, name: &str, (dict, value): (usize, usize)) -> PyErr {
+    let message = format!(
+        "data: {name:?} is a dict in row {dict} and a value in row {value}; a dict within a row is \
+         columns named \"{name}.…\", so give a dict or None in each row, or use another name"
+    );
+    invalid(py, message)
+}
+
 /// The values of a row under their names. A dict within it is not a value unless its keys are the
 /// indices of a sparse vector: they are columns of their own, named `outer.inner`, to any depth up to
-/// [`MAX_DEPTH`].
+/// [`MAX_DEPTH`], and the names of such dicts are noted. One without any is `None`.
 fn flatten<'py>(
     dict: &Bound<'py, PyDict>,
     prefix: &str,
     depth: usize,
     row: usize,
-    fields: &mut Vec<(String, Bound<'py, PyAny>)>,
+    (fields, dicts): (&mut Vec<(String, Bound<'py, PyAny>)>, &mut Vec<String>),
 ) -> PyResult<()> {
     for (name, value) in dict {
         let name = format!("{prefix}{}", column_name(&name)?);
@@ -188,11 +212,16 @@ fn flatten<'py>(
             fields.push((name, value));
             continue;
         };
+        if inner.is_empty() {
+            fields.push((name, dict.py().None().into_bound(dict.py())));
+            continue;
+        }
         if depth == MAX_DEPTH {
             let message = format!("data: row {row} has dicts more than {MAX_DEPTH} deep");
             return Err(invalid(dict.py(), message));
         }
-        flatten(inner, &format!("{name}."), depth + 1, row, fields)?;
+        flatten(inner, &format!("{name}."), depth + 1, row, (fields, dicts))?;
+        dicts.push(name);
     }
     Ok(())
 }
@@ -240,10 +269,16 @@ fn column(name: &str, values: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
         Ok(items) if !scalar && values.cast::<PyMapping>().is_err() => {
             infer::array(name, items.collect::<PyResult<_>>()?)
         }
-        _ => Err(PyTypeError::new_err(format!(
-            "column {name:?}: expected a list or array with one value for each id, given {}",
-            type_name(values)
-        ))),
+        _ => {
+            let hint = match values.cast::<PyMapping>() {
+                Ok(_) => format!("; a dict within is columns of their own: name them \"{name}.…\""),
+                Err(_) => String::new(),
+            };
+            Err(PyTypeError::new_err(format!(
+                "column {name:?}: expected a list or array with one value for each id, given {}{hint}",
+                type_name(values)
+            )))
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::errors::{call, invalid};
 use crate::files::Asked;
 use crate::interrupt::{long, progress_arg};
 use crate::numbers::{count, name_string};
-use crate::rows::escape;
+use crate::rows::{escape, paragraph};
 use crate::schema::Shape;
 use crate::{log, settings, texts};
 
@@ -256,7 +256,7 @@ impl Database {
         Ok(self.collections(py)?.len())
     }
 
-    /// Drops a collection with all its rows and files.
+    /// Drops a collection with all its rows and files. Handles to it raise `Closed` from then on, and say so.
     ///
     /// Raises `NotFound`, `ReadOnly`, `IoError`.
     ///
@@ -270,7 +270,7 @@ impl Database {
         call(py, || self.inner.drop_collection(&name))
     }
 
-    /// Renames a collection. Handles opened under the old name raise `Closed` from then on.
+    /// Renames a collection. Handles opened under the old name raise `Closed` from then on, naming the new one.
     ///
     /// Raises `NotFound`, `InvalidArgument` when `new` exists or is no name, `ReadOnly`,
     /// `IoError`.
@@ -365,8 +365,8 @@ impl Database {
         reduce.call1((self.inner.path(),))
     }
 
-    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
-        let names = self.collections(py)?;
+    fn _repr_html_(&self, py: Python<'_>) -> String {
+        let Ok(names) = self.collections(py) else { return paragraph(&self.__repr__()) };
         let mut html = format!(
             "<table><thead><tr><th>{}</th></tr></thead><tbody>",
             escape(&self.inner.path().display().to_string())
@@ -375,7 +375,7 @@ impl Database {
             html.push_str(&format!("<tr><td>{}</td></tr>", escape(&name)));
         }
         html.push_str("</tbody></table>");
-        Ok(html)
+        html
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -398,8 +398,12 @@ impl Database {
     }
 
     fn __repr__(&self) -> String {
-        let mode = if self.inner.is_read_only() { "r" } else { "w" };
-        format!("Database({:?}, mode={mode:?})", self.inner.path().display().to_string())
+        let state = match (self.inner.is_closed(), self.inner.is_read_only()) {
+            (true, _) => "closed",
+            (false, true) => "mode=\"r\"",
+            (false, false) => "mode=\"w\"",
+        };
+        format!("Database({:?}, {state})", self.inner.path().display().to_string())
     }
 }
 

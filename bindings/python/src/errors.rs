@@ -1,5 +1,6 @@
 //! The one door into the engine, and its errors as the exceptions of `nearfield/_errors.py`.
 
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nearfield::Error;
@@ -136,16 +137,9 @@ pub(crate) fn unknown_argument(
         ("read_only", "mode"),
     ];
     let elsewhere = ELSEWHERE.iter().find(|(theirs, ours)| *theirs == name && known.contains(ours));
-    let close = || -> PyResult<Option<String>> {
-        let difflib = py.import("difflib")?;
-        difflib
-            .call_method1("get_close_matches", (name, known, 1, 0.7))?
-            .extract()
-            .map(|names: Vec<String>| names.into_iter().next())
-    };
     let meant = match elsewhere {
         Some((_, ours)) => Some((*ours).to_owned()),
-        None => close().ok().flatten(),
+        None => close(py, name, known),
     };
     let hint = match meant {
         Some(meant) => format!("did you mean {meant}=?"),
@@ -154,6 +148,13 @@ pub(crate) fn unknown_argument(
     PyTypeError::new_err(format!(
         "{function}() got an unexpected keyword argument '{name}'; {hint}"
     ))
+}
+
+/// Which of the known words was meant, perhaps.
+pub(crate) fn close(py: Python<'_>, word: &str, known: &[&str]) -> Option<String> {
+    let difflib = py.import("difflib").ok()?;
+    let found = difflib.call_method1("get_close_matches", (word, known, 1, 0.7)).ok()?;
+    found.extract::<Vec<String>>().ok()?.into_iter().next()
 }
 
 /// The name of a value's type, for messages.
@@ -228,7 +229,16 @@ fn add_details(exception: &Bound<'_, PyAny>, error: &Error) -> PyResult<()> {
             exception.setattr("filename", path.display().to_string())
         }
         Error::Io { path, source, .. } => {
-            exception.setattr("errno", source.raw_os_error())?;
+            let name = match source.kind() {
+                ErrorKind::NotFound => Some("ENOENT"),
+                ErrorKind::NotADirectory => Some("ENOTDIR"),
+                _ => None,
+            };
+            let errno = match (source.raw_os_error(), name) {
+                (None, Some(name)) => py.import("errno")?.getattr(name)?.extract()?,
+                (given, _) => given,
+            };
+            exception.setattr("errno", errno)?;
             exception.setattr("filename", path.display().to_string())
         }
         _ => Ok(()),

@@ -1,6 +1,6 @@
 //! Ids: from whatever the caller has, and back.
 //!
-//! Accepted: a NumPy array of integers or strings, an Arrow array of either, a list or other
+//! Accepted: an array of NumPy or by DLPack of integers or strings, an Arrow array of either, a list or other
 //! iterable of `int` or of `str`, and one `int` or `str` alone. The ids of one call are of one kind.
 
 use arrow_array::cast::AsArray;
@@ -14,6 +14,7 @@ use numpy::{
     PyArray1, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray1, PyUntypedArray,
     PyUntypedArrayMethods,
 };
+use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict, PyMapping, PyString};
@@ -22,7 +23,32 @@ use crate::arrow_ffi;
 use crate::errors::{invalid, no_text, text_of, type_name, wrong_type};
 use crate::numbers::index;
 
-const EXPECTED: &str = "integers or strings (an array or a list of them, or one alone)";
+/// What may be ids: an index keeps numbers alone.
+#[derive(Clone, Copy, PartialEq)]
+enum Kinds {
+    Both,
+    Integers,
+}
+
+impl Kinds {
+    fn many(self) -> &'static str {
+        match self {
+            Self::Both => "integers or strings (an array or a list of them, or one alone)",
+            Self::Integers => "integers (an array or a list of them, or one alone)",
+        }
+    }
+
+    fn one(self) -> &'static str {
+        match self {
+            Self::Both => "an integer or a string",
+            Self::Integers => "an integer",
+        }
+    }
+
+    fn wrong(self, given: &str) -> PyErr {
+        PyTypeError::new_err(format!("ids: expected {}, given {given}", self.many()))
+    }
+}
 
 /// The ids of one call, in a form that the engine can borrow.
 pub(crate) enum IdsArg<'py> {
@@ -34,26 +60,40 @@ pub(crate) enum IdsArg<'py> {
 
 impl<'py> IdsArg<'py> {
     pub(crate) fn from_python(value: &Bound<'py, PyAny>) -> PyResult<Self> {
+        Self::read(value, Kinds::Both)
+    }
+
+    /// The ids of an index.
+    pub(crate) fn integers(value: &Bound<'py, PyAny>) -> PyResult<Self> {
+        Self::read(value, Kinds::Integers)
+    }
+
+    fn read(value: &Bound<'py, PyAny>, kinds: Kinds) -> PyResult<Self> {
         if let Ok(text) = value.cast::<PyString>() {
             return Ok(Self::Texts(vec![kept(text, 0)?]));
         }
         if let Ok(array) = value.cast::<PyUntypedArray>() {
-            return Self::from_ndarray(array);
+            return Self::from_ndarray(array, kinds);
         }
         if let Some(array) = arrow_ffi::import(value)? {
-            return Self::from_arrow(value.py(), array);
+            return Self::from_arrow(value.py(), array, kinds);
         }
         if value.is_instance_of::<PyBytes>() || value.cast::<PyMapping>().is_ok() {
-            return Err(wrong_type("ids", EXPECTED, value));
+            return Err(wrong_type("ids", kinds.many(), value));
         }
         if value.hasattr("__array__")? {
             let array = value.py().import("numpy")?.call_method1("asarray", (value,))?;
-            return Self::from_ndarray(array.cast::<PyUntypedArray>()?);
+            return Self::from_ndarray(array.cast::<PyUntypedArray>()?, kinds);
+        }
+        if value.hasattr("__dlpack__")? {
+            return Self::from_ndarray(from_dlpack("ids", value)?.cast()?, kinds);
         }
         match value.try_iter() {
-            Ok(items) => Self::from_items(items),
-            Err(_) if value.hasattr("__index__")? => Ok(Self::Numbers(vec![number(value, 0)?])),
-            Err(_) => Err(wrong_type("ids", EXPECTED, value)),
+            Ok(items) => Self::from_items(items, kinds),
+            Err(_) if value.hasattr("__index__")? => {
+                Ok(Self::Numbers(vec![number(value, 0, kinds)?]))
+            }
+            Err(_) => Err(wrong_type("ids", kinds.many(), value)),
         }
     }
 
@@ -82,11 +122,11 @@ impl<'py> IdsArg<'py> {
         }
     }
 
-    fn from_ndarray(array: &Bound<'py, PyUntypedArray>) -> PyResult<Self> {
+    fn from_ndarray(array: &Bound<'py, PyUntypedArray>, kinds: Kinds) -> PyResult<Self> {
         let py = array.py();
         refuse_masked("ids", array)?;
         match array.ndim() {
-            0 => return Self::from_python(&array.call_method0("item")?),
+            0 => return Self::read(&array.call_method0("item")?, kinds),
             1 => {}
             n => return Err(invalid(py, format!("ids: expected one dimension, given {n}"))),
         }
@@ -106,15 +146,17 @@ impl<'py> IdsArg<'py> {
                     array.as_slice()?.iter().enumerate().map(convert).collect();
                 Ok(Self::Numbers(ids?))
             }
-            b'U' | b'O' | b'T' => Self::from_items(array.call_method0("tolist")?.try_iter()?),
+            b'U' | b'O' | b'T' => {
+                Self::from_items(array.call_method0("tolist")?.try_iter()?, kinds)
+            }
             _ if array.is_empty() => Ok(Self::Numbers(Vec::new())),
-            _ => Err(wrong_dtype(&format!("an array of {dtype}"))),
+            _ => Err(kinds.wrong(&format!("an array of {dtype}"))),
         }
     }
 
-    fn from_arrow(py: Python<'_>, array: ArrayRef) -> PyResult<Self> {
+    fn from_arrow(py: Python<'_>, array: ArrayRef, kinds: Kinds) -> PyResult<Self> {
         if let Some(row) = (0..array.len()).find(|row| array.is_null(*row)) {
-            return Err(wrong_dtype(&format!("null at row {row}")));
+            return Err(kinds.wrong(&format!("null at row {row}")));
         }
         macro_rules! numbers {
             ($($variant:ident => $primitive:ty),*) => {
@@ -131,7 +173,7 @@ impl<'py> IdsArg<'py> {
                         .collect::<PyResult<Vec<u64>>>()
                         .map(Self::Numbers),)*
                     DataType::Null => Ok(Self::Numbers(Vec::new())),
-                    other => Err(wrong_dtype(&format!("an Arrow array of {other}"))),
+                    other => Err(kinds.wrong(&format!("an Arrow array of {other}"))),
                 }
             };
         }
@@ -146,19 +188,22 @@ impl<'py> IdsArg<'py> {
         }
     }
 
-    fn from_items(items: Bound<'py, pyo3::types::PyIterator>) -> PyResult<Self> {
+    fn from_items(items: Bound<'py, pyo3::types::PyIterator>, kinds: Kinds) -> PyResult<Self> {
         let mut numbers = Vec::new();
         let mut texts = Vec::new();
         for (row, item) in items.enumerate() {
             let item = item?;
             let mixed = |earlier: &str| {
-                pyo3::exceptions::PyTypeError::new_err(format!(
+                PyTypeError::new_err(format!(
                     "ids: row {row} is {}, earlier rows are {earlier}; the ids of one collection \
                      are all integers or all strings",
                     type_name(&item)
                 ))
             };
-            if let Ok(text) = item.cast::<PyString>() {
+            let is_text = item.is_instance_of::<PyString>();
+            if kinds == Kinds::Integers && texts.is_empty() && (row > 0 || !is_text) {
+                numbers.push(number(&item, row, kinds)?);
+            } else if let Ok(text) = item.cast::<PyString>() {
                 if !numbers.is_empty() {
                     return Err(mixed("integers"));
                 }
@@ -166,7 +211,7 @@ impl<'py> IdsArg<'py> {
             } else if !texts.is_empty() {
                 return Err(mixed("strings"));
             } else {
-                numbers.push(number(&item, row)?);
+                numbers.push(number(&item, row, kinds)?);
             }
         }
         Ok(if texts.is_empty() { Self::Numbers(numbers) } else { Self::Texts(texts) })
@@ -191,7 +236,7 @@ pub(crate) fn id_type(id: Option<&Id>) -> Option<IdType> {
 pub(crate) fn id_from_python(value: &Bound<'_, PyAny>) -> PyResult<Id> {
     match value.cast::<PyString>() {
         Ok(text) => Ok(Id::from(text_of("id", text)?)),
-        Err(_) if value.hasattr("__index__")? => Ok(Id::from(number(value, 0)?)),
+        Err(_) if value.hasattr("__index__")? => Ok(Id::from(number(value, 0, Kinds::Both)?)),
         Err(_) => Err(wrong_type("id", "an integer or a string", value)),
     }
 }
@@ -200,6 +245,27 @@ pub(crate) fn id_to_python<'py>(py: Python<'py>, id: &Id) -> PyResult<Bound<'py,
     Ok(match id {
         Id::U64(id) => id.into_pyobject(py)?.into_any(),
         Id::Utf8(id) => PyString::new(py, id).into_any(),
+    })
+}
+
+/// What speaks DLPack, as an array of NumPy.
+pub(crate) fn from_dlpack<'py>(
+    what: &str,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = value.py();
+    py.import("numpy")?.call_method1("from_dlpack", (value,)).map_err(|cause| {
+        if !cause.is_instance_of::<PyException>(py) {
+            return cause;
+        }
+        let given = type_name(value);
+        let message = format!(
+            "{what}: {given} gives no array by DLPack ({}); copy it to an array of NumPy on the CPU",
+            cause.value(py)
+        );
+        let error = invalid(py, message);
+        error.set_cause(py, Some(cause));
+        error
     })
 }
 
@@ -239,26 +305,21 @@ pub(crate) fn is_masked(array: &Bound<'_, PyUntypedArray>) -> PyResult<bool> {
     masked.is_truthy()
 }
 
-fn number(value: &Bound<'_, PyAny>, row: usize) -> PyResult<u64> {
+fn number(value: &Bound<'_, PyAny>, row: usize, kinds: Kinds) -> PyResult<u64> {
     if let Ok(id) = value.extract::<u64>()
         && !value.is_instance_of::<pyo3::types::PyBool>()
     {
         return Ok(id);
     }
-    let index = index(&format!("ids: row {row}"), value).map_err(|_wrong| {
-        wrong_type(&format!("ids: row {row}"), "an integer or a string", value)
-    })?;
+    let index = index(&format!("ids: row {row}"), value)
+        .map_err(|_wrong| wrong_type(&format!("ids: row {row}"), kinds.one(), value))?;
     index.extract::<u64>().map_err(|_overflow| negative(value.py(), row, &index.to_string()))
 }
 
 fn negative(py: Python<'_>, row: usize, id: &str) -> PyErr {
-    invalid(py, format!("ids: row {row} is {id}, expected 0 to 2**64 - 1 (or strings)"))
+    invalid(py, format!("ids: row {row} is {id}, expected 0 to 2**64 - 1"))
 }
 
 fn null(error: nearfield::Error) -> PyErr {
-    pyo3::exceptions::PyTypeError::new_err(error.to_string())
-}
-
-fn wrong_dtype(given: &str) -> PyErr {
-    pyo3::exceptions::PyTypeError::new_err(format!("ids: expected {EXPECTED}, given {given}"))
+    PyTypeError::new_err(error.to_string())
 }

@@ -228,7 +228,7 @@ impl Index {
             let vectors = rows.vectors()?;
             return call(py, || self.inner.add(None, vectors));
         };
-        let ids = IdsArg::from_python(ids)?;
+        let ids = IdsArg::integers(ids)?;
         if ids.len() != rows.rows {
             let (given, rows) = (ids.len(), rows.rows);
             let message = format!("{given} ids for {rows} vectors; give one for each");
@@ -246,7 +246,7 @@ impl Index {
     /// >>> index.add([[1], [2]]), index.remove([1, 99]), 1 in index, len(index)
     /// (2, 1, False, 1)
     fn remove(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<u64> {
-        let ids = IdsArg::from_python(ids)?;
+        let ids = IdsArg::integers(ids)?;
         let ids = numbers(&ids)?;
         call(py, || self.inner.remove(&ids))
     }
@@ -356,7 +356,7 @@ impl Index {
     }
 
     fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let ids = IdsArg::from_python(id)?;
+        let ids = IdsArg::integers(id)?;
         let ids = numbers(&ids)?;
         let [id] = ids[..] else { return Err(invalid(py, "give one id")) };
         call(py, || self.inner.contains(id))

@@ -15,7 +15,8 @@ use arrow_array::{
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{
-    PyBool, PyBytes, PyDate, PyDateTime, PyFloat, PyInt, PyList, PyString, PyTuple, PyTzInfo,
+    PyBool, PyBytes, PyDate, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple,
+    PyTzInfo,
 };
 
 use crate::errors::{invalid, no_text, type_name};
@@ -80,8 +81,30 @@ pub(crate) fn array(name: &str, values: Vec<Bound<'_, PyAny>>) -> PyResult<Array
             Arc::new(TimestampMicrosecondArray::from(times?).with_timezone("UTC"))
         }
         Kind::List => lists(name, &plain)?,
-        Kind::Sparse => sparse::column(name, &plain)?,
+        Kind::Sparse => {
+            no_names(name, &plain)?;
+            sparse::column(name, &plain)?
+        }
     })
+}
+
+/// Refuses dicts of names among the values of a column: they are no sparse vectors.
+fn no_names(name: &str, values: &[Bound<'_, PyAny>]) -> PyResult<()> {
+    for (row, value) in values.iter().enumerate() {
+        let Ok(dict) = value.cast::<PyDict>() else { continue };
+        for key in dict.keys() {
+            if key.is_instance_of::<PyString>() {
+                let what = format!(
+                    "given a dict with the name {}; {}, and dicts of other values are columns named \
+                     \"{name}.{key}\", which a list of dicts, one a row, makes by itself",
+                    key.repr()?,
+                    sparse::FORMS
+                );
+                return Err(wrong(name, row, &what));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The kind of a value, and the value as one of Python's own types; otherwise its type's name.
@@ -191,11 +214,8 @@ fn lists(name: &str, values: &[Bound<'_, PyAny>]) -> PyResult<ArrayRef> {
                 let text = text(name, row, &item)?;
                 if text.is_none() && !item.is_none() {
                     let given = type_name(&item);
-                    return Err(wrong(
-                        name,
-                        row,
-                        &format!("expected a list of str, given {given}"),
-                    ));
+                    let what = format!("expected a list of str, given {given}; {}", sparse::FORMS);
+                    return Err(wrong(name, row, &what));
                 }
                 lists.values().append_option(text);
             }

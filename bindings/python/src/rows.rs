@@ -249,6 +249,11 @@ fn shown(py: Python<'_>, array: &ArrayRef, row: usize, quoted: bool) -> PyResult
     Ok(text.chars().take(SHOWN_CHARS).chain(['…']).collect())
 }
 
+/// A line of text as HTML.
+pub(crate) fn paragraph(text: &str) -> String {
+    format!("<p>{}</p>", escape(text))
+}
+
 /// Text that stands for itself in HTML.
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")

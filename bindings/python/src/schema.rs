@@ -4,9 +4,9 @@ use nearfield::{Collection, Column, DataType, IdType, Metric, Schema, TextOption
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyType};
 
-use crate::errors::{invalid, text_of, wrong_type};
+use crate::errors::{close, invalid, text_of, wrong_type};
 use crate::numbers::{count, mapping};
-use crate::rows::escape;
+use crate::rows::{escape, paragraph};
 use crate::text_options::{self, text_options};
 
 pub(crate) const METRICS: [(&str, Metric); 5] = [
@@ -156,8 +156,12 @@ pub(crate) fn to_python<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound
     Ok(dict)
 }
 
-/// The collection in a line.
-pub(crate) fn describe(name: &str, rows: usize, schema: &Schema) -> String {
+/// The collection in a line, also of one that is not open.
+pub(crate) fn describe(py: Python<'_>, name: &str, held: PyResult<(usize, Schema)>) -> String {
+    let (rows, schema) = match held {
+        Ok(held) => held,
+        Err(error) => return format!("Collection('{name}', not open: {})", error.value(py)),
+    };
     format!(
         "Collection('{name}', {rows} rows, dim={}, metric='{}', dtype='{}')",
         schema.dimension(),
@@ -167,7 +171,11 @@ pub(crate) fn describe(name: &str, rows: usize, schema: &Schema) -> String {
 }
 
 /// The collection as an HTML table, for notebooks.
-pub(crate) fn html(name: &str, rows: usize, schema: &Schema) -> String {
+pub(crate) fn html(py: Python<'_>, name: &str, held: PyResult<(usize, Schema)>) -> String {
+    let (rows, schema) = match held {
+        Ok(held) => held,
+        closed => return paragraph(&describe(py, name, closed)),
+    };
     let mut html = format!(
         "<table><thead><tr><th>{}</th><th>{rows} rows</th></tr></thead><tbody>\
          <tr><td>vector</td><td>{} × {}, {}</td></tr>",
@@ -201,8 +209,45 @@ pub(crate) fn named<T: Copy>(
     let given = text_of(what, given)?;
     let found = names.iter().find(|(name, _)| *name == given);
     found.map(|(_, known)| *known).ok_or_else(|| {
-        invalid(value.py(), format!("{what} is {given:?}, expected one of {}", expected()))
+        let known: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+        let meant = meant(value.py(), given, &known);
+        let hint = meant.map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
+        invalid(value.py(), format!("{what} is {given:?}, expected one of {}{hint}", expected()))
     })
+}
+
+/// Which of the known words was meant: that for what other libraries call it, or a close one.
+fn meant(py: Python<'_>, given: &str, known: &[&str]) -> Option<String> {
+    const ELSEWHERE: [(&str, &str); 20] = [
+        ("euclidean", "l2"),
+        ("euclid", "l2"),
+        ("sqeuclidean", "l2"),
+        ("ip", "dot"),
+        ("inner_product", "dot"),
+        ("innerproduct", "dot"),
+        ("angular", "cosine"),
+        ("cos", "cosine"),
+        ("float64", "f32"),
+        ("double", "f32"),
+        ("int", "int64"),
+        ("integer", "int64"),
+        ("int", "u64"),
+        ("float", "float64"),
+        ("str", "utf8"),
+        ("string", "utf8"),
+        ("text", "utf8"),
+        ("datetime", "timestamp"),
+        ("read", "r"),
+        ("write", "w"),
+    ];
+    let small = given.to_lowercase();
+    let same = known.iter().find(|known| **known == small);
+    let elsewhere =
+        || ELSEWHERE.iter().find(|(theirs, ours)| *theirs == small && known.contains(ours));
+    same.copied()
+        .or_else(|| elsewhere().map(|(_, ours)| *ours))
+        .map(ToOwned::to_owned)
+        .or_else(|| close(py, &small, known))
 }
 
 /// A name of ours, or the Python type of ids.

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use arrow_array::ArrayRef;
 use nearfield::SparseVector;
 use numpy::{PyArray1, PyArrayMethods};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList, PyString, PyTuple};
 
@@ -15,6 +16,9 @@ use crate::numbers::{mapping, number};
 
 pub(crate) const EXPECTED: &str =
     "a dict of indices and weights, or a pair (indices, weights) of two lists or arrays";
+/// How sparse vectors are written, for messages about what is none.
+pub(crate) const FORMS: &str =
+    "a sparse vector is a dict {index: weight} or a pair (indices, weights)";
 /// What objects of other libraries call their weights.
 const WEIGHTS: [&str; 2] = ["values", "data"];
 
@@ -28,6 +32,11 @@ pub(crate) fn vector(what: &str, value: &Bound<'_, PyAny>) -> PyResult<SparseVec
     let py = value.py();
     let pairs: Vec<(u32, f32)> = if let Ok(dict) = value.cast::<PyDict>() {
         let pair = |(index, weight): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+            if index.is_instance_of::<PyString>() {
+                let given = index.repr()?;
+                let message = format!("{what}: expected int indices, given {given}; {FORMS}");
+                return Err(PyTypeError::new_err(message));
+            }
             if index.is_instance_of::<PyBool>() || !index.hasattr("__index__")? {
                 return Err(wrong_type(what, "int indices and float weights", &index));
             }

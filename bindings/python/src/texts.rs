@@ -7,14 +7,14 @@
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
-use nearfield::{Embedder, Id};
+use nearfield::{Embedder, Error, Id};
 use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyList, PyMapping, PyString};
 
-use crate::errors::{call, invalid, no_text, type_name, wrong_type};
+use crate::errors::{call, invalid, no_text, raise, type_name, wrong_type};
 use crate::ids::{IdsArg, id_to_python};
 use crate::numbers::count;
 use crate::request::Request;
@@ -29,8 +29,8 @@ pub(crate) fn embedder(embed: &Bound<'_, PyAny>) -> PyResult<Embedder> {
     let embed = class.call_method1("of", (embed,))?;
     let model: String = embed.getattr("model")?.extract()?;
     let dimension = count("dim", &embed.getattr("dim")?)?;
-    let documents = function(&embed, "embed_documents", &model)?;
-    let queries = function(&embed, "embed_queries", &model)?;
+    let documents = function(&embed, "embed_documents", &model, dimension)?;
+    let queries = function(&embed, "embed_queries", &model, dimension)?;
     Ok(Embedder::new(model, dimension, documents).with_queries(queries))
 }
 
@@ -40,20 +40,24 @@ fn function(
     embed: &Bound<'_, PyAny>,
     name: &str,
     model: &str,
+    dimension: usize,
 ) -> PyResult<impl Fn(&[&str]) -> Result<Vec<f32>, Failure> + Send + Sync + use<>> {
     let (function, model) = (embed.getattr(name)?.unbind(), model.to_owned());
     Ok(move |texts: &[&str]| {
         Python::attach(|py| {
             let vectors = function.bind(py).call1((PyList::new(py, texts)?,))?;
-            numbers(&vectors, texts.len(), &model)
+            numbers(&vectors, (texts.len(), dimension), &model)
         })
         .map_err(|error: PyErr| Failure::from(error))
     })
 }
 
-/// What a callable returned for `texts` texts, row by row. How long the rows must be is the engine's
-/// to say.
-fn numbers(vectors: &Bound<'_, PyAny>, texts: usize, model: &str) -> PyResult<Vec<f32>> {
+/// What a callable returned for `texts` texts, row by row.
+fn numbers(
+    vectors: &Bound<'_, PyAny>,
+    (texts, dimension): (usize, usize),
+    model: &str,
+) -> PyResult<Vec<f32>> {
     let py = vectors.py();
     let numpy = py.import("numpy")?;
     let array = numpy.call_method1("require", (vectors, numpy.getattr("float32")?, "CA"));
@@ -68,21 +72,35 @@ fn numbers(vectors: &Bound<'_, PyAny>, texts: usize, model: &str) -> PyResult<Ve
     };
     let array = array.map_err(|cause| odd(Some(cause)))?;
     let array = array.cast::<PyArrayDyn<f32>>()?;
-    match array.shape() {
-        [rows, _] if *rows == texts => {}
-        [_] if texts == 1 => {}
+    let many =
+        |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let wrong = |given: String| {
+        let (texts, vectors) = (many(texts, "text"), many(texts, "vector"));
+        let message = format!(
+            "embedder {model:?} was given {texts} and returned {given}; expected {vectors} of \
+             {dimension} dimensions"
+        );
+        Err(invalid(py, message))
+    };
+    match *array.shape() {
+        [rows, given] if rows == texts && given == dimension => {}
+        [given] if texts == 1 && given == dimension => {}
         [] => return Err(odd(None)),
-        shape => {
-            return Err(invalid(
-                py,
-                format!(
-                    "embedder {model:?} returned an array of shape {shape:?} for {texts} text(s); \
-                     expected one vector for each"
-                ),
-            ));
-        }
+        [rows, given] if rows == texts => return Err(wrong_dimension(py, model, dimension, given)),
+        [given] if texts == 1 => return Err(wrong_dimension(py, model, dimension, given)),
+        [rows, _] => return wrong(many(rows, "vector")),
+        _ => return wrong(format!("an array of shape {}", array.getattr("shape")?)),
     }
     Ok(array.try_readonly()?.as_slice()?.to_vec())
+}
+
+fn wrong_dimension(py: Python<'_>, model: &str, expected: usize, given: usize) -> PyErr {
+    let error = raise(py, &Error::DimensionMismatch { expected, given, row: 0 });
+    let message = format!("embedder {model:?}: {}", error.value(py));
+    match error.value(py).setattr("args", (message,)) {
+        Ok(()) => error,
+        Err(failure) => failure,
+    }
 }
 
 /// The query of a search: a vector as it was given, or that of a text; `None` for words alone.

@@ -28,7 +28,7 @@ use pyo3::types::{PyBytes, PyMapping, PyString};
 
 use crate::arrow_ffi;
 use crate::errors::{invalid, raise, type_name, wrong_type};
-use crate::ids::{contiguous, refuse_masked};
+use crate::ids::{contiguous, from_dlpack, refuse_masked};
 
 const EXPECTED: &str = "numbers (an array, or a list of numbers for each vector)";
 
@@ -107,7 +107,7 @@ impl<'py> VectorsArg<'py> {
         let array = if value.hasattr("__array__")? {
             numpy.call_method1("asarray", (value,))?
         } else if value.hasattr("__dlpack__")? {
-            numpy.call_method1("from_dlpack", (value,))?
+            from_dlpack("vectors", value)?
         } else if value.try_iter().is_err() || value.cast::<PyMapping>().is_ok() {
             return Err(wrong_type("vectors", EXPECTED, value));
         } else {
@@ -211,9 +211,7 @@ impl<'py> VectorsArg<'py> {
                 let list = array.as_fixed_size_list();
                 check_nulls(list)?;
                 let length = usize::try_from(*length).unwrap_or_default();
-                if !list.is_empty() {
-                    shape.check(py, 0, length)?;
-                }
+                shape.check(py, 0, length)?;
                 let start = usize::try_from(list.value_offset(0)).unwrap_or_default();
                 (list.len(), list.values().slice(start, list.len() * length))
             }
@@ -250,7 +248,8 @@ impl<'py> VectorsArg<'py> {
 fn rows(py: Python<'_>, sizes: &[usize], shape: Shape) -> PyResult<usize> {
     match *sizes {
         [] => Err(PyTypeError::new_err(format!("vectors: expected {EXPECTED}, given one number"))),
-        [0] | [0, _] => Ok(0),
+        // NumPy makes (0, 0) of an empty list of lists.
+        [0] | [0, 0] => Ok(0),
         [length] => shape.check(py, 0, length).map(|()| 1),
         [rows, length] => shape.check(py, 0, length).map(|()| rows),
         _ => Err(invalid(

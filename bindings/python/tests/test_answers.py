@@ -1,7 +1,9 @@
 """What is given and what is answered: wrong input everywhere is a typed error that says what to do, and
 leaves the database as it was."""
 
+import errno
 import pickle
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -104,8 +106,8 @@ def test_a_wrong_argument_of_a_search_says_what_is_right(rows: nf.Collection, ar
         (np.array([[1, None]], dtype=object), TypeError, "given an array of object"),
         (np.array(1.0), TypeError, "given one number"),
         (np.ma.array([[1.0, 2.0]], mask=[[0, 1]]), ValueError, "masked"),
-        ([[1e39, 0]], nf.InvalidVector, "inf"),
-        ([[1, 2, 3]], nf.DimensionMismatch, "3 dimensions, the collection expects 2"),
+        ([[1e39, 0]], nf.InvalidVector, "beyond 3.4e38"),
+        ([[1, 2, 3]], nf.DimensionMismatch, "3 dimensions, expected 2"),
         (None, TypeError, "given NoneType"),
     ],
     ids=repr,
@@ -213,7 +215,7 @@ def test_what_is_no_sparse_vector_is_named(rows: nf.Collection, vector, error, m
         (lambda db, rows: db.import_file("rows", "x.jsonl", id=5), TypeError, "id: expected str, given int"),
         (lambda db, rows: db.collection("new", dim=2, dtype=5), TypeError, "dtype: expected the name of a type"),
         (lambda db, rows: rows.upsert(9, [1, 2], {"d": [b"x"]}), TypeError, "given bytes"),
-        (lambda db, rows: rows.upsert(9, [1, 2], {"n": ["one"]}), nf.SchemaMismatch, "expected int64"),
+        (lambda db, rows: rows.upsert(9, [1, 2], {"n": ["one"]}), nf.SchemaMismatch, "expected integers (int64), given strings (utf8); convert them"),
         (lambda db, rows: nf.open(db.path, thread=1), TypeError, "did you mean threads=?"),
         (lambda db, rows: nf.open(db.path, read_only=True), TypeError, "did you mean mode=?"),
         (lambda db, rows: nf.open(""), nf.InvalidArgument, "the path of the database is empty"),
@@ -350,6 +352,192 @@ def test_after_close_everything_says_closed(db: nf.Database, rows: nf.Collection
 def test_decimals_become_floats(rows: nf.Collection):
     rows.upsert(9, [1, 2], {"price": [Decimal("1.5")]})
     assert rows.get(9)[0]["price"] == 1.5
+
+
+def test_a_handle_says_that_its_collection_was_dropped_or_renamed(db: nf.Database, rows: nf.Collection):
+    other = db.create("other", dim=2)
+    db.drop("other")
+    db.rename("rows", "lines")
+    for handle, message in [
+        (other, 'collection "other" was dropped'),
+        (rows, 'collection "rows" was renamed to "lines"; open it by that name'),
+    ]:
+        for use in [lambda: handle.search([0, 0]), lambda: handle.upsert(1, [0, 0]), lambda: handle.schema]:
+            with pytest.raises(nf.Closed) as caught:
+                use()
+            assert str(caught.value) == message
+        assert message in repr(handle)
+    assert db["lines"].search([0, 0], k=1).ids.tolist() == [1]
+
+
+def test_a_reader_says_what_became_of_its_collection(db: nf.Database, rows: nf.Collection):
+    for name in ["renamed", "dropped", "replaced", "kept"]:
+        db.create(name, dim=2)
+    with nf.open(db.path, mode="r") as reader:
+        handles = {name: reader[name] for name in ["renamed", "dropped", "replaced", "kept"]}
+        db.rename("renamed", "new")
+        db.drop("dropped")
+        db.drop("replaced")
+        db.create("replaced", dim=2)
+        for name, message in [
+            ("renamed", 'was renamed to "new" by its writer'),
+            ("dropped", "was dropped by its writer"),
+            ("replaced", "was replaced by another of its name by its writer"),
+        ]:
+            with pytest.raises(nf.Closed, match=message):
+                handles[name].refresh()
+        assert handles["kept"].refresh() is False
+
+
+def test_a_removed_directory_is_said_to_be_gone(tmp_path: Path):
+    path = tmp_path / "gone.nf"
+    with nf.open(path) as db:
+        db.create("docs", dim=2).upsert(1, [0, 0])
+    reader = nf.open(path, mode="r")
+    docs = reader["docs"]
+    shutil.rmtree(path)
+    for use in [docs.refresh, reader.collections, lambda: reader["other"]]:
+        with pytest.raises(nf.IoError, match=f"cannot read {path}: it was removed while it was open") as caught:
+            use()
+        assert caught.value.errno == errno.ENOENT
+    assert str(path) in reader._repr_html_()
+    assert docs.search([0, 0]).ids.tolist() == [1]
+    reader.close()
+
+
+def test_a_file_in_place_of_a_directory_is_said_to_be_one(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    for path in [tmp_path / "file", tmp_path / "file" / "a.nf"]:
+        for mode in ["w", "r"]:
+            with pytest.raises(nf.IoError, match="it is a file, or lies within one, and a database is a dir") as caught:
+                nf.open(path, mode=mode)
+            assert (caught.value.errno, caught.value.filename) == (errno.ENOTDIR, str(path))
+
+
+def test_closed_handles_are_shown_and_left(tmp_path: Path):
+    with nf.open(tmp_path / "a.nf") as db:
+        docs = db.create("docs", dim=2)
+    assert repr(db) == f'Database("{tmp_path / "a.nf"}", closed)'
+    assert "closed" in db._repr_html_()
+    assert repr(docs) == f"Collection('docs', not open: database {tmp_path / 'a.nf'} is closed; open it again)"
+    assert "is closed" in docs._repr_html_()
+    with db as same:
+        assert same is db
+        with pytest.raises(nf.Closed, match="is closed; open it again"):
+            db.collections()
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        ([{"z": 1}, {"z": {"a": 1}}], nf.InvalidArgument, '"z" is a dict in row 1 and a value in row 0'),
+        ([{"z": {"a": 1}}, {"z": 1}], nf.InvalidArgument, '"z" is a dict in row 0 and a value in row 1'),
+        ([{"y": {"z": {"a": 1}}}, {"y": {"z": "b"}}], nf.InvalidArgument, '"y.z" is a dict in row 0'),
+        ([{"z": {1: 0.5}}, {"z": {"a": 1}}], nf.InvalidArgument, "give a dict or None in each row"),
+        ({"m": [{"a": 1}, {"a": 2}]}, TypeError, 'column "m" row 0: given a dict with the name \'a\''),
+        ({"m": [{"a": 1}, {"a": 2}]}, TypeError, 'are columns named "m.a", which a list of dicts'),
+        ({"m": {"a": [1, 2]}}, TypeError, 'a dict within is columns of their own: name them "m.'),
+        ({"m": [{"indices": [1], "values": [1]}, None]}, TypeError, "a dict {index: weight} or a pair (indices"),
+        ([{"m": {"indices": [1], "values": [1]}}, {}], TypeError, "a dict {index: weight} or a pair (indices"),
+        ({"n": [2.5, 1]}, nf.SchemaMismatch, "expected integers (int64), given floats (float64); convert them"),
+        ({"body": [1, 2]}, nf.SchemaMismatch, "expected strings (utf8), given integers (int64); convert them"),
+        ({"n": [True, False]}, nf.SchemaMismatch, "expected integers (int64), given truth values (bool)"),
+        ({"n": [{1: 1.0}, None]}, nf.SchemaMismatch, "given sparse vectors (sparse)"),
+    ],
+    ids=str,
+)
+def test_columns_of_another_form_say_the_way_out(rows: nf.Collection, data, error, message):
+    before = state(rows)
+    with pytest.raises(error) as caught:
+        rows.upsert([1, 2], [[0, 0], [3, 4]], data)
+    assert message in str(caught.value)
+    assert state(rows) == before
+
+
+def test_an_empty_dict_in_a_row_is_none(rows: nf.Collection):
+    rows.upsert([1, 2, 3], [[0, 0]] * 3, [{"n": {}, "q": {}}, {"n": 5, "q": {"a": 1}}, {"n": None, "q": None}])
+    assert [(row["n"], row["q.a"]) for row in rows.get([1, 2, 3])] == [(None, None), (5, 1), (None, None)]
+    assert "q" not in rows.schema["columns"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "meant"),
+    [("euclidean", "l2"), ("ip", "dot"), ("inner_product", "dot"), ("angular", "cosine"), ("L2", "l2"), ("cosin", "cosine")],
+)
+def test_a_metric_of_another_name_is_recognised(db: nf.Database, metric, meant):
+    for make in [lambda: db.create("new", dim=2, metric=metric), lambda: nf.Index(2, metric)]:
+        with pytest.raises(nf.InvalidArgument, match=f'metric is "{metric}", .*; did you mean "{meant}"\\?'):
+            make()
+    with pytest.raises(nf.InvalidArgument, match='expected one of "l2", "cosine", "dot", "hamming", "jaccard"$'):
+        db.create("new", dim=2, metric="manhattan")
+
+
+def test_only_names_that_are_near_are_suggested(db: nf.Database, rows: nf.Collection):
+    for name, hint in [("BODY", '; did you mean "body"?'), ("boyd", '; did you mean "body"?'), ("x", ""), ("zz", "")]:
+        with pytest.raises(nf.NotFound) as caught:
+            rows.search([0, 0], select=[name])
+        assert str(caught.value) == f'column "{name}" not found{hint}'
+    with pytest.raises(nf.NotFound, match='did you mean "rows"'):
+        db["Row"]
+
+
+def test_ranges_and_modes_are_told_in_words(db: nf.Database, rows: nf.Collection):
+    with pytest.raises(nf.InvalidArgument, match="dimension 1000000 is not allowed, expected 1 to 65,536"):
+        db.create("new", dim=10**6)
+    with nf.open(db.path, mode="r") as reader, pytest.raises(nf.ReadOnly, match="opened for reading"):
+        reader["rows"].upsert(1, [0, 0])
+
+
+class Shared:
+    """What speaks DLPack alone."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        if isinstance(self.array, BaseException):
+            raise self.array
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return (1, 0)
+
+
+def test_arrays_by_dlpack_are_ids_and_what_they_raise_is_chained(rows: nf.Collection):
+    assert rows.upsert(Shared(np.array([7, 8])), Shared(np.ones((2, 2), np.float32))) == 2
+    assert rows.get(Shared(np.array([8, 7], np.uint8))).ids.tolist() == [8, 7]
+    with pytest.raises(TypeError, match="ids: expected integers or strings .*, given an array of float64"):
+        rows.delete(Shared(np.array([7.0])))
+    broken = Shared(RuntimeError("on the GPU"))
+    for what, use in [("ids", lambda: rows.get(broken)), ("vectors", lambda: rows.upsert(9, broken))]:
+        with pytest.raises(nf.InvalidArgument, match=f"{what}: Shared gives no array by DLPack .on the GPU.") as caught:
+            use()
+        assert caught.value.__cause__ is broken.array
+    with pytest.raises(KeyboardInterrupt):
+        rows.get(Shared(KeyboardInterrupt()))
+
+
+def test_no_rows_of_another_dimension_are_refused(rows: nf.Collection):
+    for empty in [np.zeros((0, 3)), np.zeros((0, 1), np.float32)]:
+        with pytest.raises(nf.DimensionMismatch, match="expected 2"):
+            rows.upsert([], empty)
+    for empty in [[], np.zeros(0), np.zeros((0, 2)), np.zeros((0, 0))]:
+        assert rows.upsert([], empty) == 0
+
+
+def test_an_index_speaks_of_integers_alone():
+    index = nf.Index(2)
+    for ids, error, message in [
+        ([-1], ValueError, r"ids: row 0 is -1, expected 0 to 2\*\*64 - 1$"),
+        ([1.5], TypeError, "ids: row 0: expected an integer, given float"),
+        (None, TypeError, r"ids: expected integers \(an array"),
+        (["a"], TypeError, "expected integers, given strings"),
+        ([1, "a"], TypeError, "ids: row 1: expected an integer, given str"),
+    ]:
+        with pytest.raises(error, match=message):
+            index.remove(ids)
+    with pytest.raises(nf.DimensionMismatch, match="3 dimensions, expected 2$"):
+        index.add([[1, 2, 3]])
 
 
 def test_what_is_raised_is_not_printed_besides(tmp_path: Path):

@@ -150,7 +150,7 @@ def test_wrong_data_says_what_is_right(empty: nf.Collection, data, error, messag
 
 
 def test_another_type_than_the_column_has_is_a_mismatch(docs: nf.Collection):
-    with pytest.raises(nf.SchemaMismatch, match="column \"title\": expected utf8, given Int64"):
+    with pytest.raises(nf.SchemaMismatch, match="column \"title\": expected strings \\(utf8\\), given integers \\(int64\\)"):
         docs.upsert([1], [[1, 1]], {"title": [5]})
     assert docs.get(1)[0]["title"] == "near"
 

@@ -142,7 +142,7 @@ def test_ids_of_the_other_kind_are_a_mismatch(docs: nf.Collection):
         lambda: docs.update("a", {"title": ["x"]}),
         lambda: "a" in docs,
     ]:
-        with pytest.raises(nf.SchemaMismatch, match="kind of id: expected u64, given utf8"):
+        with pytest.raises(nf.SchemaMismatch, match="ids of this collection: expected integers, given strings; convert them"):
             use()
 
 

@@ -154,9 +154,9 @@ def test_what_the_callable_raises_is_passed_on_and_nothing_is_stored(db: nf.Data
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ([[1, 2]], nf.DimensionMismatch, "2 dimensions, the collection expects 3"),
-        ([[1, 2, 3], [1, 2, 3]], nf.InvalidArgument, r"shape \[2, 3\] for 1 text"),
-        ([[[1, 2, 3]]], nf.InvalidArgument, r"shape \[1, 1, 3\]"),
+        ([[1, 2]], nf.DimensionMismatch, 'embedder "m": vector at row 0 has 2 dimensions, expected 3'),
+        ([[1, 2, 3], [1, 2, 3]], nf.InvalidArgument, "embedder \"m\" was given 1 text and returned 2 vectors; expected 1 vector of 3 dimensions"),
+        ([[[1, 2, 3]]], nf.InvalidArgument, r"shape \(1, 1, 3\)"),
         ([[1, 2, float("nan")]], nf.InvalidVector, "nan"),
         (None, TypeError, "embedder \"m\": expected an array or a list"),
         ([["x", "y", "z"]], TypeError, "given list, which is none of numbers"),
@@ -167,6 +167,47 @@ def test_what_is_no_vector_is_refused(db: nf.Database, given, error, message):
     with pytest.raises(error, match="(?i)" + message):
         notes.add_texts(["a"])
     assert len(notes) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "returned"),
+    [
+        ([[1, 2, 3]], "1 vector"),
+        ([[1, 2, 3]] * 3, "3 vectors"),
+        (np.zeros((3, 2)), "3 vectors"),
+        (np.zeros(6), r"an array of shape \(6,\)"),
+        ([1, 2, 3], r"an array of shape \(3,\)"),
+        (np.zeros((2, 3, 1)), r"an array of shape \(2, 3, 1\)"),
+        ([], r"an array of shape \(0,\)"),
+    ],
+    ids=str,
+)
+def test_too_few_or_too_many_vectors_are_counted(db: nf.Database, given, returned):
+    notes = db.collection("notes", embed=nf.Embedder(lambda texts: given, "m", 3))
+    message = f'embedder "m" was given 2 texts and returned {returned}; expected 2 vectors of 3 dimensions'
+    for call in (lambda: notes.add_texts(["a", "b"]), lambda: notes.search_batch(texts=["a", "b"])):
+        with pytest.raises(nf.InvalidArgument, match=message):
+            call()
+    assert len(notes) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "returned"),
+    [
+        ([], "an array of shape"),
+        ([[]], "an array of shape"),
+        (None, "NoneType"),
+        (5, "int"),
+        ([[1, 2], [1]], "list"),
+        ([[1, 2], [3, 4]], "2 vectors"),
+    ],
+    ids=str,
+)
+def test_a_dimension_is_found_from_one_vector_alone(db: nf.Database, given, returned):
+    with pytest.raises(nf.InvalidArgument, match=f'embedder "m" was given 1 text and returned {returned}'):
+        db.collection("notes", embed=nf.Embedder(lambda texts: given, "m"))
+    assert db.collections() == []
+    assert nf.Embedder(lambda texts: np.zeros(3), "m").dim == 3
 
 
 def test_a_callable_may_return_any_array(db: nf.Database):

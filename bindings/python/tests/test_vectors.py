@@ -116,7 +116,7 @@ def test_one_dimension_is_one_row(points: nf.Collection):
     [([[1, 2, 3, 4]], 4), ([1, 2], 2), (np.zeros((2, 6)), 6), (np.zeros((6, 1)), 1)],
 )
 def test_a_wrong_dimension_names_both_numbers(points: nf.Collection, vectors, given_dimensions):
-    message = f"has {given_dimensions} dimensions, the collection expects 3"
+    message = f"has {given_dimensions} dimensions, expected 3"
     for use in [
         lambda: points.upsert(np.arange(len(np.atleast_2d(vectors))), vectors),
         lambda: points.search_batch(vectors),

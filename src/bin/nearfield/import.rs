@@ -189,7 +189,8 @@ fn check(args: &Args, collection: &Collection, reader: &Reader) -> Result<(), Er
         differs("vector type", schema.vector_type().to_string(), given)?;
     }
     if let Some(expected) = schema.id_type() {
-        differs("kind of id", expected.to_string(), reader.id_type().to_string())?;
+        let given = reader.id_type().in_words().to_owned();
+        differs("ids", expected.in_words().to_owned(), given)?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use arrow_schema::{DataType as ArrowType, Field, TimeUnit};
 use super::{null_column, sparse};
 use crate::error::{Error, Result};
 use crate::types::DataType;
+use crate::types::naming::arrow_in_words;
 
 /// Converts `array` to the canonical form of `wanted`.
 ///
@@ -49,8 +50,11 @@ pub(crate) fn normalize(name: &str, array: &ArrayRef, wanted: DataType) -> Resul
     };
     converted.ok_or_else(|| Error::SchemaMismatch {
         what: format!("column {name:?}"),
-        expected: wanted.to_string(),
-        given: array.data_type().to_string(),
+        expected: wanted.in_words(),
+        given: format!(
+            "{}; convert them, or use a column of another name",
+            arrow_in_words(array.data_type())
+        ),
     })
 }
 

@@ -263,7 +263,10 @@ fn a_null_array_fits_and_another_type_is_named() {
     }
     let number: ArrayRef = Arc::new(Int64Array::from(vec![1]));
     let error = normalize("x", &number, DataType::Utf8).expect_err("not a string");
-    assert_eq!(error.to_string(), "column \"x\": expected utf8, given Int64");
+    assert_eq!(
+        error.to_string(),
+        "column \"x\": expected strings (utf8), given integers (int64); convert them, or use a column of another name"
+    );
 }
 
 #[test]

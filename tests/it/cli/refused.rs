@@ -148,7 +148,7 @@ fn ids_of_the_wrong_kind_are_refused() {
         shell.fails(&["list", "db", "numbers", "--after", id], 1, "whole number");
     }
     shell.write("texts.jsonl", "{\"id\":\"x\",\"vector\":[1,2]}\n");
-    shell.fails(&["import", "db", "numbers", "texts.jsonl"], 1, "kind of id");
+    shell.fails(&["import", "db", "numbers", "texts.jsonl"], 1, "expected integers, given strings");
     assert_eq!(shell.json(&["list", "db"])["collections"][0]["rows"], 1);
 }
 

@@ -257,7 +257,7 @@ class Database:
         ['docs']
         """
     def drop(self, name: str) -> None:
-        """Drops a collection with all its rows and files.
+        """Drops a collection with all its rows and files. Handles to it raise `Closed` from then on, and say so.
 
         Raises `NotFound`, `ReadOnly`, `IoError`.
 
@@ -265,7 +265,7 @@ class Database:
         >>> db.drop("old")
         """
     def rename(self, old: str, new: str) -> None:
-        """Renames a collection. Handles opened under the old name raise `Closed` from then on.
+        """Renames a collection. Handles opened under the old name raise `Closed` from then on, naming the new one.
 
         Raises `NotFound`, `InvalidArgument` when `new` exists or is no name, `ReadOnly`,
         `IoError`.
@@ -359,8 +359,11 @@ class Collection:
     Data are the other columns: a dict of lists or arrays, a list of dicts, or a pyarrow, polars or
     pandas table. Columns that are new are added, with the type of their values: bool, int, float,
     str, datetime (UTC unless it says otherwise), list of str, dict of indices and weights (a sparse
-    vector). None is null everywhere. A dict within a
-    dict of a row is columns of their own: {"a": {"b": 1}} is 1 in the column "a.b".
+    vector). None is null everywhere.
+
+    In a list of dicts, a dict with names within a row is columns of their own: {"a": {"b": 1}} is 1 in
+    the column "a.b". An empty one is None. What is a dict in one row and a value in another is refused.
+    A sparse vector is {index: weight}, or a pair (indices, weights).
 
     >>> docs.upsert([3, 4], [[6, 8], [9, 12]], {"title": ["farther", None]})
     2

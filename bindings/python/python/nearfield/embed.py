@@ -22,6 +22,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from nearfield._errors import InvalidArgument
 
 __all__ = ["Embedder", "Embeds", "Function", "model2vec", "openai", "sentence_transformers"]
@@ -102,7 +104,7 @@ class Embedder:
     def dim(self) -> int:
         """Numbers in a vector."""
         if self._dim is None:
-            self._dim = len(self._embed([_PROBE])[0])
+            self._dim = _dimension(self._model, self._embed([_PROBE]))
         return self._dim
 
     def embed_documents(self, texts: list[str]) -> Any:
@@ -125,6 +127,22 @@ class Embedder:
 
 Embeds: TypeAlias = Embedder | Function | Any
 """What may be given as `embed`: an `Embedder`, a function, or embeddings of LangChain."""
+
+
+def _dimension(model: str, vectors: Any) -> int:
+    """Numbers in the vector that was returned for one text."""
+    try:
+        shape = np.shape(vectors)
+    except ValueError:
+        shape = ()
+    if len(shape) == 2 and shape[0] != 1:
+        raise InvalidArgument(f'embedder "{model}" was given 1 text and returned {shape[0]} vectors; expected 1 vector')
+    if len(shape) not in (1, 2) or shape[-1] == 0:
+        given = f"an array of shape {shape}" if shape else type(vectors).__name__
+        raise InvalidArgument(
+            f'embedder "{model}" was given 1 text and returned {given}; expected a list or array with one vector'
+        )
+    return int(shape[-1])
 
 
 def _package(name: str) -> Any:
