@@ -47,7 +47,7 @@ pub fn filter(bytes: &[u8]) {
     let printed = read.to_string();
     assert_eq!(Filter::parse(&printed).ok().as_ref(), Some(&read), "{printed}");
     let rows: Vec<Row> = (0..ROWS).map(|at| row(seed, at)).collect();
-    let id_type = if seed[0] % 2 == 0 { IdType::U64 } else { IdType::Utf8 };
+    let id_type = if seed[0].is_multiple_of(2) { IdType::U64 } else { IdType::Utf8 };
     let Ok(found) = naive::found(&read, &rows, id_type) else { return };
     if text.len() <= MOST_BYTES {
         assert_eq!(found, naive::expected(&read, &rows, id_type), "{printed}");
@@ -60,18 +60,18 @@ fn row(seed: &[u8], at: u8) -> Row {
     let byte = |column: u8| {
         let mixed = seed[usize::from(at.wrapping_add(column)) % seed.len()] ^ at;
         let mixed = mixed.wrapping_mul(167).wrapping_add(column.wrapping_mul(29));
-        (mixed % 5 > 0).then_some(mixed / 5)
+        (!mixed.is_multiple_of(5)).then_some(mixed / 5)
     };
     let of = |from: usize, byte: u8| usize::from(byte) % from;
     let text = |byte: u8| -> String {
         let piece = |at: u8| PIECES[of(PIECES.len(), byte.wrapping_add(at * 5))];
         (0..byte / 13 % 4).map(piece).collect()
     };
-    let tag = |byte: u8| (byte % 7 > 0).then(|| text(byte));
+    let tag = |byte: u8| (!byte.is_multiple_of(7)).then(|| text(byte));
     let tags = |byte: u8| (0..byte % 4).map(|at| tag(byte.wrapping_add(at * 61))).collect();
     Row {
         id: if at % 9 == 8 { u64::MAX - u64::from(at) } else { at.into() },
-        flag: byte(0).map(|byte| byte % 2 == 0),
+        flag: byte(0).map(|byte| byte.is_multiple_of(2)),
         n: byte(1).map(|byte| INTS[of(INTS.len(), byte)]),
         x: byte(2).map(|byte| FLOATS[of(FLOATS.len(), byte)]),
         s: byte(3).map(text),

@@ -196,6 +196,7 @@ fn order_int_float(int: i128, float: f64) -> Option<Ordering> {
     if float < -limit {
         return Some(Greater);
     }
+    #[allow(clippy::cast_possible_truncation, reason = "a whole number in the range of i128")]
     let whole = float.trunc() as i128;
     Some(int.cmp(&whole).then(if float.fract() > 0.0 {
         Less
