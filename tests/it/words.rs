@@ -429,11 +429,14 @@ fn queries_of_nothing_find_nothing_and_mistakes_are_pointed_at() {
         ("a OR -b", "has no sign", 6),
         ("a OR NOT b", "has no sign", 6),
     ] {
-        let error = docs.search_words(query).run().unwrap_err().to_string();
+        let error = docs.search_words(query).run().unwrap_err();
+        let shown = error.to_string();
         assert!(
-            error.contains(message) && error.contains(&format!("column {column}\n")),
-            "{error}"
+            shown.contains(message) && shown.contains(&format!("column {column}\n")),
+            "{shown}"
         );
+        let Error::Words { position, column: told, .. } = error else { panic!("{error:?}") };
+        assert_eq!((told, query[..position].chars().count() + 1), (column, column), "{shown}");
     }
     let deep = "(".repeat(10_000);
     assert!(docs.search_words(deep).run().unwrap_err().to_string().contains("within each other"));
