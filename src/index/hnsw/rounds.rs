@@ -51,8 +51,8 @@ pub(super) trait Jobs: Sync {
     fn keep_going(&self) -> bool;
 }
 
-/// An order of things in which any stretch of them is spread evenly over all: the next is the
-/// golden part of all further on. Rows often come sorted (documents one after the other, a class at
+/// An order of things in which any stretch of them is spread evenly over all: the next is √2 - 1 of
+/// all further on, which is far from every simple fraction. Rows often come sorted (documents one after the other, a class at
 /// a time), and rows of one round do not see each other: in their own order each would miss its
 /// nearest.
 pub(super) struct Spread {
@@ -64,8 +64,8 @@ impl Spread {
     /// The order of `count` things, fewer than 2³².
     pub(super) fn over(count: usize) -> Self {
         let count = count as u64;
-        // 2³² / golden ratio, as a part of 2³².
-        let mut step = (count * 0x9E37_79B9 >> 32).max(1);
+        // √2 - 1 as a part of 2³².
+        let mut step = (count * 0x6A09_E667 >> 32).max(1);
         while gcd(count, step) > 1 {
             step += 1;
         }
