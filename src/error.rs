@@ -79,6 +79,18 @@ pub enum Error {
         /// The line of the text with a mark below the place; empty without a text.
         excerpt: String,
     },
+    /// A query by words that cannot be read.
+    #[error("words: {message} at column {column}\n{excerpt}")]
+    Words {
+        /// What is wrong.
+        message: String,
+        /// Byte of the query, from 0.
+        position: usize,
+        /// Character of the query, from 1: what the message says.
+        column: usize,
+        /// The line of the query with a mark below the place.
+        excerpt: String,
+    },
     /// Another process, or another handle of this one, has the database open for writing.
     #[error(
         "database {} is open for writing {} ({holder}); close it there, or open it for reading alone",

@@ -51,7 +51,7 @@ pub use arrow_array;
 pub use bare::{Index, IndexOptions, IndexQuery, Neighbour, Neighbours};
 pub use collection::embed::{Embedder, Embedding};
 pub use collection::explain::{
-    Explanation, FilterAnswer, FilterExplanation, PartExplanation, SearchPlan,
+    Explanation, FilterAnswer, FilterExplanation, PartExplanation, SearchList, SearchPlan,
 };
 pub use collection::import::{
     ImportBatch, ImportOptions, ImportReport, OnBad, Phase, Progress, Rejected,
@@ -62,7 +62,7 @@ pub use half;
 pub use collection::explain::{TermExplanation, WordsExplanation};
 pub use collection::options::{Durability, MAX_COLUMN_NAME_BYTES, MAX_COLUMNS, Schema, Settings};
 pub use collection::query::{Hit, Hits, Query};
-pub use collection::ranking::{Fusion, Normalize};
+pub use collection::ranking::{Fusion, ListRank, Normalize};
 pub use collection::reading::{Fields, Records, ScanOptions};
 #[cfg(feature = "text")]
 pub use collection::words::Snippets;

@@ -155,6 +155,10 @@ pub(crate) fn step(core: &Core, idle: bool) -> Result<bool> {
     flush::secure(core)?;
     let _compacting = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(plan) = plan(&shapes(&core.slot.load()), &core.host.settings, idle) else {
+        #[cfg(feature = "text")]
+        if idle {
+            return super::renew::texts(core, &core.cancel, false);
+        }
         return Ok(false);
     };
     run(core, &plan, &core.cancel)?;
@@ -173,6 +177,8 @@ pub(crate) fn compact(core: &Core, cancel: &AtomicBool) -> Result<CompactReport>
     for plan in full_plan(&before, &core.host.settings).into_iter().rev() {
         run(core, &plan, cancel)?;
     }
+    #[cfg(feature = "text")]
+    while super::renew::texts(core, cancel, true)? {}
     settle(core, &mut core.writer())?;
     drop(before);
     settle(core, &mut core.writer())?;

@@ -26,8 +26,10 @@ pub struct Explanation {
     pub filter: Option<FilterExplanation>,
     /// Checking and converting the query, and finding the rows that the filter leaves.
     pub prepare: Duration,
-    /// Searching the parts, merging what they gave, reading ids.
+    /// Searching the parts, merging what they gave, reading ids; with `rerank` in it.
     pub search: Duration,
+    /// The function that ranks, with the reading of its candidates; `None` without one.
+    pub rerank: Option<Duration>,
     /// Reading columns and vectors of the hits.
     pub read: Duration,
 }
@@ -75,6 +77,8 @@ pub struct FilterExplanation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartExplanation {
+    /// By what it was searched.
+    pub list: SearchList,
     /// The segment's number; `None` for rows in memory.
     pub segment: Option<u64>,
     /// Rows of the part, and those of them that are neither deleted nor replaced.
@@ -108,6 +112,18 @@ pub struct PartExplanation {
     pub time: Duration,
 }
 
+/// By what a part is searched; a search by several of these makes their lists one order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SearchList {
+    /// By the vectors of the rows.
+    Vector,
+    /// By words, in the columns of [`WordsExplanation`](crate::WordsExplanation).
+    Words,
+    /// By the sparse vectors of this column.
+    Sparse(String),
+}
+
 /// How a part is searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -134,6 +150,7 @@ pub enum SearchPlan {
 /// The search of one part as it was done.
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {
+    pub(crate) list: SearchList,
     /// Place among the parts of the view.
     pub(crate) part: usize,
     /// Rows that a filter left.
@@ -161,6 +178,7 @@ impl Trace {
             (false, false, _) => SearchPlan::Scan,
         };
         Some(PartExplanation {
+            list: self.list.clone(),
             segment: part.segment_id(),
             rows: part.part.len() as u64,
             live_rows: part.live() as u64,

@@ -1,12 +1,13 @@
 //! One search by several lists, of vectors, words and sparse vectors, under one filter and at one snapshot.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use arrow_schema::SchemaRef;
 
 use super::Snapshot;
 use super::asked::SomeQueries;
-use super::explain::Trace;
+use super::explain::{SearchList, Trace};
 use super::matching::Chosen;
 use super::query::{Query, Request};
 use super::ranking::{Fusion, Ranked, fuse};
@@ -64,6 +65,11 @@ impl Request<'_> {
         !self.is_by_words() && self.sparse.is_empty() && self.rerank.is_none()
     }
 
+    /// Whether several lists become one order.
+    pub(super) fn is_by_lists(&self) -> bool {
+        !self.sparse.is_empty() || self.has_query && self.is_by_words()
+    }
+
     fn is_by_words(&self) -> bool {
         #[cfg(feature = "text")]
         return self.words.words.is_some();
@@ -71,7 +77,8 @@ impl Request<'_> {
         false
     }
 
-    /// The hits in their order, before anything of them is read.
+    /// The hits in their order, before anything of them is read, and how long a function took to rank
+    /// them.
     pub(super) fn rank(
         &self,
         snapshot: &Snapshot,
@@ -79,12 +86,13 @@ impl Request<'_> {
         chosen: Option<&Chosen>,
         wanted: Option<&SchemaRef>,
         mut traces: Option<&mut Vec<Trace>>,
-    ) -> Result<Vec<Ranked>> {
+    ) -> Result<(Vec<Ranked>, Option<Duration>)> {
         if self.k == 0 {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         }
         let Some(rerank) = &self.rerank else {
-            return self.list(snapshot, queries, (self.k, &self.shape), chosen, traces);
+            let picked = (self.k, &self.shape);
+            return Ok((self.list(snapshot, queries, picked, chosen, traces)?, None));
         };
         let many = self.shape.within(self.k, rerank.candidates)?;
         let distances = self.shape.of_distances();
@@ -96,9 +104,12 @@ impl Request<'_> {
         };
         let (first, full) = list(many)?;
         let ranked = self.shape.reach(self.k, &snapshot.view, (many, full), first, list)?;
+        let begun = Instant::now();
         let candidates = self.read(snapshot, ranked.clone(), wanted)?;
         let ranked = rerank.order(&candidates, ranked)?;
-        Ok(self.shape.arrange(ranked, self.k, &snapshot.view, snapshot.host.isa)?.0)
+        let took = begun.elapsed();
+        let (hits, _) = self.shape.arrange(ranked, self.k, &snapshot.view, snapshot.host.isa)?;
+        Ok((hits, Some(took)))
     }
 
     /// The best rows, before they are ranked again: so many of them and picked so.
@@ -110,7 +121,7 @@ impl Request<'_> {
         chosen: Option<&Chosen>,
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Ranked>> {
-        if !self.sparse.is_empty() || queries.is_some() && self.is_by_words() {
+        if self.is_by_lists() {
             return self.by_lists(snapshot, queries, picked, chosen, traces);
         }
         match queries {
@@ -155,7 +166,7 @@ impl Request<'_> {
             let traces = traces.as_deref_mut();
             let lists =
                 self.lists(snapshot, (queries, &sparse), (listed, shape), chosen, traces)?;
-            let full = lists.iter().any(|list| list.len() >= listed);
+            let full = lists.iter().any(|(_, list)| list.len() >= listed);
             Ok((self.fused(snapshot, queries, lists, (k, shape))?, full))
         };
         loop {
@@ -179,18 +190,24 @@ impl Request<'_> {
         (listed, shape): (usize, &Shape),
         chosen: Option<&Chosen>,
         mut traces: Option<&mut Vec<Trace>>,
-    ) -> Result<Vec<Vec<Ranked>>> {
+    ) -> Result<Vec<(SearchList, Vec<Ranked>)>> {
         let mut lists = Vec::new();
         if let Some(queries) = queries {
             let (distances, traces) = (shape.of_distances(), traces.as_deref_mut());
-            lists.push(self.near(snapshot, queries, (listed, &distances), chosen, traces)?);
+            let near = self.near(snapshot, queries, (listed, &distances), chosen, traces)?;
+            let list = match queries {
+                SomeQueries::Sparse(column, _) => SearchList::Sparse(column.name.clone()),
+                _ => SearchList::Vector,
+            };
+            lists.push((list, near));
         }
         let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
         #[cfg(feature = "text")]
         if self.is_by_words() {
             let plan = self.words.plan(&snapshot.view.schema)?;
             let (view, traces) = (&snapshot.view, traces.as_deref_mut());
-            lists.push(view.words(&plan, listed, hidden, &|| self.check_cancel(), traces)?);
+            let found = view.words(&plan, listed, hidden, &|| self.check_cancel(), traces)?;
+            lists.push((SearchList::Words, found));
         }
         let max_distance = f32::INFINITY;
         let params = SearchParams { k: listed, ef: 1, exact: true, max_distance, stable: true };
@@ -204,8 +221,10 @@ impl Request<'_> {
                 place,
                 score: Metric::Dot.score(distance),
                 distance: None,
+                ranks: Vec::new(),
             };
-            lists.push(found.into_iter().flatten().map(ranked).collect());
+            let list = SearchList::Sparse(column.name.clone());
+            lists.push((list, found.into_iter().flatten().map(ranked).collect()));
         }
         Ok(lists)
     }
@@ -215,7 +234,7 @@ impl Request<'_> {
         &self,
         snapshot: &Snapshot,
         queries: Option<SomeQueries<'_>>,
-        lists: Vec<Vec<Ranked>>,
+        lists: Vec<(SearchList, Vec<Ranked>)>,
         (k, shape): (usize, &Shape),
     ) -> Result<Vec<Ranked>> {
         let shares = self.fusion.shares(lists.len());
@@ -399,6 +418,7 @@ mod with_words {
                 place,
                 score: -distance,
                 distance: None,
+                ranks: Vec::new(),
             };
             Ok(picked.into_iter().map(ranked).collect())
         }

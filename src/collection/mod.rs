@@ -33,6 +33,8 @@ pub(crate) mod query;
 pub(crate) mod ranking;
 pub(crate) mod reading;
 pub(crate) mod recover;
+#[cfg(feature = "text")]
+mod renew;
 mod retire;
 mod row_sets;
 mod scan;
@@ -334,7 +336,8 @@ impl Collection {
 
     /// Has the texts of a UTF-8 column indexed for search by words, or indexed anew with other options.
     /// Returns whether that is a change. The index of rows that are there is made when a search first
-    /// wants it, and written when their segment is.
+    /// wants it, and written when their segment is: by [`compact`](Self::compact), or in the background
+    /// when nobody writes.
     ///
     /// # Errors
     /// `NotFound` for an unknown column; `InvalidArgument` for one that is not UTF-8, and for options
@@ -386,7 +389,7 @@ impl Collection {
     }
 
     /// Merges all segments into as few as the memory budget allows, drops dead rows, builds
-    /// graphs and gives the space back. Runs in the calling thread; reads and writes go on.
+    /// graphs, writes indexes of texts that are missing and gives the space back. Runs in the calling thread; reads and writes go on.
     ///
     /// # Errors
     /// `Full`, `Io`, `Corrupt`, `Poisoned`, `ReadOnly`, `Closed`, `Forked`; the collection stays

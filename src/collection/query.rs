@@ -10,7 +10,7 @@ use arrow_schema::SchemaRef;
 use super::asked::{Asked, Queries, SomeQueries};
 use super::explain::{Explanation, Trace};
 use super::matching::Chosen;
-use super::ranking::{Fusion, Ranked, Rerank};
+use super::ranking::{Fusion, ListRank, Ranked, Rerank};
 use super::shape::{self, Shape};
 use super::snapshot::{Found, SearchParams};
 use super::{Collection, Snapshot};
@@ -38,6 +38,9 @@ pub struct Hit {
 pub struct Hits {
     /// The hits, at most `k`; of a grouped search those of at most `k` groups.
     pub hits: Vec<Hit>,
+    /// For each hit where it stands in the lists that have it; `None` unless the search was by several:
+    /// vector, words, sparse vectors.
+    pub ranks: Option<Vec<Vec<ListRank>>>,
     /// The selected columns of the hits, row by row; `None` unless [`Query::select`] or
     /// [`Query::select_all`] was called.
     pub attributes: Option<RecordBatch>,
@@ -108,6 +111,8 @@ pub struct Query<'a> {
 #[derive(Debug)]
 pub(super) struct Request<'a> {
     pub(super) k: usize,
+    /// Whether there is a vector, or a sparse one, beside words and further lists.
+    pub(super) has_query: bool,
     ef: Option<usize>,
     exact: bool,
     pub(super) max_distance: f32,
@@ -145,6 +150,7 @@ impl<'a> Query<'a> {
     pub(super) fn of(snapshot: Result<Snapshot>, asked: Option<Asked<'a>>) -> Self {
         let request = Request {
             k: 10,
+            has_query: asked.is_some(),
             ef: None,
             exact: false,
             max_distance: f32::INFINITY,
@@ -277,7 +283,7 @@ impl<'a> Query<'a> {
     /// # Errors
     /// `DimensionMismatch` unless exactly one vector of the collection's dimension was given;
     /// `InvalidVector` for NaN or infinity; `NotFound` for an unknown column to select; `Filter` for a
-    /// filter that cannot be read or does not fit the columns; `Corrupt` when bytes that the search
+    /// filter that cannot be read or does not fit the columns; `Words` for words that cannot be read; `Corrupt` when bytes that the search
     /// touched are damaged; `Closed`, `Forked`.
     pub fn run(self) -> Result<Hits> {
         self.one(None).map(|answer| answer.hits)
@@ -302,7 +308,7 @@ impl<'a> Query<'a> {
     /// As [`run`](Self::run).
     pub fn explain(self) -> Result<Explanation> {
         let mut traces = Vec::new();
-        let Answer { hits, snapshot, chosen, request, times: [prepare, search, read] } =
+        let Answer { hits, snapshot, chosen, request, rerank, times: [prepare, search, read] } =
             self.one(Some(&mut traces))?;
         #[cfg(feature = "text")]
         let words = request.explain_words(&snapshot, &traces)?;
@@ -316,6 +322,7 @@ impl<'a> Query<'a> {
             filter,
             prepare,
             search,
+            rerank,
             read,
         })
     }
@@ -333,11 +340,13 @@ impl<'a> Query<'a> {
         let wanted = request.wanted(&snapshot)?;
         let chosen = request.choose(&snapshot)?;
         let prepared = start.elapsed();
-        let ranked = request.rank(&snapshot, queries, chosen.as_ref(), wanted.as_ref(), traces)?;
+        let (ranked, rerank) =
+            request.rank(&snapshot, queries, chosen.as_ref(), wanted.as_ref(), traces)?;
         let searched = start.elapsed().saturating_sub(prepared);
         let hits = request.read(&snapshot, ranked, wanted.as_ref())?;
         let read = start.elapsed().saturating_sub(prepared + searched);
-        Ok(Answer { hits, snapshot, chosen, request, times: [prepared, searched, read] })
+        let times = [prepared, searched, read];
+        Ok(Answer { hits, snapshot, chosen, request, rerank, times })
     }
 
     /// Runs the search for every query vector given, on all threads of the database.
@@ -483,6 +492,8 @@ impl Request<'_> {
         let vectors = self.with_vectors.then(|| snapshot.view.vectors(&places)).transpose()?;
         #[cfg(feature = "text")]
         let snippets = self.snippets(snapshot, &places)?;
+        let ranks =
+            self.is_by_lists().then(|| ranked.iter().map(|one| one.ranks.clone()).collect());
         let hit = |Ranked { id, score, distance, .. }| Hit {
             id,
             distance: distance.unwrap_or(-score),
@@ -490,6 +501,7 @@ impl Request<'_> {
         };
         Ok(Hits {
             hits: ranked.into_iter().map(hit).collect(),
+            ranks,
             attributes,
             vectors,
             #[cfg(feature = "text")]
@@ -507,6 +519,7 @@ struct Answer<'a> {
     snapshot: Snapshot,
     chosen: Option<Chosen>,
     request: Request<'a>,
+    rerank: Option<Duration>,
     /// To prepare the query, to search, to read.
     times: [Duration; 3],
 }

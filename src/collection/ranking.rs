@@ -9,6 +9,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use super::explain::SearchList;
 use super::query::Hits;
 use super::snapshot::{Found, Place};
 use crate::error::{Error, Result};
@@ -22,13 +23,33 @@ pub(crate) struct Ranked {
     pub(crate) score: f32,
     /// `None` while it is not known.
     pub(crate) distance: Option<f32>,
+    /// Where it stands in the lists that one order was made of.
+    pub(crate) ranks: Vec<ListRank>,
+}
+
+/// Where a hit stands in one of the lists of its search.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ListRank {
+    /// The list.
+    pub list: SearchList,
+    /// Its place in it, from 1 on.
+    pub rank: usize,
+    /// Its score there, before scores are made comparable: bigger is better.
+    pub score: f32,
 }
 
 impl Ranked {
     /// A row found by its distance.
     pub(crate) fn near(found: Found, metric: Metric) -> Self {
         let Found { distance, id, place } = found;
-        Self { id, place, score: metric.score(distance), distance: Some(distance) }
+        Self {
+            id,
+            place,
+            score: metric.score(distance),
+            distance: Some(distance),
+            ranks: Vec::new(),
+        }
     }
 }
 
@@ -114,10 +135,10 @@ impl Fusion {
 }
 
 /// One order of several, each with what it counts.
-pub(crate) fn fuse(lists: Vec<(f32, Vec<Ranked>)>, fusion: Fusion) -> Vec<Ranked> {
+pub(crate) fn fuse(lists: Vec<(f32, (SearchList, Vec<Ranked>))>, fusion: Fusion) -> Vec<Ranked> {
     let absent: Vec<f32> = lists
         .iter()
-        .map(|(share, list)| match fusion {
+        .map(|(share, (_, list))| match fusion {
             Fusion::ReciprocalRank { .. } => 0.0,
             Fusion::Weighted { normalize: Normalize::MinMax, .. } => 0.0,
             Fusion::Weighted { normalize, .. } => {
@@ -128,7 +149,7 @@ pub(crate) fn fuse(lists: Vec<(f32, Vec<Ranked>)>, fusion: Fusion) -> Vec<Ranked
     let nothing: f32 = absent.iter().sum();
     let mut rows: HashMap<Place, usize> = HashMap::new();
     let mut fused: Vec<Ranked> = Vec::new();
-    for ((share, list), absent) in lists.into_iter().zip(absent) {
+    for ((share, (name, list)), absent) in lists.into_iter().zip(absent) {
         let values = match fusion {
             Fusion::ReciprocalRank { k } => {
                 #[expect(clippy::cast_precision_loss, reason = "ranks are small")]
@@ -137,7 +158,8 @@ pub(crate) fn fuse(lists: Vec<(f32, Vec<Ranked>)>, fusion: Fusion) -> Vec<Ranked
             }
             Fusion::Weighted { normalize, .. } => normalized(&list, normalize),
         };
-        for (mut ranked, value) in list.into_iter().zip(values) {
+        for ((rank, mut ranked), value) in (1..).zip(list).zip(values) {
+            let score = ranked.score;
             let at = *rows.entry(ranked.place).or_insert_with(|| {
                 ranked.score = nothing;
                 fused.push(ranked.clone());
@@ -145,6 +167,7 @@ pub(crate) fn fuse(lists: Vec<(f32, Vec<Ranked>)>, fusion: Fusion) -> Vec<Ranked
             });
             fused[at].score += share * value - absent;
             fused[at].distance = fused[at].distance.or(ranked.distance);
+            fused[at].ranks.push(ListRank { list: name.clone(), rank, score });
         }
     }
     fused.sort_by(by_score);
@@ -232,12 +255,16 @@ mod tests {
             place: Place { part: 0, row: u32::try_from(id).unwrap() },
             score,
             distance: None,
+            ranks: Vec::new(),
         };
         scores.iter().map(ranked).collect()
     }
 
     fn fused(lists: &[(f32, &[(u64, f32)])], fusion: Fusion) -> Vec<(u64, f32)> {
-        let lists = lists.iter().map(|(share, scores)| (*share, list(scores))).collect();
+        let lists = lists
+            .iter()
+            .map(|(share, scores)| (*share, (SearchList::Words, list(scores))))
+            .collect();
         let number = |id: &Id| match id {
             Id::U64(id) => *id,
             Id::Utf8(_) => 0,

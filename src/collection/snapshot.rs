@@ -11,7 +11,7 @@ use std::time::Instant;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
-use super::explain::Trace;
+use super::explain::{SearchList, Trace};
 use super::hints::Hints;
 use super::options::Schema;
 use super::row_sets::RowSets;
@@ -272,6 +272,7 @@ impl View {
             let candidates = part.part.search(&asks, &options, dead, &mut stats)?;
             if let (Some(traces), Some((start, before))) = (&mut traces, start) {
                 traces.push(Trace {
+                    list: SearchList::Vector,
                     part: index,
                     matching: hidden.map(|_| left),
                     stats: stats.since(&before),

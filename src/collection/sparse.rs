@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::asked::Asked;
-use super::explain::Trace;
+use super::explain::{SearchList, Trace};
 use super::query::Query;
 use super::snapshot::{Found, PartView, Place, SearchParams, View};
 use super::{Collection, Snapshot};
@@ -52,6 +52,7 @@ impl View {
             let candidates = part.part.search_sparse(&ask, hidden_here, &part.patch, &mut stats)?;
             if let Some(traces) = &mut traces {
                 traces.push(Trace {
+                    list: SearchList::Sparse(column.name.clone()),
                     part: index,
                     matching: hidden.map(|_| left),
                     stats: stats.since(&before),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 
-use super::explain::Trace;
+use super::explain::{SearchList, Trace};
 use super::options::Schema;
 use super::query::Query;
 use super::ranking::{Ranked, by_score};
@@ -167,6 +167,7 @@ impl View {
             if at == traces.len() {
                 let hidden = hidden.and_then(|hidden| hidden.get(piece.part));
                 traces.push(Trace {
+                    list: SearchList::Words,
                     part: piece.part,
                     matching: hidden.map(|hidden| parts[piece.part].part.len() - hidden.len()),
                     stats: SearchStats::default(),
@@ -288,7 +289,7 @@ impl<'a> Best<'a> {
     fn named(&self, found: Vec<(f32, Place)>) -> Result<Vec<Ranked>> {
         let name = |(score, place): (f32, Place)| {
             let id = self.parts[place.part].part.id(place.row)?;
-            Ok(Ranked { id, place, score, distance: None })
+            Ok(Ranked { id, place, score, distance: None, ranks: Vec::new() })
         };
         found.into_iter().map(name).collect()
     }

@@ -23,6 +23,8 @@ mod json;
 mod lex;
 mod like;
 mod masks;
+#[cfg(any(test, feature = "testing"))]
+mod naive;
 mod parse;
 mod print;
 pub(crate) mod rowset;

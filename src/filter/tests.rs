@@ -2,81 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{LargeListBuilder, LargeStringBuilder};
-use arrow_array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, TimestampMicrosecondArray,
-    UInt64Array,
-};
 use proptest::prelude::*;
 
-use super::{BoundColumn, Filter, Known, Value, col};
+use super::naive::{Row, Truth, and, array, cell, columns, compare, like, not, or};
+use super::{Filter, Known, Value, col};
 use crate::error::Error;
-use crate::types::{Column, DataType, IdType};
-
-fn columns() -> Vec<Column> {
-    let column = |name: &str, data_type| Column { name: name.into(), data_type, text: false };
-    vec![
-        column("flag", DataType::Bool),
-        column("n", DataType::Int64),
-        column("x", DataType::Float64),
-        column("s", DataType::Utf8),
-        column("t", DataType::Timestamp),
-        column("tags", DataType::ListUtf8),
-        column("a \"b\"", DataType::Int64),
-    ]
-}
-
-/// A row of the columns above.
-#[derive(Clone, Debug, Default)]
-struct Row {
-    id: u64,
-    flag: Option<bool>,
-    n: Option<i64>,
-    x: Option<f64>,
-    s: Option<String>,
-    t: Option<i64>,
-    tags: Option<Vec<Option<String>>>,
-}
-
-fn array(rows: &[Row], column: &BoundColumn) -> ArrayRef {
-    let name = match column {
-        BoundColumn::Id(_) => "id",
-        BoundColumn::Attribute(column) => column.name.as_str(),
-    };
-    let rows = rows.iter();
-    match name {
-        "id" => Arc::new(rows.map(|row| row.id).collect::<UInt64Array>()),
-        "flag" => Arc::new(rows.map(|row| row.flag).collect::<BooleanArray>()),
-        "n" => Arc::new(rows.map(|row| row.n).collect::<Int64Array>()),
-        "x" => Arc::new(rows.map(|row| row.x).collect::<Float64Array>()),
-        "s" => Arc::new(rows.map(|row| row.s.clone()).collect::<LargeStringArray>()),
-        "t" => Arc::new(
-            rows.map(|row| row.t).collect::<TimestampMicrosecondArray>().with_timezone("UTC"),
-        ),
-        "tags" => {
-            let mut lists = LargeListBuilder::new(LargeStringBuilder::new());
-            for row in rows {
-                for tag in row.tags.iter().flatten() {
-                    lists.values().append_option(tag.as_ref());
-                }
-                lists.append(row.tags.is_some());
-            }
-            Arc::new(lists.finish())
-        }
-        _ => Arc::new(Int64Array::new_null(rows.len())),
-    }
-}
+use crate::types::{Column, DataType, IdType, SparseVector};
 
 fn found(filter: &Filter, rows: &[Row]) -> Result<Vec<bool>, Error> {
-    let bound = filter.bind(&columns(), Some(IdType::U64))?;
-    let words = bound
-        .evaluate(rows.len(), &mut |_, _| Ok(Known::Open), &mut |column| Ok(array(rows, column)))?;
-    assert_eq!(words.len(), rows.len().div_ceil(64));
-    let behind = words.iter().map(|word| word.count_ones()).sum::<u32>();
-    let found: Vec<bool> =
-        (0..rows.len()).map(|row| words[row / 64] >> (row % 64) & 1 == 1).collect();
-    assert_eq!(behind as usize, found.iter().filter(|found| **found).count());
-    Ok(found)
+    super::naive::found(filter, rows, IdType::U64)
 }
 
 /// A condition in a form of its own, for the naive evaluator.
@@ -97,100 +31,6 @@ enum Naive {
     Or(Vec<Self>),
 }
 
-type Truth = Option<bool>;
-
-fn not(truth: Truth) -> Truth {
-    truth.map(|truth| !truth)
-}
-
-fn and(a: Truth, b: Truth) -> Truth {
-    match (a, b) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
-    }
-}
-
-fn or(a: Truth, b: Truth) -> Truth {
-    not(and(not(a), not(b)))
-}
-
-fn cell(row: &Row, column: &str) -> Value {
-    match column {
-        "id" => row.id.into(),
-        "flag" => row.flag.into(),
-        "n" => row.n.into(),
-        "x" => row.x.into(),
-        "s" => row.s.clone().into(),
-        "t" => row.t.map_or(Value::Null, Value::Timestamp),
-        _ => Value::Null,
-    }
-}
-
-/// A float as sign, mantissa and exponent, to be compared with whole numbers exactly.
-fn order_int_float(int: i128, float: f64) -> Option<std::cmp::Ordering> {
-    use std::cmp::Ordering::{Equal, Greater, Less};
-    if float.is_nan() {
-        return None;
-    }
-    if float >= 1e30 {
-        return Some(Less);
-    }
-    if float <= -1e30 {
-        return Some(Greater);
-    }
-    // Below 1e30 a float has a whole part that fits.
-    let whole = float.trunc() as i128;
-    Some(int.cmp(&whole).then(if float.fract() > 0.0 {
-        Less
-    } else if float.fract() < 0.0 {
-        Greater
-    } else {
-        Equal
-    }))
-}
-
-fn order(a: &Value, b: &Value) -> Option<std::cmp::Ordering> {
-    match (a, b) {
-        (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
-        (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
-        (Value::Int(a), Value::Float(b)) => order_int_float(*a, *b),
-        (Value::Float(a), Value::Int(b)) => {
-            order_int_float(*b, *a).map(std::cmp::Ordering::reverse)
-        }
-        (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
-        (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
-        (Value::Timestamp(a), Value::Timestamp(b)) => Some(a.cmp(b)),
-        other => panic!("{other:?} are not made"),
-    }
-}
-
-fn compare(a: &Value, op: &str, b: &Value) -> Truth {
-    if *a == Value::Null || *b == Value::Null {
-        return None;
-    }
-    let order = order(a, b);
-    Some(match op {
-        "=" => order.is_some_and(std::cmp::Ordering::is_eq),
-        "<>" => !order.is_some_and(std::cmp::Ordering::is_eq),
-        "<" => order.is_some_and(std::cmp::Ordering::is_lt),
-        "<=" => order.is_some_and(std::cmp::Ordering::is_le),
-        ">" => order.is_some_and(std::cmp::Ordering::is_gt),
-        _ => order.is_some_and(std::cmp::Ordering::is_ge),
-    })
-}
-
-/// LIKE by trying everything; `\` escapes.
-fn like(pattern: &[char], text: &[char]) -> bool {
-    match pattern {
-        [] => text.is_empty(),
-        ['\\', wanted, rest @ ..] => text.first() == Some(wanted) && like(rest, &text[1..]),
-        ['%', rest @ ..] => (0..=text.len()).any(|from| like(rest, &text[from..])),
-        ['_', rest @ ..] => !text.is_empty() && like(rest, &text[1..]),
-        [wanted, rest @ ..] => text.first() == Some(wanted) && like(rest, &text[1..]),
-    }
-}
-
 impl Naive {
     fn truth(&self, row: &Row) -> Truth {
         let text = |holds: &dyn Fn(&str) -> bool| row.s.as_deref().map(holds);
@@ -207,14 +47,12 @@ impl Naive {
             }
             Self::Null(column) => Some(match *column {
                 "tags" => row.tags.is_none(),
+                "splade" => row.splade.is_none(),
                 column => cell(row, column) == Value::Null,
             }),
-            Self::Like(pattern, ignore_case) => text(&|text| {
-                let fold =
-                    |text: &str| if *ignore_case { text.to_lowercase() } else { text.into() };
-                let chars = |text: &str| fold(text).chars().collect::<Vec<_>>();
-                like(&chars(pattern), &chars(text))
-            }),
+            Self::Like(pattern, ignore_case) => {
+                text(&|text| like(pattern, Some('\\'), *ignore_case, text))
+            }
             Self::Prefix(prefix) => text(&|text| text.starts_with(prefix)),
             Self::Part(part) => text(&|text| text.contains(part)),
             Self::Has(values, all) => row.tags.as_ref().map(|tags| {
@@ -318,8 +156,18 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
         prop::option::of(words()),
         prop::option::of(-2..3i64),
         prop::option::of(tags),
+        prop::option::of((0..3u32).prop_map(|index| SparseVector::new([index], [1.0]).unwrap())),
     );
-    let row = row.prop_map(|(id, flag, n, x, s, t, tags)| Row { id, flag, n, x, s, t, tags });
+    let row = row.prop_map(|(id, flag, n, x, s, t, tags, splade)| Row {
+        id,
+        flag,
+        n,
+        x,
+        s,
+        t,
+        tags,
+        splade,
+    });
     prop::collection::vec(row, 0..150)
 }
 
@@ -358,7 +206,7 @@ fn leaf() -> impl Strategy<Value = Naive> {
     let member = member.prop_flat_map(|column| {
         prop::collection::vec(values(column), 0..12).prop_map(move |list| Naive::In(column, list))
     });
-    let null = prop::sample::select(vec!["id", "n", "x", "s", "t", "flag", "tags"]);
+    let null = prop::sample::select(vec!["id", "n", "x", "s", "t", "flag", "tags", "splade"]);
     prop_oneof![
         4 => compared,
         1 => flagged,
@@ -390,6 +238,8 @@ proptest! {
     fn a_filter_finds_what_a_naive_evaluator_finds(naive in naive(), rows in rows()) {
         let filter = naive.filter();
         let expected: Vec<bool> = rows.iter().map(|row| naive.truth(row) == Some(true)).collect();
+        // The other evaluator, which goes through the filter, is right as well.
+        prop_assert_eq!(&super::naive::expected(&filter, &rows, IdType::U64), &expected, "{}", filter);
         let found = found(&filter, &rows).map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert_eq!(found, expected, "{}", filter);
     }
@@ -516,7 +366,7 @@ fn bad_texts_are_answered_with_the_place_and_what_was_meant() {
     assert_eq!(
         refusal("n = 1 AND yaer = 2"),
         "filter: there is no column \"yaer\" at column 11; there are flag, n, x, s, t, tags, \
-         a \"b\", id\n  n = 1 AND yaer = 2\n            ^"
+         splade, a \"b\", id\n  n = 1 AND yaer = 2\n            ^"
     );
 }
 

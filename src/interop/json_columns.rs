@@ -10,6 +10,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
 use serde_json::Value;
 
+use crate::error::Error;
 use crate::types::time;
 use crate::types::{DataType, SparseVector};
 
@@ -62,6 +63,33 @@ impl Columns {
         let arrays = self.builders.into_iter().map(Builder::finish).collect();
         RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).ok()
     }
+}
+
+/// A row of attributes from JSON, in the types of the columns of `schema`: what
+/// [`update_where`](crate::Collection::update_where) takes. Values are written as in JSON lines: times as
+/// ISO 8601 text, sparse vectors as `{"7": 0.5}`, and null for none.
+///
+/// ```
+/// use nearfield::{DataType, Metric, Schema, interop};
+///
+/// let schema = Schema::new(2, Metric::L2).column("lang", DataType::Utf8);
+/// let values = serde_json::json!({"lang": "en"});
+/// let row = interop::attributes(values.as_object().expect("an object"), &schema)?;
+/// assert_eq!((row.num_rows(), row.num_columns()), (1, 1));
+/// # Ok::<(), nearfield::Error>(())
+/// ```
+///
+/// # Errors
+/// `NotFound` for an unknown column; `InvalidArgument` for a value of another type, and without any.
+pub fn attributes(
+    values: &serde_json::Map<String, Value>,
+    schema: &crate::Schema,
+) -> Result<RecordBatch, Error> {
+    let column = |name: &String| Ok((name.clone(), schema.find(name)?.data_type));
+    let names = values.keys().map(column).collect::<Result<Vec<_>, Error>>()?;
+    let mut columns = Columns::new(&names);
+    columns.push(values.values().cloned().collect()).map_err(Error::invalid)?;
+    columns.finish().ok_or_else(|| Error::invalid("no column is given"))
 }
 
 fn fits(cell: &Value, data_type: DataType) -> bool {

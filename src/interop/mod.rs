@@ -52,6 +52,7 @@ use table::Table;
 
 pub use export::{ExportBatch, ExportSchema, write};
 pub use format::Format;
+pub use json_columns::attributes;
 pub use options::ReadOptions;
 pub use whole::{FileImport, export};
 

@@ -100,6 +100,11 @@ pub(crate) fn column_of(packed: &[u8]) -> Option<String> {
     pack::column_of(packed)
 }
 
+/// The rows that a pack says it indexes, if it is of this column cut so.
+pub(crate) fn rows_of(packed: &[u8], column: &str, cutting: Cutting) -> Option<usize> {
+    pack::rows_of(packed, column, cutting)
+}
+
 /// The column that a pack is of and how its texts were cut; `None` when another version wrote it, and
 /// why it is no pack.
 pub(crate) fn described(packed: &PackBytes) -> Result<Option<(String, Cutting)>, Failure> {

@@ -131,6 +131,12 @@ pub(super) fn column_of(packed: &[u8]) -> Option<String> {
     head(packed).ok().map(|(header, _)| header.column)
 }
 
+/// The rows that a pack says it is of, by its first bytes, if it is of this column cut so.
+pub(super) fn rows_of(packed: &[u8], column: &str, cutting: Cutting) -> Option<usize> {
+    let (header, _) = head(packed).ok()?;
+    (header.column == column && header.cutting == cutting).then_some(header.rows as usize)
+}
+
 /// A file and its name.
 pub(super) type Named = (String, OwnedBytes);
 

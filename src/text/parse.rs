@@ -280,6 +280,11 @@ impl<'a> Parser<'a> {
         let (shown, rest) = (plain(&before[from..]), plain(&after[..to]));
         let dent = " ".repeat(shown.chars().count());
         let column = before.chars().count() + 1;
-        Error::invalid(format!("words: {message} at column {column}\n  {shown}{rest}\n  {dent}^"))
+        Error::Words {
+            message: message.to_owned(),
+            position: at,
+            column,
+            excerpt: format!("  {shown}{rest}\n  {dent}^"),
+        }
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use nearfield::arrow_array::{ArrayRef, LargeStringArray, RecordBatch};
 use nearfield::{
-    CodeChoice, Collection, DataType, Metric, OpenOptions, Schema, SearchPlan, Settings,
-    SparseVector,
+    CodeChoice, Collection, DataType, Hits, Metric, OpenOptions, Schema, SearchList, SearchPlan,
+    Settings, SparseVector,
 };
 use tempfile::TempDir;
 
@@ -130,6 +130,26 @@ fn words_are_told_with_their_columns_terms_and_parts() {
     let plans: Vec<_> = three.parts.iter().map(|part| part.plan).collect();
     use SearchPlan::{Postings, Scan, Words};
     assert_eq!(plans, [Scan, Scan, Words, Words, Postings, Scan]);
+    let lists: Vec<_> = three.parts.iter().map(|part| part.list.clone()).collect();
+    use SearchList::{Sparse, Vector};
+    let by_words = SearchList::Words;
+    let by = [
+        Vector,
+        Vector,
+        by_words.clone(),
+        by_words,
+        Sparse("splade".into()),
+        Sparse("splade".into()),
+    ];
+    assert_eq!(lists, by);
+    assert_eq!(three.rerank, None);
+    let pause = std::time::Duration::from_millis(3);
+    let slow = |hits: &Hits| {
+        std::thread::sleep(pause);
+        Ok(vec![0.0; hits.len()])
+    };
+    let ranked = docs.search(&[0.0_f32]).rerank(3, slow).explain().unwrap();
+    assert!(ranked.rerank.is_some_and(|took| took >= pause && took <= ranked.search));
     let terms = three.words.unwrap().terms;
     let terms: Vec<_> = terms.iter().map(|one| (one.term.as_str(), one.rows)).collect();
     assert_eq!(terms, [("\"page fault\"", 0), ("\"page fault\"", 2), ("en*", 0), ("en*", 0)]);

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, Int64Array, LargeStringArray, RecordBatch};
 use nearfield::{
-    Collection, DataType, Error, Fusion, Hits, Id, Metric, Normalize, Query, Schema, Snapshot,
-    SparseVector,
+    Collection, DataType, Error, Fusion, Hits, Id, Metric, Normalize, Query, Schema, SearchList,
+    Snapshot, SparseVector,
 };
 
 use crate::common::Scratch;
@@ -52,6 +52,16 @@ fn a_row_may_be_found_by_vector_or_by_words_and_has_its_distance() {
         let distances: Vec<f32> = hits.iter().map(|hit| hit.distance).collect();
         assert_eq!(distances[..4], [25.0, 0.0, 1.0, 225.0]);
         assert!((hits[0].score - (1.0 / 66.0 + 1.0 / 61.0)).abs() < 1e-7);
+        let alone = docs.search_words("rare").run().unwrap();
+        assert!(alone.ranks.is_none() && docs.search(&[0.0_f32]).run().unwrap().ranks.is_none());
+        let ranks = hits.ranks.as_ref().unwrap();
+        let of = |at: usize| -> Vec<(SearchList, usize, f32)> {
+            ranks[at].iter().map(|one| (one.list.clone(), one.rank, one.score)).collect()
+        };
+        let (vector, words) = (SearchList::Vector, SearchList::Words);
+        assert_eq!(of(0), [(vector.clone(), 6, -25.0), (words.clone(), 1, alone[0].score)]);
+        assert_eq!(of(1), [(vector, 1, 0.0)]);
+        assert_eq!((of(3), ranks.len()), (vec![(words, 2, alone[1].score)], 10));
         let hits = query().k(2).filter("id >= 10").run().unwrap();
         assert_eq!(ids(&hits), [10, 15]);
         let hits = query().k(20).max_distance(30.0).run().unwrap();

@@ -27,6 +27,7 @@ mod filters;
 mod hybrid;
 mod indexes;
 mod lifecycle;
+mod lists;
 mod model;
 mod oracle;
 mod picks;

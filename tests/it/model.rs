@@ -11,10 +11,11 @@ use std::sync::Arc;
 use nearfield::testing::FaultDisk;
 use nearfield::{
     Collection, Column, DataType, Database, Durability, Fields, Hits, Id, IdType, Metric,
-    OpenOptions, ScanOptions, Schema, Settings, VectorType,
+    OpenOptions, ScanOptions, Schema, Settings, TextOptions, VectorType,
 };
 
 use crate::common::{Random, Scratch};
+use crate::lists;
 use crate::oracle::{Answer, Change, Maker, State, assert_rows, dump, rows_of, state_of};
 
 const DATA_TYPES: [DataType; 7] = [
@@ -129,8 +130,14 @@ impl Run {
             schema = schema.with_id_type(maker.id_type);
         }
         for index in 0..random.below(3) {
-            let data_type = DATA_TYPES[random.below(6) as usize];
-            schema = schema.column(format!("c{index}"), data_type);
+            let data_type = DATA_TYPES[random.below(7) as usize];
+            let name = format!("c{index}");
+            schema = match data_type {
+                DataType::Utf8 if random.below(2) == 0 => {
+                    schema.text_with(name, TextOptions::new().no_language())
+                }
+                _ => schema.column(name, data_type),
+            };
         }
         let settings = settings(&mut random, real_disk);
         let disk = (!real_disk).then(FaultDisk::new);
@@ -165,7 +172,7 @@ impl Run {
         };
         let random = &mut self.random;
         let (maker, columns) = (&self.maker, &self.state.columns);
-        match random.below(32) {
+        match random.below(36) {
             0..4 => {
                 let batch = maker.new_rows(rows, &self.state, random);
                 self.change(Change::Add(batch));
@@ -191,7 +198,7 @@ impl Run {
             }
             18 if columns.len() < 6 => {
                 let name = format!("c{}", columns.len());
-                let data_type = DATA_TYPES[random.below(6) as usize];
+                let data_type = DATA_TYPES[random.below(7) as usize];
                 self.change(Change::AddColumn(Column { name, data_type, text: false }));
             }
             19 | 20 => {
@@ -215,6 +222,21 @@ impl Run {
             26 => self.refresh(),
             27 => self.scan_pages(),
             28 => self.check_rows(),
+            29 => {
+                let rule = maker.rule(columns, random);
+                self.change(Change::DeleteWhere(rule));
+            }
+            30 if !columns.is_empty() => {
+                let (rule, values) = (maker.rule(columns, random), maker.values(columns, random));
+                self.change(Change::UpdateWhere(rule, values));
+            }
+            31 => {
+                let text = |column: &&Column| column.data_type == DataType::Utf8;
+                if let Some(column) = columns.iter().find(text) {
+                    let name = column.name.clone();
+                    self.change(Change::IndexText(name));
+                }
+            }
             _ => self.search(seen),
         }
     }
@@ -305,6 +327,7 @@ impl Run {
         let found = dump(&self.docs.snapshot().unwrap(), self.maker.dimension).unwrap();
         assert_rows(&found, &self.state.rows, "rows");
         assert_eq!(self.docs.schema().unwrap().columns(), self.state.columns);
+        lists::agree(&self.docs, &self.state).unwrap();
         let ids: Vec<Id> = (0..30).map(|_| self.maker.id(&mut self.random)).collect();
         let given = crate::oracle::ids_of(self.maker.id_type, &ids);
         let records = self.docs.get(given, &Fields::all().with_vectors()).unwrap();

@@ -11,7 +11,7 @@ use arrow_array::{
 };
 use nearfield::{
     Collection, Column, DataType, Error, Fields, Id, IdType, Ids, ImportBatch, ImportOptions,
-    Records, Result, ScanOptions, Schema, Snapshot, SparseVector, Vectors,
+    Records, Result, ScanOptions, Schema, Snapshot, SparseVector, TextOptions, Vectors,
 };
 
 use crate::common::Random;
@@ -71,6 +71,54 @@ pub enum Change {
     Delete(Batch),
     AddColumn(Column),
     Import(Vec<Batch>),
+    DeleteWhere(Rule),
+    /// The batch is of one row without vector, which all rows found are given.
+    UpdateWhere(Rule, Batch),
+    /// Has a column of texts indexed for search by words.
+    IndexText(String),
+}
+
+/// A filter, and which rows it finds.
+#[derive(Clone, Debug)]
+pub enum Rule {
+    /// The whole number of the column is less.
+    Below(String, i64),
+    Null(String),
+    /// The text of the column begins so.
+    Begins(String, String),
+    Ids(Vec<Id>),
+}
+
+impl Rule {
+    fn finds(&self, id: &Id, row: &Row) -> bool {
+        match self {
+            Self::Below(column, limit) => {
+                matches!(row.values.get(column), Some(Value::Int(value)) if value < limit)
+            }
+            Self::Null(column) => !row.values.contains_key(column),
+            Self::Begins(column, prefix) => {
+                matches!(row.values.get(column), Some(Value::Text(text)) if text.starts_with(prefix))
+            }
+            Self::Ids(ids) => ids.contains(id),
+        }
+    }
+
+    /// The filter.
+    pub fn text(&self) -> String {
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+        match self {
+            Self::Below(column, limit) => format!("{column} < {limit}"),
+            Self::Null(column) => format!("{column} IS NULL"),
+            Self::Begins(column, prefix) => format!("{column} STARTS WITH {}", quoted(prefix)),
+            Self::Ids(ids) => {
+                let spelled = ids.iter().map(|id| match id {
+                    Id::U64(id) => id.to_string(),
+                    Id::Utf8(id) => quoted(id),
+                });
+                format!("id IN ({})", spelled.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
 }
 
 /// The answer to a change, as far as both sides must agree.
@@ -129,6 +177,20 @@ impl State {
                 let replaced = ids.iter().filter(|id| before.contains(*id)).count() as u64;
                 Answer::Imported { rows: ids.len() as u64, replaced }
             }
+            Change::DeleteWhere(rule) => {
+                let before = self.rows.len();
+                self.rows.retain(|id, row| !rule.finds(id, row));
+                Answer::Count((before - self.rows.len()) as u64)
+            }
+            Change::UpdateWhere(rule, batch) => {
+                let found = self.rows.iter_mut().filter(|(id, row)| rule.finds(id, row));
+                Answer::Count(found.map(|(_, row)| row.take(batch, 0)).count() as u64)
+            }
+            Change::IndexText(name) => {
+                let column = self.columns.iter_mut().find(|column| column.name == *name);
+                let indexed = std::mem::replace(&mut column.expect("a column").text, true);
+                Answer::Count(u64::from(!indexed))
+            }
         }
     }
 
@@ -147,15 +209,22 @@ impl State {
         let mut updated = BTreeSet::new();
         for (row, id) in batch.ids.iter().enumerate() {
             let Some(known) = self.rows.get_mut(id) else { continue };
-            for column in &batch.columns {
-                match &column.values[row] {
-                    Some(value) => known.values.insert(column.name.clone(), value.clone()),
-                    None => known.values.remove(&column.name),
-                };
-            }
+            known.take(batch, row);
             updated.insert(id);
         }
         updated.len() as u64
+    }
+}
+
+impl Row {
+    /// Takes the columns of a row of `batch`.
+    fn take(&mut self, batch: &Batch, row: usize) {
+        for column in &batch.columns {
+            match &column.values[row] {
+                Some(value) => self.values.insert(column.name.clone(), value.clone()),
+                None => self.values.remove(&column.name),
+            };
+        }
     }
 }
 
@@ -361,6 +430,14 @@ impl Change {
                 let report = collection.import(source, ImportOptions::new())?;
                 return Ok(Answer::Imported { rows: report.rows, replaced: report.replaced });
             }
+            Self::DeleteWhere(rule) => collection.delete_where(rule.text().as_str()),
+            Self::UpdateWhere(rule, batch) => {
+                let values = batch.attributes().expect("columns");
+                collection.update_where(rule.text().as_str(), &values)
+            }
+            Self::IndexText(column) => {
+                collection.add_text_index(column, TextOptions::new().no_language()).map(u64::from)
+            }
         };
         match answer {
             Ok(count) => Ok(Answer::Count(count)),
@@ -377,6 +454,9 @@ impl Change {
             Self::Update(batch) => format!("update {}", batch.ids.len()),
             Self::Delete(batch) => format!("delete {}", batch.ids.len()),
             Self::AddColumn(column) => format!("add column {}", column.name),
+            Self::DeleteWhere(rule) => format!("delete where {}", rule.text()),
+            Self::UpdateWhere(rule, _) => format!("update where {}", rule.text()),
+            Self::IndexText(column) => format!("index the texts of {column}"),
             Self::Import(batches) => {
                 format!(
                     "import {:?}",
@@ -396,6 +476,9 @@ fn import_batch(batch: &Batch) -> ImportBatch {
         rejected: Vec::new(),
     }
 }
+
+/// Words that many texts have.
+pub const WORDS: [&str; 4] = ["page", "fault", "of", "mmap"];
 
 /// Makes changes at random, with small whole numbers in the vectors so that distances are exact
 /// and often equal.
@@ -442,7 +525,10 @@ impl Maker {
         let text = |number: u64| match number % 5 {
             0 => String::new(),
             1 if self.long_texts => "long ".repeat(number as usize % 90),
-            _ => format!("ü{number}"),
+            _ => {
+                let words = WORDS.iter().zip(0..).filter(|(_, bit)| number >> (8 + bit) & 1 == 1);
+                words.fold(format!("ü{number}"), |text, (word, _)| format!("{text} {word}"))
+            }
         };
         Some(match data_type {
             DataType::Bool => Value::Bool(number % 2 == 0),
@@ -477,6 +563,31 @@ impl Maker {
             })
             .collect();
         Batch { id_type: self.id_type, ids, vectors, columns }
+    }
+
+    /// A filter of some of the rows, of a column if one is of the right type.
+    pub fn rule(&self, columns: &[Column], random: &mut Random) -> Rule {
+        let wanted = random.below(columns.len() as u64 + 1) as usize;
+        let Some(column) = columns.get(wanted) else {
+            return Rule::Ids((0..1 + self.ids / 8).map(|_| self.id(random)).collect());
+        };
+        let name = column.name.clone();
+        match column.data_type {
+            DataType::Int64 => Rule::Below(name, (random.next() as i64).saturating_mul(2)),
+            DataType::Utf8 => Rule::Begins(name, format!("ü{}", 1 + random.below(9))),
+            _ => Rule::Null(name),
+        }
+    }
+
+    /// Values of one row for some of the columns, at least one of them.
+    pub fn values(&self, columns: &[Column], random: &mut Random) -> Batch {
+        loop {
+            let mut batch = self.batch(1, columns, random);
+            batch.vectors.clear();
+            if !batch.columns.is_empty() {
+                return batch;
+            }
+        }
     }
 
     /// A batch of new ids, unless `ids` is nearly used up.

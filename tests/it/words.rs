@@ -429,11 +429,14 @@ fn queries_of_nothing_find_nothing_and_mistakes_are_pointed_at() {
         ("a OR -b", "has no sign", 6),
         ("a OR NOT b", "has no sign", 6),
     ] {
-        let error = docs.search_words(query).run().unwrap_err().to_string();
+        let error = docs.search_words(query).run().unwrap_err();
+        let shown = error.to_string();
         assert!(
-            error.contains(message) && error.contains(&format!("column {column}\n")),
-            "{error}"
+            shown.contains(message) && shown.contains(&format!("column {column}\n")),
+            "{shown}"
         );
+        let Error::Words { position, column: told, .. } = error else { panic!("{error:?}") };
+        assert_eq!((told, query[..position].chars().count() + 1), (column, column), "{shown}");
     }
     let deep = "(".repeat(10_000);
     assert!(docs.search_words(deep).run().unwrap_err().to_string().contains("within each other"));
@@ -529,6 +532,59 @@ fn snippets_show_the_words_that_were_found() {
     let short = &of("page", 3)[&1]["body"];
     assert!(short.text.chars().count() <= 3, "{short:?}");
     assert_eq!(of("page", 0)[&1]["body"].text, "");
+}
+
+/// What searches had to make in memory is on disk after a compaction, though nothing is to be merged.
+#[test]
+fn compaction_writes_the_index_that_a_lone_segment_lacks() {
+    let disk = FaultDisk::new();
+    let mut settings = Settings::default();
+    settings.background = false;
+    let options = OpenOptions::new().settings(settings);
+    let open = |disk: &FaultDisk| options.clone().disk(Arc::new(disk.clone())).open("/db").unwrap();
+    let db = open(&disk);
+    let bare = Schema::new(1, Metric::L2).column("title", DataType::Utf8);
+    let bare = bare.column("body", DataType::Utf8).column("n", DataType::Int64);
+    let docs = db.collection("docs", bare.with_id_type(IdType::U64)).unwrap();
+    let (mut model, mut random) = (Model::new(), Random::new(5));
+    put(&docs, &mut model, &(0..80).collect::<Vec<_>>(), &mut random);
+    docs.compact().unwrap();
+    docs.add_text_index("title", PLAIN()).unwrap();
+    docs.add_text_index("body", PLAIN().k1(0.9).b(0.4)).unwrap();
+    agree(&docs, &model, "made in memory");
+    assert!(docs.stats().unwrap().text_index_bytes > 0);
+    let report = docs.compact().unwrap();
+    assert_eq!((report.segments_before, report.segments_after), (1, 1));
+    let after = |docs: &Collection, label: &str| {
+        agree(docs, &model, label);
+        assert_eq!(docs.stats().unwrap().text_index_bytes, 0, "{label}: on disk");
+        assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new(), "{label}");
+    };
+    after(&docs, "written");
+    let written = |docs: &Collection| docs.stats().unwrap().written_compaction_bytes;
+    let before = written(&docs);
+    docs.compact().unwrap();
+    assert_eq!(written(&docs), before, "nothing is left to do");
+    drop((docs, db));
+    let db = open(&disk);
+    after(&db.open_collection("docs").unwrap(), "opened again");
+    drop(db);
+
+    // One that is damaged is as good as none.
+    let dir = std::path::Path::new("/db/docs");
+    let files = disk.list(dir).unwrap();
+    let file = files.iter().find(|file| file.name.ends_with(".attr")).unwrap();
+    let path = dir.join(&file.name);
+    disk.edit(&path, |bytes| {
+        let at = (0..bytes.len() - 8).find(|at| &bytes[*at..*at + 6] == b"NFTEXT").unwrap();
+        bytes[at + 600] ^= 4;
+    })
+    .unwrap();
+    let db = open(&disk);
+    let docs = db.open_collection("docs").unwrap();
+    assert_eq!(docs.verify().unwrap().problems.len(), 1);
+    docs.compact().unwrap();
+    after(&docs, "mended");
 }
 
 /// Whatever byte of an index is damaged, the answers are right.

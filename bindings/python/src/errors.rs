@@ -179,6 +179,7 @@ fn class_name(error: &Error) -> &'static str {
         Error::SchemaMismatch { .. } => "SchemaMismatch",
         Error::InvalidArgument(_) => "InvalidArgument",
         Error::Filter { .. } => "FilterError",
+        Error::Words { .. } => "WordsError",
         Error::Locked { .. } => "Locked",
         Error::Closed(_) => "Closed",
         Error::ReadOnly(_) => "ReadOnly",
@@ -215,6 +216,7 @@ fn add_details(exception: &Bound<'_, PyAny>, error: &Error) -> PyResult<()> {
             exception.setattr("position", column.map(|column| column - 1))?;
             exception.setattr("hint", hint)
         }
+        Error::Words { column, .. } => exception.setattr("position", column - 1),
         Error::Locked { path, holder } => {
             exception.setattr("path", path.display().to_string())?;
             exception.setattr("holder", holder)

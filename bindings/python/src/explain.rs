@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nearfield::{
-    FilterExplanation, PartExplanation, SearchPlan, TermExplanation, WordsExplanation,
+    FilterExplanation, PartExplanation, SearchList, SearchPlan, TermExplanation, WordsExplanation,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -26,6 +26,7 @@ pub(crate) struct Explanation {
     words: Option<WordsExplanation>,
     /// To prepare the query, to search, to read.
     times: [Duration; 3],
+    rerank: Option<Duration>,
 }
 
 /// Names of the numbers of a part, and what people are shown of them.
@@ -49,8 +50,9 @@ impl Explanation {
         filter: Option<FilterExplanation>,
         words: Option<WordsExplanation>,
         times: [Duration; 3],
+        rerank: Option<Duration>,
     ) -> Self {
-        Self { found, parts, filter, words, times }
+        Self { found, parts, filter, words, times, rerank }
     }
 }
 
@@ -66,7 +68,7 @@ impl Explanation {
     }
 
     /// A dict for each part that was searched, by the vector first, then by words and by sparse vectors: its
-    /// "segment" (None for rows in memory), "plan" ("scan", "scan_matching", "scan_codes", "walk",
+    /// "list" ("vector", "words" or "sparse", with the "column" of sparse vectors, else None), "segment" (None for rows in memory), "plan" ("scan", "scan_matching", "scan_codes", "walk",
     /// "walk_then_scan", "scan_codes_then_scan", "postings" of sparse vectors, "words"), "rows",
     /// "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "postings_read" (entries of inverted
     /// indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in
@@ -79,6 +81,9 @@ impl Explanation {
     fn parts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let dict = |part: &PartExplanation| -> PyResult<Bound<'py, PyDict>> {
             let dict = PyDict::new(py);
+            let (list, column) = list(&part.list);
+            dict.set_item("list", list)?;
+            dict.set_item("column", column)?;
             dict.set_item("segment", part.segment)?;
             dict.set_item("plan", plan(part.plan))?;
             for ((name, _), count) in COUNTS.iter().zip(counts(part)) {
@@ -150,6 +155,16 @@ impl Explanation {
         self.times[1].as_secs_f64()
     }
 
+    /// Seconds of `search_seconds` that the function which ranks took, with the reading of its candidates;
+    /// None without one.
+    ///
+    /// >>> docs.explain([3, 4]).rerank_seconds is None
+    /// True
+    #[getter]
+    fn rerank_seconds(&self) -> Option<f64> {
+        self.rerank.map(|time| time.as_secs_f64())
+    }
+
     /// Seconds to read columns and vectors of the hits.
     ///
     /// >>> docs.explain([3, 4]).read_seconds < 60
@@ -187,7 +202,8 @@ impl Explanation {
         }
         html.push_str("<th>time</th></tr></thead><tbody>");
         for part in &self.parts {
-            let _ = write!(html, "<tr><td>{}</td><td>{}</td>", place(part), plan(part.plan));
+            let place = place(part).replace('&', "&amp;").replace('<', "&lt;");
+            let _ = write!(html, "<tr><td>{place}</td><td>{}</td>", plan(part.plan));
             for count in counts(part) {
                 let _ = write!(html, "<td>{count}</td>");
             }
@@ -221,7 +237,22 @@ fn shown(words: &WordsExplanation) -> String {
 }
 
 fn place(part: &PartExplanation) -> String {
-    part.segment.map_or_else(|| "memory".into(), |segment| format!("segment {segment}"))
+    let place =
+        part.segment.map_or_else(|| "memory".into(), |segment| format!("segment {segment}"));
+    match list(&part.list) {
+        ("sparse", Some(column)) => format!("{place} by {column}"),
+        (list, _) => format!("{place} by {list}"),
+    }
+}
+
+/// What a list is called, and the column of sparse vectors.
+pub(crate) fn list(list: &SearchList) -> (&'static str, Option<&str>) {
+    match list {
+        SearchList::Vector => ("vector", None),
+        SearchList::Words => ("words", None),
+        SearchList::Sparse(column) => ("sparse", Some(column)),
+        _ => ("other", None),
+    }
 }
 
 fn plan(plan: SearchPlan) -> &'static str {

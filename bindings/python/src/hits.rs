@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::RecordBatch;
-use nearfield::{Error, Id, IdType, Snippet};
+use nearfield::{Error, Id, IdType, ListRank, Snippet};
 use numpy::PyArray1;
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict, PyIterator, PyList, PySlice};
 
 use crate::errors::{invalid, raise, wrong_type};
+use crate::explain::list;
 use crate::ids::id_to_python;
 use crate::{arrow_ffi, cells, rows};
 
@@ -367,6 +368,28 @@ impl Hit {
             dict.set_item(column, piece)?;
         }
         Ok(dict)
+    }
+
+    /// Where the hit stands in the lists that have it, of a search by several: a dict for each, its "list"
+    /// ("vector", "words" or "sparse", with the "column" of sparse vectors, else None), the "rank" in it,
+    /// from 1 on, and the "score" there. Empty where the search was by one list.
+    ///
+    /// >>> _ = docs.add_text_index("title")
+    /// >>> docs.search([0, 0], words="near")[0].ranks[0]
+    /// {'list': 'vector', 'column': None, 'rank': 1, 'score': 0.0}
+    #[getter]
+    fn ranks<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let ranks = self.found.hits.ranks.as_ref().and_then(|ranks| ranks.get(self.index));
+        let dict = |rank: &ListRank| -> PyResult<Bound<'py, PyDict>> {
+            let (list, column) = list(&rank.list);
+            let dict = PyDict::new(py);
+            dict.set_item("list", list)?;
+            dict.set_item("column", column)?;
+            dict.set_item("rank", rank.rank)?;
+            dict.set_item("score", rank.score)?;
+            Ok(dict)
+        };
+        ranks.into_iter().flatten().map(dict).collect()
     }
 
     /// Names that can be put in brackets.

@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use nearfield::{Explanation, PartExplanation, SearchPlan, TermExplanation, WordsExplanation};
+use nearfield::{
+    Explanation, PartExplanation, SearchList, SearchPlan, TermExplanation, WordsExplanation,
+};
 use serde::Serialize;
 
 use crate::show;
@@ -15,6 +17,8 @@ const SHOWN_TERMS: usize = 40;
 pub(crate) struct Explained {
     prepare_seconds: f64,
     search_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rerank_seconds: Option<f64>,
     read_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     filter: Option<Filtered>,
@@ -48,6 +52,8 @@ struct Filtered {
 
 #[derive(Debug, Serialize)]
 struct Part {
+    /// "vector", "words", or "sparse" with the column.
+    list: String,
     segment: Option<u64>,
     plan: &'static str,
     rows: u64,
@@ -75,6 +81,7 @@ impl From<&Explanation> for Explained {
         Self {
             prepare_seconds: explained.prepare.as_secs_f64(),
             search_seconds: explained.search.as_secs_f64(),
+            rerank_seconds: explained.rerank.map(|time| time.as_secs_f64()),
             read_seconds: explained.read.as_secs_f64(),
             filter: explained.filter.as_ref().map(|filter| Filtered {
                 filter: filter.filter.clone(),
@@ -135,6 +142,12 @@ impl Worded {
 impl From<&PartExplanation> for Part {
     fn from(part: &PartExplanation) -> Self {
         Self {
+            list: match &part.list {
+                SearchList::Vector => "vector".into(),
+                SearchList::Words => "words".into(),
+                SearchList::Sparse(column) => format!("sparse {column}"),
+                _ => "other".into(),
+            },
             segment: part.segment,
             plan: match part.plan {
                 SearchPlan::Scan => "scan",
@@ -179,13 +192,14 @@ impl Explained {
             words.print(out)?;
         }
         let mut table = show::table([
-            "part", "plan", "rows", "live", "nodes", "codes", "compared", "postings", "read",
+            "part", "by", "plan", "rows", "live", "nodes", "codes", "compared", "postings", "read",
             "time",
         ]);
         for part in &self.parts {
             let place = part.segment.map_or_else(|| "memory".into(), |at| format!("segment {at}"));
             table.add_row(vec![
                 comfy_table::Cell::new(place),
+                comfy_table::Cell::new(show::plain(&part.list)),
                 comfy_table::Cell::new(part.plan),
                 show::right(show::count(part.rows)),
                 show::right(show::count(part.matching_rows.unwrap_or(part.live_rows))),

@@ -35,6 +35,7 @@ mod search;
 mod show;
 mod stats;
 mod text_index;
+mod update;
 mod verify;
 
 use std::process::ExitCode;
@@ -68,6 +69,7 @@ enum Command {
     Search(Box<search::Args>),
     Get(get::Args),
     Delete(delete::Args),
+    Update(update::Args),
     Count(count::Args),
     List(list::Args),
     Stats(stats::Args),
@@ -104,6 +106,7 @@ fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Search(args) => search::run(args, output),
         Command::Get(args) => get::run(args, output),
         Command::Delete(args) => delete::run(args, output),
+        Command::Update(args) => update::run(args, output),
         Command::Count(args) => count::run(args, output),
         Command::List(args) => list::run(args, output),
         Command::Stats(args) => stats::run(args, output),

@@ -32,8 +32,20 @@ pub(crate) struct Args {
     name: String,
     #[command(flatten)]
     asked: Asked,
+    /// A sparse vector and the column it is compared with: indices and weights separated by commas; beside a
+    /// vector or words, all give one order
+    #[arg(long, value_name = "COLUMN=3:0.5,…", value_parser = args::sparse_weights)]
+    sparse: Option<SparseWeights>,
     #[command(flatten)]
     worded: Worded,
+    /// How several orders become one: rrf, by reciprocal ranks, or weighted, by scores, which needs --alpha
+    /// [default: weighted with --alpha, else rrf]
+    #[arg(long, value_enum)]
+    fusion: Option<Fusing>,
+    /// Share of the first scores, those of the vector, 0 to 1, in a weighted sum with those of words and
+    /// sparse vectors
+    #[arg(long, value_name = "ALPHA")]
+    alpha: Option<f32>,
     /// With --vector: only this row of the file, from 0
     #[arg(long, value_name = "I", conflicts_with_all = ["like", "values"])]
     row: Option<u64>,
@@ -60,6 +72,48 @@ pub(crate) struct Args {
     /// Say how the search was done: plans, counts and times of each part
     #[arg(long, conflicts_with = "vector")]
     explain: bool,
+}
+
+/// How several orders become one.
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+enum Fusing {
+    /// By reciprocal ranks
+    Rrf,
+    /// By scores, weighted
+    Weighted,
+}
+
+impl Args {
+    /// Whether several orders become one.
+    fn is_fused(&self) -> bool {
+        let Asked { vector, like, values } = &self.asked;
+        let vector = vector.is_some() || like.is_some() || values.is_some();
+        let lists = [vector, self.sparse.is_some(), self.worded.words.is_some()];
+        lists.into_iter().filter(|list| *list).count() > 1
+    }
+
+    /// Refuses what says how to fuse where there is one order, or says it twice.
+    fn check_fusion(&self) -> Result<(), Failure> {
+        let said = match (self.fusion, self.alpha) {
+            (None, None) => return Ok(()),
+            (Some(Fusing::Weighted), None) => {
+                return Err(Failure::usage("--fusion weighted needs --alpha, 0 to 1"));
+            }
+            (Some(Fusing::Rrf), Some(_)) => {
+                return Err(Failure::usage(
+                    "--alpha is of --fusion weighted, given with rrf; leave one of them out",
+                ));
+            }
+            (Some(_), _) => "--fusion",
+            (None, Some(_)) => "--alpha",
+        };
+        if self.is_fused() {
+            return Ok(());
+        }
+        Err(Failure::usage(format!(
+            "{said} makes several orders one; give two of a vector, --sparse and --words"
+        )))
+    }
 }
 
 /// How hits are picked.
@@ -122,10 +176,6 @@ struct Worded {
     /// Columns to search by words, with weights: title=2,body [default: all columns of text]
     #[arg(long = "in", value_name = "A=W,B", requires = "words", value_parser = args::weights)]
     columns: Option<Weights>,
-    /// Share of the vector's scores, 0 to 1, in a weighted sum with those of the words [default:
-    /// reciprocal ranks]
-    #[arg(long, value_name = "ALPHA", requires = "words")]
-    alpha: Option<f32>,
     /// Show the piece of each text in which the words stand, the words in **
     #[arg(long, requires = "words")]
     highlight: bool,
@@ -143,9 +193,6 @@ impl Worded {
         }
         if let Some(Weights(columns)) = &self.columns {
             query = query.columns(columns.iter().cloned());
-        }
-        if let Some(alpha) = self.alpha {
-            query = query.fusion(Fusion::weighted(alpha));
         }
         if self.highlight {
             query = query.highlight(SNIPPET);
@@ -169,9 +216,6 @@ struct Asked {
     /// The vector itself: numbers separated by commas
     #[arg(long, value_name = "0.1,0.2,…", allow_hyphen_values = true, value_parser = args::numbers)]
     values: Option<Numbers>,
-    /// A sparse vector and the column it is compared with: indices and weights separated by commas
-    #[arg(long, value_name = "COLUMN=3:0.5,…", value_parser = args::sparse_weights, conflicts_with_all = ["exact", "ef"])]
-    sparse: Option<SparseWeights>,
 }
 
 #[derive(Serialize)]
@@ -191,6 +235,7 @@ struct Answers {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
+    args.check_fusion()?;
     let db = open::reader(&args.db)?;
     let collection = db.open_collection(&args.name)?;
     let Answers { elapsed, answers, explained } = match &args.asked {
@@ -200,15 +245,18 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
             let others = nearfield::col("id").ne(id.clone());
             single(args, collection.search(vector).filter(others), Label::Id(id))?
         }
-        Asked { sparse: Some(SparseWeights { column, vector }), .. } => {
-            single(args, collection.search_sparse(column, vector), Label::Row(0))?
-        }
         Asked { values: Some(Numbers(values)), .. } => {
             single(args, collection.search(values.as_slice()), Label::Row(0))?
         }
         _ => {
-            let words = args.worded.words().unwrap_or_else(|| Words::plain(""));
-            single(args, collection.search_words(words), Label::Row(0))?
+            let query = match (&args.sparse, args.worded.words()) {
+                (Some(SparseWeights { column, vector }), None) => {
+                    alone(args)?;
+                    collection.search_sparse(column, vector)
+                }
+                (_, words) => collection.search_words(words.unwrap_or_else(|| Words::plain(""))),
+            };
+            single(args, query, Label::Row(0))?
         }
     };
     let seconds = elapsed.as_secs_f64();
@@ -225,7 +273,18 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn single(args: &Args, query: Query<'_>, label: Label) -> Result<Answers, Failure> {
+/// Refuses what is of vectors where a sparse one alone is searched by.
+fn alone(args: &Args) -> Result<(), Failure> {
+    let refused =
+        |name| Failure::usage(format!("sparse vectors are searched exactly; leave {name} out"));
+    match (args.exact, args.ef) {
+        (true, _) => Err(refused("--exact")),
+        (_, Some(_)) => Err(refused("--ef")),
+        _ => Ok(()),
+    }
+}
+
+fn single<'a>(args: &'a Args, query: Query<'a>, label: Label) -> Result<Answers, Failure> {
     let start = Instant::now();
     let query_of = complete(args, query);
     let (hits, explained) = if args.explain {
@@ -253,7 +312,7 @@ fn file_queries(args: &Args, collection: &Collection, file: &Path) -> Result<Ans
             let range = first * width..(first + rows.len()) * width;
             let Some(vectors) = piece.vectors.get(range) else { break };
             let start = Instant::now();
-            let found = if args.worded.words.is_some() {
+            let found = if args.is_fused() {
                 let each = (0..rows.len()).filter_map(|row| {
                     let vector = vectors.get(row * width..(row + 1) * width)?;
                     let found = || {
@@ -286,9 +345,16 @@ fn file_queries(args: &Args, collection: &Collection, file: &Path) -> Result<Ans
 }
 
 /// The query with all that is asked for beside the vectors.
-fn complete<'a>(args: &Args, query: Query<'a>) -> Query<'a> {
+fn complete<'a>(args: &'a Args, query: Query<'a>) -> Query<'a> {
     let query = args.picks.apply(query.k(args.k).exact(args.exact));
     let mut query = args.worded.apply(query);
+    if let Some(SparseWeights { column, vector }) = args.sparse.as_ref().filter(|_| args.is_fused())
+    {
+        query = query.sparse(column, vector);
+    }
+    if let Some(alpha) = args.alpha {
+        query = query.fusion(Fusion::weighted(alpha));
+    }
     if let Some(ef) = args.ef {
         query = query.ef(ef);
     }

@@ -99,6 +99,33 @@ impl AttributeFile {
         })
     }
 
+    /// Whether there are texts in a column, and no index of them in the file. What the packs say of
+    /// themselves counts, unless all of them is to be read (`deep`).
+    pub(crate) fn lacks_text(&self, column: &Column, cutting: Cutting, deep: bool) -> bool {
+        let has = |group| {
+            let columns = self.directory(group).map_or(&[][..], |directory| &directory.columns);
+            columns.iter().any(|entry| entry.name == column.name)
+        };
+        if self.text.is_given_up() || !self.groups.iter().any(has) {
+            return false;
+        }
+        let name = &column.name;
+        if deep {
+            let packs = self.packs(name).unwrap_or_default();
+            return self.open_packs(&packs, name, cutting).is_none();
+        }
+        let rows = |section: Section| {
+            let front = section.read(0, section.len().min(FRONT_BYTES)).ok()?;
+            index::rows_of(front, name, cutting)
+        };
+        self.text_sections().filter_map(rows).sum::<usize>() != self.group_rows().sum::<usize>()
+    }
+
+    /// Notes that the indexes that the file lacks cannot be made.
+    pub(crate) fn give_up_texts(&self) {
+        self.text.give_up();
+    }
+
     /// Memory held by indexes that were made anew.
     pub(crate) fn text_bytes(&self) -> usize {
         self.text.memory_bytes()

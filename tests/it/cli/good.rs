@@ -36,6 +36,15 @@ fn json_lines_are_imported_searched_read_and_deleted() {
     assert_eq!(read["rows"][1]["attributes"]["tags"], json!(["x", "y"]));
     assert_eq!(read["rows"][1]["vector"], json!([1.0, 0.0]));
 
+    let set = [r#"{"year":null,"tags":["z"],"seen":"2024-03-01"}"#];
+    let update = ["update", "db", "docs", "--where", "year = 1991", "--set"];
+    assert_eq!(shell.json(&[&update[..], &set].concat())["updated"], 1);
+    let byid = ["update", "db", "docs", "b", "nobody", "--set", r#"{"name":"uno"}"#];
+    assert_eq!(shell.json(&byid)["updated"], 1);
+    let read = shell.json(&["get", "db", "docs", "b"]);
+    let found = &read["rows"][0]["attributes"];
+    assert_eq!((&found["name"], &found["year"]), (&json!("uno"), &json!(null)));
+    assert_eq!((&found["tags"], &found["seen"]), (&json!(["z"]), &json!("2024-03-01")));
     let deleted = shell.json(&["delete", "db", "docs", "b", "nobody"]);
     assert_eq!((&deleted["deleted"], &deleted["rows"]), (&json!(1), &json!(3)));
     let found = shell.json(&["search", "db", "docs", "--values", "0.9,0", "--exact"]);
@@ -65,6 +74,13 @@ fn hits_are_picked_by_page_distance_and_group_and_found_by_sparse_vectors() {
     for (file, copy) in [("out.jsonl", "lines"), ("out.parquet", "table")] {
         shell.json(&["export", "db", "docs", file]);
         shell.json(&["import", "db", copy, file, "--metric", "l2"]);
+        // Beside a vector and a file of vectors both count; here the sparse one alone.
+        shell.write("asked.jsonl", r#"{"vector":[2,0]}"#);
+        for vector in [["--values", "2,0"], ["--vector", "asked.jsonl"], ["--like", "c"]] {
+            let both = ["search", "db", copy, "--sparse", "words=3:1,7:2", "-k", "1"];
+            let both = [&both[..], &vector, &["--fusion", "weighted", "--alpha", "0"]].concat();
+            assert_eq!(hit_ids(&shell.json(&both)["queries"][0]), ["b"], "{vector:?}");
+        }
         let sparse = ["search", "db", copy, "--sparse", "words=3:1,7:2", "--explain"];
         let found = shell.json(&sparse);
         assert_eq!(hit_ids(&found["queries"][0]), ["b", "a"], "{file}");

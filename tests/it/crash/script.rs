@@ -7,11 +7,12 @@ use std::sync::Arc;
 use nearfield::testing::FaultDisk;
 use nearfield::{
     Column, DataType, Database, Durability, Error, IdType, Metric, OpenOptions, Result, Schema,
-    Settings,
+    Settings, TextOptions,
 };
 
 use crate::common::Random;
-use crate::oracle::{Answer, Change, Maker, State, difference, state_of};
+use crate::lists;
+use crate::oracle::{Answer, Change, Maker, Rule, State, difference, state_of};
 
 /// One step of a scenario.
 #[derive(Clone)]
@@ -67,10 +68,17 @@ pub fn settings(durability: Durability) -> Settings {
     settings
 }
 
-pub fn schema() -> Schema {
-    Schema::new(DIMENSION, Metric::L2)
-        .column("note", DataType::Utf8)
-        .column("year", DataType::Int64)
+/// The schema of a collection of this name.
+pub fn schema(name: &str) -> Schema {
+    let schema = Schema::new(DIMENSION, Metric::L2);
+    let schema = match name {
+        LISTS => schema
+            .text_with("note", TextOptions::new().no_language())
+            .column("title", DataType::Utf8)
+            .column("splade", DataType::Sparse),
+        _ => schema.column("note", DataType::Utf8),
+    };
+    schema.column("year", DataType::Int64)
 }
 
 const DIMENSION: usize = 16;
@@ -108,7 +116,7 @@ impl Step {
     pub fn apply(&self, states: &mut States) -> bool {
         match self {
             Self::Create(name) => {
-                states.entry((*name).into()).or_insert_with(|| State::new(&schema()));
+                states.entry((*name).into()).or_insert_with(|| State::new(&schema(name)));
                 true
             }
             Self::Write(name, change) => match states.get_mut(*name) {
@@ -144,6 +152,9 @@ impl Step {
                     | Change::Update(_)
                     | Change::Delete(_)
                     | Change::AddColumn(_)
+                    | Change::DeleteWhere(_)
+                    | Change::UpdateWhere(..)
+                    | Change::IndexText(_)
             )
         )
     }
@@ -259,7 +270,7 @@ impl Player {
     fn run(&mut self, step: &Step, next: &States) -> Result<()> {
         let db = self.db.clone().expect("open");
         match step {
-            Step::Create(name) => db.collection(name, schema()).map(drop),
+            Step::Create(name) => db.collection(name, schema(name)).map(drop),
             Step::Write(name, change) => {
                 let collection = db.open_collection(name)?;
                 let mut state = self.now().get(*name).cloned();
@@ -341,8 +352,9 @@ pub fn recover(disk: &FaultDisk, durability: Durability) -> Result<(Database, St
     let text = |error: Error| format!("opening after the crash: {error}");
     let db = open(disk, durability).map_err(text)?;
     let found = states(&db).map_err(text)?;
-    for name in found.keys() {
+    for (name, state) in &found {
         let collection = db.open_collection(name).map_err(text)?;
+        lists::agree(&collection, state).map_err(text)?;
         let report = collection.verify().map_err(text)?;
         if !report.problems.is_empty() {
             return Err(format!("verify of {name}: {:?}", report.problems));
@@ -366,9 +378,13 @@ struct Author {
 
 impl Author {
     fn new(seed: u64, ids: u64) -> Self {
-        let steps = vec![Step::Create("docs")];
-        let state = State::new(&schema());
-        Self { random: Random::new(seed), maker: maker(ids), state, steps, name: "docs" }
+        Self::of(DOCS, seed, ids)
+    }
+
+    fn of(name: &'static str, seed: u64, ids: u64) -> Self {
+        let steps = vec![Step::Create(name)];
+        let state = State::new(&schema(name));
+        Self { random: Random::new(seed), maker: maker(ids), state, steps, name }
     }
 
     fn push(&mut self, change: Change) -> &mut Self {
@@ -422,6 +438,33 @@ impl Author {
         self.push(Change::Delete(batch))
     }
 
+    /// Deletes by a filter that finds some of the rows, not all.
+    fn delete_where(&mut self) -> &mut Self {
+        let rule = self.rule();
+        self.push(Change::DeleteWhere(rule))
+    }
+
+    fn update_where(&mut self) -> &mut Self {
+        let values = self.maker.values(&self.state.columns, &mut self.random);
+        let rule = self.rule();
+        self.push(Change::UpdateWhere(rule, values))
+    }
+
+    fn rule(&mut self) -> Rule {
+        let rows = self.state.rows.len() as u64;
+        loop {
+            let rule = self.maker.rule(&self.state.columns, &mut self.random);
+            let count = self.state.clone().apply(&Change::DeleteWhere(rule.clone()));
+            if matches!(count, Answer::Count(count) if 0 < count && count <= rows / 2) {
+                return rule;
+            }
+        }
+    }
+
+    fn index(&mut self, column: &str) -> &mut Self {
+        self.push(Change::IndexText(column.into()))
+    }
+
     fn column(&mut self, name: &str) -> &mut Self {
         let name = name.to_owned();
         self.push(Change::AddColumn(Column { name, data_type: DataType::ListUtf8, text: false }))
@@ -433,6 +476,8 @@ impl Author {
 }
 
 const DOCS: &str = "docs";
+/// A collection with an index of texts and a sparse column.
+const LISTS: &str = "lists";
 
 /// The scenarios. Rows are few and small, but for those that must fill a memtable.
 pub fn scripts() -> Vec<Script> {
@@ -510,7 +555,30 @@ pub fn scripts() -> Vec<Script> {
         );
     }
     scripts.extend(catalog_scripts());
+    scripts.push(lists_script());
     scripts
+}
+
+/// Words, sparse vectors and writes by filter: with every write synced, since searching all of it after
+/// each cut takes time.
+fn lists_script() -> Script {
+    Author::of(LISTS, 9, 60)
+        .upsert(16)
+        .delete_where()
+        .update_where()
+        .then(Step::Flush(LISTS))
+        .then(Step::Compact(LISTS))
+        .update_where()
+        .delete_where()
+        .index("title")
+        .then(Step::Compact(LISTS))
+        .upsert(4)
+        .update(6)
+        .delete_where()
+        .then(Step::Reopen)
+        .then(Step::Compact(LISTS))
+        .update_where()
+        .script("words, sparse vectors and writes by filter", Durability::Sync)
 }
 
 /// Creating, renaming, dropping and copying, with every write synced.

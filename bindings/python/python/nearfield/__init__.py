@@ -29,6 +29,7 @@ from nearfield._errors import (
     Poisoned,
     ReadOnly,
     SchemaMismatch,
+    WordsError,
 )
 from nearfield._files import from_file, from_jsonl, from_npy, from_parquet
 from nearfield._nearfield import (
@@ -85,6 +86,7 @@ __all__ = [
     "Scan",
     "SchemaMismatch",
     "Snapshot",
+    "WordsError",
     "__version__",
     "col",
     "embed",

@@ -68,6 +68,14 @@ class Locked(Error, OSError):
     holder: str
 
 
+class WordsError(InvalidArgument):
+    """A query by words that cannot be read, such as one with a quotation mark that is not closed.
+    `position` is the index of the character at fault."""
+
+    __module__ = "nearfield"
+    position: int
+
+
 class FilterError(Error, ValueError):
     """A filter that cannot be read, or that the columns of the collection do not allow. `position` is the
     index of the place in its text, that of a str (None for dicts and expressions), and its length where

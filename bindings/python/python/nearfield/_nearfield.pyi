@@ -50,6 +50,12 @@ class _Snippet(TypedDict):
     cut_before: bool
     cut_after: bool
 
+class _ListRank(TypedDict):
+    list: Literal["vector", "words", "sparse"]
+    column: str | None
+    rank: int
+    score: float
+
 class _Schema(TypedDict):
     dim: int
     metric: _Metric
@@ -1359,7 +1365,7 @@ class Explanation:
     @property
     def parts(self) -> list[dict[str, Any]]:
         """A dict for each part that was searched, by the vector first, then by words and by sparse vectors: its
-        "segment" (None for rows in memory), "plan" ("scan", "scan_matching", "scan_codes", "walk",
+        "list" ("vector", "words" or "sparse", with the "column" of sparse vectors, else None), "segment" (None for rows in memory), "plan" ("scan", "scan_matching", "scan_codes", "walk",
         "walk_then_scan", "scan_codes_then_scan", "postings" of sparse vectors, "words"), "rows",
         "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "postings_read" (entries of inverted
         indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in
@@ -1400,6 +1406,14 @@ class Explanation:
         """Seconds to search all parts and merge what they gave.
 
         >>> docs.explain([3, 4]).search_seconds < 60
+        True
+        """
+    @property
+    def rerank_seconds(self) -> float | None:
+        """Seconds of `search_seconds` that the function which ranks took, with the reading of its candidates;
+        None without one.
+
+        >>> docs.explain([3, 4]).rerank_seconds is None
         True
         """
     @property
@@ -1657,6 +1671,16 @@ class Hit:
         >>> _ = docs.add_text_index("title")
         >>> docs.search(words="far", highlight=True)[0].snippets["title"]
         {'text': 'far', 'marks': [(0, 3)], 'cut_before': False, 'cut_after': False}
+        """
+    @property
+    def ranks(self) -> list[_ListRank]:
+        """Where the hit stands in the lists that have it, of a search by several: a dict for each, its "list"
+        ("vector", "words" or "sparse", with the "column" of sparse vectors, else None), the "rank" in it,
+        from 1 on, and the "score" there. Empty where the search was by one list.
+
+        >>> _ = docs.add_text_index("title")
+        >>> docs.search([0, 0], words="near")[0].ranks[0]
+        {'list': 'vector', 'column': None, 'rank': 1, 'score': 0.0}
         """
     def keys(self) -> list[str]:
         """Names that can be put in brackets.
