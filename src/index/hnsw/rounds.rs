@@ -2,7 +2,8 @@
 //!
 //! The rows of a round search the graph of the rounds before, each on its own, and write their own
 //! lists, which nothing leads to yet. Then every node that they chose takes their links, all at
-//! once. A round is a small part of what is linked, so that its rows miss little in each other.
+//! once. A round is a small part of what is linked, and its rows come from everywhere ([`Spread`]) or know
+//! which of the same round are near, so that they miss little in each other.
 //!
 //! Source for rounds: Dobson et al., "Scaling graph-based ANNS algorithms to billion-size datasets"
 //! (ParlayANN, 2023).
@@ -36,21 +37,59 @@ pub(super) trait Jobs: Sync {
     /// A row and the lowest level on which it is linked; `None` when nothing is to be done.
     fn job(&self, index: usize) -> Option<(Row, usize)>;
 
-    /// Adds rows near it: those that are linked, to start from, and those of the same round.
+    /// Adds rows near it: linked ones, to start from, and mates, which are of the same round.
     fn near(
         &self,
         _index: usize,
         _round: &Range<usize>,
-        _near: &mut Vec<Row>,
+        _linked: &mut Vec<Row>,
         _mates: &mut Vec<Row>,
     ) {
     }
 
-    /// Is told that a row is linked, between two rounds.
-    fn done(&self, row: Row);
-
     /// Asked now and then; "no" ends it all.
     fn keep_going(&self) -> bool;
+}
+
+/// An order of things in which any stretch of them is spread evenly over all: the next is √2 - 1 of
+/// all further on, which is far from every simple fraction. Rows often come sorted (documents one after the other, a class at
+/// a time), and rows of one round do not see each other: in their own order each would miss its
+/// nearest.
+pub(super) struct Spread {
+    count: u64,
+    step: u64,
+}
+
+impl Spread {
+    /// The order of `count` things, fewer than 2³².
+    pub(super) fn over(count: usize) -> Self {
+        let count = count as u64;
+        // √2 - 1 as a part of 2³².
+        let mut step = (count * 0x6A09_E667 >> 32).max(1);
+        while gcd(count, step) > 1 {
+            step += 1;
+        }
+        Self { count, step }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// The thing at `index` of the order; both are below the count.
+    pub(super) fn at(&self, index: usize) -> usize {
+        (self.step * index as u64 % self.count) as usize
+    }
+
+    /// `things` in this order.
+    pub(super) fn of<T: Copy>(things: &[T]) -> impl Iterator<Item = T> + '_ {
+        let spread = Self::over(things.len());
+        (0..things.len()).map(move |index| things[spread.at(index)])
+    }
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// Does all jobs on all threads of `pool`, where `linked` rows are linked already; false when stopped.
@@ -84,7 +123,6 @@ pub(super) fn insert_all<S: PairSource>(
                 source.run(isa, AddLinks { layer, added: &added, next, work });
             });
         }
-        round.rows().for_each(|(row, _)| jobs.done(row));
     }
     true
 }
@@ -231,5 +269,27 @@ impl PairsOp for AddLinks<'_> {
                 layer.add(pairs, node, links.map(|(_, link)| link), work);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Spread;
+
+    #[test]
+    fn every_thing_comes_once_and_each_stretch_is_from_everywhere() {
+        for count in (0..200).chain([2310, 30_030, 65_536, 65_537, 100_000]) {
+            let things: Vec<usize> = (0..count).collect();
+            let mut order: Vec<usize> = Spread::of(&things).collect();
+            for stretch in order.chunks_exact(100) {
+                let mut tenths = [0; 10];
+                stretch.iter().for_each(|thing| tenths[thing * 10 / count] += 1);
+                assert!(tenths.iter().all(|many| (5..=15).contains(many)), "{count}: {tenths:?}");
+            }
+            order.sort_unstable();
+            assert_eq!(order, things);
+        }
+        let most = Spread::over((1 << 30) - 1);
+        assert!((0..1000).all(|index| most.at((1 << 30) - 2 - index) < most.len()));
     }
 }

@@ -3,8 +3,7 @@
 use proptest::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::build::Spread;
-use super::graph::Graph;
+use super::graph::{Graph, HEADER_BYTES};
 use super::{GONE, Params, Seed, View, build, merge, verify};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::codec::full::{FullPairs, Query, Rows, Space, encode_rows};
@@ -102,6 +101,15 @@ fn check(graph: &Graph) -> AlignedBytes {
     let bytes = graph.to_bytes();
     let view = View::parse(Guarded::trusted(bytes.as_slice()), graph.len()).expect("parses");
     assert_eq!(verify(&view), Ok(()));
+    for row in 0..graph.len() as Row {
+        let mut links: Vec<u32> = view.links(row).to_vec();
+        links.retain(|link| (*link as usize) < graph.len());
+        let many = links.len();
+        links.sort_unstable();
+        links.dedup();
+        assert_eq!(links.len(), many, "row {row} is linked twice");
+        assert!(!links.contains(&row), "row {row} is linked to itself");
+    }
     bytes
 }
 
@@ -375,8 +383,10 @@ fn rows_that_come_sorted_are_found_like_others() {
     let vectors: Vec<&[f32]> = values.chunks(dimension).collect();
     let queries: Vec<f32> =
         vectors.iter().step_by(97).copied().flatten().map(|x| x + 0.05).collect();
-    let shuffled: Vec<f32> =
-        Spread::over(count).order().flat_map(|at| vectors[at].to_vec()).collect();
+    let mut next = bits(11);
+    let mut shuffled: Vec<(u64, &[f32])> = vectors.iter().map(|row| (next(), *row)).collect();
+    shuffled.sort_unstable_by_key(|(key, _)| *key);
+    let shuffled: Vec<f32> = shuffled.iter().flat_map(|(_, row)| row.to_vec()).collect();
     let make = |values: &[f32]| Stored::new(Metric::L2, VectorType::F32, dimension, values);
     let none = RowSet::default();
     let recall = |stored: &Stored, graph: &Graph| {
@@ -403,7 +413,6 @@ fn rows_that_come_sorted_are_found_like_others() {
     let params = Params { ef_construction: 100, ..Params::default() };
     let merged = merge(Isa::detect(), &source, count, &params, &seeds, &pool(2), &|| true);
     let merged = recall(&stored, &merged.expect("not stopped"));
-    println!("mixed {best}, sorted {built}, merged {merged}");
     assert!(built >= best - 0.01, "mixed {best}, sorted {built}");
     assert!(merged >= best - 0.02, "mixed {best}, merged {merged}");
 }
@@ -434,15 +443,6 @@ fn a_merge_of_thin_graphs_and_of_what_a_great_deletion_leaves_is_whole() {
             let merged =
                 merge(Isa::detect(), &source, count, &params, &seeds, &pool(threads), &|| true);
             let bytes = check(&merged.expect("not stopped"));
-            let view = View::parse(Guarded::trusted(bytes.as_slice()), count).expect("a graph");
-            for row in 0..count as Row {
-                let mut links: Vec<u32> = view.links(row).to_vec();
-                links.retain(|link| (*link as usize) < count);
-                let many = links.len();
-                links.sort_unstable();
-                links.dedup();
-                assert_eq!(links.len(), many, "row {row} is linked twice");
-            }
             let recall = left.recall(bytes.as_slice(), &queries, 48, &RowSet::default());
             assert!(recall >= 0.99, "1 in {keeps}, {threads} threads: {recall}");
         }
@@ -525,6 +525,34 @@ proptest! {
             bytes[word * 4..word * 4 + 4].copy_from_slice(&value.to_le_bytes());
         }
         walk_damaged(&stored, graph.as_slice());
+    }
+
+    #[test]
+    fn damaged_graphs_are_merged_without_harm(
+        damage in proptest::collection::vec((proptest::sample::Index::arbitrary(), 0_u32..700), 1..200)
+    ) {
+        let values = clustered(1, 600, 8, 1.0, 0.0);
+        let stored = Stored::new(Metric::L2, VectorType::F32, 8, &values);
+        let part = |at: usize| {
+            Stored::new(Metric::L2, VectorType::F32, 8, &values[at * 2400..(at + 1) * 2400])
+        };
+        let parts = [part(0), part(1)];
+        let mut graphs = parts.each_ref().map(|part| part.build(1).to_bytes());
+        for (at, link) in damage {
+            let graph = graphs[at.index(2)].as_mut_slice();
+            let at = HEADER_BYTES + 4 * at.index(300 * 32);
+            graph[at..at + 4].copy_from_slice(&link.to_le_bytes());
+        }
+        let to: Vec<Row> = (0..600).collect();
+        let seeds = [0, 1].map(|at: usize| Seed {
+            view: View::parse(Guarded::trusted(graphs[at].as_slice()), 300).expect("a graph"),
+            to: &to[at * 300..(at + 1) * 300],
+        });
+        let (space, rows) = (stored.space, stored.rows());
+        let source = FullPairs { space, rows, lift: &Lift::default() };
+        let params = Params { ef_construction: 100, ..Params::default() };
+        let merged = merge(Isa::detect(), &source, 600, &params, &seeds, &pool(2), &|| true);
+        check(&merged.expect("not stopped"));
     }
 
     #[test]
