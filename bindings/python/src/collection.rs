@@ -2,6 +2,8 @@
 
 mod writing;
 
+pub(crate) use self::writing::Given;
+
 use std::path::PathBuf;
 
 use nearfield::{ScanOptions, TextOptions};
