@@ -29,7 +29,7 @@ impl Found {
         Arc::new(Self { hits, id_type, width, batch: OnceLock::new() })
     }
 
-    fn batch(&self, py: Python<'_>) -> PyResult<&RecordBatch> {
+    pub(crate) fn batch(&self, py: Python<'_>) -> PyResult<&RecordBatch> {
         if let Some(batch) = self.batch.get() {
             return Ok(batch);
         }

@@ -161,3 +161,10 @@ def test_an_add_larger_than_the_log_takes_refuses_known_ids_and_stores_all_or_no
         assert docs.add(np.arange(rows) + 5_000, vectors, {"n": np.arange(rows)}, progress=steps.append) == rows
         assert docs.count() == rows + 1 and steps[-1] == ("done", rows, rows)
         assert docs.get(5_010)[0] == {"id": 5_010, "n": 10}
+
+
+def test_the_answers_of_a_batch_show_in_a_notebook(docs: nf.Collection):
+    html = docs.search_batch(np.zeros((5, 2)), k=1, select="title")._repr_html_()
+    assert html.startswith("<p>BatchHits(5 queries, k=1)</p>")
+    assert html.count("<table>") == html.count("near") == 3
+    assert html.endswith("<p>and 2 more</p>")

@@ -245,7 +245,7 @@ def test_without_an_embedder_vectors_work_and_texts_say_what_is_missing(tmp_path
                 call()
         plain = db.create("plain", dim=2)
         assert plain.model is None
-        with pytest.raises(nf.InvalidArgument, match="open it with an embedder"):
+        with pytest.raises(nf.InvalidArgument, match="open it with embed="):
             plain.search(text="c")
 
 
