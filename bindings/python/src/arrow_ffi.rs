@@ -171,10 +171,11 @@ fn forget_buffers_of_nulls(
         return Err(ArrowError::CDataInterface(message));
     }
     for (index, data_type) in children.into_iter().enumerate() {
-        // SAFETY: the producer vouches for as many pointers as it says there are children, each to an
-        // initialised ArrowArray that its parent owns and nobody else reads.
-        let child = unsafe { array.children.add(index).read().as_mut() };
-        let Some(child) = child else {
+        // SAFETY: the producer vouches for as many pointers as it says there are children.
+        let child = unsafe { *array.children.add(index) };
+        // SAFETY: it vouches too that each is null or leads to an initialised ArrowArray, which its parent
+        // owns and nobody else reads.
+        let Some(child) = (unsafe { child.as_mut() }) else {
             return Err(ArrowError::CDataInterface(format!("child {index} is missing")));
         };
         forget_buffers_of_nulls(child, data_type)?;

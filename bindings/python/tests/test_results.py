@@ -46,13 +46,6 @@ def test_hits_outlive_the_database(db: nf.Database, docs: nf.Collection):
     assert hits.to_arrow().num_rows == 2
 
 
-def test_a_column_called_score_stands_in_place_of_the_hits_own(docs: nf.Collection):
-    docs.update([1], {"score": [99]})
-    hit = docs.search([1, 0], k=1)[0]
-    assert (hit.score, hit["score"]) == (-1, 99)
-    assert hit.to_dict() == {"id": 1, "distance": 1, "title": "near", "score": 99}
-
-
 def test_hits_and_records_speak_arrow(docs: nf.Collection):
     pa = pytest.importorskip("pyarrow")
     pl = pytest.importorskip("polars")

@@ -1794,6 +1794,7 @@ class BatchHits:
     >>> ids.tolist(), found.counts.tolist()
     ([[1, 2, -1], [2, 1, -1]], [2, 2])
     """
+    def _repr_html_(self) -> str: ...
     @property
     def ids(self) -> npt.NDArray[Any]:
         """The ids, of shape (queries, k).
