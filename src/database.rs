@@ -376,7 +376,7 @@ impl Database {
     ) -> Result<Collection> {
         self.host.check_writable()?;
         check_name(name)?;
-        schema.validate()?;
+        schema.validate_new()?;
         let staging = self.path().join(format!("{NEW_PREFIX}{:032x}", fresh_store_id()));
         let disk = &self.host.disk;
         let path = self.path().join(name);

@@ -8,7 +8,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 
 use super::embed::Candidate;
 use super::op::Op;
-use super::options::Schema;
+use super::options::{Schema, validate_new_column};
 use super::snapshot::{PartView, Place, View};
 use super::write::Work;
 use crate::error::{Error, Result};
@@ -59,7 +59,17 @@ pub(crate) fn apply(view: &mut View, work: Work, log: &mut Vec<Payload>) -> Resu
             let values = columns::take(&values, &vec![0; ids.len()])?;
             update(view, &ids, values, log)
         }
-        Work::AddColumns(added) => add_columns(view, added, log),
+        Work::AddColumns(added) => add_columns(view, &added, log),
+        Work::Widen { columns, work } => {
+            let (before, logged) = (view.clone(), log.len());
+            add_columns(view, &columns, log)?;
+            let count = apply(view, *work, log)?;
+            if count == 0 {
+                *view = before;
+                log.truncate(logged);
+            }
+            Ok(count)
+        }
         Work::IndexText { column, options } => index_text(view, &column, options, log),
         Work::Remember(candidate) => remember(view, &candidate, log),
     }
@@ -247,8 +257,8 @@ fn delete(view: &mut View, ids: &Ids<'static>, log: &mut Vec<Payload>) -> Result
     Ok(kill(view, places.into_iter().flatten()))
 }
 
-fn add_columns(view: &mut View, added: Vec<Column>, log: &mut Vec<Payload>) -> Result<u64> {
-    let Some(schema) = with_columns(&view.schema, &added)? else { return Ok(0) };
+fn add_columns(view: &mut View, added: &[Column], log: &mut Vec<Payload>) -> Result<u64> {
+    let Some(schema) = with_columns(&view.schema, added)? else { return Ok(0) };
     let count = schema.columns().len() - view.schema.columns().len();
     record(view, &Op::Schema(schema.clone()), log)?;
     view.schema = Arc::new(schema);
@@ -268,7 +278,10 @@ pub(crate) fn with_columns(schema: &Schema, added: &[Column]) -> Result<Option<S
                     given: column.data_type.to_string(),
                 });
             }
-            None => wider.push_column(column.clone()),
+            None => {
+                validate_new_column(column)?;
+                wider.push_column(column.clone());
+            }
         }
     }
     wider.validate()?;

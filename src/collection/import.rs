@@ -15,7 +15,7 @@ use super::options::Schema;
 use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
 use super::write::Writer;
-use super::{Collection, Core, compact, flush, prepare_rows};
+use super::{Collection, Core, check_ids, compact, flush, prepare_rows};
 use crate::bytes::AlignedBytes;
 use crate::codec::full;
 use crate::error::{Error, Result, element};
@@ -179,8 +179,8 @@ impl Collection {
     /// [`Settings::memory_budget`](crate::Settings::memory_budget) however long the source is.
     ///
     /// # Errors
-    /// The source's own; `InvalidArgument` for the first bad row under [`OnBad::Raise`];
-    /// `Cancelled`; `NotFound` for an unknown column, `SchemaMismatch`; `Full`, `Io`, `Poisoned`,
+    /// The source's own; for the first bad row under [`OnBad::Raise`] `InvalidVector`, with its place in
+    /// the source, or `InvalidArgument`; `Cancelled`; `NotFound` for an unknown column, `SchemaMismatch`; `Full`, `Io`, `Poisoned`,
     /// `DuplicateId` under [`ImportOptions::only_new`]; `ReadOnly`, `Closed`, `Forked`. Nothing is
     /// stored then.
     pub fn import(
@@ -253,10 +253,7 @@ impl<'a> Import<'a> {
 
     fn reject(&mut self, rejected: Rejected) -> Result<()> {
         if self.options.on_bad == OnBad::Raise {
-            return Err(Error::invalid(format!(
-                "row {} cannot be stored: {}; mend the source, or skip bad rows",
-                rejected.row, rejected.reason
-            )));
+            return Err(bad_row(rejected.row, &rejected.reason));
         }
         self.report.rejected_rows += 1;
         if self.report.rejected.len() < LISTED {
@@ -272,6 +269,9 @@ impl<'a> Import<'a> {
         if expected != given {
             return Err(wrong_kind_of_id(expected, given));
         }
+        if self.options.on_bad == OnBad::Raise {
+            check_ids(&batch.ids, |row| place(batch, row))?;
+        }
         let attributes = batch.attributes.as_ref();
         match prepare_rows(
             &self.schema,
@@ -280,6 +280,12 @@ impl<'a> Import<'a> {
             attributes,
             AlignedBytes::zeroed,
         ) {
+            Err(Error::InvalidVector { row, column, value, expected })
+                if self.options.on_bad == OnBad::Raise =>
+            {
+                let row = usize::try_from(place(batch, row)).unwrap_or(usize::MAX);
+                Err(Error::InvalidVector { row, column, value, expected })
+            }
             Err(Error::InvalidVector { .. } | Error::InvalidArgument(_)) => {
                 self.prepare_singly(batch)
             }
@@ -300,8 +306,7 @@ impl<'a> Import<'a> {
             match prepare_rows(&self.schema, &ids, &vector, None, AlignedBytes::zeroed) {
                 Ok(_) => good.push(row_number(row)?),
                 Err(error) => {
-                    let place = batch.source_rows.get(row).copied().unwrap_or(row as u64);
-                    self.reject(Rejected { row: place, reason: bad_row(&error) })?;
+                    self.reject(Rejected { row: place(batch, row), reason: reason(&error) })?;
                 }
             }
         }
@@ -439,14 +444,31 @@ fn kill_replaced(view: &mut View, part: &PartView, only_new: bool) -> Result<Vec
     Ok(parts)
 }
 
+/// Where a row of a batch stood in the source.
+fn place(batch: &ImportBatch, row: usize) -> u64 {
+    batch.source_rows.get(row).copied().unwrap_or(row as u64)
+}
+
 /// The error of a single row, without the row number of the batch of one.
-fn bad_row(error: &Error) -> String {
+fn reason(error: &Error) -> String {
     match error {
         Error::InvalidVector { column, value, expected, .. } => {
-            format!("{} in dimension {column}; {expected}", element(*value))
+            no_vector(*column, *value, expected)
         }
         other => other.to_string(),
     }
+}
+
+/// What is wrong with a vector, whichever row it is of.
+pub(crate) fn no_vector(column: usize, value: f32, expected: &str) -> String {
+    format!("{} in dimension {column}; {expected}", element(value))
+}
+
+/// The error of a row of a source from which rows may be left out.
+pub(crate) fn bad_row(row: u64, reason: &str) -> Error {
+    Error::invalid(format!(
+        "row {row} cannot be stored: {reason}; mend the source, or skip bad rows"
+    ))
 }
 
 fn one_id(ids: &Ids<'static>, row: usize) -> Ids<'static> {

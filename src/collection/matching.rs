@@ -13,7 +13,7 @@ use arrow_array::RecordBatch;
 use super::explain::{FilterAnswer, FilterExplanation};
 use super::snapshot::{PartView, Place, View};
 use super::write::{self, Work};
-use super::{Collection, Snapshot, normalize_given};
+use super::{Attributes, Collection, Snapshot};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::filter::{Bound, Filter};
@@ -222,16 +222,20 @@ impl Collection {
     ///
     /// # Errors
     /// As [`count`](Self::count) and [`update`](Self::update); nothing is changed then.
-    pub fn update_where(&self, filter: impl Into<Filter>, values: &RecordBatch) -> Result<u64> {
-        let core = self.writable()?;
-        if values.num_rows() != 1 {
+    pub fn update_where<'a>(
+        &self,
+        filter: impl Into<Filter>,
+        values: impl Into<Attributes<'a>>,
+    ) -> Result<u64> {
+        let (core, attributes) = (self.writable()?, values.into());
+        let rows = attributes.batch.map_or(1, RecordBatch::num_rows);
+        if rows != 1 {
             return Err(Error::invalid(format!(
-                "{} rows of values; expected one row, which all rows found are given",
-                values.num_rows()
+                "{rows} rows of values; expected one row, which all rows found are given"
             )));
         }
-        let schema = core.slot.load().schema.clone();
-        let values = normalize_given(&schema, values)?;
-        write::submit(core, Work::UpdateWhere { filter: filter.into(), values })
+        let values = self.given(1, attributes)?;
+        let work = Work::UpdateWhere { filter: filter.into(), values };
+        write::submit(core, attributes.with_columns(work))
     }
 }

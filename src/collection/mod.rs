@@ -9,6 +9,7 @@
 
 mod apply;
 mod asked;
+mod attributes;
 pub(crate) mod backup;
 mod build;
 mod compact;
@@ -75,6 +76,7 @@ use crate::text::options::TextOptions;
 use crate::types::naming::wrong_kind_of_id;
 use crate::types::{Column, Id, Ids, MAX_ID_BYTES, Vectors};
 
+pub use self::attributes::Attributes;
 pub use self::compact::CompactReport;
 pub use self::scan::Scan;
 pub use self::stats::{SegmentStats, Stats, VerifyReport};
@@ -161,28 +163,6 @@ impl Core {
     /// Tells background work that rows were written.
     fn signal(&self) {
         self.signals.wrote(!self.slot.load().frozen.is_empty());
-    }
-}
-
-/// Attributes of a batch: a `RecordBatch` with as many rows as there are ids, or nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct Attributes<'a>(Option<&'a RecordBatch>);
-
-impl<'a> From<&'a RecordBatch> for Attributes<'a> {
-    fn from(batch: &'a RecordBatch) -> Self {
-        Self(Some(batch))
-    }
-}
-
-impl<'a> From<Option<&'a RecordBatch>> for Attributes<'a> {
-    fn from(batch: Option<&'a RecordBatch>) -> Self {
-        Self(batch)
-    }
-}
-
-impl From<()> for Attributes<'_> {
-    fn from((): ()) -> Self {
-        Self(None)
     }
 }
 
@@ -279,8 +259,9 @@ impl Collection {
         vectors: impl Into<Vectors<'a>>,
         attributes: impl Into<Attributes<'a>>,
     ) -> Result<u64> {
-        let rows = self.prepare(&ids.into(), &vectors.into(), attributes.into())?;
-        write::submit(self.core(), Work::Add(rows))
+        let attributes = attributes.into();
+        let rows = self.prepare(&ids.into(), &vectors.into(), attributes)?;
+        write::submit(self.core(), attributes.with_columns(Work::Add(rows)))
     }
 
     /// Adds rows, replacing those whose ids exist (columns that the batch lacks become null). Of
@@ -294,8 +275,16 @@ impl Collection {
         vectors: impl Into<Vectors<'a>>,
         attributes: impl Into<Attributes<'a>>,
     ) -> Result<u64> {
-        let rows = self.prepare(&ids.into(), &vectors.into(), attributes.into())?;
-        write::submit(self.core(), Work::Upsert(rows))
+        let attributes = attributes.into();
+        let rows = self.prepare(&ids.into(), &vectors.into(), attributes)?;
+        write::submit(self.core(), attributes.with_columns(Work::Upsert(rows)))
+    }
+
+    /// Refuses ids that [`add`](Self::add) would refuse. For bindings, which ask before much is written.
+    #[doc(hidden)]
+    pub fn check_new(&self, ids: &Ids<'_>) -> Result<()> {
+        check_ids(ids, |row| row as u64)?;
+        apply::refuse_known(&self.snapshot()?.view, ids)
     }
 
     /// Sets the columns of `attributes` in the rows of `ids`; other columns and the vectors stay.
@@ -303,14 +292,17 @@ impl Collection {
     ///
     /// # Errors
     /// As [`add`](Self::add), but for `DuplicateId` and the vectors.
-    pub fn update<'a>(&self, ids: impl Into<Ids<'a>>, attributes: &RecordBatch) -> Result<u64> {
+    pub fn update<'a>(
+        &self,
+        ids: impl Into<Ids<'a>>,
+        attributes: impl Into<Attributes<'a>>,
+    ) -> Result<u64> {
         let core = self.writable()?;
-        let ids = ids.into();
-        check_ids(&ids)?;
-        check_rows(ids.len(), attributes)?;
-        let schema = core.slot.load().schema.clone();
-        let attributes = normalize_given(&schema, attributes)?;
-        write::submit(core, Work::Update { ids: owned(&ids), attributes })
+        let (ids, attributes) = (ids.into(), attributes.into());
+        check_lengths(&ids, |row| row as u64)?;
+        let values = self.given(ids.len(), attributes)?;
+        let work = Work::Update { ids: owned(&ids), attributes: values };
+        write::submit(core, attributes.with_columns(work))
     }
 
     /// Removes the rows of `ids`. Returns how many there were.
@@ -321,7 +313,7 @@ impl Collection {
     pub fn delete<'a>(&self, ids: impl Into<Ids<'a>>) -> Result<u64> {
         let core = self.writable()?;
         let ids = ids.into();
-        check_ids(&ids)?;
+        check_lengths(&ids, |row| row as u64)?;
         write::submit(core, Work::Delete(owned(&ids)))
     }
 
@@ -444,8 +436,20 @@ impl Collection {
         attributes: Attributes<'_>,
     ) -> Result<Batch> {
         let core = self.writable()?;
-        let schema = core.slot.load().schema.clone();
-        prepare_rows(&schema, ids, vectors, attributes.0, |len| core.memory(len))
+        let schema = attributes.schema(&core.slot.load().schema)?;
+        prepare_rows(&schema, ids, vectors, attributes.batch, |len| core.memory(len))
+    }
+
+    /// The attributes of `rows` rows, each column in the type of the schema.
+    fn given(&self, rows: usize, attributes: Attributes<'_>) -> Result<RecordBatch> {
+        let schema = attributes.schema(&self.core().slot.load().schema)?;
+        match attributes.batch {
+            Some(batch) => {
+                check_rows(rows, batch)?;
+                normalize_given(&schema, batch)
+            }
+            None => columns::no_columns(rows),
+        }
     }
 }
 
@@ -458,7 +462,7 @@ pub(crate) fn prepare_rows(
     attributes: Option<&RecordBatch>,
     allocate: impl FnOnce(usize) -> AlignedBytes,
 ) -> Result<Batch> {
-    check_ids(ids)?;
+    check_ids(ids, |row| row as u64)?;
     let (vectors, inverse_norms) =
         full::encode_rows_into(schema.space(), vectors, ids.len(), allocate)?;
     let attributes = match attributes {
@@ -472,11 +476,28 @@ pub(crate) fn prepare_rows(
     Ok(Batch { ids, vectors: Arc::new(vectors), inverse_norms, attributes })
 }
 
-fn check_ids(ids: &Ids<'_>) -> Result<()> {
+/// Refuses ids that no row may be given; `place` is where a row stands for its writer.
+fn check_ids(ids: &Ids<'_>, place: impl Fn(usize) -> u64) -> Result<()> {
+    match ids {
+        Ids::U64(numbers) => match numbers.iter().position(|id| *id == u64::MAX) {
+            Some(row) => Err(Error::invalid(format!(
+                "id at row {} is {}, which means no hit; give a smaller one",
+                place(row),
+                u64::MAX
+            ))),
+            None => Ok(()),
+        },
+        Ids::Utf8(_) => check_lengths(ids, place),
+    }
+}
+
+/// Refuses ids that no row can have.
+fn check_lengths(ids: &Ids<'_>, place: impl Fn(usize) -> u64) -> Result<()> {
     let Ids::Utf8(texts) = ids else { return Ok(()) };
     match texts.iter().position(|id| id.len() > MAX_ID_BYTES) {
         Some(row) => Err(Error::invalid(format!(
-            "id at row {row} has {} bytes, at most {MAX_ID_BYTES} are allowed",
+            "id at row {} has {} bytes, at most {MAX_ID_BYTES} are allowed",
+            place(row),
             texts[row].len()
         ))),
         None => Ok(()),

@@ -25,6 +25,9 @@ pub const MAX_COLUMN_NAME_BYTES: usize = 256;
 /// Names that mean the row itself wherever columns are named.
 const RESERVED: [&str; 2] = ["id", "vector"];
 
+/// Names that mean what a hit says of its row. Older collections may have columns of these names.
+const OF_HITS: [&str; 2] = ["distance", "score"];
+
 /// One vector per row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct VectorField {
@@ -231,6 +234,12 @@ impl Schema {
         self.id_type = Some(id_type);
     }
 
+    /// Refuses what no new collection can be.
+    pub(crate) fn validate_new(&self) -> Result<()> {
+        self.validate()?;
+        self.columns.iter().try_for_each(validate_new_column)
+    }
+
     /// Refuses what no collection can be.
     pub(crate) fn validate(&self) -> Result<()> {
         let [field] = self.fields.as_slice() else {
@@ -318,6 +327,17 @@ impl Schema {
                 });
         found.map_or(Ok(()), Err)
     }
+}
+
+/// Refuses to add a column whose values would stand where a hit has its own.
+pub(crate) fn validate_new_column(column: &Column) -> Result<()> {
+    let name = column.name.as_str();
+    if OF_HITS.contains(&name) {
+        return Err(Error::invalid(format!(
+            "column name {name:?} is reserved for what a hit says of its row; choose another"
+        )));
+    }
+    Ok(())
 }
 
 fn validate_column(column: &Column) -> Result<()> {

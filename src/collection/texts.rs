@@ -101,8 +101,7 @@ impl Collection {
         }
     }
 
-    /// Writes texts whose vectors are there already; for bindings, whose columns may have to be
-    /// added between embedding and writing.
+    /// Writes texts whose vectors are there already. For bindings, whose embedders raise exceptions.
     #[doc(hidden)]
     pub fn put_embedded<'a, S: AsRef<str>>(
         &self,
@@ -115,21 +114,22 @@ impl Collection {
         let attributes = attributes.into();
         self.check_texts(ids.as_ref(), texts.len(), attributes)?;
         let batch = self.with_texts(texts, attributes)?;
+        let all = Attributes { batch: Some(&batch), ..attributes };
         let vectors = Vectors::from(vectors);
         if let Some(ids) = ids {
-            let rows = self.prepare(&ids, &vectors, (&batch).into())?;
+            let rows = self.prepare(&ids, &vectors, all)?;
             let work = if replace { Work::Upsert(rows) } else { Work::Add(rows) };
-            write::submit(self.core(), work)?;
+            write::submit(self.core(), attributes.with_columns(work))?;
             return Ok(ids.iter().map(IdRef::to_id).collect());
         }
         // Numbers that are handed out for nothing would leave gaps.
-        super::normalize_given(&self.schema()?, &batch)?;
+        self.given(texts.len(), all)?;
         let mut attempt = 0;
         loop {
             let ids = owned(&self.core().made_ids.make(&self.snapshot()?.view, texts.len())?);
-            let rows = self.prepare(&ids, &vectors, (&batch).into())?;
+            let rows = self.prepare(&ids, &vectors, all)?;
             attempt += 1;
-            match write::submit(self.core(), Work::Add(rows)) {
+            match write::submit(self.core(), attributes.with_columns(Work::Add(rows))) {
                 Err(Error::DuplicateId { .. }) if attempt < ATTEMPTS => {}
                 written => return written.map(|_rows| ids.iter().map(IdRef::to_id).collect()),
             }
@@ -144,14 +144,10 @@ impl Collection {
         attributes: Attributes<'_>,
     ) -> Result<Vec<f32>> {
         self.check_texts(ids, texts.len(), attributes)?;
-        if let Some(batch) = attributes.0 {
-            super::normalize_given(&self.schema()?, batch)?;
-        }
         self.embedder()?.embed_documents(texts)
     }
 
-    /// Refuses a batch of texts that is wrong whatever their vectors are; columns that the schema
-    /// lacks are let pass. For bindings.
+    /// Refuses a batch of texts that is wrong whatever their vectors are. For bindings.
     #[doc(hidden)]
     pub fn check_texts<'a>(
         &self,
@@ -164,7 +160,8 @@ impl Collection {
             let ids = ids.len();
             return Err(Error::invalid(format!("{ids} ids for {texts} texts; give one for each")));
         }
-        let Some(batch) = attributes.into().0 else { return Ok(()) };
+        let attributes = attributes.into();
+        let Some(batch) = attributes.batch else { return Ok(()) };
         if batch.num_rows() != texts {
             let rows = batch.num_rows();
             return Err(Error::invalid(format!("{rows} rows of attributes for {texts} texts")));
@@ -176,7 +173,7 @@ impl Collection {
                  attributes"
             )));
         }
-        Ok(())
+        self.given(texts, attributes).map(drop)
     }
 
     /// Where texts go.
@@ -199,7 +196,7 @@ impl Collection {
         let texts = LargeStringArray::from_iter_values(texts.iter().map(AsRef::as_ref));
         let rows = arrow_array::Array::len(&texts);
         let mut arrays: Vec<ArrayRef> = vec![Arc::new(texts)];
-        if let Some(batch) = attributes.0 {
+        if let Some(batch) = attributes.batch {
             fields.extend(batch.schema_ref().fields().iter().cloned());
             arrays.extend(batch.columns().iter().cloned());
         }

@@ -46,6 +46,8 @@ pub(crate) enum Work {
     UpdateWhere { filter: Filter, values: RecordBatch },
     /// Columns to add; those that exist with the same type are passed over.
     AddColumns(Vec<Column>),
+    /// Columns to add with `work`, if it changes anything.
+    Widen { columns: Vec<Column>, work: Box<Self> },
     /// A column of texts to index.
     IndexText { column: String, options: TextOptions },
     /// An embedder to remember, if it is the first.

@@ -54,6 +54,8 @@ pub use export::{ExportBatch, ExportSchema, write};
 pub use format::Format;
 pub use json_columns::attributes;
 pub use options::ReadOptions;
+#[doc(hidden)]
+pub use whole::in_file;
 pub use whole::{FileImport, export};
 
 /// Opens `path` for reading; the format is found from its first bytes and its extension.

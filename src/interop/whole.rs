@@ -4,12 +4,19 @@ use std::path::{Path, PathBuf};
 
 use super::{ExportBatch, ExportSchema, Format, ReadOptions, Reader, read, write};
 use crate::collection::Collection;
-use crate::collection::import::{ImportOptions, ImportReport};
+use crate::collection::import::{ImportOptions, ImportReport, bad_row, no_vector};
 use crate::collection::options::Schema;
 use crate::collection::reading::ScanOptions;
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::types::{Column, DataType, Id, IdType, Ids, Metric, VectorType, Vectors};
+
+/// The error of an import, which names the row in the file and the way past it.
+#[must_use]
+pub fn in_file(error: Error) -> Error {
+    let Error::InvalidVector { row, column, value, expected } = error else { return error };
+    bad_row(row as u64, &no_vector(column, value, expected))
+}
 
 /// Column names that mean the row itself.
 const RESERVED: [&str; 2] = ["id", "vector"];
@@ -74,10 +81,10 @@ impl FileImport {
         if let Some(collection) = existing {
             self.check(&collection, &reader)?;
             let columns = reader_columns(&reader);
-            return collection.import(reader, options.columns(columns));
+            return collection.import(reader, options.columns(columns)).map_err(in_file);
         }
         let collection = db.create_collection(name, self.schema(&reader)?)?;
-        collection.import(reader, options).inspect_err(|_| {
+        collection.import(reader, options).map_err(in_file).inspect_err(|_| {
             // Nothing was stored, so nothing is left behind; the first failure counts.
             let _ = db.drop_collection(name);
         })

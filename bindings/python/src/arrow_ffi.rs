@@ -17,11 +17,11 @@ use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchIterator, StructArray
 use arrow_data::ArrayData;
 use arrow_data::transform::MutableArrayData;
 use arrow_schema::{ArrowError, DataType};
-use pyo3::exceptions::PyImportError;
+use pyo3::exceptions::{PyException, PyImportError};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
-use crate::errors::{guard, invalid, wrong_type};
+use crate::errors::{guard, invalid, type_name, wrong_type};
 
 const SCHEMA: &CStr = c"arrow_schema";
 const ARRAY: &CStr = c"arrow_array";
@@ -41,7 +41,7 @@ pub(crate) fn import(value: &Bound<'_, PyAny>) -> PyResult<Option<ArrayRef>> {
             Ok(capsule) => capsule.cast_into::<PyCapsule>()?,
             // pandas needs pyarrow for this; without it its arrays are read as NumPy's.
             Err(error) if error.is_instance_of::<PyImportError>(py) => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => return Err(no_arrow(value, error)),
         };
         let mut stream = take_stream(&capsule)?;
         guard(py, || catch_unwind(AssertUnwindSafe(|| read_stream(&mut stream))))?
@@ -56,6 +56,25 @@ pub(crate) fn import(value: &Bound<'_, PyAny>) -> PyResult<Option<ArrayRef>> {
         Ok(array) => Ok(Some(array)),
         Err(error) => Err(invalid(py, format!("Arrow data cannot be read: {error}"))),
     }
+}
+
+/// What to say when an object that speaks Arrow has no Arrow for what it holds, as pandas and pyarrow
+/// have none for a column of several types.
+fn no_arrow(value: &Bound<'_, PyAny>, cause: PyErr) -> PyErr {
+    let py = value.py();
+    if !cause.is_instance_of::<PyException>(py) {
+        return cause;
+    }
+    let reasons = cause.value(py).getattr("args").and_then(|args| args.extract::<Vec<String>>());
+    let reason = match reasons {
+        Ok(reasons) if !reasons.is_empty() => reasons.join("; "),
+        _ => cause.value(py).to_string(),
+    };
+    let given = type_name(value);
+    let message = format!("{given} gives no Arrow data ({reason}); give each column one type");
+    let error = invalid(py, message);
+    error.set_cause(py, Some(cause));
+    error
 }
 
 /// A table as the pair of capsules that `__arrow_c_array__` returns.
@@ -121,12 +140,47 @@ fn read_array(array: FFI_ArrowArray, schema: &FFI_ArrowSchema) -> Result<ArrayDa
     read_typed(array, DataType::try_from(schema)?)
 }
 
-fn read_typed(array: FFI_ArrowArray, data_type: DataType) -> Result<ArrayData, ArrowError> {
+fn read_typed(mut array: FFI_ArrowArray, data_type: DataType) -> Result<ArrayData, ArrowError> {
+    forget_buffers_of_nulls(&mut array, &data_type)?;
     // SAFETY: the producer vouches that the structure has the layout of the type it came with;
     // what that layout says of its buffers' contents is checked on the next line.
     let data = unsafe { from_ffi_and_data_type(array, data_type) }?;
     data.validate_full()?;
     Ok(data)
+}
+
+/// An array of type Null has no buffer, but polars says that it has one, which is not there.
+fn forget_buffers_of_nulls(
+    array: &mut FFI_ArrowArray,
+    data_type: &DataType,
+) -> Result<(), ArrowError> {
+    let children: Vec<&DataType> = match data_type {
+        DataType::Null => {
+            array.n_buffers = 0;
+            return Ok(());
+        }
+        DataType::Struct(fields) => fields.iter().map(|field| field.data_type()).collect(),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            vec![item.data_type()]
+        }
+        _ => return Ok(()),
+    };
+    if usize::try_from(array.n_children) != Ok(children.len()) || array.children.is_null() {
+        let given = array.n_children;
+        let message = format!("{given} children for the type {data_type}");
+        return Err(ArrowError::CDataInterface(message));
+    }
+    for (index, data_type) in children.into_iter().enumerate() {
+        // SAFETY: the producer vouches for as many pointers as it says there are children.
+        let child = unsafe { *array.children.add(index) };
+        // SAFETY: it vouches too that each is null or leads to an initialised ArrowArray, which its parent
+        // owns and nobody else reads.
+        let Some(child) = (unsafe { child.as_mut() }) else {
+            return Err(ArrowError::CDataInterface(format!("child {index} is missing")));
+        };
+        forget_buffers_of_nulls(child, data_type)?;
+    }
+    Ok(())
 }
 
 /// All arrays of a stream; one empty array if there is none.

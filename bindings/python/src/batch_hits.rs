@@ -13,6 +13,9 @@ use crate::rows;
 /// A `k` up to which arrays are k wide however few hits there are.
 pub(crate) const PADDED: usize = 1_024;
 
+/// Queries whose hits a notebook shows.
+const SHOWN: usize = 3;
+
 /// The hits of many searches: `ids, distances = docs.search_batch(Q, k=10)`.
 ///
 /// Unpacks into two arrays of shape (queries, k); where a query has fewer than k hits, the id is
@@ -125,6 +128,19 @@ impl BatchHits {
     fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         let count = |found: &Arc<Found>| i64::try_from(found.hits.len()).unwrap_or(i64::MAX);
         PyArray1::from_iter(py, self.found.iter().map(count))
+    }
+
+    /// The hits of the first queries, a table each.
+    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
+        let mut html = rows::paragraph(&self.__repr__());
+        for (query, found) in self.found.iter().take(SHOWN).enumerate() {
+            html.push_str(&rows::paragraph(&format!("query {query}")));
+            html.push_str(&rows::html(py, found.batch(py)?)?);
+        }
+        if self.found.len() > SHOWN {
+            html.push_str(&rows::paragraph(&format!("and {} more", self.found.len() - SHOWN)));
+        }
+        Ok(html)
     }
 
     fn __repr__(&self) -> String {

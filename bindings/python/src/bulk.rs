@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use arrow_array::RecordBatch;
 use nearfield::{Collection, Error, Ids, ImportBatch, ImportOptions, Result, Vectors};
 
+use crate::collection::Given;
 use crate::files;
 use crate::interrupt::Task;
 
@@ -35,7 +36,7 @@ pub(crate) struct Write<'a> {
 pub(crate) fn write(
     collection: &Collection,
     rows: &Write<'_>,
-    data: Option<&RecordBatch>,
+    data: Given<'_>,
     task: Option<&Task>,
 ) -> Result<u64> {
     let total = Some(rows.ids.len() as u64);
@@ -52,7 +53,7 @@ pub(crate) fn write(
 fn store(
     collection: &Collection,
     rows: &Write<'_>,
-    data: Option<&RecordBatch>,
+    data: Given<'_>,
     task: Option<&Task>,
 ) -> Result<u64> {
     let Write { ids, vectors, row_bytes, only_new } = rows;
@@ -60,13 +61,17 @@ fn store(
         Ids::U64(ids) => size_of_val(&**ids),
         Ids::Utf8(ids) => ids.iter().map(|id| id.len() + size_of::<u64>()).sum(),
     };
-    let data_bytes = data.map_or(0, RecordBatch::get_array_memory_size);
+    let data_bytes = data.batch.map_or(0, RecordBatch::get_array_memory_size);
     let bytes = ids.len().saturating_mul(*row_bytes) + id_bytes + data_bytes;
     if bytes <= LOGGED_BYTES {
         return match only_new {
-            true => collection.add(ids.clone(), vectors.clone(), data),
-            false => collection.upsert(ids.clone(), vectors.clone(), data),
+            true => collection.add(ids.clone(), vectors.clone(), data.attributes()),
+            false => collection.upsert(ids.clone(), vectors.clone(), data.attributes()),
         };
+    }
+    if *only_new {
+        // The import finds them too, but late.
+        collection.check_new(ids)?;
     }
     let rows = ids.len();
     let step = (CHUNK_BYTES / row_bytes.max(&1)).max(1);
@@ -76,14 +81,15 @@ fn store(
         Ok(ImportBatch {
             ids: some_ids(ids, start, end),
             vectors: vectors.gather(start..end, width),
-            attributes: data.map(|data| data.slice(start, end - start)),
+            attributes: data.batch.map(|data| data.slice(start, end - start)),
             source_rows: (start as u64..end as u64).collect(),
             rejected: Vec::new(),
         })
     });
     let options =
         task.map_or_else(ImportOptions::new, |task| files::options(task, Some(rows as u64)));
-    Ok(collection.import(chunks, options.only_new(*only_new))?.rows)
+    let options = options.only_new(*only_new).columns(data.missing.iter().cloned());
+    Ok(collection.import(chunks, options)?.rows)
 }
 
 pub(crate) fn some_ids(ids: &Ids<'_>, start: usize, end: usize) -> Ids<'static> {

@@ -2,6 +2,8 @@
 
 mod writing;
 
+pub(crate) use self::writing::Given;
+
 use std::path::PathBuf;
 
 use nearfield::{ScanOptions, TextOptions};
@@ -16,7 +18,7 @@ use crate::errors::{call, invalid};
 use crate::explain::Explanation;
 use crate::filter::{Chosen, filter_arg, one_of};
 use crate::hits::Hits;
-use crate::ids::{IdsArg, id_from_python};
+use crate::ids::{IdsArg, has, id_from_python};
 use crate::interrupt::{long, progress_arg};
 use crate::numbers::{column_string, text_string};
 use crate::reading::Source;
@@ -337,7 +339,8 @@ impl Collection {
     }
 
     fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
-        self.contains(py, id)
+        let id = id_from_python(id)?;
+        call(py, || has(self.inner.contains(id)))
     }
 
     /// How many rows there are, or with `where` how many the filter finds; also `len(docs)`.

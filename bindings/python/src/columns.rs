@@ -6,9 +6,10 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::{
     Array, ArrayRef, Float64Array, Int64Array, RecordBatch, RecordBatchOptions,
-    TimestampMicrosecondArray,
+    TimestampMicrosecondArray, make_array,
 };
-use arrow_schema::{DataType as ArrowType, Field, Schema as ArrowSchema};
+use arrow_buffer::NullBuffer;
+use arrow_schema::{ArrowError, DataType as ArrowType, Field, Schema as ArrowSchema};
 use nearfield::{Column, DataType, Error, Schema};
 use numpy::{PyArray1, PyArrayDescrMethods, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
@@ -51,7 +52,8 @@ pub(crate) fn missing(
     let mut missing = Vec::new();
     let mut kept = Vec::new();
     for (index, field) in batch.schema_ref().fields().iter().enumerate() {
-        if !known(field.name()) {
+        let asked = missing.iter().any(|column: &Column| column.name == *field.name());
+        if !known(field.name()) && !asked {
             if *field.data_type() == ArrowType::Null {
                 continue;
             }
@@ -93,21 +95,72 @@ fn data_type(arrow: &ArrowType) -> Option<DataType> {
         | ArrowType::LargeList(items)
         | ArrowType::FixedSizeList(items, _) => match data_type(items.data_type()) {
             Some(DataType::Utf8) => Some(DataType::ListUtf8),
-            _ if is_pair(items.data_type()) => Some(DataType::Sparse),
+            _ if is_weight(items.data_type()) => Some(DataType::Sparse),
             _ => None,
         },
-        ArrowType::Map(_, _) => Some(DataType::Sparse),
+        ArrowType::Map(items, _) if is_weight(items.data_type()) => Some(DataType::Sparse),
         pair if is_pair(pair) => Some(DataType::Sparse),
         _ => None,
     }
 }
 
-/// Indices and weights, or one of each.
-fn is_pair(arrow: &ArrowType) -> bool {
-    matches!(arrow, ArrowType::Struct(fields) if fields.len() == 2)
+/// An index and its weight: the items of a sparse vector that is a list or a map.
+fn is_weight(arrow: &ArrowType) -> bool {
+    let ArrowType::Struct(fields) = arrow else { return false };
+    matches!(&fields[..], [index, weight]
+        if index.data_type().is_integer() && weight.data_type().is_floating())
 }
 
-fn batch(py: Python<'_>, columns: Vec<(String, ArrayRef)>, rows: usize) -> PyResult<RecordBatch> {
+/// A list of indices and one of weights: a sparse vector in two parts.
+fn is_pair(arrow: &ArrowType) -> bool {
+    let items = |field: &Field| match field.data_type() {
+        ArrowType::List(items) | ArrowType::LargeList(items) => Some(items.data_type().clone()),
+        _ => None,
+    };
+    let ArrowType::Struct(fields) = arrow else { return false };
+    let [indices, weights] = &fields[..] else { return false };
+    items(indices).is_some_and(|indices| indices.is_integer())
+        && items(weights).is_some_and(|weights| weights.is_floating())
+}
+
+/// A column, or where it is of dicts the columns that they are, named `outer.inner` as those of a list
+/// of dicts are.
+fn spread(
+    py: Python<'_>,
+    (name, array): (String, ArrayRef),
+    depth: usize,
+    columns: &mut Vec<(String, ArrayRef)>,
+) -> PyResult<()> {
+    let Some(dicts) = array.as_struct_opt().filter(|dicts| !is_pair(dicts.data_type())) else {
+        columns.push((name, array));
+        return Ok(());
+    };
+    if depth == MAX_DEPTH {
+        return Err(invalid(py, format!("column {name:?} has dicts more than {MAX_DEPTH} deep")));
+    }
+    for (field, values) in dicts.fields().iter().zip(dicts.columns()) {
+        let inner = format!("{name}.{}", field.name());
+        let values = within(values, dicts.nulls())
+            .map_err(|error| invalid(py, format!("column {inner:?}: {error}")))?;
+        spread(py, (inner, values), depth + 1, columns)?;
+    }
+    Ok(())
+}
+
+/// The values of dicts, null where the dict is.
+fn within(values: &ArrayRef, dicts: Option<&NullBuffer>) -> Result<ArrayRef, ArrowError> {
+    if dicts.is_none() || *values.data_type() == ArrowType::Null {
+        return Ok(ArrayRef::clone(values));
+    }
+    let nulls = NullBuffer::union(values.nulls(), dicts);
+    Ok(make_array(values.to_data().into_builder().nulls(nulls).build()?))
+}
+
+fn batch(py: Python<'_>, given: Vec<(String, ArrayRef)>, rows: usize) -> PyResult<RecordBatch> {
+    let mut columns = Vec::with_capacity(given.len());
+    for column in given {
+        spread(py, column, 0, &mut columns)?;
+    }
     for (name, array) in &columns {
         if array.len() != rows {
             let given = array.len();

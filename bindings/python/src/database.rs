@@ -50,7 +50,7 @@ use crate::{log, settings, texts};
 )]
 pub(crate) fn open(
     py: Python<'_>,
-    path: PathBuf,
+    #[pyo3(from_py_with = any_path)] path: PathBuf,
     mode: Option<&Bound<'_, PyAny>>,
     durability: Option<&Bound<'_, PyAny>>,
     #[pyo3(from_py_with = threads_count)] threads: usize,
@@ -405,6 +405,11 @@ impl Database {
         };
         format!("Database({:?}, {state})", self.inner.path().display().to_string())
     }
+}
+
+/// A path as `os` takes it: text, bytes or an object that is a path.
+fn any_path(value: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+    value.py().import("os")?.call_method1("fsdecode", (value,))?.extract()
 }
 
 fn threads_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {

@@ -46,11 +46,27 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
         return raised.clone_ref(py);
     }
     let build = || {
-        let exception = exception(py, class_name(error), error.to_string())?;
+        let exception = exception(py, class_name(error), in_python(error.to_string()))?;
         add_details(exception.value(py), error)?;
         Ok(exception)
     };
     build().unwrap_or_else(|failure: PyErr| failure)
+}
+
+/// What the engine advises in the words of Rust, and the same in those of Python.
+const WORDS: [(&str, &str); 5] = [
+    (
+        "open_collection opens it, collection gets or creates",
+        "db[name] opens it, db.collection(name) gets or creates",
+    ),
+    ("or open it for reading alone", "or open it for reading with mode=\"r\""),
+    ("open it with an embedder", "open it with embed="),
+    ("open it with the embedder of model", "open it with embed= of model"),
+    ("or skip bad rows", "or leave bad rows out with on_bad=\"skip\""),
+];
+
+fn in_python(message: String) -> String {
+    WORDS.iter().fold(message, |message, (rust, python)| message.replace(rust, python))
 }
 
 /// An argument of the right type that makes no sense.
@@ -234,6 +250,7 @@ fn add_details(exception: &Bound<'_, PyAny>, error: &Error) -> PyResult<()> {
             let name = match source.kind() {
                 ErrorKind::NotFound => Some("ENOENT"),
                 ErrorKind::NotADirectory => Some("ENOTDIR"),
+                ErrorKind::IsADirectory => Some("EISDIR"),
                 _ => None,
             };
             let errno = match (source.raw_os_error(), name) {

@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::errors::{invalid, unknown_argument};
 use crate::interrupt::{Task, long, progress_arg};
-use crate::numbers::{count, string};
+use crate::numbers::{dimension, string};
 use crate::request::names;
 use crate::schema::{METRICS, named, vector_type};
 
@@ -70,7 +70,7 @@ impl Asked {
             "format" => file.read.format = Some(named("format", &FORMATS, value)?),
             "metric" => file.metric = Some(named("metric", &METRICS, value)?),
             "dtype" => file.vector_type = Some(vector_type(value)?),
-            "dim" => file.dimension = Some(count("dim", value)?),
+            "dim" => file.dimension = Some(dimension(value)?),
             _ => {
                 return Err(unknown_argument(value.py(), "import_file", name, &ARGUMENTS));
             }

@@ -241,6 +241,14 @@ pub(crate) fn id_from_python(value: &Bound<'_, PyAny>) -> PyResult<Id> {
     }
 }
 
+/// Whether there is a row, when its id is looked for by `in`: one of another kind has none.
+pub(crate) fn has(found: nearfield::Result<bool>) -> nearfield::Result<bool> {
+    match found {
+        Err(nearfield::Error::SchemaMismatch { .. }) => Ok(false),
+        found => found,
+    }
+}
+
 pub(crate) fn id_to_python<'py>(py: Python<'py>, id: &Id) -> PyResult<Bound<'py, PyAny>> {
     Ok(match id {
         Id::U64(id) => id.into_pyobject(py)?.into_any(),

@@ -1,19 +1,20 @@
 //! The bare index: arrays in, arrays out.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use nearfield::{IndexOptions, Neighbour, Neighbours, Vectors};
+use nearfield::{Error, IndexOptions, Neighbour, Neighbours, Vectors};
 use numpy::PyArray1;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::batch_hits::PADDED;
-use crate::errors::{call, invalid};
+use crate::errors::{call, invalid, raise};
 use crate::ids::IdsArg;
 use crate::interrupt::long;
-use crate::numbers::count;
+use crate::numbers::{at_least, count, dimension};
 use crate::request::{distance, ef_count, exact_flag, k_count};
 use crate::schema::{METRICS, named, vector_type};
 use crate::settings::CODES;
@@ -91,7 +92,7 @@ impl Index {
         #[pyo3(from_py_with = threads_count)] threads: usize,
         code: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let dimension = count("dim", dim)?;
+        let dimension = dimension(dim)?;
         let mut options = IndexOptions::new().m(m).ef_construction(ef_construction);
         options = options.ef_search(ef).threads(threads);
         if let Some(dtype) = dtype {
@@ -125,6 +126,7 @@ impl Index {
         #[pyo3(from_py_with = threads_count)] threads: usize,
     ) -> PyResult<Self> {
         let options = IndexOptions::new().ef_search(ef).threads(threads);
+        refuse_directory(py, &path)?;
         call(py, || options.load(path)).map(Self::new)
     }
 
@@ -150,6 +152,7 @@ impl Index {
         #[pyo3(from_py_with = threads_count)] threads: usize,
     ) -> PyResult<Self> {
         let options = IndexOptions::new().ef_search(ef).threads(threads);
+        refuse_directory(py, &path)?;
         call(py, || options.view(path)).map(Self::new)
     }
 
@@ -427,7 +430,17 @@ fn ef_construction_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
 }
 
 fn some_ef(value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    count("ef", value)
+    at_least(1, "1 or more", "ef", value)
+}
+
+/// A directory is opened like a file, and then fails in words of the system.
+fn refuse_directory(py: Python<'_>, path: &Path) -> PyResult<()> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let what = "it is a directory, and an index is one file; nearfield.open opens a database";
+    let source = io::Error::new(io::ErrorKind::IsADirectory, what);
+    Err(raise(py, &Error::Io { action: "open", path: path.into(), source }))
 }
 
 fn threads_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {

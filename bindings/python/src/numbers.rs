@@ -9,18 +9,34 @@ use crate::errors::{invalid, text_of, wrong_type};
 /// A count: any integer of Python or NumPy that is not negative. What is larger than memory could
 /// hold counts as the largest number there is, so that `k=10**30` means all rows.
 pub(crate) fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    at_least(0, "0 or more", name, value)
+}
+
+/// Dimensions of a vector; that there are not too many is the engine's to say.
+pub(crate) fn dimension(value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    at_least(1, "1 to 65,536", "dim", value)
+}
+
+/// A count of `least` or more, which is what was `expected`.
+pub(crate) fn at_least(
+    least: usize,
+    expected: &str,
+    name: &str,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<usize> {
     // Nearly always; a search is so short that more questions would be felt.
     if value.is_exact_instance_of::<PyInt>()
         && let Ok(count) = value.extract::<usize>()
+        && count >= least
     {
         return Ok(count);
     }
     let index = index(name, value)?;
+    if index.lt(least)? {
+        return Err(invalid(value.py(), format!("{name} is {index}, expected {expected}")));
+    }
     if let Ok(count) = index.extract::<usize>() {
         return Ok(count);
-    }
-    if index.lt(0)? {
-        return Err(invalid(value.py(), format!("{name} is {index}, expected 0 or more")));
     }
     Ok(usize::MAX)
 }

@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyString};
 use crate::errors::{text_of, unknown_argument, wrong_type};
 use crate::filter::filter_arg;
 use crate::ids::id_type;
-use crate::numbers::{count, flag, number};
+use crate::numbers::{at_least, count, flag, number};
 use crate::picks::Picks;
 use crate::sparse;
 use crate::words::WordsArg;
@@ -154,11 +154,11 @@ pub(crate) fn k_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
 }
 
 pub(crate) fn batch_size_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
-    count("batch_size", value)
+    at_least(1, "1 to 65,536", "batch_size", value)
 }
 
 pub(crate) fn ef_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
-    if value.is_none() { Ok(None) } else { count("ef", value).map(Some) }
+    if value.is_none() { Ok(None) } else { at_least(1, "1 or more", "ef", value).map(Some) }
 }
 
 pub(crate) fn limit_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {

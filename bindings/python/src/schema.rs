@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyType};
 
 use crate::errors::{close, invalid, text_of, wrong_type};
-use crate::numbers::{count, mapping};
+use crate::numbers::{dimension, mapping};
 use crate::rows::{escape, paragraph};
 use crate::text_options::{self, text_options};
 
@@ -72,7 +72,7 @@ impl Shape {
             }
         }
         Ok(Self {
-            dimension: dim.map(|dim| count("dim", dim)).transpose()?,
+            dimension: dim.map(dimension).transpose()?,
             metric: metric.map(|metric| named("metric", &METRICS, metric)).transpose()?,
             vector_type: dtype.map(vector_type).transpose()?,
             id_type: id_type.map(id_kind).transpose()?,

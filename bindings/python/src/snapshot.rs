@@ -9,7 +9,7 @@ use crate::errors::call;
 use crate::explain::Explanation;
 use crate::filter::filter_arg;
 use crate::hits::Hits;
-use crate::ids::{IdsArg, id_from_python};
+use crate::ids::{IdsArg, has, id_from_python};
 use crate::numbers::{column_string, text_string};
 use crate::reading::{self, Source};
 use crate::records::{Records, Scan};
@@ -248,7 +248,8 @@ impl Snapshot {
     }
 
     fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
-        self.contains(py, id)
+        let id = id_from_python(id)?;
+        call(py, || has(self.inner.contains(id)))
     }
 
     /// As `Collection.count`.

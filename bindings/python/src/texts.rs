@@ -7,7 +7,7 @@
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
-use nearfield::{Embedder, Error, Id};
+use nearfield::{Attributes, Embedder, Error, Id};
 use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -182,7 +182,7 @@ impl<'py> TextsArg<'py> {
         Ok(Self { texts, ids, data })
     }
 
-    /// Embeds and stores them; columns that the collection lacks are added in between.
+    /// Embeds and stores them, with columns that the collection lacks.
     pub(crate) fn write(
         &self,
         py: Python<'py>,
@@ -191,24 +191,17 @@ impl<'py> TextsArg<'py> {
     ) -> PyResult<Bound<'py, PyList>> {
         let texts = self.texts.all();
         let ids = self.ids.as_ref().map(IdsArg::ids).transpose()?;
-        let given = self.data.as_ref();
-        let schema = call(py, || {
-            collection.check_texts(ids.as_ref(), texts.len(), given)?;
-            collection.schema()
-        })?;
+        let schema = call(py, || collection.schema())?;
         let data = self.data.clone().map(|data| columns::missing(py, data, &schema)).transpose()?;
         let (data, missing) = data.map_or((None, Vec::new()), |(data, new)| (Some(data), new));
+        let attributes = Attributes::from(data.as_ref()).adding(&missing);
         let written: Vec<Id> = call(py, || {
-            let vectors = collection.embedder()?.embed_documents(&texts)?;
-            let put =
-                || collection.put_embedded(replace, ids.clone(), &texts, &vectors, data.as_ref());
-            match put() {
-                Err(nearfield::Error::NotFound { .. }) if !missing.is_empty() => {
-                    collection.add_columns(&missing)?;
-                    put()
-                }
-                written => written,
+            collection.check_texts(ids.as_ref(), texts.len(), attributes)?;
+            if let (Some(ids), false) = (&ids, replace) {
+                collection.check_new(ids)?;
             }
+            let vectors = collection.embedder()?.embed_documents(&texts)?;
+            collection.put_embedded(replace, ids, &texts, &vectors, attributes)
         })?;
         let ids: PyResult<Vec<_>> = written.iter().map(|id| id_to_python(py, id)).collect();
         PyList::new(py, ids?)

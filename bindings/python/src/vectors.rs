@@ -70,6 +70,19 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// Refuses no rows of another dimension, which are a mistake all the same.
+    fn check_none(self, py: Python<'_>, given: usize) -> PyResult<()> {
+        let Err(error) = self.check(py, 0, given) else { return Ok(()) };
+        let width = self.width;
+        let message = format!(
+            "vectors: no rows of {given} elements; expected {width} elements, shape (0, {width})"
+        );
+        error.value(py).setattr("args", (message,))?;
+        Err(error)
+    }
+}
+
 /// The vectors of one call, in a form that the engine can borrow.
 pub(crate) struct VectorsArg<'py> {
     elements: Elements<'py>,
@@ -135,8 +148,10 @@ impl<'py> VectorsArg<'py> {
         if query.rows == 1 {
             return Ok(query);
         }
-        let given = query.rows;
-        let message = format!("q: expected one vector, given {given}; use search_batch");
+        let message = match query.rows {
+            0 => "q: expected one vector, given none".to_owned(),
+            given => format!("q: expected one vector, given {given}; use search_batch"),
+        };
         Err(invalid(value.py(), message))
     }
 
@@ -250,6 +265,7 @@ fn rows(py: Python<'_>, sizes: &[usize], shape: Shape) -> PyResult<usize> {
         [] => Err(PyTypeError::new_err(format!("vectors: expected {EXPECTED}, given one number"))),
         // NumPy makes (0, 0) of an empty list of lists.
         [0] | [0, 0] => Ok(0),
+        [0, length] => shape.check_none(py, length).map(|()| 0),
         [length] => shape.check(py, 0, length).map(|()| 1),
         [rows, length] => shape.check(py, 0, length).map(|()| rows),
         _ => Err(invalid(

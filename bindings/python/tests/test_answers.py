@@ -2,6 +2,7 @@
 leaves the database as it was."""
 
 import errno
+import os
 import pickle
 import shutil
 import sqlite3
@@ -519,7 +520,7 @@ def test_arrays_by_dlpack_are_ids_and_what_they_raise_is_chained(rows: nf.Collec
 
 def test_no_rows_of_another_dimension_are_refused(rows: nf.Collection):
     for empty in [np.zeros((0, 3)), np.zeros((0, 1), np.float32)]:
-        with pytest.raises(nf.DimensionMismatch, match="expected 2"):
+        with pytest.raises(nf.DimensionMismatch, match=r"no rows of \d elements; expected 2 elements, shape \(0, 2\)"):
             rows.upsert([], empty)
     for empty in [[], np.zeros(0), np.zeros((0, 2)), np.zeros((0, 0))]:
         assert rows.upsert([], empty) == 0
@@ -555,3 +556,26 @@ for failing in [lambda: nearfield.open(sys.argv[1]), docs.verify, docs.compact]:
     # In a process of its own: here pytest listens to logging.
     run = subprocess.run([sys.executable, "-c", script, tmp_path / "a.nf"], capture_output=True, text=True)
     assert (run.stdout.split(), run.stderr) == (["raised"] * 3, "")
+
+
+def test_what_to_do_is_said_in_the_words_of_python(rows: nf.Collection, tmp_path: Path):
+    db = rows.database
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"id": 1, "vector": [1, 2]}\n{"id": 2, "vector": [1, 1e99]}\n')
+    for use, error, message in [
+        (lambda: db.create(rows.name, dim=2), nf.InvalidArgument, r"db\[name\] opens it, db.collection\(name\)"),
+        (lambda: nf.open(db.path), nf.Locked, 'open it for reading with mode="r"$'),
+        (lambda: rows.search(text="x"), nf.InvalidArgument, "open it with embed=$"),
+        (lambda: db.import_file("other", bad), nf.InvalidArgument, '^row 1 cannot .* out with on_bad="skip"$'),
+        (lambda: db.create("other", dim=-1), nf.InvalidArgument, "dim is -1, expected 1 to 65,536"),
+        (lambda: nf.Index(0), nf.InvalidArgument, "dim is 0, expected 1 to 65,536"),
+        (lambda: rows.scan(batch_size=0), nf.InvalidArgument, "batch_size is 0, expected 1 to 65,536"),
+        (lambda: rows.search([1, 2], ef=0), nf.InvalidArgument, "ef is 0, expected 1 or more"),
+        (lambda: rows.search([]), nf.InvalidArgument, "expected one vector, given none$"),
+        (lambda: nf.Index.load(tmp_path), nf.IoError, "it is a directory, and an index is one file"),
+        (lambda: nf.Index.view(tmp_path), nf.IoError, "it is a directory, and an index is one file"),
+    ]:
+        with pytest.raises(error, match=message):
+            use()
+    with nf.open(os.fsencode(tmp_path / "bytes.nf")) as other:
+        assert other.path == tmp_path / "bytes.nf"

@@ -184,11 +184,10 @@ def test_pyarrow_tables_are_taken(empty: nf.Collection):
     assert empty.update([0], table.slice(2, 1)) == 1
 
 
-@pytest.mark.parametrize("kind", ["struct", "binary", "decimal", "list<int>", "time", "duration"])
+@pytest.mark.parametrize("kind", ["binary", "decimal", "list<int>", "time", "duration"])
 def test_arrow_types_that_are_not_kept_are_a_mismatch(empty: nf.Collection, kind):
     pa = pytest.importorskip("pyarrow")
     array = {
-        "struct": pa.array([{"a": 1}]),
         "binary": pa.array([b"a"]),
         "decimal": pa.array([decimal.Decimal(1)]),
         "list<int>": pa.array([[1]]),
@@ -298,3 +297,54 @@ def test_a_dict_within_a_row_is_columns_with_dotted_names(empty: nf.Collection):
         with pytest.raises(ValueError, match=message):
             empty.upsert([9], np.ones((1, empty.dim)), wrong)
     assert 9 not in empty
+
+
+def test_dicts_of_arrow_are_columns_with_dotted_names(empty: nf.Collection):
+    pa = pytest.importorskip("pyarrow")
+    rows = [{"a": 1, "b": {"c": "x"}}, {"a": None, "b": None}, None]
+    back = [
+        {"d.a": 1, "d.b.c": "x"},
+        {"d.a": None, "d.b.c": None},
+        {"d.a": None, "d.b.c": None},
+    ]
+    assert put(empty, {"d": pa.array(rows)}, 3) == back
+    assert put(empty, pa.table({"d": rows}), 3) == back
+    assert empty.schema["columns"] == {"d.a": "int64", "d.b.c": "utf8"}
+    with pytest.raises(nf.InvalidArgument, match="column \"d.a\" is given twice"):
+        put(empty, pa.table({"d": rows, "d.a": [1, 2, 3]}), 3)
+    deep = pa.array([{"a": 1}])
+    for _ in range(20):
+        deep = pa.StructArray.from_arrays([deep], names=["a"])
+    with pytest.raises(nf.InvalidArgument, match="dicts more than 16 deep"):
+        put(empty, {"e": deep}, 1)
+
+
+def test_a_dict_of_arrow_is_sparse_only_by_its_types(empty: nf.Collection):
+    pa = pytest.importorskip("pyarrow")
+    assert put(empty, pa.table({"s": [{"indices": [1, 5], "values": [0.5, 2.0]}, None]}), 2) == [
+        {"s": {1: 0.5, 5: 2.0}},
+        {"s": None},
+    ]
+    put(empty, pa.table({"t": [{"words": ["a"], "more": ["b", "c"]}]}), 1)
+    assert empty.schema["columns"] == {"s": "sparse", "t.words": "list_utf8", "t.more": "list_utf8"}
+    for odd in [[{"a": [1], "b": [2]}], [{"a": [0.5], "b": [1]}], [[{"a": "x", "b": 1.0}]]]:
+        with pytest.raises(nf.SchemaMismatch, match="column \"odd"):
+            put(empty, pa.table({"odd": odd}), 1)
+
+
+def test_a_column_of_nothing_is_null_whoever_made_it(empty: nf.Collection):
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({"n": [1, 2], "nothing": [None, None], "d": [{"x": None}, {"x": None}]})
+    assert frame.schema["nothing"] == pl.Null
+    assert put(empty, frame, 2) == [{"n": 1}, {"n": 2}]
+    put(empty, {"nothing": ["a", "b"]}, 2)
+    assert put(empty, frame, 2) == [{"n": 1, "nothing": None}, {"n": 2, "nothing": None}]
+    assert put(empty, {"nothing": pl.Series([None, None])}, 2) == [{"n": None, "nothing": None}] * 2
+
+
+def test_a_column_of_pandas_of_several_types_is_named(empty: nf.Collection):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    with pytest.raises(nf.InvalidArgument, match="column m .*; give each column one type") as caught:
+        put(empty, pd.DataFrame({"m": [1, "x"]}), 2)
+    assert type(caught.value.__cause__).__name__ == "ArrowInvalid"

@@ -104,6 +104,14 @@ def test_every_block_of_the_pages_runs(name, tmp_path: Path, monkeypatch, capsys
         assert said in ("Rust has no garbage collector.\n", "The cat sat on the mat.\n")
 
 
+@pytest.mark.skipif(not BLOCKS, reason="the pages are not here")
+def test_what_is_in_the_wheel_is_whole_without_the_repository():
+    for name in ["LICENSE-MIT", "LICENSE-APACHE"]:
+        assert page_text(f"bindings/python/{name}") == page_text(name) != ""
+    links = re.findall(r"\]\(([^)]*)\)", page_text("bindings/python/README.md"))
+    assert all(link.startswith("https://") for link in links)
+
+
 def test_both_pages_have_blocks():
     assert not BLOCKS or {name.split(":")[0] for name in BLOCKS} == set(PAGES)
 

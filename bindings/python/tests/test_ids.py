@@ -140,7 +140,7 @@ def test_ids_of_the_other_kind_are_a_mismatch(docs: nf.Collection):
         lambda: docs.get("a"),
         lambda: docs.delete("a"),
         lambda: docs.update("a", {"title": ["x"]}),
-        lambda: "a" in docs,
+        lambda: docs.contains("a"),
     ]:
         with pytest.raises(nf.SchemaMismatch, match="ids of this collection: expected integers, given strings; convert them"):
             use()

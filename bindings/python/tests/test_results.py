@@ -46,13 +46,6 @@ def test_hits_outlive_the_database(db: nf.Database, docs: nf.Collection):
     assert hits.to_arrow().num_rows == 2
 
 
-def test_a_column_called_score_stands_in_place_of_the_hits_own(docs: nf.Collection):
-    docs.update([1], {"score": [99]})
-    hit = docs.search([1, 0], k=1)[0]
-    assert (hit.score, hit["score"]) == (-1, 99)
-    assert hit.to_dict() == {"id": 1, "distance": 1, "title": "near", "score": 99}
-
-
 def test_hits_and_records_speak_arrow(docs: nf.Collection):
     pa = pytest.importorskip("pyarrow")
     pl = pytest.importorskip("polars")
@@ -161,3 +154,10 @@ def test_an_add_larger_than_the_log_takes_refuses_known_ids_and_stores_all_or_no
         assert docs.add(np.arange(rows) + 5_000, vectors, {"n": np.arange(rows)}, progress=steps.append) == rows
         assert docs.count() == rows + 1 and steps[-1] == ("done", rows, rows)
         assert docs.get(5_010)[0] == {"id": 5_010, "n": 10}
+
+
+def test_the_answers_of_a_batch_show_in_a_notebook(docs: nf.Collection):
+    html = docs.search_batch(np.zeros((5, 2)), k=1, select="title")._repr_html_()
+    assert html.startswith("<p>BatchHits(5 queries, k=1)</p>")
+    assert html.count("<table>") == html.count("near") == 3
+    assert html.endswith("<p>and 2 more</p>")

@@ -147,7 +147,7 @@ def test_a_batch_unpacks_and_pads(docs: nf.Collection):
 
 def test_ids_of_64_bits_keep_their_value(db: nf.Database):
     docs = db.create("docs", dim=1, metric="l2")
-    large = [2**64 - 1, 2**63, 5]
+    large = [2**64 - 2, 2**63, 5]
     docs.upsert(large, [[0], [1], [2]])
     hits = docs.search([0], k=5)
     assert hits.ids.dtype == np.uint64

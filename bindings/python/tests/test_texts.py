@@ -241,11 +241,11 @@ def test_without_an_embedder_vectors_work_and_texts_say_what_is_missing(tmp_path
         notes = db["notes"]
         assert (notes.model, notes.search([0, 1, 0], k=1)[0]["text"]) == ("abc", "b")
         for call in (lambda: notes.add_texts(["c"]), lambda: notes.search(text="c")):
-            with pytest.raises(nf.InvalidArgument, match='open it with the embedder of model "abc"'):
+            with pytest.raises(nf.InvalidArgument, match='open it with embed= of model "abc"'):
                 call()
         plain = db.create("plain", dim=2)
         assert plain.model is None
-        with pytest.raises(nf.InvalidArgument, match="open it with an embedder"):
+        with pytest.raises(nf.InvalidArgument, match="open it with embed="):
             plain.search(text="c")
 
 

@@ -54,7 +54,7 @@ def test_delete_counts_what_was_there(docs: nf.Collection):
 
 def test_no_rows_are_no_work(docs: nf.Collection):
     for ids in [[], np.array([], dtype=np.int64), np.array([]), ()]:
-        for vectors in [[], np.empty((0, 2)), np.empty((0, 2), np.float32), np.empty((0, 7))]:
+        for vectors in [[], np.empty((0, 2)), np.empty((0, 2), np.float32)]:
             assert docs.upsert(ids, vectors) == 0
             assert docs.add(ids, vectors, {}) == 0
     assert docs.upsert([], [], {"title": []}) == 0
@@ -99,8 +99,9 @@ def test_contains_and_len(docs: nf.Collection):
         docs.contains(None)
     with pytest.raises(TypeError):
         1.5 in docs  # noqa: B015
-    with pytest.raises(nf.SchemaMismatch, match="expected u64, given utf8"):
+    with pytest.raises(nf.SchemaMismatch, match="expected integers, given strings"):
         docs.contains("one")
+    assert "one" not in docs and "one" not in docs.snapshot()
 
 
 def test_a_bad_batch_leaves_no_new_column_behind(docs: nf.Collection):
@@ -111,6 +112,89 @@ def test_a_bad_batch_leaves_no_new_column_behind(docs: nf.Collection):
         docs.upsert([3], [[1, 1]], {"title": [1], "new": [1]})
     assert docs.schema == before
     assert docs.count() == 2
+
+
+def test_whatever_refuses_a_write_no_column_stays(docs: nf.Collection):
+    pa = pytest.importorskip("pyarrow")
+    letters = nf.Embedder(lambda texts: [[len(text), 1] for text in texts], "letters")
+    notes = docs.database.collection("notes", embed=letters, text="body")
+    notes.add_texts(["a"], ids=[1])
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array(["x"])], names=["new", "new"])
+    large = pa.table({"new": pa.array([2**63], pa.uint64())})
+    data = {"new": ["x"]}
+    for write, error in [
+        (lambda: docs.add([1], [[1, 1]], data), nf.DuplicateId),
+        (lambda: docs.add([5, 5], [[1, 1]] * 2, {"new": ["x", "y"]}), nf.DuplicateId),
+        (lambda: docs.upsert(["a"], [[1, 1]], data), nf.SchemaMismatch),
+        (lambda: docs.update(["a"], data), nf.SchemaMismatch),
+        (lambda: docs.upsert([3], [[1, 1]], large), nf.InvalidArgument),
+        (lambda: docs.upsert([3], [[1, 1]], twice), nf.InvalidArgument),
+        (lambda: docs.update(data=data, where="nothing = 1"), nf.FilterError),
+        (lambda: notes.add_texts(["b"], ids=[1], data=data), nf.DuplicateId),
+        (lambda: notes.upsert_texts(["b"], ids=["a"], data=data), nf.SchemaMismatch),
+    ]:
+        with pytest.raises(error):
+            write()
+        assert (list(docs.schema["columns"]), list(notes.schema["columns"])) == (["title"], ["body"])
+    assert docs.update([99], data) == docs.update(data=data, where="id = 99") == 0
+    assert "new" not in docs.schema["columns"]
+    assert docs.update([1], data) == 1
+    assert docs.get([1, 2], select="new").to_dicts() == [{"id": 1, "new": "x"}, {"id": 2, "new": None}]
+
+
+def test_a_large_write_refuses_what_a_small_one_does(db: nf.Database):
+    docs = db.create("large", dim=4096, metric="l2")
+    docs.add([7], np.zeros((1, 4096), np.float32))
+    rows = (200 << 20) // (4096 * 4)
+    vectors = np.zeros((rows, 4096), np.float32)
+    phases = []
+    for ids in [np.arange(rows), np.append(np.arange(10, 10 + rows - 1), 10)]:
+        with pytest.raises(nf.DuplicateId) as duplicate:
+            docs.add(ids, vectors, {"n": ids}, progress=lambda step: phases.append(step.phase))
+        assert duplicate.value.ids in ([7], [10])
+    assert set(phases) == {"writing"}
+    vectors[3000, 17] = np.nan
+    for write in (docs.upsert, docs.add):
+        with pytest.raises(nf.InvalidVector) as caught:
+            write(np.arange(10, 10 + rows), vectors, {"n": np.arange(rows)})
+        assert (caught.value.row, caught.value.column) == (3000, 17)
+        assert "skip" not in str(caught.value)
+    with pytest.raises(nf.InvalidArgument, match="id at row 3000 has 70000 bytes"):
+        docs.database.create("texts", dim=4096).upsert(
+            [*map(str, range(3000)), "x" * 70_000, *map(str, range(3001, rows))], vectors * 0
+        )
+    assert (len(docs), docs.schema["columns"]) == (1, {})
+
+
+def test_a_bad_row_of_an_import_is_counted_from_its_first_batch(docs: nf.Collection):
+    good = ([3, 4], [[1, 1], [2, 2]])
+    with pytest.raises(nf.InvalidVector, match="row 3 has NaN in dimension 0; only finite") as caught:
+        docs.import_batches([good, ([5, 6], [[1, 1], [np.nan, 2]], {"new": [1, 2]})])
+    assert (caught.value.row, caught.value.column) == (3, 0)
+    with pytest.raises(nf.InvalidArgument, match="id at row 2 is 18446744073709551615"):
+        docs.import_batches([good, ([2**64 - 1], [[1, 1]])])
+    assert len(docs) == 2
+
+
+def test_the_largest_number_is_no_id(docs: nf.Collection):
+    for write in (docs.add, docs.upsert):
+        with pytest.raises(nf.InvalidArgument, match="means no hit; give a smaller one"):
+            write([2**64 - 1], [[1, 1]])
+    assert not docs.contains(2**64 - 1)
+    assert docs.delete([2**64 - 1]) == docs.update([2**64 - 1], {"title": ["x"]}) == 0
+
+
+def test_columns_cannot_hide_what_a_hit_says_of_its_row(docs: nf.Collection):
+    for name in ("distance", "score"):
+        for write in [
+            lambda name=name: docs.upsert([3], [[1, 1]], {name: [1]}),
+            lambda name=name: docs.add_columns({name: "int64"}),
+            lambda name=name: docs.database.create("other", dim=2, columns={name: "int64"}),
+            lambda name=name: docs.database.collection("other", dim=2, text=name),
+        ]:
+            with pytest.raises(nf.InvalidArgument, match=f"{name}\" is reserved for what a hit says"):
+                write()
+    assert docs.database.collections() == ["docs"]
 
 
 def test_scan_walks_in_order_of_ids_at_one_moment(docs: nf.Collection):

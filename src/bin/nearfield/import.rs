@@ -343,7 +343,7 @@ fn import(
             }
             !interrupt.raised()
         });
-    collection.import(reader, options)
+    collection.import(reader, options).map_err(interop::in_file)
 }
 
 impl Answer {

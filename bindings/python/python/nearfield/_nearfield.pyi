@@ -1679,8 +1679,8 @@ class Hit:
         from 1 on, and the "score" there. Empty where the search was by one list.
 
         >>> _ = docs.add_text_index("title")
-        >>> docs.search([0, 0], words="near")[0].ranks[0]
-        {'list': 'vector', 'column': None, 'rank': 1, 'score': 0.0}
+        >>> docs.search([0, 1], words="near")[0].ranks[0]
+        {'list': 'vector', 'column': None, 'rank': 1, 'score': -1.0}
         """
     def keys(self) -> list[str]:
         """Names that can be put in brackets.
@@ -1794,6 +1794,7 @@ class BatchHits:
     >>> ids.tolist(), found.counts.tolist()
     ([[1, 2, -1], [2, 1, -1]], [2, 2])
     """
+    def _repr_html_(self) -> str: ...
     @property
     def ids(self) -> npt.NDArray[Any]:
         """The ids, of shape (queries, k).

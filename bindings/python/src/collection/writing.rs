@@ -1,7 +1,7 @@
 //! How writes of a collection reach the engine: their arguments, and columns that it lacks.
 
 use arrow_array::RecordBatch;
-use nearfield::{DataType, Error};
+use nearfield::{Attributes, Column, DataType};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet};
@@ -14,28 +14,34 @@ use crate::interrupt::{Run, Task, progress_arg};
 use crate::vectors::VectorsArg;
 use crate::{bulk, columns};
 
+/// The other columns of a write, and those of them that the collection lacks.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Given<'a> {
+    pub(crate) batch: Option<&'a RecordBatch>,
+    pub(crate) missing: &'a [Column],
+}
+
+impl<'a> Given<'a> {
+    pub(crate) fn attributes(self) -> Attributes<'a> {
+        Attributes::from(self.batch).adding(self.missing)
+    }
+}
+
 impl Collection {
-    /// Runs a write with `data` as a record batch. Columns that the collection lacks are added,
-    /// but only once the engine has found nothing wrong with the rest of the batch.
+    /// Runs a write with `data` as a record batch. Columns that the collection lacks are added with it.
     pub(super) fn write(
         &self,
         data: Option<&Bound<'_, PyAny>>,
         rows: usize,
         py: Python<'_>,
         run: Run,
-        work: impl Fn(Option<&RecordBatch>, Option<&Task>) -> nearfield::Result<u64> + Send + Sync,
+        work: impl FnOnce(Given<'_>, Option<&Task>) -> nearfield::Result<u64> + Send,
     ) -> PyResult<u64> {
-        let Some(data) = data else { return run.run(py, |task| work(None, task)) };
+        let Some(data) = data else { return run.run(py, |task| work(Given::default(), task)) };
         let batch = columns::from_python(data, rows)?;
         let schema = call(py, || self.inner.schema())?;
         let (batch, missing) = columns::missing(py, batch, &schema)?;
-        run.run(py, |task| match work(Some(&batch), task) {
-            Err(Error::NotFound { .. }) if !missing.is_empty() => {
-                self.inner.add_columns(&missing)?;
-                work(Some(&batch), task)
-            }
-            result => result,
-        })
+        run.run(py, |task| work(Given { batch: Some(&batch), missing: &missing }, task))
     }
 
     pub(super) fn put(
@@ -56,7 +62,7 @@ impl Collection {
             None if !bulk::is_long(rows, row_bytes) => Run::Short,
             progress => Run::Long(progress),
         };
-        self.write(data, rows, py, run, |batch, task| bulk::write(&self.inner, &write, batch, task))
+        self.write(data, rows, py, run, |data, task| bulk::write(&self.inner, &write, data, task))
     }
 
     /// Sets columns of the rows of `ids`, or of those that a filter finds.
@@ -75,17 +81,13 @@ impl Collection {
             Chosen::Ids(ids) => ids,
             Chosen::Where(filter) => {
                 let row = self.one_row(data)?;
-                return self.write(Some(row.as_any()), 1, py, Run::Short, |batch, _| match batch {
-                    Some(batch) => inner.update_where(&filter, batch),
-                    None => Ok(0),
+                return self.write(Some(row.as_any()), 1, py, Run::Short, |data, _| {
+                    inner.update_where(&filter, data.attributes())
                 });
             }
         };
         let (rows, ids) = (ids.len(), ids.ids()?);
-        self.write(Some(data), rows, py, Run::Short, |batch, _| match batch {
-            Some(batch) => inner.update(ids.clone(), batch),
-            None => Ok(0),
-        })
+        self.write(Some(data), rows, py, Run::Short, |data, _| inner.update(ids, data.attributes()))
     }
 
     /// The values that every row found by a filter is given, as rows.
