@@ -30,6 +30,7 @@ pub(crate) mod manifest;
 mod matching;
 mod op;
 pub(crate) mod options;
+mod prepare;
 pub(crate) mod query;
 pub(crate) mod ranking;
 pub(crate) mod reading;
@@ -62,19 +63,18 @@ use arrow_array::RecordBatch;
 
 use self::host::Host;
 use self::options::Schema;
+use self::prepare::{check_ids, check_lengths, check_rows, normalize_given, prepare_rows};
 use self::reading::{Fields, Records};
 use self::snapshot::View;
 use self::write::{Queue, Work, Writer};
 use crate::bytes::AlignedBytes;
-use crate::codec::full;
 use crate::error::{Error, Result};
 use crate::segment::columns;
-use crate::segment::ids::IdColumn;
 use crate::segment::memtable::Batch;
 use crate::storage::disk::Disk;
 use crate::text::options::TextOptions;
 use crate::types::naming::wrong_kind_of_id;
-use crate::types::{Column, Id, Ids, MAX_ID_BYTES, Vectors};
+use crate::types::{Column, Id, Ids, Vectors};
 
 pub use self::attributes::Attributes;
 pub use self::compact::CompactReport;
@@ -451,79 +451,6 @@ impl Collection {
             None => columns::no_columns(rows),
         }
     }
-}
-
-/// Checks a batch against the schema and brings it into the form in which it is kept; `allocate`
-/// gives memory of a length for its vectors, of any content.
-pub(crate) fn prepare_rows(
-    schema: &Schema,
-    ids: &Ids<'_>,
-    vectors: &Vectors<'_>,
-    attributes: Option<&RecordBatch>,
-    allocate: impl FnOnce(usize) -> AlignedBytes,
-) -> Result<Batch> {
-    check_ids(ids, |row| row as u64)?;
-    let (vectors, inverse_norms) =
-        full::encode_rows_into(schema.space(), vectors, ids.len(), allocate)?;
-    let attributes = match attributes {
-        Some(batch) => {
-            check_rows(ids.len(), batch)?;
-            columns::project(&normalize_given(schema, batch)?, &schema.arrow())?
-        }
-        None => columns::project(&columns::no_columns(ids.len())?, &schema.arrow())?,
-    };
-    let ids = IdColumn::from_ids(ids);
-    Ok(Batch { ids, vectors: Arc::new(vectors), inverse_norms, attributes })
-}
-
-/// Refuses ids that no row may be given; `place` is where a row stands for its writer.
-fn check_ids(ids: &Ids<'_>, place: impl Fn(usize) -> u64) -> Result<()> {
-    match ids {
-        Ids::U64(numbers) => match numbers.iter().position(|id| *id == u64::MAX) {
-            Some(row) => Err(Error::invalid(format!(
-                "id at row {} is {}, which means no hit; give a smaller one",
-                place(row),
-                u64::MAX
-            ))),
-            None => Ok(()),
-        },
-        Ids::Utf8(_) => check_lengths(ids, place),
-    }
-}
-
-/// Refuses ids that no row can have.
-fn check_lengths(ids: &Ids<'_>, place: impl Fn(usize) -> u64) -> Result<()> {
-    let Ids::Utf8(texts) = ids else { return Ok(()) };
-    match texts.iter().position(|id| id.len() > MAX_ID_BYTES) {
-        Some(row) => Err(Error::invalid(format!(
-            "id at row {} has {} bytes, at most {MAX_ID_BYTES} are allowed",
-            place(row),
-            texts[row].len()
-        ))),
-        None => Ok(()),
-    }
-}
-
-fn check_rows(ids: usize, batch: &RecordBatch) -> Result<()> {
-    if batch.num_rows() == ids {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("{} rows of attributes for {ids} ids", batch.num_rows())))
-}
-
-/// The columns given, each in the type of the schema.
-fn normalize_given(schema: &Schema, batch: &RecordBatch) -> Result<RecordBatch> {
-    let mut names = Vec::new();
-    let mut arrays = Vec::new();
-    for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        let column = schema.find(field.name())?;
-        if names.iter().any(|(name, _)| *name == column.name) {
-            return Err(Error::invalid(format!("column {:?} is given twice", column.name)));
-        }
-        names.push((column.name.as_str(), column.data_type));
-        arrays.push(columns::normalize(&column.name, array, column.data_type)?);
-    }
-    columns::assemble(columns::arrow_schema(names.into_iter()), arrays, batch.num_rows())
 }
 
 fn owned(ids: &Ids<'_>) -> Ids<'static> {

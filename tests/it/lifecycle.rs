@@ -1,7 +1,8 @@
 //! What a person does first: open, write, search, close, reopen.
 
 use nearfield::{
-    Column, DataType, Error, Fields, Id, ImportBatch, ImportOptions, Metric, ScanOptions, Schema,
+    Attributes, Column, DataType, Error, Fields, Id, ImportBatch, ImportOptions, Metric,
+    ScanOptions, Schema,
 };
 
 use crate::common::{Random, Scratch, notes, notes_schema};
@@ -298,6 +299,31 @@ fn columns_of_an_import_appear_with_its_rows_or_not_at_all() {
     let docs = scratch.open().open_collection("docs").unwrap();
     assert_eq!(docs.schema().unwrap().columns(), [year(DataType::Int64)]);
     assert_eq!(docs.get(&[500], &Fields::all()).unwrap().attributes, years(&[None]));
+}
+
+#[test]
+fn columns_of_a_write_are_added_with_its_rows_or_not_at_all() {
+    let scratch = Scratch::new();
+    let db = scratch.open();
+    let docs = db.collection("docs", Schema::new(1, Metric::L2)).unwrap();
+    docs.upsert(&[1, 2], &[0.0_f32, 1.0], ()).unwrap();
+    let columns = [Column { name: "year".into(), data_type: DataType::Int64, text: false }];
+    let year = years(&[Some(2026)]);
+    let given = Attributes::from(&year).adding(&columns);
+    let seq = docs.snapshot().unwrap().seq();
+    assert!(matches!(docs.add(&[1], &[0.0_f32], given), Err(Error::DuplicateId { .. })));
+    assert!(matches!(docs.upsert(&["a"], &[0.0_f32], given), Err(Error::SchemaMismatch { .. })));
+    assert!(matches!(docs.upsert(&[3], &[f32::NAN], given), Err(Error::InvalidVector { .. })));
+    assert_eq!(docs.update(&[9], given).unwrap(), 0);
+    assert_eq!(docs.update_where("id > 9", given).unwrap(), 0);
+    assert_eq!((docs.schema().unwrap().columns(), docs.snapshot().unwrap().seq()), (&[][..], seq));
+    assert_eq!(docs.update_where("id = 2", given).unwrap(), 1);
+    docs.add(&[3], &[0.0_f32], given).unwrap();
+    db.close().unwrap();
+    let docs = scratch.open().open_collection("docs").unwrap();
+    assert_eq!(docs.schema().unwrap().columns(), columns);
+    let all = docs.get(&[1, 2, 3], &Fields::all()).unwrap();
+    assert_eq!(all.attributes, years(&[None, Some(2026), Some(2026)]));
 }
 
 fn years(years: &[Option<i64>]) -> arrow_array::RecordBatch {

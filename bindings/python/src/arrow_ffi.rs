@@ -165,14 +165,17 @@ fn forget_buffers_of_nulls(
         }
         _ => return Ok(()),
     };
+    if children.is_empty() {
+        return Ok(());
+    }
     if usize::try_from(array.n_children) != Ok(children.len()) || array.children.is_null() {
         let given = array.n_children;
         let message = format!("{given} children for the type {data_type}");
         return Err(ArrowError::CDataInterface(message));
     }
-    for (index, data_type) in children.into_iter().enumerate() {
-        // SAFETY: the producer vouches for as many pointers as it says there are children.
-        let child = unsafe { *array.children.add(index) };
+    // SAFETY: the producer vouches for as many pointers as it says there are children.
+    let pointers = unsafe { std::slice::from_raw_parts(array.children, children.len()) };
+    for (index, (data_type, child)) in children.into_iter().zip(pointers).enumerate() {
         // SAFETY: it vouches too that each is null or leads to an initialised ArrowArray, which its parent
         // owns and nobody else reads.
         let Some(child) = (unsafe { child.as_mut() }) else {

@@ -137,7 +137,7 @@ def test_python_types_name_column_types(db: nf.Database):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"dim": 0}, ValueError, "dimension 0"),
+        ({"dim": 0}, ValueError, "dim is 0, expected 1 to 65,536"),
         ({"dim": -1}, ValueError, "dim is -1"),
         ({"dim": 2.5}, TypeError, "dim: expected a whole number"),
         ({"dim": True}, TypeError, "dim: expected a whole number"),
