@@ -11,6 +11,7 @@ BUILTINS = {
     "NotFound": KeyError,
     "SchemaMismatch": ValueError,
     "InvalidArgument": ValueError,
+    "WordsError": ValueError,
     "FilterError": ValueError,
     "Locked": OSError,
     "Closed": Exception,

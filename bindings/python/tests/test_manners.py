@@ -155,7 +155,7 @@ def test_an_explanation_says_what_was_compared(docs: nf.Collection):
     assert part["segment"] is None and part["rows"] == part["rows_compared"] == 2
     assert explained.hits[0]["title"] == "near"
     assert min(explained.prepare_seconds, explained.search_seconds, explained.read_seconds) >= 0
-    assert "memory: scan, 2 rows" in repr(explained)
+    assert "memory by vector: scan, 2 rows" in repr(explained)
     assert explained._repr_html_().count("<tr>") == 2
     with pytest.raises(nf.DimensionMismatch):
         docs.explain([0, 1, 2])

@@ -116,7 +116,7 @@ def test_rows_of_dicts_and_matrices_and_arrow(db: nf.Database):
         (([1.5], [1.0]), ValueError, "whole numbers"),
         ({-1: 1.0}, ValueError, "index -1 is outside"),
         ({2**32: 1.0}, ValueError, "outside"),
-        ({"a": 1.0}, TypeError, "int indices"),
+        ({"a": 1.0}, TypeError, "int indices|with the name 'a'"),
         ({1: "x"}, TypeError, "expected a number"),
         (5, TypeError, "dict of indices and weights"),
         ("words", TypeError, "dict of indices and weights"),

@@ -131,7 +131,7 @@ def test_explain_says_how_vector_and_words_were_searched(docs: nf.Collection):
     assert alone.words["terms"] == [{"column": "body", "term": "borrow", "rows": 1}]
     assert alone.words["columns"] == [("body", 1.0)]
     assert "words in body: body:borrow 1 rows" in repr(alone)
-    assert "memory: words" in repr(alone) and "body:borrow" in alone._repr_html_()
+    assert "memory by words: words" in repr(alone) and "body:borrow" in alone._repr_html_()
     assert docs.explain(words="the").words["terms"] == []
     assert "no word is left" in repr(docs.explain(words="the"))
     assert docs.explain([0]).words is None

@@ -1679,8 +1679,8 @@ class Hit:
         from 1 on, and the "score" there. Empty where the search was by one list.
 
         >>> _ = docs.add_text_index("title")
-        >>> docs.search([0, 0], words="near")[0].ranks[0]
-        {'list': 'vector', 'column': None, 'rank': 1, 'score': 0.0}
+        >>> docs.search([0, 1], words="near")[0].ranks[0]
+        {'list': 'vector', 'column': None, 'rank': 1, 'score': -1.0}
         """
     def keys(self) -> list[str]:
         """Names that can be put in brackets.
