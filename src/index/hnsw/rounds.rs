@@ -65,18 +65,20 @@ impl Spread {
     pub(super) fn over(count: usize) -> Self {
         let count = count as u64;
         // √2 - 1 as a part of 2³².
-        let mut step = (count * 0x6A09_E667 >> 32).max(1);
+        let mut step = ((count * 0x6A09_E667) >> 32).max(1);
         while gcd(count, step) > 1 {
             step += 1;
         }
         Self { count, step }
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "it was a usize")]
     pub(super) fn len(&self) -> usize {
         self.count as usize
     }
 
     /// The thing at `index` of the order; both are below the count.
+    #[expect(clippy::cast_possible_truncation, reason = "below the count")]
     pub(super) fn at(&self, index: usize) -> usize {
         (self.step * index as u64 % self.count) as usize
     }
