@@ -499,8 +499,8 @@ impl Maker {
     pub fn id(&self, random: &mut Random) -> Id {
         let number = random.below(self.ids);
         match self.id_type {
-            // Spread over the whole range, so that byte orders show.
-            IdType::U64 => Id::U64(number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_sub(1)),
+            // Spread over the whole range, so that byte orders show; the largest number is no id.
+            IdType::U64 => Id::U64(number.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_sub(2)),
             IdType::Utf8 if number == 0 => Id::from(""),
             IdType::Utf8 if number % 7 == 0 => Id::from(format!("é{number}/\u{10000}").as_str()),
             IdType::Utf8 => Id::from(format!("{number:x}").as_str()),
