@@ -10,27 +10,22 @@ use crate::{ids, open, show};
 
 /// Delete rows by id, or those that a filter finds; ids that do not exist are passed over
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("rows").required(true).args(["ids", "filter"]))]
 pub(crate) struct Args {
     /// Database directory
     db: PathBuf,
     /// Name of the collection
     name: String,
-    /// Ids of the rows
-    #[arg(value_name = "ID")]
-    ids: Vec<String>,
-    /// The rows for which this holds, as in SQL: "year < 2000 OR lang IS NULL"
-    #[arg(long = "where", value_name = "FILTER")]
-    filter: Option<String>,
+    #[command(flatten)]
+    rows: ids::Written,
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let db = open::writer(&args.db)?;
     let collection = db.open_collection(&args.name)?;
-    let deleted = match &args.filter {
+    let deleted = match &args.rows.filter {
         Some(filter) => collection.delete_where(filter)?,
         None => {
-            let ids = ids::parse(&args.ids, &collection.schema()?)?;
+            let ids = ids::parse(&args.rows.ids, &collection.schema()?)?;
             collection.delete(ids::batch(&ids))?
         }
     };

@@ -4,6 +4,18 @@ use nearfield::{Id, IdType, Ids, Schema};
 
 use crate::failure::Failure;
 
+/// The rows of a write: by id, or those that a filter finds.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Written {
+    /// Ids of the rows; those that do not exist are passed over
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// The rows for which this holds, as in SQL: "year < 2000 OR lang IS NULL"
+    #[arg(long = "where", value_name = "FILTER")]
+    pub(crate) filter: Option<String>,
+}
+
 /// Reads ids for a collection of this schema. Where it has no kind yet, numbers are numbers.
 pub(crate) fn parse(typed: &[String], schema: &Schema) -> Result<Vec<Id>, Failure> {
     let number = |text: &String| text.parse::<u64>().ok().map(Id::U64);

@@ -10,18 +10,13 @@ use crate::{ids, open, show};
 
 /// Set columns of rows by id, or of those that a filter finds; other columns and the vectors stay
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("rows").required(true).args(["ids", "filter"]))]
 pub(crate) struct Args {
     /// Database directory
     db: PathBuf,
     /// Name of the collection
     name: String,
-    /// Ids of the rows; those that do not exist are passed over
-    #[arg(value_name = "ID")]
-    ids: Vec<String>,
-    /// The rows for which this holds, as in SQL: "year < 2000 OR lang IS NULL"
-    #[arg(long = "where", value_name = "FILTER")]
-    filter: Option<String>,
+    #[command(flatten)]
+    rows: ids::Written,
     /// The columns and what to set them to, as JSON: '{"lang": "en", "year": null}'
     #[arg(long, value_name = "JSON", value_parser = object)]
     set: serde_json::Map<String, serde_json::Value>,
@@ -42,10 +37,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let collection = db.open_collection(&args.name)?;
     let schema = collection.schema()?;
     let values = nearfield::interop::attributes(&args.set, &schema)?;
-    let updated = match &args.filter {
+    let updated = match &args.rows.filter {
         Some(filter) => collection.update_where(filter, &values)?,
         None => {
-            let ids = ids::parse(&args.ids, &schema)?;
+            let ids = ids::parse(&args.rows.ids, &schema)?;
             collection.update_where(nearfield::col("id").is_in(ids), &values)?
         }
     };
