@@ -1,3 +1,4 @@
+import signal
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,9 @@ import nearfield as nf
 
 
 def pytest_configure(config: pytest.Config):
+    # What a shell starts in the background ignores Ctrl-C; tests of it would wait for ever.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # The suites of frameworks have tests that are coroutines.
     if config.pluginmanager.hasplugin("asyncio"):
         config.option.asyncio_mode = "auto"
