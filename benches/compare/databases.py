@@ -63,12 +63,14 @@ class NearfieldIndex(Peer):
 
     packages = ("nearfield",)
 
-    def __init__(self, dim: int, metric: str, threads: int) -> None:
+    def __init__(self, dim: int, metric: str, threads: int, ef_construction: int = 200) -> None:
         super().__init__(dim, metric, threads)
-        self.nearfield = self.load("nearfield")
+        self.nearfield, self.ef_construction = self.load("nearfield"), int(ef_construction)
 
     def build(self, train: np.ndarray, folder: Path) -> None:
-        index = self.nearfield.Index(self.dim, self.metric, threads=self.threads)
+        index = self.nearfield.Index(
+            self.dim, self.metric, ef_construction=self.ef_construction, threads=self.threads
+        )
         index.add(train)
         index.build()
         index.save(folder / "index")
