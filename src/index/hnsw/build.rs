@@ -65,7 +65,7 @@ pub(super) struct Layer {
     count: usize,
     /// Slots of a list, and how many of them are used.
     width: usize,
-    max: usize,
+    pub(super) max: usize,
     links: Vec<AtomicU32>,
     /// Bits of each link's distance from its owner, so that a full list is pruned without scoring
     /// it again.
@@ -161,7 +161,7 @@ impl Layer {
 
     /// Writes a list, of a node that no other thread writes to.
     #[inline(always)]
-    fn write(&self, node: u32, list: &[Link]) {
+    pub(super) fn write(&self, node: u32, list: &[Link]) {
         let range = self.range(node);
         for (slot, link) in self.lengths[range.clone()].iter().zip(list) {
             slot.store(link.distance.to_bits(), Relaxed);

@@ -1,10 +1,11 @@
 //! A graph made from graphs over parts of the rows, instead of inserting every row anew.
 //!
 //! The links of the largest part are taken over as they are. Where some led to rows that are gone,
-//! the links of those take their place as candidates. A row that lost most of its links is taken for
-//! gone too, and inserted later like a new one; until then nothing leads to it, as in a build. The rows of the other parts are inserted
-//! each from its own old neighbours, in an order in which most have some that are inserted
-//! already, so that a short walk finds what a long one from the entry would. Old neighbours of the
+//! the links of those take their place as candidates, and what pruning drops of a row's own links
+//! comes back while it has fewer than before: no later row would fill its list again. A row that
+//! lost most of its links is taken for gone too, and inserted later like a new one; until then
+//! nothing leads to it, as in a build. The rows of the other parts are inserted each from its own
+//! old neighbours, in an order in which most have some that are inserted already, so that a short walk finds what a long one from the entry would. Old neighbours of the
 //! same round are candidates too. Rows of no part come last, spread over all.
 
 use std::ops::Range;
@@ -295,14 +296,9 @@ fn keep<P: Pairs, G: Guard>(
 ) {
     let (base, layer) = (state.base, &state.plan.layers[0]);
     work.rows.clear();
-    let mut gone = 0;
-    for link in base.links(old) {
-        match base.new_row(link) {
-            Some(new) => work.rows.push(new),
-            None => gone += 1,
-        }
-    }
-    if gone > 0 {
+    work.rows.extend(base.links(old).filter_map(|link| base.new_row(link)));
+    let before = base.links(old).count();
+    if work.rows.len() < before {
         for link in base.links(old).filter(|link| base.new_row(*link).is_none()) {
             work.rows.extend(base.links(link).filter_map(|behind| base.new_row(behind)));
         }
@@ -319,4 +315,20 @@ fn keep<P: Pairs, G: Guard>(
     let links = work.rows.iter().zip(&work.distances);
     work.candidates.extend(links.map(|(&node, &distance)| Link { distance, node }));
     layer.keep(pairs, row, work);
+    if work.candidates.len() <= layer.max {
+        return;
+    }
+    let before = before.min(layer.max);
+    let mut kept = std::mem::take(&mut work.kept);
+    for candidate in &work.candidates {
+        if kept.len() >= before {
+            break;
+        }
+        let is_own = |link| base.new_row(link) == Some(candidate.node);
+        if kept.iter().all(|link| link.node != candidate.node) && base.links(old).any(is_own) {
+            kept.push(*candidate);
+        }
+    }
+    layer.write(row, &kept);
+    work.kept = kept;
 }

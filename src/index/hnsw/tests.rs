@@ -450,6 +450,38 @@ fn a_merge_of_thin_graphs_and_of_what_a_great_deletion_leaves_is_whole() {
 }
 
 #[test]
+fn no_row_has_fewer_links_than_a_deletion_left_it() {
+    let dimension = 24;
+    let values = clustered(5, 6000, dimension, 1.0, -0.5);
+    let stored = Stored::new(Metric::L2, VectorType::F32, dimension, &values);
+    let graph = check(&stored.build(2));
+    let view = View::parse(Guarded::trusted(graph.as_slice()), 6000).expect("a graph");
+    let (mut kept, mut to) = (Vec::new(), Vec::new());
+    for (row, vector) in values.chunks(dimension).enumerate() {
+        to.push(if row % 5 == 0 { GONE } else { (kept.len() / dimension) as Row });
+        if row % 5 != 0 {
+            kept.extend_from_slice(vector);
+        }
+    }
+    let left = Stored::new(Metric::L2, VectorType::F32, dimension, &kept);
+    let source = FullPairs { space: left.space, rows: left.rows(), lift: &Lift::default() };
+    let (isa, params, seeds) = (Isa::detect(), Params::default(), [Seed { view, to: &to }]);
+    let merged = merge(isa, &source, left.count, &params, &seeds, &pool(2), &|| true);
+    let merged = check(&merged.expect("not stopped"));
+    let merged = View::parse(Guarded::trusted(merged.as_slice()), left.count).expect("a graph");
+    let links = |view: &View<'_, Trusted>, row| {
+        let links = view.links(row).to_vec().into_iter();
+        let end = view.len();
+        links.take_while(move |link| (*link as usize) < end)
+    };
+    let lost = (0..).zip(&to).filter(|(row, new)| {
+        let left = links(&view, *row).filter(|link| to[*link as usize] != GONE);
+        **new != GONE && links(&merged, **new).count() < left.count()
+    });
+    assert_eq!(lost.count(), 0);
+}
+
+#[test]
 fn a_limit_keeps_what_lies_within_it() {
     let values = clustered(1, 3000, 24, 1.0, -0.5);
     let stored = Stored::new(Metric::L2, VectorType::F32, 24, &values);
