@@ -272,13 +272,13 @@ impl<'a> Import<'a> {
         if self.options.on_bad == OnBad::Raise {
             check_ids(&batch.ids, |row| place(batch, row))?;
         }
-        let attributes = batch.attributes.as_ref();
         match prepare_rows(
             &self.schema,
             &batch.ids,
             &batch.vectors,
-            attributes,
+            batch.attributes.as_ref(),
             AlignedBytes::zeroed,
+            &|row| place(batch, row),
         ) {
             Err(Error::InvalidVector { row, column, value, expected })
                 if self.options.on_bad == OnBad::Raise =>
@@ -303,7 +303,8 @@ impl<'a> Import<'a> {
                 let given = batch.vectors.len().saturating_sub(row * width);
                 return Err(full::wrong_length(space, batch.vectors.element_type(), row, given));
             };
-            match prepare_rows(&self.schema, &ids, &vector, None, AlignedBytes::zeroed) {
+            let here = |_| place(batch, row);
+            match prepare_rows(&self.schema, &ids, &vector, None, AlignedBytes::zeroed, &here) {
                 Ok(_) => good.push(row_number(row)?),
                 Err(error) => {
                     self.reject(Rejected { row: place(batch, row), reason: reason(&error) })?;
@@ -314,7 +315,15 @@ impl<'a> Import<'a> {
         let vectors = batch.vectors.gather(good.iter().map(|row| *row as usize), width);
         let attributes =
             batch.attributes.as_ref().map(|batch| columns::take(batch, &good)).transpose()?;
-        prepare_rows(&self.schema, &ids, &vectors, attributes.as_ref(), AlignedBytes::zeroed)
+        let there = |row: usize| good.get(row).map_or(0, |row| place(batch, *row as usize));
+        prepare_rows(
+            &self.schema,
+            &ids,
+            &vectors,
+            attributes.as_ref(),
+            AlignedBytes::zeroed,
+            &there,
+        )
     }
 
     fn store(&mut self, rows: &Batch) -> Result<()> {

@@ -437,7 +437,8 @@ impl Collection {
     ) -> Result<Batch> {
         let core = self.writable()?;
         let schema = attributes.schema(&core.slot.load().schema)?;
-        prepare_rows(&schema, ids, vectors, attributes.batch, |len| core.memory(len))
+        let allocate = |len| core.memory(len);
+        prepare_rows(&schema, ids, vectors, attributes.batch, allocate, &|row| row as u64)
     }
 
     /// The attributes of `rows` rows, each column in the type of the schema.
@@ -446,7 +447,7 @@ impl Collection {
         match attributes.batch {
             Some(batch) => {
                 check_rows(rows, batch)?;
-                normalize_given(&schema, batch)
+                normalize_given(&schema, batch, &|row| row as u64)
             }
             None => columns::no_columns(rows),
         }

@@ -14,21 +14,23 @@ use crate::segment::memtable::Batch;
 use crate::types::{Ids, MAX_ID_BYTES, Vectors};
 
 /// Checks a batch against the schema and brings it into the form in which it is kept; `allocate`
-/// gives memory of a length for its vectors, of any content.
+/// gives memory of a length for its vectors, of any content, and `place` is where a row stands for its
+/// writer. That of a bad vector is the row of the batch.
 pub(super) fn prepare_rows(
     schema: &Schema,
     ids: &Ids<'_>,
     vectors: &Vectors<'_>,
     attributes: Option<&RecordBatch>,
     allocate: impl FnOnce(usize) -> AlignedBytes,
+    place: &dyn Fn(usize) -> u64,
 ) -> Result<Batch> {
-    check_ids(ids, |row| row as u64)?;
+    check_ids(ids, place)?;
     let (vectors, inverse_norms) =
         full::encode_rows_into(schema.space(), vectors, ids.len(), allocate)?;
     let attributes = match attributes {
         Some(batch) => {
             check_rows(ids.len(), batch)?;
-            columns::project(&normalize_given(schema, batch)?, &schema.arrow())?
+            columns::project(&normalize_given(schema, batch, place)?, &schema.arrow())?
         }
         None => columns::project(&columns::no_columns(ids.len())?, &schema.arrow())?,
     };
@@ -71,8 +73,12 @@ pub(super) fn check_rows(ids: usize, batch: &RecordBatch) -> Result<()> {
     Err(Error::invalid(format!("{} rows of attributes for {ids} ids", batch.num_rows())))
 }
 
-/// The columns given, each in the type of the schema.
-pub(super) fn normalize_given(schema: &Schema, batch: &RecordBatch) -> Result<RecordBatch> {
+/// The columns given, each in the type of the schema; `place` is where a row stands for its writer.
+pub(super) fn normalize_given(
+    schema: &Schema,
+    batch: &RecordBatch,
+    place: &dyn Fn(usize) -> u64,
+) -> Result<RecordBatch> {
     let mut names = Vec::new();
     let mut arrays = Vec::new();
     for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
@@ -81,7 +87,7 @@ pub(super) fn normalize_given(schema: &Schema, batch: &RecordBatch) -> Result<Re
             return Err(Error::invalid(format!("column {:?} is given twice", column.name)));
         }
         names.push((column.name.as_str(), column.data_type));
-        arrays.push(columns::normalize(&column.name, array, column.data_type)?);
+        arrays.push(columns::normalize(&column.name, array, column.data_type, place)?);
     }
     columns::assemble(columns::arrow_schema(names.into_iter()), arrays, batch.num_rows())
 }

@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+use arrow_array::{
+    Array, ArrayRef, Float64Array, Int64Array, LargeListArray, RecordBatch, StructArray,
+};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::Field;
 use nearfield::{
-    Collection, Column, DataType, Database, Durability, Error, Fields, Id, IdType, Metric,
-    OpenOptions, Query, Schema, SearchPlan, Settings, SparseVector,
+    Collection, Column, DataType, Database, Durability, Error, Fields, Id, IdType, ImportBatch,
+    ImportOptions, Metric, OpenOptions, Query, Schema, SearchPlan, Settings, SparseVector,
 };
 
 use crate::common::{Random, Scratch};
@@ -315,4 +319,39 @@ fn a_column_added_later_is_searched_and_marks_the_collection() {
         docs.flush().unwrap();
         docs.compact().unwrap();
     }
+}
+
+#[test]
+fn a_bad_row_of_an_import_is_named_by_its_place_in_the_source() {
+    let scratch = Scratch::new();
+    let db = open(&scratch.path().join("a.nf"));
+    let docs = db.create_collection("docs", schema()).unwrap();
+    // Indices and weights of each row, of which row 5 has an index that is none.
+    let batch = |first: u64| {
+        let rows = first..first + 4;
+        let index = |row: u64| if row == 5 { -1 } else { i64::try_from(row).unwrap() };
+        let indices: ArrayRef = Arc::new(rows.clone().map(index).collect::<Int64Array>());
+        let weights: ArrayRef = Arc::new(Float64Array::from(vec![1.0; 4]));
+        let list = |items: ArrayRef| -> ArrayRef {
+            let item = Arc::new(Field::new("item", items.data_type().clone(), false));
+            let offsets = OffsetBuffer::from_lengths(vec![1; 4]);
+            Arc::new(LargeListArray::new(item, offsets, items, None))
+        };
+        let pairs =
+            [("indices", list(indices)), ("weights", list(weights))].map(|(name, array)| {
+                (Arc::new(Field::new(name, array.data_type().clone(), false)), array)
+            });
+        let words: ArrayRef = Arc::new(StructArray::from(pairs.to_vec()));
+        Ok(ImportBatch {
+            ids: rows.clone().collect::<Vec<u64>>().into(),
+            vectors: vec![0.0_f32; 4].into(),
+            attributes: Some(RecordBatch::try_from_iter([("words", words)]).unwrap()),
+            source_rows: rows.collect(),
+            rejected: Vec::new(),
+        })
+    };
+    let error = docs.import([batch(0), batch(4)], ImportOptions::new()).unwrap_err().to_string();
+    assert!(error.contains("column \"words\" row 5: index -1"), "{error}");
+    assert_eq!(docs.len().unwrap(), 0);
+    assert_eq!(docs.import([batch(0)], ImportOptions::new()).unwrap().rows, 4);
 }

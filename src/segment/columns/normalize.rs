@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::types::DataType;
 use crate::types::naming::arrow_in_words;
 
-/// Converts `array` to the canonical form of `wanted`.
+/// Converts `array` to the canonical form of `wanted`; `place` is where a row stands for its writer.
 ///
 /// Accepted: booleans as `bool`; integers of any width as `int64` (u64 where it fits); integers
 /// and floats of any width as `float64`; every kind of string array, dictionaries of strings
@@ -28,10 +28,15 @@ use crate::types::naming::arrow_in_words;
 /// how to show the instant, an absent one means UTC); lists of strings as `list_utf8`; lists of structs
 /// of an index and a weight, maps from index to weight and structs of a list of indices and one of weights as
 /// `sparse`; a null array as anything.
-pub(crate) fn normalize(name: &str, array: &ArrayRef, wanted: DataType) -> Result<ArrayRef> {
+pub(crate) fn normalize(
+    name: &str,
+    array: &ArrayRef,
+    wanted: DataType,
+    place: &dyn Fn(usize) -> u64,
+) -> Result<ArrayRef> {
     if *array.data_type() == wanted.to_arrow() {
         return if wanted == DataType::Sparse {
-            sparse::check(name, array)
+            sparse::check(name, array, place)
         } else {
             Ok(Arc::clone(array))
         };
@@ -46,7 +51,7 @@ pub(crate) fn normalize(name: &str, array: &ArrayRef, wanted: DataType) -> Resul
         DataType::Utf8 => strings(array.as_ref()).map(|array| Arc::new(array) as ArrayRef),
         DataType::Timestamp => timestamps(name, array)?,
         DataType::ListUtf8 => lists(array).map(|array| Arc::new(array) as ArrayRef),
-        DataType::Sparse => sparse::normalize(name, array)?,
+        DataType::Sparse => sparse::normalize(name, array, place)?,
     };
     converted.ok_or_else(|| Error::SchemaMismatch {
         what: format!("column {name:?}"),

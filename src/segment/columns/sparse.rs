@@ -55,14 +55,20 @@ impl<'a> SparseRows<'a> {
 
 /// A canonical column of what `array` holds: lists of (index, weight) structs, maps from index to
 /// weight, or structs of a list of indices and a list of weights; `None` for anything else.
-pub(super) fn normalize(name: &str, array: &ArrayRef) -> Result<Option<ArrayRef>> {
+pub(super) fn normalize(
+    name: &str,
+    array: &ArrayRef,
+    place: &dyn Fn(usize) -> u64,
+) -> Result<Option<ArrayRef>> {
     let Some(pairs) = Pairs::of(array) else { return Ok(None) };
     let (mut lengths, mut indices, mut weights) = (Vec::new(), Vec::new(), Vec::new());
     let mut row_pairs = Vec::new();
     for row in 0..array.len() {
         row_pairs.clear();
         if array.is_valid(row) {
-            let wrong = |what: String| Error::invalid(format!("column {name:?} row {row}: {what}"));
+            let wrong = |what: String| {
+                Error::invalid(format!("column {name:?} row {}: {what}", place(row)))
+            };
             pairs.read(row, &mut row_pairs).map_err(wrong)?;
             canonical(&mut row_pairs).map_err(|fault| wrong(fault.to_string()))?;
         }
@@ -75,7 +81,11 @@ pub(super) fn normalize(name: &str, array: &ArrayRef) -> Result<Option<ArrayRef>
 }
 
 /// Checks a column that has the canonical type already.
-pub(super) fn check(name: &str, array: &ArrayRef) -> Result<ArrayRef> {
+pub(super) fn check(
+    name: &str,
+    array: &ArrayRef,
+    place: &dyn Fn(usize) -> u64,
+) -> Result<ArrayRef> {
     let good = |(indices, weights): (&[u32], &[f32])| {
         indices.is_sorted_by(|a, b| a < b)
             && weights.iter().all(|weight| weight.is_finite() && *weight != 0.0)
@@ -83,7 +93,7 @@ pub(super) fn check(name: &str, array: &ArrayRef) -> Result<ArrayRef> {
     };
     match SparseRows::of(array.as_ref()) {
         Some(rows) if rows.iter().all(good) => Ok(array.clone()),
-        _ => Ok(normalize(name, array)?.unwrap_or_else(|| array.clone())),
+        _ => Ok(normalize(name, array, place)?.unwrap_or_else(|| array.clone())),
     }
 }
 

@@ -14,6 +14,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::types::SparseVector;
 
+fn normalized(name: &str, array: &ArrayRef, wanted: DataType) -> Result<ArrayRef> {
+    normalize(name, array, wanted, &|row| row as u64)
+}
+
 /// Rows with every column type, nulls, empty strings and several-byte characters.
 pub(crate) fn sample(rows: usize) -> RecordBatch {
     let schema = arrow_schema(
@@ -186,20 +190,20 @@ proptest! {
 #[test]
 fn integers_and_floats_of_any_width_are_widened() {
     let small: ArrayRef = Arc::new(Int8Array::from(vec![Some(-3), None]));
-    let wide = normalize("n", &small, DataType::Int64).expect("fits");
+    let wide = normalized("n", &small, DataType::Int64).expect("fits");
     assert_eq!(wide.as_primitive::<Int64Type>(), &Int64Array::from(vec![Some(-3), None]));
-    let float = normalize("n", &small, DataType::Float64).expect("fits");
+    let float = normalized("n", &small, DataType::Float64).expect("fits");
     assert_eq!(float.as_ref(), &Float64Array::from(vec![Some(-3.0), None]) as &dyn Array);
     let half: ArrayRef = Arc::new(Float16Array::from(vec![half::f16::from_f32(0.5)]));
     let single: ArrayRef = Arc::new(Float32Array::from(vec![0.5]));
     for array in [half, single] {
-        let float = normalize("n", &array, DataType::Float64).expect("fits");
+        let float = normalized("n", &array, DataType::Float64).expect("fits");
         assert_eq!(float.as_ref(), &Float64Array::from(vec![0.5]) as &dyn Array);
     }
     let big: ArrayRef = Arc::new(UInt64Array::from(vec![1, u64::MAX]));
-    let error = normalize("n", &big, DataType::Int64).expect_err("too big");
+    let error = normalized("n", &big, DataType::Int64).expect_err("too big");
     assert!(error.to_string().contains("18446744073709551615"), "{error}");
-    assert!(normalize("n", &big, DataType::Float64).is_ok());
+    assert!(normalized("n", &big, DataType::Float64).is_ok());
 }
 
 #[test]
@@ -211,12 +215,12 @@ fn strings_of_every_kind_become_one_kind() {
         vec![Some("a"), None, Some("ü")].into_iter().collect::<DictionaryArray<Int32Type>>(),
     );
     for array in [plain, view, dictionary] {
-        let strings = normalize("s", &array, DataType::Utf8).expect("strings");
+        let strings = normalized("s", &array, DataType::Utf8).expect("strings");
         assert_eq!(strings.as_string::<i64>(), &expected, "{}", array.data_type());
     }
     let empty: ArrayRef =
         Arc::new(vec![None::<&str>, None].into_iter().collect::<DictionaryArray<Int32Type>>());
-    assert_eq!(normalize("s", &empty, DataType::Utf8).expect("strings").null_count(), 2);
+    assert_eq!(normalized("s", &empty, DataType::Utf8).expect("strings").null_count(), 2);
 }
 
 #[test]
@@ -228,12 +232,12 @@ fn instants_of_every_unit_become_microseconds() {
         (Arc::new(Date32Array::from(vec![2])), 172_800_000_000),
     ];
     for (array, expected) in cases {
-        let normal = normalize("t", &array, DataType::Timestamp).expect("in range");
+        let normal = normalized("t", &array, DataType::Timestamp).expect("in range");
         assert_eq!(normal.data_type(), &DataType::Timestamp.to_arrow());
         assert_eq!(normal.as_primitive::<TimestampMicrosecondType>().value(0), expected);
     }
     let far: ArrayRef = Arc::new(TimestampSecondArray::from(vec![i64::MAX]));
-    assert!(normalize("t", &far, DataType::Timestamp).is_err());
+    assert!(normalized("t", &far, DataType::Timestamp).is_err());
 }
 
 #[test]
@@ -244,7 +248,7 @@ fn lists_of_strings_keep_their_shape_when_sliced() {
     lists.append_null();
     lists.append_value([Some("c")]);
     let array: ArrayRef = Arc::new(lists.finish().slice(1, 3));
-    let normal = normalize("l", &array, DataType::ListUtf8).expect("strings");
+    let normal = normalized("l", &array, DataType::ListUtf8).expect("strings");
     let batch = RecordBatch::try_from_iter([("l", normal)]).expect("one column");
     let back = decode(&bytes_of(&batch)).expect("valid");
     let list = back.column(0).as_list::<i64>();
@@ -257,12 +261,12 @@ fn lists_of_strings_keep_their_shape_when_sliced() {
 fn a_null_array_fits_and_another_type_is_named() {
     let nulls: ArrayRef = Arc::new(NullArray::new(3));
     for data_type in [DataType::Bool, DataType::Utf8, DataType::ListUtf8, DataType::Timestamp] {
-        let column = normalize("x", &nulls, data_type).expect("nulls fit");
+        let column = normalized("x", &nulls, data_type).expect("nulls fit");
         assert_eq!((column.len(), column.null_count()), (3, 3));
         assert_eq!(column.data_type(), &data_type.to_arrow());
     }
     let number: ArrayRef = Arc::new(Int64Array::from(vec![1]));
-    let error = normalize("x", &number, DataType::Utf8).expect_err("not a string");
+    let error = normalized("x", &number, DataType::Utf8).expect_err("not a string");
     assert_eq!(
         error.to_string(),
         "column \"x\": expected strings (utf8), given integers (int64); convert them, or use a column of another name"
