@@ -31,6 +31,8 @@ const COLUMN: [&str; 22] = [
     "$has_all",
     "$not",
 ];
+/// Bytes of the name of a column in a hint, about.
+const SHOWN_NAME: usize = 60;
 /// Operators between filters.
 const LOGIC: [&str; 4] = ["$and", "$or", "$nor", "$not"];
 
@@ -176,9 +178,30 @@ fn condition(column: &str, operator: &str, json: &Json, path: &Path<'_>) -> Pars
         "$has_all" => test(Op::HasAll(texts(json, path)?.into())),
         unknown => {
             let failure = path.fail("no operator of a column");
-            Err(failure.hint(meant(unknown, COLUMN.into_iter())))
+            Err(failure.hint(match unknown.starts_with('$') {
+                true => meant(unknown, COLUMN.into_iter()),
+                false => without_sign(column, unknown, json),
+            }))
         }
     }
+}
+
+/// What a key without a `$` was meant for: an operator, or a value within a dictionary, whose column is
+/// named `outer.inner`.
+fn without_sign(column: &str, key: &str, json: &Json) -> String {
+    if let Some(operator) = COLUMN.iter().find(|operator| operator.strip_prefix('$') == Some(key)) {
+        return format!("did you mean {operator}?");
+    }
+    let mut name = format!("{column}.{key}");
+    let mut value = json;
+    while let Json::Object(object) = value
+        && let Some((key, inner)) = object.iter().next().filter(|(key, _)| !key.starts_with('$'))
+        && name.len() < SHOWN_NAME
+    {
+        name = format!("{name}.{key}");
+        value = inner;
+    }
+    format!("a value within a dictionary is a column of its own: write {{\"{}\": …}}", short(&name))
 }
 
 fn compare(column: &str, comparison: Comparison, json: &Json, path: &Path<'_>) -> Parsed {

@@ -392,6 +392,8 @@ fn bad_dictionaries_are_answered_with_the_path() {
     for (json, parts) in [
         (json!([]), &["expected an object, given an array"][..]),
         (json!({"n": {"$gtt": 1}}), &["n.$gtt", "did you mean $gt?"]),
+        (json!({"n": {"gt": 1}}), &["n.gt", "did you mean $gt?"]),
+        (json!({"a": {"b": {"c": {"$gt": 1}}}}), &["a.b", "write {\"a.b.c\": …}"]),
         (json!({"$an": []}), &["$an", "did you mean $and?"]),
         (json!({"$and": [{"n": {"$in": 5}}]}), &["$and.n.$in: expected an array, given a number"]),
         (json!({"n": [1]}), &["given an array", "$in"]),
