@@ -36,10 +36,7 @@ pub enum Error {
         expected: &'static str,
     },
     /// `add` was given ids that exist already, or the same id twice.
-    #[error(
-        "{} id(s) exist already or are given twice, first {}; use upsert to replace rows",
-        .ids.len(), first(.ids)
-    )]
+    #[error("{}; use upsert to replace rows", known(.ids))]
     DuplicateId {
         /// The ids concerned, at most the first hundred.
         ids: Vec<Id>,
@@ -172,8 +169,14 @@ pub enum Error {
     },
 }
 
-fn first(ids: &[Id]) -> String {
-    ids.first().map_or_else(String::new, ToString::to_string)
+/// Ids that exist already, of which at most a hundred are listed.
+fn known(ids: &[Id]) -> String {
+    let first = ids.first().map_or_else(String::new, ToString::to_string);
+    match ids.len() {
+        ..2 => format!("id {first} exists already or is given twice"),
+        many @ ..100 => format!("{many} ids exist already or are given twice, {first} among them"),
+        _ => format!("100 ids or more exist already or are given twice, {first} among them"),
+    }
 }
 
 /// An element of a vector. What is too large for its 32 bits is infinite by the time it is refused.
