@@ -18,6 +18,7 @@ use crate::types::{DataType, IdType, MAX_DIMENSION, VectorType, Vectors};
 
 use super::choose::{Choice, Found, Kind, choose};
 use super::ids::{Faults, judge_ids};
+use super::origin::Origin;
 use super::rows::{ragged, take, ungathered};
 use super::{Info, ReadOptions};
 
@@ -44,6 +45,7 @@ impl Converter {
             _ => None,
         });
         info.dimension = dimension;
+        info.origin = Origin::of(schema.metadata());
         Ok(Self { choice, dimension, next_row: 0 })
     }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use arrow_array::RecordBatch;
 
 use crate::error::{Error, Result};
-use crate::types::{DataType, IdType, Ids, VectorType, Vectors};
+use crate::types::{DataType, IdType, Ids, Metric, VectorType, Vectors};
 
 use super::Format;
 use super::json_write::JsonWriter;
@@ -29,6 +29,9 @@ pub struct ExportSchema {
     /// Element type of the vectors. They are written as they are, bf16 as f32 (which holds it
     /// exactly) and b1 as bytes of eight bits.
     pub vector_type: VectorType,
+    /// How vectors are compared. Parquet and Arrow files say so, and the type and dimension too, for a
+    /// collection that is made of them.
+    pub metric: Option<Metric>,
     /// Kind of the ids.
     pub id_type: IdType,
     /// Attribute columns, in the order of the batches.
@@ -46,6 +49,7 @@ impl ExportSchema {
         Self {
             dimension,
             vector_type,
+            metric: None,
             id_type,
             columns: Vec::new(),
             id_name: "id".to_owned(),
@@ -253,6 +257,7 @@ mod columnar {
 
     use super::{ExportBatch, ExportSchema, ITEM_NAME};
     use crate::error::{Error, Result};
+    use crate::interop::origin::metadata;
     use crate::types::{IdType, Ids, VectorType, Vectors};
 
     pub(super) fn schema_of(schema: &ExportSchema) -> SchemaRef {
@@ -278,7 +283,7 @@ mod columnar {
                 .iter()
                 .map(|(name, data_type)| Field::new(name, data_type.to_arrow(), true)),
         );
-        Arc::new(Schema::new(fields))
+        Arc::new(Schema::new(fields).with_metadata(metadata(schema)))
     }
 
     pub(super) fn join(schema: &SchemaRef, batch: ExportBatch) -> Result<RecordBatch> {

@@ -29,6 +29,7 @@ mod json_write;
 mod jsonl;
 mod npy;
 mod options;
+mod origin;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod rows;
@@ -126,6 +127,7 @@ struct Info {
     id_type: Option<IdType>,
     vector_type: Option<VectorType>,
     total_rows: Option<u64>,
+    origin: origin::Origin,
 }
 
 impl Reader {

@@ -29,9 +29,11 @@ pub struct FileImport {
     pub path: PathBuf,
     /// How it is read.
     pub read: ReadOptions,
-    /// How vectors are compared; none: as stored, in a new collection cosine, of bits hamming.
+    /// How vectors are compared; none: as stored, in a new collection as in the one that the file was
+    /// exported from, else cosine, of bits hamming.
     pub metric: Option<Metric>,
-    /// How elements are stored; none: as stored, in a new collection as in the file.
+    /// How elements are stored; none: as stored, in a new collection as in the one that the file was
+    /// exported from, else as in the file.
     pub vector_type: Option<VectorType>,
     /// Dimensions of a vector; none: as stored, in a new collection as in the file.
     pub dimension: Option<usize>,
@@ -146,29 +148,8 @@ impl FileImport {
 
     /// A schema in the shape of the file.
     fn schema(&self, reader: &Reader) -> Result<Schema> {
-        let path = self.path.display();
-        let Some(elements) = reader.dimension() else {
-            return Err(Error::invalid(format!(
-                "{path} has no row with a vector, so its dimension is not known; create the \
-                 collection first, or import another file"
-            )));
-        };
-        let vector_type = match self.vector_type {
-            Some(vector_type) => vector_type,
-            None if self.metric.is_some_and(Metric::is_binary) => VectorType::B1,
-            None => reader.vector_type(),
-        };
-        let bits = vector_type == VectorType::B1;
-        let metric = self.metric.unwrap_or(if bits { Metric::Hamming } else { Metric::Cosine });
-        let whole = if bits { elements.saturating_mul(8) } else { elements };
-        let dimension = self.dimension.unwrap_or(whole);
-        if vector_type.row_elements(dimension) != elements {
-            return Err(Error::invalid(format!(
-                "a vector of {dimension} dimensions ({vector_type}) has {} elements, those of \
-                 {path} have {elements}; give another dimension, or none",
-                vector_type.row_elements(dimension)
-            )));
-        }
+        let (metric, vector_type, dimension) =
+            reader.shape(self.metric, self.vector_type, self.dimension)?;
         let schema = Schema::new(dimension, metric).with_vector_type(vector_type);
         let schema = schema.with_id_type(reader.id_type());
         Ok(reader
@@ -215,6 +196,7 @@ pub fn export(
     let scan = snapshot.scan(options.fields(fields.clone().with_vectors()))?;
     let id_type = schema.id_type().unwrap_or(IdType::U64);
     let mut shape = ExportSchema::new(schema.dimension(), schema.vector_type(), id_type);
+    shape.metric = Some(schema.metric());
     // In the order asked for; the scan has refused names that are not there.
     let all = || schema.columns().iter().map(|column| column.name.clone()).collect();
     for name in fields.column_names().map_or_else(all, <[String]>::to_vec) {

@@ -663,6 +663,7 @@ impl Collection {
         &self,
         py: Python<'_>,
         path: PathBuf,
+    /// All but JSON lines say the metric, dtype and dimension too, and an import makes its collection so.
         format: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         progress: Option<&Bound<'_, PyAny>>,

@@ -290,8 +290,9 @@ impl Database {
     /// are numbered), `vector` that of vectors (left out: the only list of numbers), `columns` the others
     /// (left out: all). `attributes` is a Parquet or JSON lines file with the ids and columns of an npy or
     /// fvecs file. `format` is "parquet", "arrow", "arrow_stream", "jsonl", "npy", "fvecs" or "bvecs",
-    /// left out what the file says. `metric`, `dtype` and `dim` are as for `collection`. `on_bad` is
-    /// "raise" or "skip"; `progress` as for `Collection.upsert`.
+    /// left out what the file says. `metric`, `dtype` and `dim` are as for `collection`, left out those of
+    /// the collection that a Parquet or Arrow file was exported from. `on_bad` is "raise" or "skip";
+    /// `progress` as for `Collection.upsert`.
     ///
     /// Returns a dict: "rows" stored, rows "replaced", "rejected_rows", and "rejected", pairs of row and
     /// reason, at most a thousand.

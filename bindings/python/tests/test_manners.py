@@ -224,6 +224,16 @@ def test_a_file_is_one_line_away(tmp_path: Path, docs: nf.Collection):
         docs.export_file(tmp_path / "b.jsonl", select=["titel"])
     with pytest.raises(ValueError, match="format"):
         docs.export_file(tmp_path / "b", format="csv")
+        plain = copied.database
+        plain.import_file("plain", tmp_path / name)
+        # JSON lines have no place to say it.
+        assert plain["plain"].schema["metric"] == ("cosine" if name == "a.jsonl" else "l2")
+    bits = docs.database.create("bits", dim=12, metric="jaccard")
+    bits.upsert([1], np.array([[0xF0, 0x10]], np.uint8))
+    bits.export_file(tmp_path / "bits.parquet")
+    copied = nf.from_parquet(tmp_path / "bits.parquet", tmp_path / "bits.nf")
+    assert (copied.schema["dim"], copied.schema["metric"], copied.schema["dtype"]) == (12, "jaccard", "b1")
+    assert nf.from_parquet(tmp_path / "a.parquet", tmp_path / "dot.nf", metric="dot").schema["metric"] == "dot"
     assert not (tmp_path / "b.jsonl").exists()
 
 

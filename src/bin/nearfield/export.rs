@@ -55,6 +55,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let scan = snapshot.scan(options)?;
     let id_type = schema.id_type().unwrap_or(IdType::U64);
     let mut shape = ExportSchema::new(schema.dimension(), schema.vector_type(), id_type);
+    shape.metric = Some(schema.metric());
     let all = || schema.columns().iter().map(|column| &column.name).collect();
     let names: Vec<&String> =
         args.select.as_ref().map_or_else(all, |names| names.0.iter().collect());

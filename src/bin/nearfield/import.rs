@@ -51,11 +51,12 @@ pub(crate) struct Args {
     /// words as they are [default: that of the index there is, else english]
     #[arg(long, value_name = "LANGUAGE", value_parser = args::text_options, requires = "texts")]
     language: Option<TextOptions>,
-    /// How vectors are compared, for a new collection [default: cosine; hamming for bits]
+    /// How vectors are compared, for a new collection [default: as in the collection that the file was
+    /// exported from, else cosine; hamming for bits]
     #[arg(long)]
     metric: Option<MetricArg>,
-    /// How elements are stored, for a new collection [default: as in the file; b1 for hamming and
-    /// jaccard]
+    /// How elements are stored, for a new collection [default: as in the collection that the file was
+    /// exported from, else as in the file; b1 for hamming and jaccard]
     #[arg(long = "type", value_name = "TYPE")]
     vector_type: Option<TypeArg>,
     /// Dimensions of a vector, for a new collection of bits [default: all bits of the bytes]
@@ -271,30 +272,8 @@ fn create_and_import(
 
 /// A schema in the shape of the file.
 fn schema(args: &Args, reader: &Reader) -> Result<Schema, Failure> {
-    let Some(elements) = reader.dimension() else {
-        return Err(Failure::refused(format!(
-            "{} has no row with a vector, so its dimension is not known; create the collection \
-             first, or import another file",
-            args.file.display()
-        )));
-    };
-    let asked = args.metric.map(Metric::from);
-    let vector_type = match args.vector_type {
-        Some(vector_type) => vector_type.into(),
-        None if asked.is_some_and(Metric::is_binary) => VectorType::B1,
-        None => reader.vector_type(),
-    };
-    let bits = vector_type == VectorType::B1;
-    let metric = asked.unwrap_or(if bits { Metric::Hamming } else { Metric::Cosine });
-    let dimension = args.dim.unwrap_or(if bits { elements.saturating_mul(8) } else { elements });
-    if vector_type.row_elements(dimension) != elements {
-        return Err(Failure::refused(format!(
-            "a vector of {dimension} dimensions ({vector_type}) has {} elements, those of {} have \
-             {elements}; give another --dim, or none",
-            vector_type.row_elements(dimension),
-            args.file.display()
-        )));
-    }
+    let (metric, vector_type) = (args.metric.map(Metric::from), args.vector_type.map(Into::into));
+    let (metric, vector_type, dimension) = reader.shape(metric, vector_type, args.dim)?;
     let mut schema =
         Schema::new(dimension, metric).with_vector_type(vector_type).with_id_type(reader.id_type());
     for name in &args.texts {

@@ -19,7 +19,7 @@ use half::{bf16, f16};
 use super::{ExportBatch, ExportSchema, Format, ReadOptions, Reader, read, write};
 use crate::collection::import::{ImportBatch, Rejected};
 use crate::error::{Error, Result};
-use crate::types::{DataType, IdType, Ids, VectorType, Vectors};
+use crate::types::{DataType, IdType, Ids, Metric, VectorType, Vectors};
 
 /// A file with these bytes in a directory that lives as long as the first value.
 fn file(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {

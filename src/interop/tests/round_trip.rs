@@ -216,3 +216,52 @@ fn the_three_texmex_formats_are_read() {
     let (_folder, path) = file("a.fvecs", &[]);
     assert_eq!(read_all(&path, &ReadOptions::default()).unwrap().ids.len(), 0);
 }
+
+#[cfg(feature = "parquet")]
+#[test]
+fn a_file_says_what_it_was_exported_from_and_an_argument_comes_first() {
+    for (format, name) in written_formats().into_iter().filter(|of| of.0 != Format::Jsonl) {
+        let (_folder, path) = file(name, b"");
+        let mut made = schema(VectorType::B1, IdType::U64);
+        (made.dimension, made.metric) = (12, Some(Metric::Jaccard));
+        write(&path, format, &made, []).unwrap();
+        let reader = read(&path, &ReadOptions::default()).unwrap();
+        assert_eq!(reader.vector_type(), VectorType::U8);
+        let bits = (Metric::Jaccard, VectorType::B1, 12);
+        assert_eq!(reader.shape(None, None, None).unwrap(), bits, "{format}");
+        for (metric, vector_type, dimension, expected) in [
+            (Some(Metric::Hamming), None, Some(16), (Metric::Hamming, VectorType::B1, 16)),
+            (Some(Metric::L2), None, None, (Metric::L2, VectorType::U8, 2)),
+            (None, Some(VectorType::F32), None, (Metric::Cosine, VectorType::F32, 2)),
+        ] {
+            let shape = reader.shape(metric, vector_type, dimension).unwrap();
+            assert_eq!(shape, expected, "{format}");
+        }
+        assert!(reader.shape(None, None, Some(17)).is_err());
+        let mut none = schema(VectorType::F16, IdType::U64);
+        none.metric = None;
+        write(&path, format, &none, []).unwrap();
+        let reader = read(&path, &ReadOptions::default()).unwrap();
+        let plain = (Metric::Cosine, VectorType::F16, 2);
+        assert_eq!(reader.shape(None, None, None).unwrap(), plain, "{format}");
+    }
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn what_a_later_version_has_exported_asks_for_an_argument() {
+    let (_folder, path) = file("a.arrows", b"");
+    let said = [("nearfield.metric".to_owned(), "minkowski".to_owned())];
+    let item = Arc::new(Field::new("item", arrow_schema::DataType::Float32, false));
+    let vector = arrow_schema::DataType::FixedSizeList(item, 2);
+    let fields = vec![Field::new("vector", vector, false)];
+    let arrow = Schema::new(fields).with_metadata(said.into());
+    let out = std::fs::File::options().write(true).open(&path).unwrap();
+    arrow_ipc::writer::StreamWriter::try_new(out, &arrow).unwrap().finish().unwrap();
+    let reader = read(&path, &ReadOptions::default()).unwrap();
+    let error = reader.shape(None, None, None).unwrap_err();
+    assert!(matches!(&error, Error::Incompatible { .. }), "{error}");
+    assert!(error.to_string().contains("nearfield.metric is \"minkowski\""), "{error}");
+    let asked = reader.shape(Some(Metric::Dot), None, None).unwrap();
+    assert_eq!(asked, (Metric::Dot, VectorType::F32, 2));
+}

@@ -157,6 +157,27 @@ fn the_demo_finds_what_is_nearest() {
 }
 
 #[test]
+fn an_export_is_imported_as_the_collection_was_unless_another_is_asked_for() {
+    let shell = Shell::new();
+    shell.ok(&["create", "db", "brain", "--dim", "2", "--metric", "l2", "--type", "bf16"]);
+    shell.write("rows.jsonl", "{\"id\": 1, \"vector\": [0.5, 2.0]}\n");
+    shell.ok(&["import", "db", "brain", "rows.jsonl"]);
+    for file in ["out.parquet", "out.arrow", "out.arrows"] {
+        shell.ok(&["export", "db", "brain", file]);
+        for (said, metric, vector_type) in [
+            (&[][..], "l2", "bf16"),
+            (&["--metric", "dot"], "dot", "bf16"),
+            (&["--type", "f16"], "l2", "f16"),
+        ] {
+            let imported = shell.json(&[&["import", "db", "again", file], said].concat());
+            let made = (&imported["metric"], &imported["vector_type"]);
+            assert_eq!(made, (&json!(metric), &json!(vector_type)), "{file} {said:?}");
+            shell.ok(&["drop", "db", "again", "--yes"]);
+        }
+    }
+}
+
+#[test]
 fn an_export_imports_as_the_same_rows() {
     let shell = Shell::new();
     shell.ok(&["import", "db", "packages", &data("packages.parquet")]);
@@ -401,7 +422,11 @@ fn packed_bits_are_imported_by_their_metric_or_type() {
     for name in ["bits.jsonl", "bits.parquet"] {
         shell.ok(&["export", "db", "short", name]);
         let copy = name.replace('.', "-");
-        shell.json(&["import", "db", &copy, name, "--type", "b1", "--dim", "15"]);
+        // JSON does not say what its bytes are.
+        let said: &[&str] = &["--type", "b1", "--dim", "15"];
+        let said = if name == "bits.jsonl" { said } else { &[] };
+        let imported = shell.json(&[&["import", "db", &copy, name], said].concat());
+        assert_eq!(imported["dimension"], 15, "{name}");
         let found = shell.json(&["search", "db", &copy, "--like", "0", "-k", "1"]);
         assert_eq!(hit_ids(&found["queries"][0]), [2], "{name}");
     }

@@ -50,8 +50,9 @@ def from_parquet(
     >>> import nearfield as nf
     >>> docs.export_file(tmp / "words.parquet")
     2
-    >>> nf.from_parquet(tmp / "words.parquet", tmp / "copy.nf", metric="l2").get(2).to_dicts()
-    [{'id': 2, 'title': 'far'}]
+    >>> words = nf.from_parquet(tmp / "words.parquet", tmp / "copy.nf")
+    >>> words.get(2).to_dicts(), words.schema["metric"]
+    ([{'id': 2, 'title': 'far'}], 'l2')
     """
     return from_file(source, path, name=name, **{"format": "parquet", **settings})
 
