@@ -89,6 +89,14 @@ impl<'a> SomeQueries<'a> {
         }
     }
 
+    /// One of them alone.
+    pub(super) fn one(self, query: usize) -> Self {
+        match self {
+            Self::Vectors(queries) => Self::Vectors(&queries[query..=query]),
+            Self::Sparse(column, queries) => Self::Sparse(column, &queries[query..=query]),
+        }
+    }
+
     /// All of them in pieces of at most `many`.
     pub(super) fn chunks(self, many: usize) -> impl Iterator<Item = Self> {
         let len = self.len();

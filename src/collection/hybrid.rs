@@ -40,8 +40,13 @@ impl<'a> Query<'a> {
     /// assert_eq!(hits[0].id.clone(), 2.into());
     /// # Ok(()) }
     /// ```
-    pub fn sparse(mut self, column: impl Into<String>, query: &'a SparseVector) -> Self {
-        self.request.sparse.push((column.into(), query));
+    pub fn sparse(self, column: impl Into<String>, query: &'a SparseVector) -> Self {
+        self.sparse_each(column, std::slice::from_ref(query))
+    }
+
+    /// As [`sparse`](Self::sparse), with a sparse vector for each query of [`run_batch`](Self::run_batch).
+    pub fn sparse_each(mut self, column: impl Into<String>, queries: &'a [SparseVector]) -> Self {
+        self.request.sparse.push((column.into(), queries));
         self
     }
 
@@ -59,7 +64,7 @@ impl<'a> Query<'a> {
     }
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
     /// Whether one search may answer many queries.
     pub(super) fn is_of_vectors_alone(&self) -> bool {
         !self.is_by_words() && self.sparse.is_empty() && self.rerank.is_none()
@@ -157,7 +162,9 @@ impl Request<'_> {
         if queries.is_none() {
             self.check_no_distance(shape)?;
         }
-        let column = |(name, query): &(String, _)| Ok((snapshot.view.sparse_column(name)?, *query));
+        let column = |(name, query): &(String, &'a [SparseVector])| {
+            Ok((snapshot.view.sparse_column(name)?, *query))
+        };
         let sparse = self.sparse.iter().map(column).collect::<Result<Vec<_>>>()?;
         let mut listed = shape.within(k, self.candidates.unwrap_or(LISTED))?;
         // Groups are looked for farther on, unless somebody said how far.
@@ -186,7 +193,7 @@ impl Request<'_> {
     fn lists(
         &self,
         snapshot: &Snapshot,
-        (queries, sparse): (Option<SomeQueries<'_>>, &[(&Column, &SparseVector)]),
+        (queries, sparse): (Option<SomeQueries<'_>>, &[(&Column, &[SparseVector])]),
         (listed, shape): (usize, &Shape),
         chosen: Option<&Chosen>,
         mut traces: Option<&mut Vec<Trace>>,
@@ -213,8 +220,12 @@ impl Request<'_> {
         let params = SearchParams { k: listed, ef: 1, exact: true, max_distance, stable: true };
         for (column, query) in sparse {
             self.check_cancel()?;
-            let query = SomeQueries::Sparse(column, std::slice::from_ref(*query));
-            let found = query.search(snapshot, &params, hidden, traces.as_deref_mut())?;
+            let found = SomeQueries::Sparse(column, query).search(
+                snapshot,
+                &params,
+                hidden,
+                traces.as_deref_mut(),
+            )?;
             // The distance of a hit is that of the vector.
             let ranked = |Found { distance, id, place }: Found| Ranked {
                 id,
@@ -319,10 +330,6 @@ mod with_words {
     use crate::text::words::Words;
 
     impl Query<'_> {
-        pub(crate) fn of_words(snapshot: Result<Snapshot>, words: Words) -> Self {
-            Self::of(snapshot, None).words(words)
-        }
-
         /// Searches by these words as well, in one order with the vector; see [`fusion`](Self::fusion).
         /// A row may be found by either.
         ///
@@ -344,8 +351,13 @@ mod with_words {
         /// assert_eq!((hits[0].id.clone(), hits[1].id.clone()), (3.into(), 2.into()));
         /// # Ok(()) }
         /// ```
-        pub fn words(mut self, words: impl Into<Words>) -> Self {
-            self.request.words.words = Some(words.into());
+        pub fn words(self, words: impl Into<Words>) -> Self {
+            self.words_each([words])
+        }
+
+        /// As [`words`](Self::words), with words for each query of [`run_batch`](Self::run_batch).
+        pub fn words_each<W: Into<Words>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+            self.request.words.words = Some(words.into_iter().map(Into::into).collect());
             self
         }
 

@@ -11,6 +11,7 @@ mod apply;
 mod asked;
 mod attributes;
 pub(crate) mod backup;
+mod batch;
 mod build;
 mod compact;
 mod diversity;

@@ -101,9 +101,9 @@ impl std::ops::Index<usize> for Hits {
 #[derive(Debug)]
 #[must_use = "a query does nothing until run"]
 pub struct Query<'a> {
-    snapshot: Result<Snapshot>,
+    pub(super) snapshot: Result<Snapshot>,
     /// `None` for a search by words alone.
-    asked: Option<Asked<'a>>,
+    pub(super) asked: Option<Asked<'a>>,
     pub(super) request: Request<'a>,
 }
 
@@ -113,18 +113,18 @@ pub(super) struct Request<'a> {
     pub(super) k: usize,
     /// Whether there is a vector, or a sparse one, beside words and further lists.
     pub(super) has_query: bool,
-    ef: Option<usize>,
-    exact: bool,
+    pub(super) ef: Option<usize>,
+    pub(super) exact: bool,
     pub(super) max_distance: f32,
     pub(super) shape: Shape,
-    select: Select,
-    with_vectors: bool,
-    filter: Option<Filter>,
-    cancel: Option<Arc<AtomicBool>>,
+    pub(super) select: Select,
+    pub(super) with_vectors: bool,
+    pub(super) filter: Option<Filter>,
+    pub(super) cancel: Option<Arc<AtomicBool>>,
     #[cfg(feature = "text")]
     pub(super) words: super::words::WordAsk,
     /// Columns of sparse vectors that are searched as well.
-    pub(super) sparse: Vec<(String, &'a SparseVector)>,
+    pub(super) sparse: Vec<(String, &'a [SparseVector])>,
     pub(super) fusion: Fusion,
     /// Rows that each list gives to a fusion.
     pub(super) candidates: Option<usize>,
@@ -136,7 +136,7 @@ pub(super) struct Request<'a> {
 
 /// Which columns of the hits to read.
 #[derive(Debug)]
-enum Select {
+pub(super) enum Select {
     Nothing,
     All,
     Named(Vec<String>),
@@ -331,6 +331,15 @@ impl<'a> Query<'a> {
         let start = Instant::now();
         let Self { snapshot, asked, request } = self;
         let snapshot = snapshot?;
+        match request.queries(asked.as_ref().map(|_| 1))? {
+            1 => {}
+            0 => return Err(Error::invalid("there is nothing to search for")),
+            many => {
+                return Err(Error::invalid(format!(
+                    "{many} queries are given; run_batch takes many"
+                )));
+            }
+        }
         let one = |asked: &Asked<'a>| {
             asked.check_one(&snapshot.view)?;
             asked.prepare(&snapshot.view)
@@ -348,58 +357,10 @@ impl<'a> Query<'a> {
         let times = [prepared, searched, read];
         Ok(Answer { hits, snapshot, chosen, request, rerank, times })
     }
-
-    /// Runs the search for every query vector given, on all threads of the database.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run); `DimensionMismatch` when the elements given are no whole number of
-    /// vectors; `Cancelled`.
-    pub fn run_batch(self) -> Result<Vec<Hits>> {
-        use rayon::prelude::*;
-        let Self { snapshot, asked, request } = self;
-        let snapshot = snapshot?;
-        let Some(asked) = asked.filter(|_| request.is_of_vectors_alone()) else {
-            return Err(Error::invalid(
-                "words, further lists and functions that rank go with one query at a time; use run",
-            ));
-        };
-        let queries = asked.prepare(&snapshot.view)?;
-        let queries = queries.all();
-        let wanted = request.wanted(&snapshot)?;
-        let chosen = request.choose(&snapshot)?;
-        let some = |queries: SomeQueries<'_>| -> Result<Vec<Hits>> {
-            let metric = queries.metric(&snapshot);
-            let found = request.search(
-                &snapshot,
-                queries,
-                (request.k, &request.shape),
-                chosen.as_ref(),
-                None,
-            )?;
-            let read = |found: Vec<Found>| {
-                let ranked = found.into_iter().map(|found| Ranked::near(found, metric)).collect();
-                request.read(&snapshot, ranked, wanted.as_ref())
-            };
-            found.into_iter().map(read).collect()
-        };
-        if queries.len() < 2 {
-            return some(queries);
-        }
-        let pool = snapshot.host.pool()?;
-        // Together scans read the rows once; every thread has its part.
-        let threads = pool.current_num_threads().max(1);
-        let rounds = queries.len().div_ceil(threads * TOGETHER);
-        let many = queries.len().div_ceil(threads * rounds).max(1);
-        let hits: Result<Vec<_>> = {
-            let chunks: Vec<_> = queries.chunks(many).collect();
-            pool.install(|| chunks.into_par_iter().map(some).collect())
-        };
-        Ok(hits?.into_iter().flatten().collect())
-    }
 }
 
 impl Request<'_> {
-    fn wanted(&self, snapshot: &Snapshot) -> Result<Option<SchemaRef>> {
+    pub(super) fn wanted(&self, snapshot: &Snapshot) -> Result<Option<SchemaRef>> {
         if self.max_distance.is_nan() {
             return Err(Error::invalid("max_distance is NaN; give a number"));
         }
@@ -416,7 +377,7 @@ impl Request<'_> {
     }
 
     /// What the filter leaves; `None` without one.
-    fn choose(&self, snapshot: &Snapshot) -> Result<Option<Chosen>> {
+    pub(super) fn choose(&self, snapshot: &Snapshot) -> Result<Option<Chosen>> {
         let cancel = self.cancel.as_ref();
         self.filter.as_ref().map(|filter| snapshot.view.choose(filter, cancel)).transpose()
     }
@@ -509,9 +470,6 @@ impl Request<'_> {
         })
     }
 }
-
-/// Queries of a batch that one thread searches for together.
-const TOGETHER: usize = 16;
 
 /// The answer to one query.
 struct Answer<'a> {

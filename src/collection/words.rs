@@ -39,7 +39,8 @@ pub type Snippets = BTreeMap<String, Snippet>;
 /// Words to look for, and where.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WordAsk {
-    pub(crate) words: Option<Words>,
+    /// Those of each query.
+    pub(crate) words: Option<Vec<Words>>,
     /// Columns with their weights; none for all columns of texts.
     pub(crate) columns: Vec<(String, f32)>,
 }
@@ -78,10 +79,16 @@ impl WordAsk {
                 "no column is indexed for search by words; declare one as text, or call add_text_index",
             ));
         }
-        match &self.words {
+        match self.words.iter().flatten().next() {
             Some(words) => search::plan(words, columns),
             None => search::plan(&Words::new(""), columns),
         }
+    }
+
+    /// What is asked of one query.
+    pub(crate) fn one(&self, query: usize) -> Self {
+        let of_query = |words: &Vec<Words>| words.get(query).into_iter().cloned().collect();
+        Self { words: self.words.as_ref().map(of_query), columns: self.columns.clone() }
     }
 }
 
@@ -329,8 +336,16 @@ fn is_same(part: &PartView, column: &Column) -> Result<bool> {
 impl Snapshot {
     /// As [`Collection::search_words`].
     pub fn search_words(&self, words: impl Into<Words>) -> Query<'static> {
+        self.search_words_each([words])
+    }
+
+    /// As [`Collection::search_words_each`].
+    pub fn search_words_each<W: Into<Words>>(
+        &self,
+        words: impl IntoIterator<Item = W>,
+    ) -> Query<'static> {
         let snapshot = self.host.check().map(|()| self.clone());
-        Query::of_words(snapshot, words.into())
+        Query::of(snapshot, None).words_each(words)
     }
 }
 
@@ -362,6 +377,24 @@ impl Collection {
     /// # Ok(()) }
     /// ```
     pub fn search_words(&self, words: impl Into<Words>) -> Query<'static> {
-        Query::of_words(self.snapshot(), words.into())
+        self.search_words_each([words])
+    }
+
+    /// Begins many searches by words, for [`Query::run_batch`].
+    ///
+    /// ```
+    /// # fn main() -> nearfield::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("temporary directory");
+    /// # let db = nearfield::Database::open(dir.path().join("my.nf"))?;
+    /// # let docs = db.collection("docs", nearfield::Schema::new(2, nearfield::Metric::L2).text("body"))?;
+    /// let answers = docs.search_words_each(["page fault", "+segfault -windows"]).k(3).run_batch()?;
+    /// assert_eq!(answers.len(), 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn search_words_each<W: Into<Words>>(
+        &self,
+        words: impl IntoIterator<Item = W>,
+    ) -> Query<'static> {
+        Query::of(self.snapshot(), None).words_each(words)
     }
 }

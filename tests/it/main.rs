@@ -15,6 +15,8 @@
 mod bad_input;
 mod bare;
 mod batch;
+#[cfg(feature = "text")]
+mod batch_lists;
 #[cfg(feature = "cli")]
 mod cli;
 mod codes;

@@ -429,12 +429,13 @@ impl Collection {
     ///   Hit(id=1, distance=2, score=-2, title='near'),
     /// ])
     #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
-    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
-                             max_distance=None, select=None, vectors=False, where=None, \
-                             offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None, words=None, plain=False, words_in=None, \
-                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
-                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
+    #[pyo3(
+        text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, max_distance=None, \
+        select=None, vectors=False, where=None, offset=None, min_distance=None, group_by=None, \
+        per_group=1, mmr=None, mmr_candidates=None, words=None, plain=False, words_in=None, \
+        highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, \
+        rerank=None, rerank_candidates=None, sparse=None)"
+    )]
     fn search(
         &self,
         py: Python<'_>,
@@ -458,12 +459,13 @@ impl Collection {
     /// >>> docs.explain([1, 1], k=1).parts[0]["plan"]
     /// 'scan'
     #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
-    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
-                             max_distance=None, select=None, vectors=False, where=None, \
-                             offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None, words=None, plain=False, words_in=None, \
-                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
-                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
+    #[pyo3(
+        text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, max_distance=None, \
+        select=None, vectors=False, where=None, offset=None, min_distance=None, group_by=None, \
+        per_group=1, mmr=None, mmr_candidates=None, words=None, plain=False, words_in=None, \
+        highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, \
+        rerank=None, rerank_candidates=None, sparse=None)"
+    )]
     fn explain(
         &self,
         py: Python<'_>,
@@ -483,16 +485,26 @@ impl Collection {
     /// an array of ids and one of distances, see `BatchHits`. Arguments are as for `search`, but no
     /// columns are read unless `select` says so (`None` means all).
     ///
-    /// Raises as `search`, naming the row.
+    /// `words` is a list then, with those of each query, alone or beside vectors or `texts`; so are the
+    /// sparse vectors of each column in `sparse`. Everything else is said once for all queries. `rerank` is
+    /// called once for each, by several threads at a time.
+    ///
+    /// Raises as `search`, naming the row, and `InvalidArgument` for lists of different lengths.
     ///
     /// >>> ids, distances = docs.search_batch([[0, 0], [3, 4]], k=1)
     /// >>> ids.tolist(), distances.tolist()
     /// ([[1], [2]], [[0.0], [0.0]])
+    /// >>> _ = docs.add_text_index("title")
+    /// >>> docs.search_batch([[0, 0], [3, 4]], words=["far", "far"], alpha=0.2, k=1).ids.tolist()
+    /// [[2], [2]]
     #[pyo3(signature = (queries=None, k=10, *, texts=None, **asked))]
-    #[pyo3(text_signature = "($self, queries=None, k=10, *, texts=None, ef=None, exact=False, \
-                             max_distance=None, select=(), vectors=False, where=None, offset=None, \
-                             min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None)")]
+    #[pyo3(
+        text_signature = "($self, queries=None, k=10, *, texts=None, ef=None, exact=False, max_distance=None, \
+        select=(), vectors=False, where=None, offset=None, min_distance=None, group_by=None, \
+        per_group=1, mmr=None, mmr_candidates=None, words=None, plain=False, words_in=None, \
+        highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, \
+        rerank=None, rerank_candidates=None, sparse=None)"
+    )]
     fn search_batch(
         &self,
         py: Python<'_>,
@@ -502,9 +514,9 @@ impl Collection {
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<BatchHits> {
         let embedder = || self.inner.embedder();
-        let queries = texts::queries(py, embedder, queries, texts, self.shape)?;
         let request = Request::read("Collection.search_batch", k, asked, Some(Vec::new()))?;
-        reading::search_batch(py, self.source(), &queries, self.shape, request)
+        let queries = texts::queries(py, embedder, queries, texts, self.shape, &request)?;
+        reading::search_batch(py, self.source(), queries.as_ref(), self.shape, request)
     }
 
     /// The `k` rows whose sparse vectors in `column` have the largest inner product with `query`: a dict of
@@ -521,12 +533,13 @@ impl Collection {
     /// >>> hits.ids.tolist(), hits.scores.tolist(), hits[0]["words"]
     /// ([8, 7], [2.0, 1.5], {9: 2.0})
     #[pyo3(signature = (column, query, k=10, **asked))]
-    #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
-                             vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
-                             words=None, plain=False, words_in=None, \
-                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
-                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
+    #[pyo3(
+        text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, vectors=False, \
+        where=None, offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
+        mmr_candidates=None, words=None, plain=False, words_in=None, highlight=None, \
+        fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, rerank=None, \
+        rerank_candidates=None, sparse=None)"
+    )]
     fn search_sparse(
         &self,
         #[pyo3(from_py_with = column_string)] column: String,
@@ -549,9 +562,13 @@ impl Collection {
     /// >>> found.ids.tolist(), found.scores.tolist()
     /// ([[7, -1], [8, 7]], [[0.5, -inf], [2.0, 1.0]])
     #[pyo3(signature = (column, queries, k=10, **asked))]
-    #[pyo3(text_signature = "($self, column, queries, k=10, *, max_distance=None, select=(), \
-                             vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1, mmr=None, mmr_candidates=None)")]
+    #[pyo3(
+        text_signature = "($self, column, queries, k=10, *, max_distance=None, select=(), vectors=False, \
+        where=None, offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
+        mmr_candidates=None, words=None, plain=False, words_in=None, highlight=None, \
+        fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, rerank=None, \
+        rerank_candidates=None, sparse=None)"
+    )]
     fn search_sparse_batch(
         &self,
         #[pyo3(from_py_with = column_string)] column: String,
@@ -574,12 +591,13 @@ impl Collection {
     /// >>> explained.hits.ids.tolist(), sum(part["rows"] for part in explained.parts)
     /// ([8], 4)
     #[pyo3(signature = (column, query, k=10, **asked))]
-    #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
-                             vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
-                             words=None, plain=False, words_in=None, \
-                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
-                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
+    #[pyo3(
+        text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, vectors=False, \
+        where=None, offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
+        mmr_candidates=None, words=None, plain=False, words_in=None, highlight=None, \
+        fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, rerank=None, \
+        rerank_candidates=None, sparse=None)"
+    )]
     fn explain_sparse(
         &self,
         #[pyo3(from_py_with = column_string)] column: String,
@@ -651,6 +669,7 @@ impl Collection {
 
     /// Writes all rows to the file `path`: ids, vectors and the columns of `select` (all if it is left
     /// out). `format` is "parquet", "arrow", "arrow_stream" or "jsonl", left out what the extension says.
+    /// All but JSON lines say the metric, dtype and dimension too, and an import makes its collection so.
     /// `where` is as for `search`, `progress` as for `upsert`. Returns how many rows were written.
     ///
     /// Raises `InvalidArgument` for an unknown format or extension, `NotFound` for an unknown
@@ -663,7 +682,6 @@ impl Collection {
         &self,
         py: Python<'_>,
         path: PathBuf,
-    /// All but JSON lines say the metric, dtype and dimension too, and an import makes its collection so.
         format: Option<&Bound<'_, PyAny>>,
         #[pyo3(from_py_with = names)] select: Option<Vec<String>>,
         progress: Option<&Bound<'_, PyAny>>,

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use nearfield::{
-    Collection, IdType, Query, Result, ScanOptions, Schema, SparseVector, Vectors, Words,
-};
+use nearfield::{Collection, IdType, Query, Result, ScanOptions, Schema, SparseVector, Vectors};
 use pyo3::prelude::*;
 
 use crate::batch_hits::BatchHits;
@@ -32,11 +30,11 @@ pub(crate) enum Source<'a> {
 impl Source<'_> {
     /// A search by vector, or of none by words.
     fn begin<'q>(self, vectors: Option<Vectors<'q>>, request: &Request) -> Query<'q> {
-        let words = || request.words.words().unwrap_or_else(|| Words::plain(""));
+        let words = || request.words.words();
         match (vectors, self) {
             (Some(vectors), source) => source.search(vectors),
-            (None, Self::Collection(collection)) => collection.search_words(words()),
-            (None, Self::Snapshot(snapshot, _)) => snapshot.search_words(words()),
+            (None, Self::Collection(collection)) => collection.search_words_each(words()),
+            (None, Self::Snapshot(snapshot, _)) => snapshot.search_words_each(words()),
         }
     }
 
@@ -67,8 +65,8 @@ impl Source<'_> {
 }
 
 /// A search by further columns as well.
-fn with<'q>(query: Query<'q>, sparse: &'q [(String, SparseVector)]) -> Query<'q> {
-    sparse.iter().fold(query, |query, (column, vector)| query.sparse(column, vector))
+fn with<'q>(query: Query<'q>, sparse: &'q [(String, Vec<SparseVector>)]) -> Query<'q> {
+    sparse.iter().fold(query, |query, (column, vectors)| query.sparse_each(column, vectors))
 }
 
 pub(crate) fn search(
@@ -122,12 +120,16 @@ fn explanation(
 pub(crate) fn search_batch(
     py: Python<'_>,
     source: Source<'_>,
-    queries: &VectorsArg<'_>,
+    queries: Option<&VectorsArg<'_>>,
     shape: Shape,
-    request: Request,
+    mut request: Request,
 ) -> PyResult<BatchHits> {
-    let (rows, vectors) = (queries.rows, queries.vectors()?);
-    batch(py, source, rows, || source.search(vectors), shape.width, request)
+    request.check(py, queries.is_some())?;
+    let rows = queries.map_or_else(|| request.words.words().len(), |queries| queries.rows);
+    let vectors = queries.map(VectorsArg::vectors).transpose()?;
+    let sparse = std::mem::take(&mut request.sparse);
+    let begin = |request: &Request| with(source.begin(vectors, request), &sparse);
+    batch(py, source, rows, begin, shape.width, request)
 }
 
 /// The answers to `rows` queries.
@@ -135,13 +137,14 @@ fn batch<'q>(
     py: Python<'_>,
     source: Source<'_>,
     rows: usize,
-    begin: impl FnOnce() -> Query<'q> + Send,
+    begin: impl FnOnce(&Request) -> Query<'q> + Send,
     width: usize,
     request: Request,
 ) -> PyResult<BatchHits> {
     let most = request.picks.most(request.k);
     let run = |cancel: Option<&Arc<AtomicBool>>| -> Result<_> {
-        let mut query = request.apply(begin(), width);
+        let begun = begin(&request);
+        let mut query = request.apply(begun, width);
         if let Some(cancel) = cancel {
             query = query.cancel(cancel.clone());
         }
@@ -195,10 +198,12 @@ pub(crate) fn search_sparse_batch(
     column: &str,
     queries: &Bound<'_, PyAny>,
     width: usize,
-    request: Request,
+    mut request: Request,
 ) -> PyResult<BatchHits> {
+    request.check(queries.py(), true)?;
     let vectors = sparse::vectors("queries", queries)?;
-    let begin = || source.search_sparse(column, &vectors);
+    let more = std::mem::take(&mut request.sparse);
+    let begin = |_: &Request| with(source.search_sparse(column, &vectors), &more);
     batch(queries.py(), source, vectors.len(), begin, width, request)
 }
 

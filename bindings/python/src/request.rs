@@ -24,14 +24,24 @@ pub(crate) struct Request {
     pub(crate) vectors: bool,
     pub(crate) filter: Option<Filter>,
     pub(crate) words: WordsArg,
-    /// Columns of sparse vectors that are searched as well.
-    pub(crate) sparse: Vec<(String, SparseVector)>,
+    /// Columns of sparse vectors that are searched as well, with those of each query.
+    pub(crate) sparse: Vec<(String, Vec<SparseVector>)>,
 }
 
 /// Keyword arguments of vectors alone: hits of sparse ones are exact.
 const OF_VECTORS: [&str; 2] = ["ef", "exact"];
-/// Those of one search, not of a batch.
-const OF_ONE: [&str; 12] = [
+const OF_ALL: [&str; 23] = [
+    "k",
+    "max_distance",
+    "select",
+    "vectors",
+    "where",
+    "offset",
+    "min_distance",
+    "group_by",
+    "per_group",
+    "mmr",
+    "mmr_candidates",
     "words",
     "plain",
     "words_in",
@@ -45,26 +55,12 @@ const OF_ONE: [&str; 12] = [
     "rerank_candidates",
     "sparse",
 ];
-const OF_ALL: [&str; 11] = [
-    "k",
-    "max_distance",
-    "select",
-    "vectors",
-    "where",
-    "offset",
-    "min_distance",
-    "group_by",
-    "per_group",
-    "mmr",
-    "mmr_candidates",
-];
 
 /// The keyword arguments of `function`.
 fn arguments(function: &str) -> Vec<&'static str> {
     let (sparse, batch) = (function.contains("sparse"), function.ends_with("batch"));
     let mut names = OF_ALL.to_vec();
     names.extend(OF_VECTORS.iter().filter(|_| !sparse));
-    names.extend(OF_ONE.iter().filter(|_| !batch));
     if !sparse {
         names.push(if batch { "texts" } else { "text" });
     }
@@ -83,7 +79,7 @@ impl Request {
         let (vectors, filter, words, sparse) = (false, None, WordsArg::default(), Vec::new());
         let mut request =
             Self { k, ef, exact, max_distance, picks, select, vectors, filter, words, sparse };
-        let one = !function.ends_with("batch");
+        let batch = function.ends_with("batch");
         for (name, value) in given.into_iter().flatten() {
             let name = name.cast::<PyString>()?.to_str()?.to_owned();
             let exact = function.contains("sparse") && OF_VECTORS.contains(&name.as_str());
@@ -94,8 +90,8 @@ impl Request {
                 "select" => request.select = names(&value)?,
                 "vectors" => request.vectors = vectors_flag(&value)?,
                 "where" => request.filter = filter_arg(Some(&value))?,
-                "sparse" if one => request.sparse = sparse::columns("sparse", &value)?,
-                name if one && request.words.take(name, &value)? => {}
+                "sparse" => request.sparse = sparse::columns("sparse", &value, batch)?,
+                name if request.words.take(name, &value, batch)? => {}
                 name if !exact && request.picks.take(name, &value)? => {}
                 name => {
                     let py = value.py();
@@ -108,8 +104,7 @@ impl Request {
 
     /// How many lists become one order, when there is one of a vector or not.
     pub(crate) fn check(&self, py: Python<'_>, vector: bool) -> PyResult<()> {
-        let words = self.words.words().is_some();
-        let lists = usize::from(vector) + usize::from(words) + self.sparse.len();
+        let lists = usize::from(vector) + usize::from(self.words.is_asked()) + self.sparse.len();
         self.words.check(py, lists)
     }
 

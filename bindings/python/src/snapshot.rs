@@ -135,7 +135,9 @@ impl Snapshot {
     #[pyo3(text_signature = "($self, queries=None, k=10, *, texts=None, ef=None, exact=False, \
                              max_distance=None, select=(), vectors=False, where=None, offset=None, \
                              min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None)")]
+                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search_batch(
         &self,
         py: Python<'_>,
@@ -144,9 +146,9 @@ impl Snapshot {
         texts: Option<&Bound<'_, PyAny>>,
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<BatchHits> {
-        let queries = texts::queries(py, || self.embedder(), queries, texts, self.shape)?;
         let request = Request::read("Snapshot.search_batch", k, asked, Some(Vec::new()))?;
-        reading::search_batch(py, self.source(), &queries, self.shape, request)
+        let queries = texts::queries(py, || self.embedder(), queries, texts, self.shape, &request)?;
+        reading::search_batch(py, self.source(), queries.as_ref(), self.shape, request)
     }
 
     /// As `Collection.search_sparse`.
@@ -182,7 +184,10 @@ impl Snapshot {
     #[pyo3(signature = (column, queries, k=10, **asked))]
     #[pyo3(text_signature = "($self, column, queries, k=10, *, max_distance=None, select=(), \
                              vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1, mmr=None, mmr_candidates=None)")]
+                             group_by=None, per_group=1, mmr=None, \
+                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+                             candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search_sparse_batch(
         &self,
         #[pyo3(from_py_with = column_string)] column: String,

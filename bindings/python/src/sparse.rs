@@ -79,20 +79,26 @@ pub(crate) fn vectors(what: &str, values: &Bound<'_, PyAny>) -> PyResult<Vec<Spa
     vectors.enumerate().map(|(row, value)| vector(&format!("{what} row {row}"), &value?)).collect()
 }
 
-/// Columns and what is looked for in each: a dict of names and sparse vectors.
+/// Columns and what is looked for in each: a dict of names and sparse vectors, in a batch of lists of them.
 pub(crate) fn columns(
     what: &str,
     values: &Bound<'_, PyAny>,
-) -> PyResult<Vec<(String, SparseVector)>> {
+    batch: bool,
+) -> PyResult<Vec<(String, Vec<SparseVector>)>> {
     if values.is_none() {
         return Ok(Vec::new());
     }
-    let wrong = || wrong_type(what, "a dict of columns and sparse vectors", values);
+    let wrong = || {
+        let each =
+            if batch { "lists of sparse vectors, one for each query" } else { "sparse vectors" };
+        wrong_type(what, &format!("a dict of columns and {each}"), values)
+    };
     let dict = mapping(values)?.ok_or_else(wrong)?;
     let column = |(name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
         let name = name.extract::<String>().map_err(|_wrong| wrong())?;
-        let vector = vector(&format!("{what}[{name:?}]"), &value)?;
-        Ok((name, vector))
+        let what = format!("{what}[{name:?}]");
+        let found = if batch { vectors(&what, &value)? } else { vec![vector(&what, &value)?] };
+        Ok((name, found))
     };
     dict.iter().map(column).collect()
 }

@@ -115,22 +115,26 @@ pub(crate) fn query<'a, 'py>(
     match (q, text) {
         (Some(q), None) => VectorsArg::one(q, shape).map(Some),
         (None, Some(text)) => embedded(py, embedder, &[text]).map(Some),
-        (None, None) if request.words.words().is_some() => Ok(None),
+        (None, None) if request.words.is_asked() => Ok(None),
         (given, _) => Err(one_of("text", given.is_some())),
     }
 }
 
-/// The queries of a batch: vectors as they were given, or those of texts.
+/// The queries of a batch: vectors as they were given, or those of texts; `None` for words alone.
 pub(crate) fn queries<'a, 'py>(
     py: Python<'py>,
     embedder: impl FnOnce() -> nearfield::Result<&'a Embedder> + Send,
     queries: Option<&Bound<'py, PyAny>>,
     texts: Option<&Bound<'py, PyAny>>,
     shape: Shape,
-) -> PyResult<VectorsArg<'py>> {
+    request: &Request,
+) -> PyResult<Option<VectorsArg<'py>>> {
     match (queries, texts) {
-        (Some(queries), None) => VectorsArg::from_python(queries, shape),
-        (None, Some(texts)) => embedded(py, embedder, &Texts::from_python(texts)?.all()),
+        (Some(queries), None) => VectorsArg::from_python(queries, shape).map(Some),
+        (None, Some(texts)) => {
+            embedded(py, embedder, &Texts::from_python("texts", texts)?.all()).map(Some)
+        }
+        (None, None) if request.words.is_asked() => Ok(None),
         (given, _) => Err(one_of("texts", given.is_some())),
     }
 }
@@ -151,8 +155,8 @@ fn one_of(texts: &str, both: bool) -> PyErr {
             ("text", true) => "both; to search for words beside a vector, use words=",
             ("text", false) =>
                 "neither; to search by words alone, use words=, by a sparse vector search_sparse",
-            (_, true) => "both",
-            (_, false) => "neither",
+            (_, true) => "both; to search for words beside vectors, use words=",
+            (_, false) => "neither; to search by words alone, use words=",
         }
     ))
 }
@@ -164,7 +168,8 @@ pub(crate) struct TextsArg<'py> {
     data: Option<RecordBatch>,
 }
 
-enum Texts {
+/// Texts as they were given.
+pub(crate) enum Texts {
     Python(Vec<PyBackedStr>),
     Arrow(Vec<String>),
 }
@@ -175,7 +180,7 @@ impl<'py> TextsArg<'py> {
         ids: Option<&Bound<'py, PyAny>>,
         data: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Self> {
-        let texts = Texts::from_python(texts)?;
+        let texts = Texts::from_python("texts", texts)?;
         let ids = ids.map(IdsArg::from_python).transpose()?;
         let rows = texts.all().len();
         let data = data.map(|data| columns::from_python(data, rows)).transpose()?;
@@ -209,15 +214,16 @@ impl<'py> TextsArg<'py> {
 }
 
 /// The text of `row`, without a copy.
-fn kept(text: &Bound<'_, PyString>, row: usize) -> PyResult<PyBackedStr> {
+fn kept(what: &str, text: &Bound<'_, PyString>, row: usize) -> PyResult<PyBackedStr> {
     let kept = text.clone().try_into();
-    kept.map_err(|error| no_text(&format!("texts: row {row}"), text, error))
+    kept.map_err(|error| no_text(&format!("{what}: row {row}"), text, error))
 }
 
 impl Texts {
-    fn from_python(texts: &Bound<'_, PyAny>) -> PyResult<Self> {
+    /// Reads the argument `what`.
+    pub(crate) fn from_python(what: &str, texts: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(text) = texts.cast::<PyString>() {
-            return Ok(Self::Python(vec![kept(text, 0)?]));
+            return Ok(Self::Python(vec![kept(what, text, 0)?]));
         }
         if let Some(array) = arrow_ffi::import(texts)?
             && array.null_count() == 0
@@ -238,23 +244,23 @@ impl Texts {
         }
         let items = match texts.try_iter() {
             Ok(items) if !texts.is_instance_of::<PyBytes>() => items,
-            _ => return Err(wrong_type("texts", EXPECTED, texts)),
+            _ => return Err(wrong_type(what, EXPECTED, texts)),
         };
         if texts.cast::<PyMapping>().is_ok() {
-            return Err(wrong_type("texts", EXPECTED, texts));
+            return Err(wrong_type(what, EXPECTED, texts));
         }
         let mut all = Vec::new();
         for (row, item) in items.enumerate() {
             let item = item?;
             let Ok(text) = item.cast::<PyString>() else {
-                return Err(wrong_type(&format!("texts: row {row}"), "str", &item));
+                return Err(wrong_type(&format!("{what}: row {row}"), "str", &item));
             };
-            all.push(kept(text, row)?);
+            all.push(kept(what, text, row)?);
         }
         Ok(Self::Python(all))
     }
 
-    fn all(&self) -> Vec<&str> {
+    pub(crate) fn all(&self) -> Vec<&str> {
         match self {
             Self::Python(texts) => texts.iter().map(|text| &**text).collect(),
             Self::Arrow(texts) => texts.iter().map(String::as_str).collect(),

@@ -8,6 +8,7 @@ use crate::errors::{invalid, text_of, wrong_type};
 use crate::numbers::{count, flag, mapping, number, string};
 use crate::rerank::Rerank;
 use crate::schema::named;
+use crate::texts::Texts;
 
 /// Ways to make one order of two.
 #[derive(Clone, Copy, PartialEq)]
@@ -25,7 +26,8 @@ const SNIPPET: usize = 160;
 /// Everything said of words, and of how hits are ordered.
 #[derive(Default)]
 pub(crate) struct WordsArg {
-    text: Option<String>,
+    /// The words of each query.
+    texts: Option<Vec<String>>,
     plain: bool,
     columns: Option<Vec<(String, f32)>>,
     highlight: Option<usize>,
@@ -45,10 +47,19 @@ struct Fusing {
 
 impl WordsArg {
     /// Takes a keyword argument, if it is one of these.
-    pub(crate) fn take(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    pub(crate) fn take(
+        &mut self,
+        name: &str,
+        value: &Bound<'_, PyAny>,
+        batch: bool,
+    ) -> PyResult<bool> {
         let given = !value.is_none();
         match name {
-            "words" if given => self.text = Some(string(name, value)?),
+            "words" if given && batch => {
+                let texts = Texts::from_python(name, value)?;
+                self.texts = Some(texts.all().into_iter().map(ToOwned::to_owned).collect());
+            }
+            "words" if given => self.texts = Some(vec![string(name, value)?]),
             "plain" => self.plain = flag(name, value)?,
             "words_in" if given => self.columns = Some(weights(value)?),
             "highlight" if given => self.highlight = characters(value)?,
@@ -81,7 +92,7 @@ impl WordsArg {
             ("candidates", self.candidates.is_some()),
         ];
         let said = |all: &[(&'static str, bool)]| all.iter().find(|(_, said)| *said).map(|of| of.0);
-        if self.text.is_none()
+        if self.texts.is_none()
             && let Some(name) = said(&of_words)
         {
             let message = format!("{name} says how words are searched; give words= too");
@@ -100,16 +111,20 @@ impl WordsArg {
         self.rerank.check(py)
     }
 
-    /// The words, if there are any.
-    pub(crate) fn words(&self) -> Option<Words> {
-        let text = self.text.as_deref()?;
-        Some(if self.plain { Words::plain(text) } else { Words::new(text) })
+    pub(crate) fn is_asked(&self) -> bool {
+        self.texts.is_some()
+    }
+
+    /// The words of each query; none where words are not searched.
+    pub(crate) fn words(&self) -> Vec<Words> {
+        let words = if self.plain { Words::plain } else { Words::new };
+        self.texts.iter().flatten().map(words).collect()
     }
 
     /// The engine's search with all of it; `width` is the number of elements of a vector.
     pub(crate) fn apply<'a>(self, mut query: Query<'a>, width: usize) -> Query<'a> {
-        if let Some(words) = self.words() {
-            query = query.words(words);
+        if self.is_asked() {
+            query = query.words_each(self.words());
         }
         if let Some(columns) = self.columns {
             query = query.columns(columns);

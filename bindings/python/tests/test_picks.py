@@ -166,7 +166,7 @@ def test_what_are_no_sparse_queries(db: nf.Database, queries, error, message):
     docs = sparse(db, [{1: 1.0}])
     with pytest.raises(error, match=message):
         docs.search_sparse_batch("words", queries)
-    for name in ["ef", "words", "rerank"]:
+    for name in ["ef", "exact", "text"]:
         with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
             docs.search_sparse_batch("words", [{1: 1.0}], **{name: None})
 

@@ -178,8 +178,10 @@ def test_sparse_vectors_beside_others(db: nf.Database):
     ]:  # fmt: skip
         with pytest.raises((TypeError, ValueError, nf.Error), match=message):
             docs.search([0], sparse=given)
-    with pytest.raises(TypeError, match="search_batch"):
+    with pytest.raises(TypeError, match=r'sparse\["terms"\]: expected a list of sparse vectors'):
         docs.search_batch([[0]], sparse={"terms": {1: 1.0}})
+    with pytest.raises(TypeError, match="a dict of columns and lists of sparse vectors, one for each query"):
+        docs.search_batch([[0]], sparse=[{1: 1.0}])
 
 
 def test_words_beside_a_sparse_vector(db: nf.Database):
@@ -375,8 +377,73 @@ def test_none_is_as_if_left_out(docs: nf.Collection):
     names = ["words", "words_in", "highlight", "fusion", "rrf_k", "alpha", "normalize", "candidates"]
     nothing = dict.fromkeys([*names, "rerank", "rerank_candidates"])
     assert docs.search([0], k=1, **nothing).ids.tolist() == [1]
-    with pytest.raises(TypeError, match="unexpected keyword argument 'words'"):
-        docs.search_batch([[0]], words="page")
+    assert docs.search_batch([[0]], k=1, **nothing).ids.tolist() == [[1]]
+
+
+def test_a_batch_finds_what_each_of_its_queries_finds(db: nf.Database):
+    embed = nf.Embedder(lambda texts: [[float(text)] for text in texts], "numbers", 1)
+    docs = db.collection("many", metric="l2", embed=embed, text="body")
+    terms = [{n % 5: n + 1.0} for n in range(40)]
+    docs.upsert(range(40), [[n] for n in range(40)], {"body": [f"w{n % 8} x" for n in range(40)], "terms": terms})
+    vectors, words = [[3], [9], [20]] * 30, ["w1", "w2 OR w3", "+x -w4"] * 30
+    sparse = [{1: 1.0}, ([2], [0.5]), {3: 1.0}] * 30
+    rerank = lambda hits: hits.ids % 7
+    for source in (docs, docs.snapshot()):
+        for given in [
+            {"words": words},
+            {"queries": vectors, "words": words, "highlight": True, "alpha": 0.4},
+            {"texts": [str(v[0]) for v in vectors], "words": words, "plain": True, "words_in": "body"},
+            {"queries": vectors, "sparse": {"terms": sparse}, "rrf_k": 3, "where": "id > 4"},
+            {"words": words, "sparse": {"terms": sparse}, "candidates": 12},
+            {"queries": vectors, "words": words, "sparse": {"terms": sparse}, "rerank": rerank, "group_by": "body"},
+            {"queries": vectors, "rerank": rerank, "rerank_candidates": 5},
+        ]:
+            found = source.search_batch(k=4, select=None, **given)
+            assert (len(found), found.ids.shape) == (90, (90, 4))
+            for n in range(3):
+                one = dict(given)
+                lists = {"queries": "q", "texts": "text", "words": "words"}
+                for many, name in lists.items():
+                    if many in given:
+                        one[name] = one.pop(many)[n]
+                if "sparse" in given:
+                    one["sparse"] = {"terms": sparse[n]}
+                hits = source.search(k=4, **one)
+                assert repr(hits) == repr(found[n]) == repr(found[n + 87]), given
+                assert (hits.highlights(), [hit.ranks for hit in hits]) == (
+                    found[n].highlights(), [hit.ranks for hit in found[n]],
+                )  # fmt: skip
+        both = source.search_sparse_batch("terms", sparse, k=3, words=words, alpha=0.5)
+        assert repr(both[1]) == repr(source.search_sparse("terms", sparse[1], k=3, words=words[1], alpha=0.5, select=[]))
+        assert source.search_batch(words=[], k=3).ids.shape == (0, 3)
+        assert source.search_batch(words="w1", k=1).ids.tolist() == [[1]]
+
+    async def search():
+        docs_, before = nearfield.aio.Collection(docs), nearfield.aio.Snapshot(docs.snapshot())
+        return await docs_.search_batch(words=words, k=1), await before.search_batch(texts=["5"], words=["w5"], k=1)
+
+    assert [found.ids[0].tolist() for found in asyncio.run(search())] == [[1], [5]]
+
+
+def test_wrong_batches(docs: nf.Collection):
+    def fails(hits):
+        raise LookupError("no model")
+
+    for given, error, message in [
+        ({"queries": [[0], [1]], "words": ["page"]}, nf.InvalidArgument, "vectors of 2 queries and words of 1; give one for each"),
+        ({"queries": [[0], [1]], "words": "page"}, nf.InvalidArgument, "words of 1"),
+        ({"queries": [[0]], "words": []}, nf.InvalidArgument, "words of 0"),
+        ({"queries": [[0]], "words": [3]}, TypeError, "words: row 0: expected str, given int"),
+        ({"queries": [[0]], "words": {"a": 1}}, TypeError, "words: expected a list of str"),
+        ({"words": ["page", '"page']}, nf.WordsError, "quotation mark is not closed"),
+        ({"words": ["page"], "alpha": 0.5}, nf.InvalidArgument, "give two of a vector"),
+        ({"queries": [[0]], "texts": ["x"]}, TypeError, "given both; to search for words beside vectors, use words="),
+        ({}, TypeError, "given neither; to search by words alone, use words="),
+        ({"words": ["page", "fault"], "rerank": fails}, LookupError, "no model"),
+        ({"words": ["page"] * 100, "rerank": fails}, LookupError, "no model"),
+    ]:
+        with pytest.raises(error, match=message):
+            docs.search_batch(**given)
 
 
 def test_columns_of_text_say_their_language_and_their_weight(db: nf.Database):

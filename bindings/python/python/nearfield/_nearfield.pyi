@@ -710,17 +710,36 @@ class Collection:
         per_group: int = 1,
         mmr: float | None = None,
         mmr_candidates: int | None = None,
+        words: _Texts | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+        sparse: Mapping[str, Iterable[_Sparse] | _SparseMatrix] | None = None,
     ) -> BatchHits:
         """Many searches at once, on all threads of the database: `queries` has shape (n, dim), or there
         are `texts`, embedded first (in a collection opened with `embed=`). What comes back unpacks into
         an array of ids and one of distances, see `BatchHits`. Arguments are as for `search`, but no
         columns are read unless `select` says so (`None` means all).
 
-        Raises as `search`, naming the row.
+        `words` is a list then, with those of each query, alone or beside vectors or `texts`; so are the
+        sparse vectors of each column in `sparse`. Everything else is said once for all queries. `rerank` is
+        called once for each, by several threads at a time.
+
+        Raises as `search`, naming the row, and `InvalidArgument` for lists of different lengths.
 
         >>> ids, distances = docs.search_batch([[0, 0], [3, 4]], k=1)
         >>> ids.tolist(), distances.tolist()
         ([[1], [2]], [[0.0], [0.0]])
+        >>> _ = docs.add_text_index("title")
+        >>> docs.search_batch([[0, 0], [3, 4]], words=["far", "far"], alpha=0.2, k=1).ids.tolist()
+        [[2], [2]]
         """
     def search_sparse(
         self,
@@ -802,6 +821,18 @@ class Collection:
         per_group: int = 1,
         mmr: float | None = None,
         mmr_candidates: int | None = None,
+        words: _Texts | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+        sparse: Mapping[str, Iterable[_Sparse] | _SparseMatrix] | None = None,
     ) -> BatchHits:
         """Many searches at once as `search_sparse` does them, on all threads of the database: `queries` is a list
         of sparse vectors, or a matrix of SciPy in compressed rows. What comes back is as of `search_batch`.
@@ -1073,6 +1104,18 @@ class Snapshot:
         per_group: int = 1,
         mmr: float | None = None,
         mmr_candidates: int | None = None,
+        words: _Texts | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+        sparse: Mapping[str, Iterable[_Sparse] | _SparseMatrix] | None = None,
     ) -> BatchHits:
         """As `Collection.search_batch`.
 
@@ -1131,6 +1174,18 @@ class Snapshot:
         per_group: int = 1,
         mmr: float | None = None,
         mmr_candidates: int | None = None,
+        words: _Texts | None = None,
+        plain: bool = False,
+        words_in: str | Sequence[str] | Mapping[str, float] | None = None,
+        highlight: bool | int | None = None,
+        fusion: Literal["rrf", "weighted"] | None = None,
+        rrf_k: float | None = None,
+        alpha: float | None = None,
+        normalize: Literal["minmax", "zscore"] | None = None,
+        candidates: int | None = None,
+        rerank: _Rerank | None = None,
+        rerank_candidates: int | None = None,
+        sparse: Mapping[str, Iterable[_Sparse] | _SparseMatrix] | None = None,
     ) -> BatchHits:
         """As `Collection.search_sparse_batch`.
 

@@ -216,7 +216,7 @@ class Snapshot:
     ) -> nearfield.Explanation:
         return await to_thread(self.sync.explain_sparse, column, query, k, **settings)
 
-    async def search_batch(self, queries: Any, k: int = 10, **settings: Any) -> nearfield.BatchHits:
+    async def search_batch(self, queries: Any = None, k: int = 10, **settings: Any) -> nearfield.BatchHits:
         return await to_thread(self.sync.search_batch, queries, k, **settings)
 
     async def scan(self, batch_size: int = 4096, **settings: Any) -> AsyncIterator[nearfield.Records]:
