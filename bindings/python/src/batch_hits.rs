@@ -5,10 +5,10 @@ use std::sync::Arc;
 use nearfield::IdType;
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PyTuple};
+use pyo3::types::{PyIterator, PyList, PySlice, PyTuple};
 
 use crate::hits::{Found, Hits, position};
-use crate::rows;
+use crate::{pickles, rows};
 
 /// A `k` up to which arrays are k wide however few hits there are.
 pub(crate) const PADDED: usize = 1_024;
@@ -37,7 +37,15 @@ pub(crate) struct BatchHits {
 impl BatchHits {
     pub(crate) fn new(hits: Vec<nearfield::Hits>, k: usize, id_type: IdType, width: usize) -> Self {
         let found = hits.into_iter().map(|hits| Found::new(hits, id_type, width)).collect();
+        Self::of(found, k, id_type)
+    }
+
+    pub(crate) fn of(found: Vec<Arc<Found>>, k: usize, id_type: IdType) -> Self {
         Self { found, k, id_type }
+    }
+
+    fn hits(&self, index: usize) -> Hits {
+        Hits { found: Arc::clone(&self.found[index]) }
     }
 
     /// How many columns the arrays have. Never sized by a `k` that nothing fills.
@@ -79,9 +87,17 @@ impl BatchHits {
         self.found.len()
     }
 
-    fn __getitem__(&self, index: &Bound<'_, PyAny>) -> PyResult<Hits> {
+    fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = index.py();
+        if let Ok(slice) = index.cast::<PySlice>() {
+            let all = PyList::new(
+                py,
+                (0..self.found.len()).map(|index| self.hits(index)).collect::<Vec<_>>(),
+            )?;
+            return all.as_any().get_item(slice);
+        }
         let index = position(index, self.found.len(), "query")?;
-        Ok(Hits { found: Arc::clone(&self.found[index]) })
+        Ok(Bound::new(py, self.hits(index))?.into_any())
     }
 
     /// The two arrays, so that the batch unpacks.
@@ -141,6 +157,14 @@ impl BatchHits {
             html.push_str(&rows::paragraph(&format!("and {} more", self.found.len() - SHOWN)));
         }
         Ok(html)
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let answers = self.found.iter().map(|found| pickles::answer(py, found));
+        let answers = PyList::new(py, answers.collect::<PyResult<Vec<_>>>()?)?;
+        let text = self.id_type == IdType::Utf8;
+        let pickles = py.import("nearfield._pickles")?;
+        pickles.call_method1("reduce_batch_hits", (answers, self.k, text))
     }
 
     fn __repr__(&self) -> String {

@@ -342,6 +342,11 @@ impl Column {
         Err(no_truth())
     }
 
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+        let column = py.import("nearfield._pickles")?.getattr("column")?;
+        Ok((column, (self.0.clone(),)))
+    }
+
     fn __repr__(&self) -> String {
         format!("Column({:?})", self.0)
     }

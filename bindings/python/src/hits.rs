@@ -13,7 +13,7 @@ use pyo3::types::{PyCapsule, PyDict, PyIterator, PyList, PySlice};
 use crate::errors::{invalid, raise, wrong_type};
 use crate::explain::list;
 use crate::ids::id_to_python;
-use crate::{arrow_ffi, cells, rows};
+use crate::{arrow_ffi, cells, pickles, rows};
 
 /// Hits as the engine returned them, shared by the Python objects that show parts of them.
 pub(crate) struct Found {
@@ -44,6 +44,24 @@ impl Found {
         let batch = rows::record_batch(ids, self.id_type, measures, attributes, vectors)
             .map_err(|error| invalid(py, error.to_string()))?;
         Ok(self.batch.get_or_init(|| batch))
+    }
+
+    /// Kind of the ids, and elements of a vector.
+    pub(crate) fn shape(&self) -> (IdType, usize) {
+        (self.id_type, self.width)
+    }
+
+    /// One of the hits alone.
+    fn one(&self, index: usize) -> Arc<Self> {
+        let nearfield::Hits { hits, ranks, attributes, vectors, snippets, .. } = &self.hits;
+        let hits = nearfield::Hits {
+            hits: vec![hits[index].clone()],
+            ranks: ranks.as_ref().map(|ranks| vec![ranks[index].clone()]),
+            attributes: attributes.as_ref().map(|batch| batch.slice(index, 1)),
+            vectors: vectors.as_ref().map(|vectors| vectors.gather([index], self.width)),
+            snippets: snippets.as_ref().map(|snippets| vec![snippets[index].clone()]),
+        };
+        Self::new(hits, self.id_type, self.width)
     }
 
     /// The snippets of a hit by column, if they were asked for.
@@ -237,6 +255,11 @@ impl Hits {
     fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
         rows::html(py, self.found.batch(py)?)
     }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let pickles = py.import("nearfield._pickles")?;
+        pickles.call_method1("reduce_hits", (pickles::answer(py, &self.found)?,))
+    }
 }
 
 impl Hits {
@@ -407,6 +430,13 @@ impl Hit {
     /// {'id': 1, 'distance': 1.0, 'score': -1.0, 'title': 'near'}
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         rows::dict(py, self.found.batch(py)?, self.index)
+    }
+
+    /// A hit is pickled without the others that were found with it.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let pickles = py.import("nearfield._pickles")?;
+        let alone = self.found.one(self.index);
+        pickles.call_method1("reduce_hit", (pickles::answer(py, &alone)?,))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

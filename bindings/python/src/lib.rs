@@ -26,6 +26,7 @@ mod infer;
 mod interrupt;
 mod log;
 mod numbers;
+mod pickles;
 mod picks;
 mod reading;
 mod records;
@@ -60,6 +61,8 @@ mod _nearfield {
     use super::hits::{Hit, Hits};
     #[pymodule_export]
     use super::index::Index;
+    #[pymodule_export]
+    use super::pickles::{_batch_hits, _hits, _records};
     #[pymodule_export]
     use super::records::{Records, Scan};
     #[pymodule_export]

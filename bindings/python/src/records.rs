@@ -10,7 +10,7 @@ use pyo3::types::{PyCapsule, PyDict, PyIterator, PyList, PySlice};
 use crate::errors::{call, invalid};
 use crate::hits::position;
 use crate::ids::id_type;
-use crate::{arrow_ffi, rows};
+use crate::{arrow_ffi, pickles, rows};
 
 /// Rows read back: a sequence of dicts.
 ///
@@ -156,6 +156,14 @@ impl Records {
 
     fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
         rows::html(py, self.batch(py)?)
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let nearfield::Records { ids, vectors, attributes } = &self.records;
+        let (columns, vectors) = (Some(attributes), vectors.as_ref());
+        let rows = pickles::rows(py, ids.iter(), self.id_type, self.width, columns, vectors)?;
+        let pickles = py.import("nearfield._pickles")?;
+        pickles.call_method1("reduce_records", (rows,))
     }
 }
 

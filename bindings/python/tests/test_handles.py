@@ -1,8 +1,11 @@
 """Handles: what they lead to, how they are pickled, and what happens when their files are removed."""
 
 import asyncio
+import concurrent.futures
 import copy
+import datetime
 import logging
+import multiprocessing
 import pickle
 import shutil
 import sys
@@ -78,9 +81,76 @@ def test_handles_with_embedders_are_pickled_by_path_and_embedders_not_at_all(db:
 
 
 def test_what_belongs_to_a_moment_is_not_pickled(docs: nf.Collection):
-    for value in [docs.snapshot(), docs.scan(), docs.search([0, 0]), docs.search_batch([[0, 0]]), docs.get(1)]:
+    for value in [docs.snapshot(), docs.scan(), docs.explain([0, 0])]:
         with pytest.raises(TypeError, match="pickle"):
             pickle.dumps(value)
+
+
+@pytest.fixture
+def everything(db: nf.Database) -> nf.Collection:
+    """Rows with a column of every type, nulls among them."""
+    rows = db.create("everything", dim=2, metric="l2", dtype="f16", id_type=str, text="body", columns={"none": int})
+    when = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
+    data = {
+        "body": ["über den Fluss", None, "am Fluss"], "n": [2**60, None, -1], "x": [0.1, float("nan"), None],
+        "ok": [True, None, False], "when": [when, None, when], "tags": [["a", "ß"], [], None],
+        "words": [{3: 0.5, 9: 1.0}, None, {}],
+    }  # fmt: skip
+    rows.upsert(["ä", "b", "c"], [[0, 0], [1, 0], [3, 4]], data)
+    return rows
+
+
+def same(value, again) -> bool:
+    """Whether two answers say the same, NaN included."""
+    return type(value) is type(again) and repr(value) == repr(again)
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_answers_are_pickled_with_all_that_they_hold(everything: nf.Collection, protocol):
+    through = lambda value: pickle.loads(pickle.dumps(value, protocol))
+    asked = {"words": "Fluss", "sparse": {"words": {9: 1.0}}, "highlight": True, "vectors": True}
+    for hits in [
+        everything.search([0, 0], **asked),
+        everything.search([0, 0], vectors=True),
+        everything.search([0, 0], select=[]),
+        everything.search([0, 0], select=["body"], max_distance=-1),
+        everything.search(words="Fluss"),
+    ]:
+        again = through(hits)
+        assert same(hits, again) and same(hits.to_dicts(), again.to_dicts())
+        for name in ("ids", "distances", "scores", "vectors"):
+            assert same(getattr(hits, name), getattr(again, name)), name
+        assert hits.highlights() == again.highlights()
+        for hit, other in zip(hits, through(list(hits)), strict=True):
+            assert same(hit, other) and same(hit.to_dict(), other.to_dict())
+            assert (hit.ranks, hit.snippets) == (other.ranks, other.snippets)
+        assert same(copy.deepcopy(again), hits)
+    batch = everything.search_batch([[0, 0], [3, 4]], k=4, select=None)
+    again = through(batch)
+    assert same(batch, again) and same(batch[1], again[1])
+    for name in ("ids", "distances", "scores", "counts"):
+        assert same(getattr(batch, name), getattr(again, name)), name
+    for records in [everything.get(["c", "ä"], vectors=True), everything.get(["b"], select=[]), everything.get([])]:
+        again = through(records)
+        assert same(records, again) and same(records.to_dicts(), again.to_dicts())
+        assert same(records.ids, again.ids) and same(records.vectors, again.vectors)
+    assert same(through(nf.col("n")) > 1, nf.col("n") > 1)
+
+
+def test_a_pickled_hit_leaves_the_others_behind(db: nf.Database):
+    rows = db.create("rows", dim=1)
+    rows.upsert(range(100), [[1]] * 100, {"text": ["x" * 1_000] * 100})
+    hits = rows.search([1], k=100)
+    assert len(pickle.dumps(hits[0])) < 3_000 < 100_000 < len(pickle.dumps(hits))
+    assert pickle.loads(pickle.dumps(hits[99])).to_dict() == hits[99].to_dict()
+
+
+def test_answers_come_back_from_other_processes(docs: nf.Collection):
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        hits = pool.submit(docs.search, [3, 4], k=1).result()
+        found = pool.submit(docs.search_batch, [[3, 4], [0, 0]], k=1).result()
+    assert hits[0].to_dict() == {"id": 2, "distance": 0, "score": 0, "title": "far"}
+    assert found.ids.tolist() == [[2], [1]]
 
 
 def test_texts_are_searched_in_batches_and_explained(db: nf.Database):

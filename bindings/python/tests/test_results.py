@@ -24,6 +24,15 @@ def test_hits_are_a_sequence(docs: nf.Collection):
             hits[index]
 
 
+def test_the_answers_of_a_batch_are_a_sequence(docs: nf.Collection):
+    found = docs.search_batch([[0, 0], [3, 4], [3, 3]], k=1)
+    assert [hits[0].id for hits in found[1:]] == [hits[0].id for hits in (found[1], found[-1])] == [2, 2]
+    assert found[::-1][2].ids.tolist() == [1] and found[5:] == []
+    for index, error in [(3, IndexError), (-4, IndexError), ("ids", TypeError), (1.0, TypeError)]:
+        with pytest.raises(error):
+            found[index]
+
+
 def test_a_hit_knows_its_columns(docs: nf.Collection):
     hit = docs.search([3, 4], k=1, vectors=True)[0]
     assert hit["title"] == "far"
