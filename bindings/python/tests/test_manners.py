@@ -172,7 +172,7 @@ def test_columns_are_added_by_name_and_type(docs: nf.Collection):
 
 def test_asyncio_searches_and_closes(tmp_path: Path):
     async def main() -> list[int]:
-        async with await nearfield.aio.open(tmp_path / "a.nf") as db:
+        async with nearfield.aio.open(tmp_path / "a.nf") as db:
             docs = await db.collection("docs", dim=2, metric="l2")
             await docs.upsert([1, 2, 3], [[0, 0], [3, 4], [9, 9]], {"n": [1, 2, 3]})
             many = await asyncio.gather(*(docs.search([n, n], k=1) for n in (0, 4, 9)))
@@ -182,6 +182,12 @@ def test_asyncio_searches_and_closes(tmp_path: Path):
                 await docs.search([1])
         with pytest.raises(nf.Closed):
             await docs.count()
+        with pytest.raises(nf.NotFound):
+            async with nearfield.aio.open(tmp_path / "none.nf", "r"):
+                pass
+        db = await nearfield.aio.open(tmp_path / "a.nf", "r")
+        assert [repr(db)[:12], repr(await db.open_collection("docs"))[:22]] == ["aio.Database", "aio.Collection('docs',"]
+        await db.close()
         index = nearfield.aio.Index(nf.Index(2))
         await index.add([[1, 0]])
         assert (await index.search([1, 0]))[0].tolist() == [0]
@@ -218,12 +224,6 @@ def test_a_file_is_one_line_away(tmp_path: Path, docs: nf.Collection):
             {"id": 2, "title": "far"},
         ]
         assert copied.schema["metric"] == "l2"
-    with pytest.raises(nf.InvalidArgument, match="extension"):
-        docs.export_file(tmp_path / "a.txt")
-    with pytest.raises(nf.NotFound):
-        docs.export_file(tmp_path / "b.jsonl", select=["titel"])
-    with pytest.raises(ValueError, match="format"):
-        docs.export_file(tmp_path / "b", format="csv")
         plain = copied.database
         plain.import_file("plain", tmp_path / name)
         # JSON lines have no place to say it.
@@ -234,6 +234,12 @@ def test_a_file_is_one_line_away(tmp_path: Path, docs: nf.Collection):
     copied = nf.from_parquet(tmp_path / "bits.parquet", tmp_path / "bits.nf")
     assert (copied.schema["dim"], copied.schema["metric"], copied.schema["dtype"]) == (12, "jaccard", "b1")
     assert nf.from_parquet(tmp_path / "a.parquet", tmp_path / "dot.nf", metric="dot").schema["metric"] == "dot"
+    with pytest.raises(nf.InvalidArgument, match="extension"):
+        docs.export_file(tmp_path / "a.txt")
+    with pytest.raises(nf.NotFound):
+        docs.export_file(tmp_path / "b.jsonl", select=["titel"])
+    with pytest.raises(ValueError, match="format"):
+        docs.export_file(tmp_path / "b", format="csv")
     assert not (tmp_path / "b.jsonl").exists()
 
 

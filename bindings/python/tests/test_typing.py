@@ -39,7 +39,8 @@ near.sum() + far.sum()
 
 
 async def main() -> None:
-    async with await nearfield.aio.open("my.nf") as db:
+    await (await nearfield.aio.open("my.nf")).close()
+    async with nearfield.aio.open("my.nf") as db:
         found: nf.Hits = await (await db.collection("docs")).search([1, 2, 3])
         print(found)
 '''

@@ -8,7 +8,7 @@ cancelled stops waiting; the call itself goes on to its end on its thread.
 >>> import asyncio
 >>> import nearfield.aio
 >>> async def main():
-...     async with await nearfield.aio.open(tmp / "async.nf") as db:
+...     async with nearfield.aio.open(tmp / "async.nf") as db:      # or db = await nearfield.aio.open(…)
 ...         docs = await db.collection("docs", dim=2, metric="l2")
 ...         await docs.upsert([1, 2], [[0, 0], [3, 4]])
 ...         hits = await docs.search([3, 3], k=1)
@@ -20,7 +20,7 @@ cancelled stops waiting; the call itself goes on to its end on its thread.
 from __future__ import annotations
 
 from asyncio import to_thread
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 import nearfield
@@ -28,9 +28,32 @@ import nearfield
 __all__ = ["Collection", "Database", "Index", "Snapshot", "open", "restore"]
 
 
-async def open(path: Any, mode: Any = "w", **settings: Any) -> Database:
-    """As `nearfield.open`."""
-    return Database(await to_thread(nearfield.open, path, mode, **settings))
+def open(path: Any, mode: Any = "w", **settings: Any) -> _Opening:
+    """As `nearfield.open`: `db = await open(…)`, or `async with open(…) as db`, which closes it."""
+    return _Opening(path, mode, settings)
+
+
+class _Opening:
+    """A database that is opened when this is awaited, or entered."""
+
+    def __init__(self, path: Any, mode: Any, settings: dict[str, Any]) -> None:
+        self._asked = (path, mode, settings)
+        self._database: Database | None = None
+
+    async def _open(self) -> Database:
+        path, mode, settings = self._asked
+        return Database(await to_thread(nearfield.open, path, mode, **settings))
+
+    def __await__(self) -> Generator[Any, None, Database]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Database:
+        self._database = await self._open()
+        return self._database
+
+    async def __aexit__(self, *_exception: object) -> None:
+        if self._database is not None:
+            await self._database.close()
 
 
 async def restore(source: Any, target: Any, **settings: Any) -> None:
@@ -77,6 +100,9 @@ class Database:
 
     async def __aexit__(self, *_exception: object) -> None:
         await self.close()
+
+    def __repr__(self) -> str:
+        return f"aio.{self.sync!r}"
 
 
 class Collection:
@@ -179,6 +205,9 @@ class Collection:
     async def close(self) -> None:
         await to_thread(self.sync.close)
 
+    def __repr__(self) -> str:
+        return f"aio.{self.sync!r}"
+
 
 class Snapshot:
     """A `nearfield.Snapshot` whose calls are awaited."""
@@ -224,6 +253,9 @@ class Snapshot:
         while (records := await to_thread(next, scan, None)) is not None:
             yield records
 
+    def __repr__(self) -> str:
+        return f"aio.{self.sync!r}"
+
 
 class Index:
     """A `nearfield.Index` whose long calls are awaited."""
@@ -258,3 +290,6 @@ class Index:
 
     async def search_batch(self, queries: Any, k: int = 10, **settings: Any) -> tuple[Any, Any]:
         return await to_thread(self.sync.search_batch, queries, k, **settings)
+
+    def __repr__(self) -> str:
+        return f"aio.{self.sync!r}"
