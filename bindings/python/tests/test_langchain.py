@@ -104,8 +104,10 @@ def test_everything_may_be_deleted(store: NearfieldVectorStore):
 
 def test_a_store_reopens_and_knows_its_model(tmp_path: Path):
     path = tmp_path / "a.nf"
-    store = NearfieldVectorStore.from_texts(["aaa", "b"], Letters(), database=path)
-    store.close()
+    with NearfieldVectorStore.from_texts(["aaa", "b"], Letters(), database=path) as store:
+        assert repr(store) == (
+            "NearfieldVectorStore(Collection('langchain', 2 rows, dim=3, metric='cosine', dtype='f32'), retrieval_mode='vector')"
+        )
     store = NearfieldVectorStore(Letters(), path)
     assert texts(store.similarity_search("a", k=1)) == ["aaa"]
     store.close()
@@ -164,8 +166,7 @@ def test_every_mistake_is_a_typed_error_that_says_what_to_do(pages: NearfieldVec
         (TypeError, "metadata of text 0: expected a dict", lambda: pages.add_texts(["a"], [None])),
         (nf.InvalidArgument, "2 ids for 1 texts", lambda: pages.add_texts(["a"], ids=["1", "2"])),
         (TypeError, "ids: row 0", lambda: pages.add_texts(["a"], ids=[1])),
-        (nf.SchemaMismatch, "page", lambda: pages.add_texts(["a"], [{"page": "one"}])),
-        (TypeError, "page", lambda: pages.add_texts(["a", "b"], [{"page": "one"}, {"page": 1}])),
+        (nf.SchemaMismatch, "text 1: 'page' is 2.5.*as floats", lambda: pages.add_texts(["a"] * 2, [{}, {"page": 2.5}])),
         (nf.InvalidArgument, "batch_size is 0", lambda: pages.add_texts(["a"], batch_size=0)),
         (TypeError, "ids: expected a list", lambda: pages.delete("12")),
         (TypeError, "unknown argument 'id'", lambda: pages.delete(id="1")),
@@ -232,6 +233,29 @@ async def test_relevance_of_every_mode_is_from_zero_to_one(coded: NearfieldVecto
     assert texts(await coded.asimilarity_search("aa borrow", k=1, alpha=0.0)) == ["cannot b borrow"]
     threshold = coded.as_retriever(search_type="similarity_score_threshold", search_kwargs={"score_threshold": 0.99})
     assert texts(threshold.invoke("b E0502")) == ["E0502 b"]
+
+
+def test_metadata_of_several_types_is_kept_and_filtered_by_the_first(db: nf.Database, caplog):
+    store = NearfieldVectorStore(Letters(), db, "mixed")
+    first = [{"page": 1, "n": 1, "when": None}, {"page": "iv", "n": 0.5}, {"page": [1], "n": 2, "when": "2024"}]
+    store.add_texts(["a", "aa", "aaa"], first, ids=["1", "2", "3"])
+    assert "metadata: values of 'page' are of another type" in caplog.text
+    later = [{"page": 2.0, "n": 3}, {"page": True, "n": "three", "when": 2024, "tags": ["x"]}]
+    store.add_texts(["aaaa", "aaaaa"], later, ids=["4", "5"])
+    assert "values of 'n', 'page', 'when' are" in caplog.text
+    assert [document.metadata for document in store.get_by_ids(list("12345"))] == first + later
+    columns = store.collection.schema["columns"]
+    assert (columns["page"], columns["n"], columns["when"]) == ("int64", "float64", "utf8")
+    found = lambda where: {document.id for document in store.similarity_search("a", k=9, filter=where)}
+    assert found({"page": {"$gte": 1}}) == {"1", "4"} and found("n > 0") == {"1", "2", "3", "4"}
+    assert found({"tags": {"$has": "x"}}) == {"5"} and found({"page": None}) == {"2", "3", "5"}
+    # Those that are declared are what they were declared as.
+    store.collection.add_columns({"at": "timestamp"})
+    with pytest.raises(nf.SchemaMismatch, match="at"):
+        store.add_texts(["a"], [{"at": "2024-01-01"}])
+    caplog.clear()
+    store.add_texts(["b"], [{"page": 7}])
+    assert not caplog.text
 
 
 def test_the_language_of_texts_is_that_of_the_store(db: nf.Database):

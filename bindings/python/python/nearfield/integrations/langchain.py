@@ -4,7 +4,9 @@ Needs `langchain-core`. Documents are rows of a collection with string ids: thei
 "text", their metadata as JSON in the column "metadata", which keeps any nesting as it is. What can be filtered
 by is in columns of its own as well: each value of the metadata that is a bool, a whole number of 64 bits, a
 float, a str or a list of str, under its key (`{"a": {"b": 1}}` is 1 under "a.b"), unless that is "id", "text",
-"metadata" or "vector", which mean the document itself. The values of one key are of one type.
+"metadata" or "vector", which mean the document itself. The first value of a key says the type of its column: a
+value of another type is kept in the metadata as well, but no filter finds the document by it, and a warning is
+logged ("nearfield"). Whole numbers are fine among floats; a fraction after whole numbers is refused.
 
     from nearfield.integrations.langchain import NearfieldVectorStore
 
@@ -24,6 +26,7 @@ Names, numbers and codes are found by the words of a query, in hybrid search bes
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import uuid
@@ -46,6 +49,7 @@ import nearfield as nf
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
+    from typing_extensions import Self
 
 __all__ = ["NearfieldVectorStore", "RetrievalMode"]
 
@@ -77,8 +81,7 @@ class NearfieldVectorStore(VectorStore):
     in threads.
 
     Raises what the collection raises; `InvalidArgument` (a ValueError) for lengths that differ, metadata that
-    is not JSON and numbers out of range, `SchemaMismatch` for metadata of another type than before under the
-    same key, `FilterError` for a filter that does not fit, `TypeError` for arguments of another type.
+    is not JSON and numbers out of range, `SchemaMismatch` for a fraction under a key of whole numbers, `FilterError` for a filter that does not fit, `TypeError` for arguments of another type.
     """
 
     def __init__(
@@ -129,9 +132,18 @@ class NearfieldVectorStore(VectorStore):
         return self._embedding
 
     def close(self) -> None:
-        """Closes the database if it was opened here."""
+        """Closes the database if it was opened here; so does the end of a `with` block."""
         if self._owned:
             self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"NearfieldVectorStore({self._docs!r}, retrieval_mode={self._mode!r})"
 
     def add_texts(
         self,
@@ -170,6 +182,7 @@ class NearfieldVectorStore(VectorStore):
             raise nf.InvalidArgument(f"batch_size is {batch_size}, expected 1 or more")
         if not texts:
             return []
+        _keep_types(rows, self._docs.schema["columns"])
         return self._docs.upsert_texts(texts, ids=ids, data=rows or None)
 
     def delete(self, ids: Sequence[str] | None = None, **kwargs: Any) -> bool:
@@ -408,6 +421,43 @@ def _can_be_filtered(value: Any) -> bool:
     if isinstance(value, list):
         return bool(value) and all(isinstance(item, str) for item in value)
     return isinstance(value, (float, str))
+
+
+# Types of columns by those of values.
+_TYPES: dict[type, str] = {bool: "bool", int: "int64", float: "float64", str: "utf8", list: "list_utf8"}
+_NUMBERS = {"int64", "float64"}
+_WHOLE = 2.0**53
+
+
+def _keep_types(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
+    """Takes out of rows what is of another type than its column, which new keys get by their first value."""
+    types = dict(columns)
+    for row in rows:
+        for name, value in row.items():
+            given = _TYPES[type(value)]
+            first = types.setdefault(name, given)
+            if name not in columns and {first, given} <= _NUMBERS and given == "float64":
+                types[name] = given
+    odd = set()
+    for number, row in enumerate(rows):
+        for name, value in list(row.items()):
+            wanted, given = types[name], _TYPES[type(value)]
+            if wanted == "int64" and given == "float64":
+                if not (value.is_integer() and abs(value) < _WHOLE):
+                    raise nf.SchemaMismatch(
+                        f"metadata of text {number}: {name!r} is {value!r}, and whole numbers in earlier texts; "
+                        "give the numbers of a key as floats from the first text on, or use another key"
+                    )
+                row[name] = int(value)
+            elif wanted != given and {wanted, given} != _NUMBERS and wanted in _TYPES.values():
+                del row[name]
+                odd.add(name)
+    if odd:
+        logging.getLogger("nearfield").warning(
+            "metadata: values of %s are of another type than the first ones; they are kept, but no filter finds "
+            "documents by them",
+            ", ".join(map(repr, sorted(odd))),
+        )
 
 
 def _document(id: str, row: Any) -> Document:
