@@ -195,8 +195,14 @@ impl<'py> VectorsArg<'py> {
         }
         let brain = array.dtype().getattr("name")?.eq("bfloat16")?;
         if !brain && !matches!(array.dtype().kind(), b'f' | b'i' | b'u') && !array.is_empty() {
+            let hint = match array.dtype().kind() {
+                b'O' => "; give it as a list, by tolist(), if its elements are rows or numbers",
+                b'b' if shape.bits => "; pack bits by numpy.packbits(x, axis=1)",
+                b'b' => "; make it numbers by astype(numpy.float32)",
+                _ => "",
+            };
             return Err(PyTypeError::new_err(format!(
-                "vectors: expected {EXPECTED}, given an array of {}",
+                "vectors: expected {EXPECTED}, given an array of {}{hint}",
                 array.dtype()
             )));
         }

@@ -355,3 +355,16 @@ def test_any_array_is_stored_as_float32_or_refused(points: nf.Collection, array,
     with np.errstate(over="ignore"):
         expected = array.astype(np.float32).reshape(rows, 3)
     assert np.array_equal(points.get(np.arange(rows), vectors=True).vectors, expected)
+
+
+def test_arrays_of_no_numbers_are_refused_with_what_to_do(db: nf.Database):
+    docs, bits = db.create("docs", dim=3), db.create("bits", dim=8, metric="hamming")
+    rows = np.empty(2, object)
+    rows[:] = [np.ones(3), np.ones(3)]
+    with pytest.raises(TypeError, match=r"given an array of object; give it as a list, by tolist\(\)"):
+        docs.upsert([1, 2], rows)
+    assert docs.upsert([1, 2], rows.tolist()) == 2
+    with pytest.raises(TypeError, match=r"given an array of bool; make it numbers by astype\(numpy.float32\)"):
+        docs.search(np.ones(3, bool))
+    with pytest.raises(TypeError, match=r"given an array of bool; pack bits by numpy.packbits\(x, axis=1\)"):
+        bits.upsert([1], np.ones((1, 8), bool))
