@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::hits::{Found, Hits};
+use crate::rows::{escape, paragraph};
 
 /// What a search found, how each part of the collection was searched for it, and what that took.
 /// Made by `Collection.explain`.
@@ -53,6 +54,22 @@ impl Explanation {
         rerank: Option<Duration>,
     ) -> Self {
         Self { found, parts, filter, words, times, rerank }
+    }
+
+    /// What was filtered and looked for, in lines.
+    fn asked(&self) -> Vec<String> {
+        let filter = self.filter.as_ref().map(|filter| {
+            let FilterExplanation { filter, matching_rows, time, .. } = filter;
+            format!("{filter}: {matching_rows} rows, {time:.1?}")
+        });
+        filter.into_iter().chain(self.words.as_ref().map(shown)).collect()
+    }
+
+    fn took(&self) -> String {
+        let [prepare, search, read] = self.times;
+        let rerank = self.rerank.map(|time| format!(" ({time:.1?} of it to rank)"));
+        let rerank = rerank.unwrap_or_default();
+        format!("prepare {prepare:.1?}, search {search:.1?}{rerank}, read {read:.1?}")
     }
 }
 
@@ -176,12 +193,8 @@ impl Explanation {
 
     fn __repr__(&self) -> String {
         let mut text = String::from("Explanation(\n");
-        if let Some(filter) = &self.filter {
-            let FilterExplanation { filter, matching_rows, time, .. } = filter;
-            let _ = writeln!(text, "  {filter}: {matching_rows} rows, {time:.1?}");
-        }
-        if let Some(words) = &self.words {
-            let _ = writeln!(text, "  {}", shown(words));
+        for line in self.asked() {
+            let _ = writeln!(text, "  {line}");
         }
         for part in &self.parts {
             let _ = write!(text, "  {}: {}", place(part), plan(part.plan));
@@ -190,34 +203,26 @@ impl Explanation {
             }
             let _ = writeln!(text, ", {:.1?}", part.time);
         }
-        let [prepare, search, read] = self.times;
-        let _ = write!(text, "  prepare {prepare:.1?}, search {search:.1?}, read {read:.1?})");
+        let _ = write!(text, "  {})", self.took());
         text
     }
 
     fn _repr_html_(&self) -> String {
-        let mut html = String::from("<table><thead><tr><th>part</th><th>plan</th>");
+        let mut html: String = self.asked().iter().map(|line| paragraph(line)).collect();
+        html.push_str("<table><thead><tr><th>part</th><th>plan</th>");
         for (_, shown) in COUNTS {
             let _ = write!(html, "<th>{shown}</th>");
         }
         html.push_str("<th>time</th></tr></thead><tbody>");
         for part in &self.parts {
-            let place = place(part).replace('&', "&amp;").replace('<', "&lt;");
-            let _ = write!(html, "<tr><td>{place}</td><td>{}</td>", plan(part.plan));
+            let _ =
+                write!(html, "<tr><td>{}</td><td>{}</td>", escape(&place(part)), plan(part.plan));
             for count in counts(part) {
                 let _ = write!(html, "<td>{count}</td>");
             }
             let _ = write!(html, "<td>{:.1?}</td></tr>", part.time);
         }
-        let [prepare, search, read] = self.times;
-        let _ = write!(
-            html,
-            "</tbody></table><p>prepare {prepare:.1?}, search {search:.1?}, read {read:.1?}</p>"
-        );
-        if let Some(words) = &self.words {
-            let words = shown(words).replace('&', "&amp;").replace('<', "&lt;");
-            let _ = write!(html, "<p>{words}</p>");
-        }
+        let _ = write!(html, "</tbody></table>{}", paragraph(&self.took()));
         html
     }
 }

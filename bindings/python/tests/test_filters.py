@@ -258,3 +258,11 @@ def test_any_mapping_is_a_dict_elsewhere(db):
     rows.upsert([1, 2], [[0], [1]], [MappingProxyType({"body": "rust", "s": {1: 1.0}}), ChainMap({"body": "iron"})])
     assert rows.search(words="rust", words_in=MappingProxyType({"body": 2})).ids.tolist() == [1]
     assert rows.search([1], sparse=MappingProxyType({"s": {1: 1.0}}), k=1, alpha=0).ids.tolist() == [1]
+
+
+def test_notebooks_show_the_filter_of_an_explanation(books):
+    explained = books.explain([0, 0], where="lang = '<b>' OR year > 2019", rerank=lambda hits: hits.ids)
+    shown = explained._repr_html_()
+    assert "<p>lang = '&lt;b&gt;' OR year &gt; 2019: 2 rows" in shown and "to rank)" in shown
+    assert "lang = '<b>' OR year > 2019: 2 rows" in repr(explained) and "to rank)" in repr(explained)
+    assert "rows" not in books.explain([0, 0])._repr_html_().split("<table>")[0]
