@@ -14,7 +14,7 @@ use crate::codec::full::Space;
 use crate::error::{Error, Result};
 use crate::segment::columns;
 use crate::text::options::TextOptions;
-use crate::types::spelling::nearest;
+use crate::types::spelling::nearest_or_all;
 use crate::types::{CodeChoice, Column, DataType, IdType, MAX_DIMENSION, Metric, VectorType};
 
 /// Most attribute columns a collection may have.
@@ -166,14 +166,14 @@ impl Schema {
         }
     }
 
-    /// The column called `name`; otherwise `NotFound` with the nearest name.
+    /// The column called `name`; otherwise `NotFound` with the nearest name, or those that there are.
     pub(crate) fn find(&self, name: &str) -> Result<&Column> {
         self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
             let names = self.columns.iter().map(|column| column.name.as_str());
             let hint = match name {
                 "id" => "; the id comes with every row and is no column".into(),
                 "vector" => "; vectors are no column, they are read on request".into(),
-                name => nearest(name, names),
+                name => nearest_or_all(name, names),
             };
             Error::not_found(format!("column {name:?}"), hint)
         })

@@ -6,6 +6,25 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>)
         .map_or_else(String::new, |candidate| format!("; did you mean {candidate:?}?"))
 }
 
+/// As [`nearest`], or else which candidates there are, the first of many.
+pub(crate) fn nearest_or_all<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str> + Clone,
+) -> String {
+    const LISTED: usize = 20;
+    let near = nearest(name, candidates.clone());
+    let mut all: Vec<&str> = candidates.take(LISTED + 1).collect();
+    match all.len() {
+        _ if !near.is_empty() => near,
+        0 => "; there are none".into(),
+        more if more > LISTED => {
+            all[LISTED] = "…";
+            format!("; there are {}", all.join(", "))
+        }
+        _ => format!("; there are {}", all.join(", ")),
+    }
+}
+
 /// The candidate nearest to `name`, unless more than one in three of the characters differ; of short
 /// names one may. Capitals do not count.
 pub(crate) fn nearest_name<'a>(
@@ -43,7 +62,17 @@ fn edit_distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::nearest_name;
+    use super::{nearest_name, nearest_or_all};
+
+    #[test]
+    fn without_a_near_name_those_are_listed_that_there_are() {
+        let columns = ["year", "title"];
+        assert_eq!(nearest_or_all("yeer", columns.into_iter()), "; did you mean \"year\"?");
+        assert_eq!(nearest_or_all("zzz", columns.into_iter()), "; there are year, title");
+        assert_eq!(nearest_or_all("zzz", [].into_iter()), "; there are none");
+        let many = nearest_or_all("zzz", ["a"; 50].into_iter());
+        assert!(many.ends_with("a, a, …") && many.len() < 100, "{many}");
+    }
 
     #[test]
     fn the_nearest_name_is_one_that_may_be_meant() {

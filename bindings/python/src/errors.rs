@@ -54,7 +54,7 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
 }
 
 /// What the engine advises in the words of Rust, and the same in those of Python.
-const WORDS: [(&str, &str); 5] = [
+const WORDS: [(&str, &str); 6] = [
     (
         "open_collection opens it, collection gets or creates",
         "db[name] opens it, db.collection(name) gets or creates",
@@ -62,6 +62,7 @@ const WORDS: [(&str, &str); 5] = [
     ("or open it for reading alone", "or open it for reading with mode=\"r\""),
     ("open it with an embedder", "open it with embed="),
     ("open it with the embedder of model", "open it with embed= of model"),
+    ("or Words::plain, which takes", "or plain=True, which takes"),
     ("or skip bad rows", "or leave bad rows out with on_bad=\"skip\""),
 ];
 

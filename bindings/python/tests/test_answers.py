@@ -474,7 +474,7 @@ def test_a_metric_of_another_name_is_recognised(db: nf.Database, metric, meant):
 
 
 def test_only_names_that_are_near_are_suggested(db: nf.Database, rows: nf.Collection):
-    for name, hint in [("BODY", '; did you mean "body"?'), ("boyd", '; did you mean "body"?'), ("x", ""), ("zz", "")]:
+    for name, hint in [("BODY", '; did you mean "body"?'), ("boyd", '; did you mean "body"?'), ("x", "; there are body, n, sp"), ("zz", "; there are body, n, sp")]:
         with pytest.raises(nf.NotFound) as caught:
             rows.search([0, 0], select=[name])
         assert str(caught.value) == f'column "{name}" not found{hint}'

@@ -538,3 +538,12 @@ def test_a_reader_searches_by_words(db: nf.Database, docs: nf.Collection, tmp_pa
         assert read.search(words="borrow").ids.tolist() == [3]
         with pytest.raises(nf.ReadOnly):
             read.add_text_index("body", "german")
+
+
+def test_too_many_words_are_told_in_python(docs: nf.Collection):
+    many = " ".join(f"w{n}" for n in range(1_100))
+    with pytest.raises(nf.InvalidArgument, match="more than 1024 words.*give fewer, or plain=True, which takes the first"):
+        docs.search(words=many)
+    assert docs.search(words=many + " page", plain=True).ids.tolist() == []
+    with pytest.raises(nf.NotFound, match='column "zzz" not found; there are body, n'):
+        docs.search([0], select=["zzz"])
