@@ -11,6 +11,7 @@
 //! A collection appears, disappears and changes its name by one atomic rename of its directory.
 
 mod copy;
+pub(crate) mod repair;
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
@@ -209,6 +210,8 @@ impl Database {
             .into_iter()
             .filter(|entry| entry.is_dir && check_name(&entry.name).is_ok())
             .filter(|entry| !doubtful.contains(&entry.name))
+            // Somebody may keep something else beside them.
+            .filter(|entry| recover::has_files(&self.host.disk, &path.join(&entry.name)))
             .map(|entry| entry.name)
             .collect())
     }
@@ -292,6 +295,7 @@ impl Database {
         if self.exists(to)? {
             return Err(Error::invalid(format!("collection {to:?} exists already")));
         }
+        copy::refuse_stranger(&self.host.disk, &self.path().join(to))?;
         let renamed = open.remove(from);
         if let Some(collection) = &renamed {
             collection.shut(true)?;
@@ -382,6 +386,8 @@ impl Database {
         let path = self.path().join(name);
         if self.doubtful().contains(name) {
             remove_tree(disk, &path);
+        } else {
+            copy::refuse_stranger(disk, &path)?;
         }
         disk.create_dir(&staging)
             .map_err(|error| Error::io("create", &staging, error))

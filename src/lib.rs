@@ -64,11 +64,13 @@ pub use collection::options::{Durability, MAX_COLUMN_NAME_BYTES, MAX_COLUMNS, Sc
 pub use collection::query::{Hit, Hits, Query};
 pub use collection::ranking::{Fusion, ListRank, Normalize};
 pub use collection::reading::{Fields, Records, ScanOptions};
+pub use collection::salvage::{Loss, RepairedCollection};
 #[cfg(feature = "text")]
 pub use collection::words::Snippets;
 pub use collection::{
     Attributes, Collection, CompactReport, Scan, SegmentStats, Snapshot, Stats, VerifyReport,
 };
+pub use database::repair::{RepairOptions, RepairReport};
 pub use database::{Database, MAX_NAME_BYTES, OpenOptions};
 pub use error::{Error, Result};
 pub use filter::{Filter, FilterColumn, Value as FilterValue, col};

@@ -182,7 +182,8 @@ impl fmt::Display for IdType {
 
 /// What the user calls a row. Ids of one collection are all of one kind; they order numerically
 /// or by bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(untagged)]
 pub enum Id {
     /// An integer id.
     U64(u64),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, RecordBatch};
 
 use super::embed::Candidate;
-use super::op::Op;
+use super::op::{self, Op};
 use super::options::{Schema, validate_new_column};
 use super::snapshot::{PartView, Place, View};
 use super::write::Work;
@@ -30,8 +30,16 @@ const LISTED_IDS: usize = 100;
 /// Largest operation that one log frame may carry.
 pub(crate) const MAX_OP_BYTES: usize = 256 << 20;
 
-/// Applies one operation to `view` and adds its log records; after an error both are void.
+/// Applies one operation to `view` and adds its log records, of which a crash leaves all or none; after an
+/// error both are void.
 pub(crate) fn apply(view: &mut View, work: Work, log: &mut Vec<Payload>) -> Result<u64> {
+    let logged = log.len();
+    let count = run(view, work, log)?;
+    op::join(&mut log[logged..]);
+    Ok(count)
+}
+
+fn run(view: &mut View, work: Work, log: &mut Vec<Payload>) -> Result<u64> {
     match work {
         Work::Add(rows) => {
             let ids = rows.ids.to_ids();
@@ -63,7 +71,7 @@ pub(crate) fn apply(view: &mut View, work: Work, log: &mut Vec<Payload>) -> Resu
         Work::Widen { columns, work } => {
             let (before, logged) = (view.clone(), log.len());
             add_columns(view, &columns, log)?;
-            let count = apply(view, *work, log)?;
+            let count = run(view, *work, log)?;
             if count == 0 {
                 *view = before;
                 log.truncate(logged);
@@ -321,19 +329,26 @@ pub(crate) fn replay(view: &mut View, op: Op) -> Result<()> {
         Op::Upsert(rows) => drop(upsert(view, rows, &mut ignored)?),
         Op::Update { ids, attributes } => drop(update(view, &ids, attributes, &mut ignored)?),
         Op::Delete(ids) => drop(delete(view, &ids, &mut ignored)?),
-        Op::Schema(mut schema) => {
-            // A manifest may know later columns, or an embedder, already: replay must not take them
-            // back.
-            if schema.columns().len() >= view.schema.columns().len() {
-                if let (None, Some(known)) = (schema.embedding(), view.schema.embedding()) {
-                    schema.set_embedding(known.clone());
-                }
+        Op::Schema(schema) => {
+            if let Some(schema) = followed_by(&view.schema, schema) {
                 view.schema = Arc::new(schema);
             }
         }
     }
     view.seq = seq;
     Ok(())
+}
+
+/// What a logged schema makes of the one before; none where that knows more. A manifest may know later
+/// columns, or an embedder, already: replay must not take them back.
+pub(crate) fn followed_by(before: &Schema, mut logged: Schema) -> Option<Schema> {
+    if logged.columns().len() < before.columns().len() {
+        return None;
+    }
+    if let (None, Some(known)) = (logged.embedding(), before.embedding()) {
+        logged.set_embedding(known.clone());
+    }
+    Some(logged)
 }
 
 /// The number of a row as stored.

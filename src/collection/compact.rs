@@ -11,6 +11,7 @@ use super::Core;
 use super::build;
 use super::flush;
 use super::options::Settings;
+use super::renew;
 use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
 use crate::error::{Error, Result};
@@ -46,6 +47,10 @@ pub(crate) struct Shape {
     /// Bytes of its live vectors.
     pub(crate) bytes: u64,
     pub(crate) graph: bool,
+    /// Whether something in it is damaged that a merge makes anew.
+    pub(crate) damaged: bool,
+    /// Whether rows of it are, so that nobody can copy it.
+    pub(crate) broken: bool,
 }
 
 /// Segments to be merged into one, by index.
@@ -68,7 +73,7 @@ pub(crate) fn wants_graph(rows: u64, bytes: u64, settings: &Settings) -> bool {
 
 impl Shape {
     fn lacks_graph(&self, settings: &Settings) -> bool {
-        !self.graph && wants_graph(self.live, self.bytes, settings)
+        !self.graph && !self.broken && wants_graph(self.live, self.bytes, settings)
     }
 }
 
@@ -84,7 +89,8 @@ impl Plan {
 /// they lack.
 pub(crate) fn plan(shapes: &[Shape], settings: &Settings, idle: bool) -> Option<Plan> {
     let dirty = shapes.iter().position(|shape| {
-        shape.live == 0 || (shape.rows - shape.live) * 100 >= shape.rows * DEAD_PERCENT
+        let many_dead = (shape.rows - shape.live) * 100 >= shape.rows * DEAD_PERCENT;
+        !shape.broken && (shape.live == 0 || many_dead || shape.damaged)
     });
     if let Some(index) = dirty {
         return Some(Plan::of(shapes, vec![index], settings));
@@ -97,8 +103,8 @@ pub(crate) fn plan(shapes: &[Shape], settings: &Settings, idle: bool) -> Option<
     };
     let tiers = shapes.iter().map(tier).max().map_or(0, |highest| highest + 1);
     for wanted in 0..tiers {
-        let inputs: Vec<usize> =
-            (0..shapes.len()).filter(|index| tier(&shapes[*index]) == wanted).collect();
+        let wanted = |index: &usize| !shapes[*index].broken && tier(&shapes[*index]) == wanted;
+        let inputs: Vec<usize> = (0..shapes.len()).filter(wanted).collect();
         if inputs.len() >= TIER_WIDTH {
             let inputs = that_fit(shapes, inputs, settings);
             if inputs.len() > 1 {
@@ -139,6 +145,8 @@ fn shapes(view: &View) -> Vec<Shape> {
         live: part.live() as u64,
         bytes: part.live() as u64 * stride,
         graph: part.part.has_graph(),
+        damaged: part.as_segment().is_some_and(|(segment, _)| segment.wants_rewrite()),
+        broken: part.is_broken(),
     };
     view.segments.iter().map(shape).collect()
 }
@@ -155,11 +163,7 @@ pub(crate) fn step(core: &Core, idle: bool) -> Result<bool> {
     flush::secure(core)?;
     let _compacting = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(plan) = plan(&shapes(&core.slot.load()), &core.host.settings, idle) else {
-        #[cfg(feature = "text")]
-        if idle {
-            return super::renew::texts(core, &core.cancel, false);
-        }
-        return Ok(false);
+        return if idle { renew::indexes(core, &core.cancel, false) } else { Ok(false) };
     };
     run(core, &plan, &core.cancel)?;
     settle(core, &mut core.writer())?;
@@ -174,14 +178,20 @@ pub(crate) fn compact(core: &Core, cancel: &AtomicBool) -> Result<CompactReport>
     let _compacting = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);
     let before = core.slot.load_full();
     let segments_before = before.segments.len();
-    for plan in full_plan(&before, &core.host.settings).into_iter().rev() {
-        run(core, &plan, cancel)?;
+    for (segment, _) in before.segments.iter().filter_map(|part| part.as_segment()) {
+        segment.check_derived();
     }
-    #[cfg(feature = "text")]
-    while super::renew::texts(core, cancel, true)? {}
+    let broken = match all_but_broken(core, cancel) {
+        Ok(()) => None,
+        Err(error @ Error::Corrupt { .. }) => Some(error),
+        Err(error) => return Err(error),
+    };
     settle(core, &mut core.writer())?;
     drop(before);
     settle(core, &mut core.writer())?;
+    if let Some(error) = broken {
+        return Err(error);
+    }
     let view = core.slot.load();
     Ok(CompactReport {
         segments_before,
@@ -192,6 +202,29 @@ pub(crate) fn compact(core: &Core, cancel: &AtomicBool) -> Result<CompactReport>
     })
 }
 
+/// Merges what can be merged. Segments with damaged rows stay as they are, and are the error once
+/// everything else is done.
+fn all_but_broken(core: &Core, cancel: &AtomicBool) -> Result<()> {
+    let broken = || core.slot.load().segments.iter().filter(|part| part.is_broken()).count();
+    loop {
+        let (before, known) = (core.slot.load_full(), broken());
+        let mut plans = full_plan(&before, &core.host.settings).into_iter().rev();
+        let merged = plans.try_for_each(|plan| run(core, &plan, cancel)).and_then(|()| {
+            while renew::indexes(core, cancel, true)? {}
+            Ok(())
+        });
+        match merged {
+            // Without the segments that turned out to be broken the others merge.
+            Err(Error::Corrupt { .. }) if broken() > known => {}
+            Err(error) => return Err(error),
+            Ok(()) => break,
+        }
+    }
+    let view = core.slot.load();
+    let broken = view.segments.iter().filter(|part| part.is_broken());
+    broken.filter_map(|part| part.as_segment()).try_for_each(|(segment, _)| segment.check_primary())
+}
+
 /// Groups all segments, in order, into runs of at most [`max_rows`]; runs that are as they should
 /// be are left out. A run's plan names no index that an earlier run's does.
 fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
@@ -199,7 +232,7 @@ fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
     let limit = max_rows(settings);
     let mut runs: Vec<Vec<usize>> = Vec::new();
     let mut rows = 0;
-    for (index, shape) in shapes.iter().enumerate() {
+    for (index, shape) in shapes.iter().enumerate().filter(|(_, shape)| !shape.broken) {
         match runs.last_mut() {
             Some(run) if rows + shape.live <= limit => run.push(index),
             _ => {
@@ -213,7 +246,8 @@ fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
         let [only] = run.as_slice() else { return false };
         let shape = shapes[*only];
         let patched = !view.segments[*only].patch.is_empty();
-        shape.rows == shape.live && !patched && !shape.lacks_graph(settings)
+        let whole = !shape.damaged && !shape.lacks_graph(settings);
+        shape.rows == shape.live && !patched && whole
     };
     runs.retain(|run| !finished(run));
     runs.into_iter().map(|run| Plan::of(&shapes, run, settings)).collect()
@@ -287,6 +321,11 @@ fn begin(core: &Core, plan: &Plan) -> Result<Begun> {
 }
 
 impl PartView {
+    /// Whether it is a segment of which rows are known to be damaged.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.as_segment().is_some_and(|(segment, _)| segment.is_broken())
+    }
+
     pub(crate) fn segment_id(&self) -> Option<u64> {
         self.as_segment().map(|(segment, _)| segment.number())
     }
@@ -307,7 +346,8 @@ mod tests {
 
     fn shape(mib: u64, dead_percent: u64, graph: bool) -> Shape {
         let rows = mib * 1_000;
-        Shape { rows, live: rows - rows * dead_percent / 100, bytes: mib << 20, graph }
+        let live = rows - rows * dead_percent / 100;
+        Shape { rows, live, bytes: mib << 20, graph, damaged: false, broken: false }
     }
 
     #[test]
@@ -323,7 +363,7 @@ mod tests {
     #[test]
     fn more_segments_than_one_can_hold_are_merged_as_many_as_fit() {
         let settings = Settings::default();
-        let shape = Shape { rows: 125_000, live: 125_000, bytes: 64 << 20, graph: false };
+        let shape = Shape { rows: 125_000, live: 125_000, ..shape(64, 0, false) };
         for count in [14, 100] {
             let shapes = vec![shape; count];
             for idle in [false, true] {
@@ -351,9 +391,10 @@ mod tests {
         let due = plan(&shapes, &Settings::default(), true);
         assert_eq!(due, Some(Plan { inputs: vec![1], graph: true }));
         // Short vectors count for more than their bytes.
-        let tiny = Shape { rows: 400_000, live: 400_000, bytes: 400_000 * 4, graph: false };
+        let short = |rows, bytes| Shape { rows, live: rows, bytes, ..shape(0, 0, false) };
+        let tiny = short(400_000, 400_000 * 4);
         assert!(!tiny.lacks_graph(&Settings::default()), "a number a row");
-        let short = |rows| Shape { rows, live: rows, bytes: rows * 200, graph: false };
+        let short = |rows| short(rows, rows * 200);
         assert_eq!(plan(&[short(32_767)], &Settings::default(), true), None);
         assert!(plan(&[short(32_768)], &Settings::default(), true).is_some());
     }

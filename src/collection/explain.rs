@@ -107,6 +107,9 @@ pub struct PartExplanation {
     pub scan_cost: u64,
     /// Rows that the part gave to be merged; of words all that it found.
     pub candidates: u64,
+    /// Sections of the part in which damage was found so far, as in
+    /// [`SegmentStats`](crate::SegmentStats): the search did without those that are not rows.
+    pub damaged: Vec<String>,
     /// How long it took. Rows in memory may have been coded, and their words indexed, for later searches in
     /// it.
     pub time: Duration,
@@ -192,6 +195,9 @@ impl Trace {
             walk_cost: stats.walk_cost,
             scan_cost: stats.scan_cost,
             candidates: self.candidates as u64,
+            damaged: part
+                .as_segment()
+                .map_or_else(Vec::new, |(segment, _)| segment.damaged_sections()),
             time: self.time,
         })
     }

@@ -1,4 +1,7 @@
 //! Memtables become a segment; updated attributes become a new attribute file.
+//!
+//! > Updates of a segment whose columns are damaged have no file to go to. They stay in memory and in the
+//! > log, which keeps all operations from then on until the segment is gone.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -124,6 +127,8 @@ struct Files {
     built: Option<Built>,
     /// Segments with their new attribute files.
     renewed: Vec<PartView>,
+    /// Whether there are updates that have none.
+    stuck: bool,
 }
 
 impl Files {
@@ -131,10 +136,11 @@ impl Files {
         let parts: Vec<Arc<PartView>> =
             before.frozen.iter().flat_map(|frozen| frozen.parts.iter().cloned()).collect();
         let built = build::build(core, &before.schema, &parts, false, &core.cancel)?;
-        let mut files = Self { built, renewed: Vec::new() };
+        let mut files = Self { built, renewed: Vec::new(), stuck: false };
         for part in before.segments.iter().filter(|part| !part.patch.is_empty()) {
             match build::rewrite_attributes(core, &before.schema, part) {
                 Ok(renewed) => files.renewed.extend(renewed),
+                Err(_damaged) if part.is_broken() => files.stuck = true,
                 Err(error) => {
                     files.discard();
                     return Err(error);
@@ -168,6 +174,7 @@ impl Files {
             if let Some(renewed) = renewed {
                 *part = Arc::new(renewed.over(part, since(before.seq))?);
             } else if part.patch.oldest().is_some_and(|oldest| oldest <= last.seq)
+                && !part.is_broken()
                 && let Some(renewed) = build::rewrite_attributes(core, &view.schema, part)?
             {
                 // It is the result of a merge that ended meanwhile, and the log of these updates
@@ -182,7 +189,9 @@ impl Files {
             writer.written.flush += built.bytes();
             view.segments.push(Arc::new(built.carry(&frozen, before.seq)?));
         }
-        switch(core, writer, view, last.seq, last.log_next)
+        let logged = (writer.manifest.seq, writer.manifest.log_start);
+        let (seq, log_start) = if self.stuck { logged } else { (last.seq, last.log_next) };
+        switch(core, writer, view, seq, log_start)
     }
 
     /// Removes the files again.

@@ -201,7 +201,7 @@ impl Collection {
 }
 
 /// An import under way.
-struct Import<'a> {
+pub(super) struct Import<'a> {
     core: &'a Core,
     schema: Arc<Schema>,
     options: ImportOptions<'a>,
@@ -221,7 +221,7 @@ impl Drop for Import<'_> {
 }
 
 impl<'a> Import<'a> {
-    fn new(core: &'a Core, schema: Arc<Schema>, options: ImportOptions<'a>) -> Self {
+    pub(super) fn new(core: &'a Core, schema: Arc<Schema>, options: ImportOptions<'a>) -> Self {
         let id_type = schema.id_type();
         let report = ImportReport::default();
         Self { core, schema, options, id_type, sink: None, finished: Vec::new(), stored: 0, report }
@@ -326,7 +326,13 @@ impl<'a> Import<'a> {
         )
     }
 
-    fn store(&mut self, rows: &Batch) -> Result<()> {
+    /// Of the collection as it will be.
+    pub(super) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Takes rows in the form in which they are kept.
+    pub(super) fn store(&mut self, rows: &Batch) -> Result<()> {
         if self.options.only_new {
             // Most are found here, before much is built; the rest when all is.
             apply::refuse_known(&self.core.slot.load(), &rows.ids.to_ids())?;
@@ -358,7 +364,8 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    fn commit(mut self) -> Result<ImportReport> {
+    /// Makes all rows durable and visible.
+    pub(super) fn commit(mut self) -> Result<ImportReport> {
         self.finish_segment()?;
         self.tell(Phase::Committing)?;
         if self.finished.is_empty() {

@@ -179,9 +179,15 @@ impl Manifest {
     pub(crate) fn commit(&self, disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), Failure> {
         let path = path(dir, self.generation);
         let temporary = path.with_extension("tmp");
-        self.write(disk, dir, &temporary).map_err(Failure::Before)?;
-        disk.rename(&temporary, &path)
-            .map_err(|error| Failure::Before(Error::io("rename", &temporary, error)))?;
+        let renamed = self.write(disk, dir, &temporary).and_then(|()| {
+            disk.rename(&temporary, &path).map_err(|error| Error::io("rename", &temporary, error))
+        });
+        renamed.map_err(|error| {
+            if disk.remove_file(&temporary).is_err() {
+                // Swept at the next opening, if it is there.
+            }
+            Failure::Before(error)
+        })?;
         disk.sync_dir(dir).map_err(|error| Failure::Unknown(Error::io("sync", dir, error)))
     }
 

@@ -36,10 +36,11 @@ pub(crate) mod query;
 pub(crate) mod ranking;
 pub(crate) mod reading;
 pub(crate) mod recover;
-#[cfg(feature = "text")]
 mod renew;
 mod retire;
 mod row_sets;
+pub(crate) mod salvage;
+mod salvage_log;
 mod scan;
 pub(crate) mod segment_files;
 mod shape;

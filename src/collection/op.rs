@@ -1,7 +1,7 @@
 //! One logged operation and its bytes.
 //!
 //! ```text
-//! op      = kind u8, version u8 (1), reserved u16, ids
+//! op      = kind u8, version u8 (1), joined u8, reserved u8, ids
 //!   1 upsert: vectors (element type u8, 3 × 0, dimension u32, rows × row bytes), attributes
 //!   2 update: attributes
 //!   3 delete: nothing
@@ -11,7 +11,8 @@
 //! attributes = a column block (see `segment::columns`)
 //! ```
 //!
-//! All integers little-endian, nothing aligned. The bytes come from a frame whose checksum was
+//! A schema that is joined (1) is part of one write with the operation behind it: where that is missing,
+//! it counts as missing too. All integers little-endian, nothing aligned. The bytes come from a frame whose checksum was
 //! right; they are checked again all the same, so that no log can make the engine panic.
 
 use std::borrow::Cow;
@@ -33,6 +34,8 @@ const UPSERT: u8 = 1;
 const UPDATE: u8 = 2;
 const DELETE: u8 = 3;
 const SCHEMA: u8 = 4;
+/// Where an operation says that it is joined.
+const JOINED_AT: usize = 2;
 
 /// Vectors of fewer bytes are copied into the log record rather than shared with it.
 const SHARED_BYTES: usize = 16 << 10;
@@ -115,6 +118,18 @@ impl Op {
             _ => Err(format!("unknown operation kind {kind}")),
         }
     }
+}
+
+/// Says of the operations of one write that they are one.
+pub(crate) fn join(payloads: &mut [Payload]) {
+    if let Some((_, joined)) = payloads.split_last_mut() {
+        joined.iter_mut().for_each(|payload| payload.head[JOINED_AT] = 1);
+    }
+}
+
+/// Whether an operation counts only together with the one behind it.
+pub(crate) fn is_joined(payload: &[u8]) -> bool {
+    payload.first() == Some(&SCHEMA) && payload.get(JOINED_AT) == Some(&1)
 }
 
 fn length(value: usize) -> Result<[u8; 4]> {

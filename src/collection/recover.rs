@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 
 use super::host::{Host, fresh_store_id};
 use super::manifest::{self, Loaded, Manifest, SegmentEntry};
-use super::op::Op;
+use super::op::{self, Op};
 use super::options::Schema;
 use super::retire::Tenancy;
 use super::segment_files::{self, FileName};
@@ -111,6 +111,12 @@ pub(super) fn list(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<DirEntry>> {
     disk.list(dir).map_err(|error| Error::unlisted(dir, error))
 }
 
+/// Whether `dir` has a file that only a collection has.
+pub(crate) fn has_files(disk: &Arc<dyn Disk>, dir: &Path) -> bool {
+    let entries = disk.list(dir).unwrap_or_default();
+    entries.iter().any(|entry| !entry.is_dir && segment_files::parse(&entry.name).is_some())
+}
+
 /// A collection as its files say.
 pub(super) struct State {
     pub(super) view: View,
@@ -141,6 +147,28 @@ pub(super) fn state(
     }
     let (writer, next_file) = writer(host, dir, &loaded, &entries, &follower, &view)?;
     Ok(State { view, writer, follower, next_file })
+}
+
+/// Whether nothing is damaged that `manifest` names and that only it can give, and the logs lead from it
+/// to operation `logged`.
+pub(super) fn is_whole(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    manifest: &Manifest,
+    entries: &[DirEntry],
+    logged: u64,
+) -> bool {
+    let replayed = || -> Result<u64> {
+        let mut view = open_segments(disk, dir, manifest, None, false)?;
+        for (segment, _) in view.segments.iter().filter_map(|part| part.as_segment()) {
+            segment.check_primary()?;
+        }
+        let mut follower = Follower::of(manifest);
+        follower.open_logs(disk, dir, manifest.store, entries)?;
+        follower.read(&mut view, true)?;
+        Ok(view.seq)
+    };
+    replayed().is_ok_and(|seq| seq >= logged)
 }
 
 fn open_segments(
@@ -324,7 +352,7 @@ impl Follower {
         }
         while let Some((index, frame)) = self.waiting.front() {
             if !self.is_given_up(*index, frame.seq) {
-                if !all && frame.seq > self.durable {
+                if !all && frame.seq > self.durable || self.is_cut_off() {
                     break;
                 }
                 apply_frame(view, &self.logs[*index].0, frame)?;
@@ -332,6 +360,20 @@ impl Follower {
             self.waiting.pop_front();
         }
         Ok(view.seq != before)
+    }
+
+    /// Whether the first of the waiting operations is joined to one that is not there: the write that they
+    /// are of was torn, and counts as not logged.
+    fn is_cut_off(&self) -> bool {
+        let rest = self.waiting.iter().skip(1);
+        let mut pairs = self.waiting.iter().zip(rest);
+        let broken = pairs.find_map(|((log, frame), (next_log, next))| match frame {
+            frame if !op::is_joined(&frame.payload) => Some(false),
+            frame if log != next_log || next.seq != frame.seq + 1 => Some(true),
+            _ => None,
+        });
+        let last = || self.waiting.back().is_some_and(|(_, frame)| op::is_joined(&frame.payload));
+        broken.unwrap_or_else(last)
     }
 
     /// Whether a later file numbers an operation again: then the write of this one failed.

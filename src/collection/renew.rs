@@ -1,11 +1,11 @@
-//! Attribute files written anew for an index of texts that they lack: it was asked for after they
-//! were written, another version or other options made it, or it is damaged.
+//! Attribute files written anew for an index that they lack: it was asked for after they were written,
+//! another version or other options made it, or it is damaged.
 //!
 //! > The file is written while nobody waits. What a flush has put in its place meanwhile stays: a
 //! > flush writes the indexes as well.
 
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use super::Core;
 use super::build;
@@ -13,13 +13,15 @@ use super::options::Schema;
 use super::snapshot::{PartView, View};
 use super::switch::switch;
 use crate::error::{Error, Result};
+use crate::segment::attributes::AttributeFile;
 
 /// Writes the indexes of one segment that lacks some; whether there was one. With `deep` they are
 /// read whole to see that they are there. The caller holds `compacting`.
-pub(super) fn texts(core: &Core, cancel: &AtomicBool, deep: bool) -> Result<bool> {
+pub(super) fn indexes(core: &Core, cancel: &AtomicBool, deep: bool) -> Result<bool> {
     let cancelled = || core.cancel.load(Ordering::Acquire) || cancel.load(Ordering::Acquire);
     let before = core.slot.load_full();
-    let Some(old) = before.segments.iter().find(|part| lacks(part, &before.schema, deep)) else {
+    let wanted = |part: &&Arc<PartView>| !part.is_broken() && lacks(part, &before.schema, deep);
+    let Some(old) = before.segments.iter().find(wanted) else {
         return Ok(false);
     };
     core.writer().check()?;
@@ -31,7 +33,7 @@ pub(super) fn texts(core: &Core, cancel: &AtomicBool, deep: bool) -> Result<bool
     };
     if lacks(&new, &before.schema, deep) {
         let file = old.as_segment().and_then(|(segment, _)| segment.attribute_file());
-        file.into_iter().for_each(|file| file.give_up_texts());
+        file.into_iter().for_each(|file| file.give_up());
         new.discard_attributes();
         return Ok(true);
     }
@@ -64,13 +66,22 @@ fn file_of(part: &PartView) -> Option<(u64, u64)> {
     Some((segment.number(), meta.attributes?.generation))
 }
 
-/// Whether a column of texts has no index in the part's file.
+/// Whether the part's file has no index of a column of texts, or not those of other columns.
 fn lacks(part: &PartView, schema: &Schema, deep: bool) -> bool {
     let file = part.as_segment().and_then(|(segment, _)| segment.attribute_file());
-    file.is_some_and(|file| {
-        let mut columns = schema.text_columns();
-        columns.any(|(column, options)| file.lacks_text(column, options.cutting(), deep))
-    })
+    file.filter(|file| !file.is_given_up())
+        .is_some_and(|file| lacks_texts(file, schema, deep) || file.lacks_indexes(deep))
+}
+
+#[cfg(feature = "text")]
+fn lacks_texts(file: &AttributeFile, schema: &Schema, deep: bool) -> bool {
+    let mut columns = schema.text_columns();
+    columns.any(|(column, options)| file.lacks_text(column, options.cutting(), deep))
+}
+
+#[cfg(not(feature = "text"))]
+fn lacks_texts(_: &AttributeFile, _: &Schema, _: bool) -> bool {
+    false
 }
 
 impl PartView {

@@ -225,12 +225,15 @@ impl View {
     /// Where the live row of `id` is.
     pub(crate) fn locate(&self, id: IdRef<'_>) -> Result<Option<Place>> {
         let count = self.part_count();
+        let mut damage = None;
         for (back, part) in self.parts().rev().enumerate() {
-            if let Some(row) = part.locate(id)? {
-                return Ok(Some(Place { part: count - 1 - back, row }));
+            match part.locate(id) {
+                Ok(Some(row)) => return Ok(Some(Place { part: count - 1 - back, row })),
+                Ok(None) => {}
+                Err(error) => damage = damage.or(Some(error)),
             }
         }
-        Ok(None)
+        damage.map_or(Ok(None), Err)
     }
 
     /// Where the live rows of `ids` are, part by part rather than id by id, so that each part's
@@ -334,7 +337,8 @@ impl View {
     }
 }
 
-/// Looks for those of `ids` that are `missing` in `parts`, numbered and oldest first.
+/// Looks for those of `ids` that are `missing` in `parts`, numbered and oldest first. An id has one live
+/// row at most: where it is found, a part that cannot tell because it is damaged need not.
 fn locate(
     parts: Vec<(usize, &Arc<PartView>)>,
     ids: &Ids<'_>,
@@ -344,18 +348,24 @@ fn locate(
     let (Some(least), Some(most)) = (ids.iter().min(), ids.iter().max()) else {
         return Ok(());
     };
+    let mut damage = Vec::new();
     for (number, part) in parts.into_iter().rev() {
-        if missing.is_empty() || !part.part.overlaps(least, most)? {
+        if missing.is_empty() || !part.part.overlaps(least, most) {
             continue;
         }
         let mut still = Vec::with_capacity(missing.len());
         for index in missing {
-            match part.locate(ids.at(index))? {
-                Some(row) => places[index] = Some(Place { part: number, row }),
-                None => still.push(index),
+            match part.locate(ids.at(index)) {
+                Ok(Some(row)) => places[index] = Some(Place { part: number, row }),
+                Ok(None) => still.push(index),
+                Err(error) => {
+                    damage.push((index, error));
+                    still.push(index);
+                }
             }
         }
         missing = still;
     }
-    Ok(())
+    let unknown = damage.into_iter().find(|(index, _)| places[*index].is_none());
+    unknown.map_or(Ok(()), |(_, error)| Err(error))
 }

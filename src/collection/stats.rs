@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::snapshot::PartView;
 use super::{Collection, Core};
 use crate::error::{Error, Result};
+use crate::segment::derived::is_of_derived;
 use crate::segment::layout::Code;
 use crate::storage::container::Watch;
 
@@ -45,6 +46,9 @@ pub struct Stats {
     pub written_import_bytes: u64,
     /// Name of the CPU tier in use.
     pub cpu_tier: &'static str,
+    /// Why the last flush or merge in the background failed, until the next one succeeds. It is tried
+    /// again after ever longer pauses, up to five minutes.
+    pub background_failure: Option<String>,
     /// The segments, oldest first.
     pub segments: Vec<SegmentStats>,
 }
@@ -71,6 +75,10 @@ pub struct SegmentStats {
     pub graph_recall: Option<u32>,
     /// Bytes of its files.
     pub bytes: u64,
+    /// Sections of its files in which damage was found so far, by their tags. `RAWV` (vectors), `IDSC`
+    /// (ids) and `GRPS` (columns) hold rows: those that are damaged answer `Corrupt`, and the segment
+    /// is merged no more. The others are made of these: searches do without, and a merge makes them anew.
+    pub damaged: Vec<String>,
 }
 
 /// What [`Collection::verify`] read and found.
@@ -115,6 +123,7 @@ impl Collection {
             written_compaction_bytes: writer.written.compaction,
             written_import_bytes: writer.written.import,
             cpu_tier: core.host.isa.name(),
+            background_failure: core.signals.failure(),
             segments: view.segments.iter().filter_map(segment_stats).collect(),
         })
     }
@@ -151,7 +160,7 @@ impl Collection {
             let Some((segment, meta)) = part.as_segment() else { continue };
             report.files += 1 + u64::from(meta.attributes.is_some());
             report.bytes += segment.file_bytes();
-            report.found(segment.verify(&part.dead, &mut watch))?;
+            segment.verify_each(&part.dead, &mut watch, &mut |error| report.note(&error))?;
         }
         if report.problems.is_empty() {
             report.found(check_ids(&view, &mut watch))?;
@@ -166,10 +175,18 @@ impl VerifyReport {
     fn found(&mut self, checked: Result<()>) -> Result<()> {
         match checked {
             Err(Error::Cancelled) => return Err(Error::Cancelled),
-            Err(error) => self.problems.push(error.to_string()),
+            Err(error) => self.note(&error),
             Ok(()) => {}
         }
         Ok(())
+    }
+
+    fn note(&mut self, error: &Error) {
+        let consequence = match is_of_derived(error) {
+            true => "; no row is lost: searches do without it, and compact makes it anew",
+            false => "",
+        };
+        self.problems.push(format!("{error}{consequence}"));
     }
 }
 
@@ -215,6 +232,7 @@ fn segment_stats(part: &Arc<PartView>) -> Option<SegmentStats> {
         code_agreement: segment.code().map(|code| code.agreement),
         graph_recall: segment.graph_recall(),
         bytes: segment.file_bytes(),
+        damaged: segment.damaged_sections(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! > attribute files may then hold effects of operations that the log will replay: replay is
 //! > idempotent because it always reaches at least the state those files were written from.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use super::manifest::{self, Failure, SegmentEntry};
@@ -37,21 +38,14 @@ pub(crate) fn switch(
     next.logged = view.seq;
     next.log_start = log_start;
     next.segments.clear();
-    for part in &view.segments {
-        let Some((segment, meta)) = part.as_segment() else {
-            unreachable!("the segments of a view are segments");
-        };
-        let known = writer.manifest.segments.iter().find(|known| known.id == segment.number());
-        let mut dead = known.and_then(|known| known.tombstones.clone());
-        if part.dead.len() as u64 != dead.as_ref().map_or(0, |dead| dead.count) {
-            let generation = core.file_number();
-            let (disk, number) = (&core.disk, segment.number());
-            let (dir, store) = (&core.dir, core.store);
-            let file = tombstones::write(disk, dir, store, number, generation, &part.dead)?;
-            writer.written.flush += file.len;
-            dead = Some(file);
-        }
-        next.segments.push(SegmentEntry::new(meta, dead));
+    let mut written = Vec::new();
+    // On a full disk what a failed switch leaves would keep the next one from succeeding.
+    let undo = |written: Vec<PathBuf>| {
+        written.into_iter().for_each(|path| Retired::File(path).release(core));
+    };
+    if let Err(error) = name_segments(core, writer, &view, &mut next, &mut written) {
+        undo(written);
+        return Err(error);
     }
     next.next_file = core.next_file.load(Ordering::Relaxed);
     if let Err(failure) = next.commit(&core.disk, &core.dir) {
@@ -62,6 +56,8 @@ pub(crate) fn switch(
         };
         if !certain || !matches!(error, Error::Full { .. }) {
             writer.poison(&error);
+        } else {
+            undo(written);
         }
         return Err(error);
     }
@@ -71,6 +67,35 @@ pub(crate) fn switch(
     core.publish(view);
     for retired in std::mem::replace(&mut writer.limbo, dropped) {
         retired.release(core);
+    }
+    Ok(())
+}
+
+/// Names the segments of `view` in `next`, and writes the tombstones that no file holds; adds the files
+/// that it makes to `written`.
+fn name_segments(
+    core: &Core,
+    writer: &mut Writer,
+    view: &View,
+    next: &mut manifest::Manifest,
+    written: &mut Vec<PathBuf>,
+) -> Result<()> {
+    for part in &view.segments {
+        let Some((segment, meta)) = part.as_segment() else {
+            unreachable!("the segments of a view are segments");
+        };
+        let known = writer.manifest.segments.iter().find(|known| known.id == segment.number());
+        let mut dead = known.and_then(|known| known.tombstones.clone());
+        if part.dead.len() as u64 != dead.as_ref().map_or(0, |dead| dead.count) {
+            let generation = core.file_number();
+            let (disk, number) = (&core.disk, segment.number());
+            let (dir, store) = (&core.dir, core.store);
+            written.push(segment_files::tombstones_path(dir, number, generation));
+            let file = tombstones::write(disk, dir, store, number, generation, &part.dead)?;
+            writer.written.flush += file.len;
+            dead = Some(file);
+        }
+        next.segments.push(SegmentEntry::new(meta, dead));
     }
     Ok(())
 }

@@ -15,8 +15,11 @@ const MAX_FROZEN: usize = 2;
 const MAX_FLAT_SEGMENTS: usize = 64;
 /// How long after the last write segments may be merged that are not yet due.
 const IDLE: Duration = Duration::from_secs(2);
-/// Pause after a failure of background work, and how often a waiting thread looks up.
+/// How often a waiting thread looks up.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Pause after a failure of background work; the next is twice as long, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// How long a background thread sleeps that has nothing to do.
 const NAP: Duration = Duration::from_secs(3_600);
 
@@ -32,8 +35,8 @@ struct State {
     stop: bool,
     /// Why the last background flush failed, until one succeeds.
     flush_failure: Option<String>,
-    /// Whether the last merge failed: then nobody waits for the next.
-    merge_failed: bool,
+    /// Why the last merge failed, until one succeeds: then nobody waits for the next.
+    merge_failure: Option<String>,
     last_write: Option<Instant>,
     /// A memtable was frozen since the flushing thread last looked.
     flush_due: bool,
@@ -88,6 +91,12 @@ impl Signals {
         !state.stop
     }
 
+    /// Why background work does not get on, if it does not.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let state = self.lock();
+        state.flush_failure.clone().or_else(|| state.merge_failure.clone())
+    }
+
     /// Waits for anything to change, or a while; false when stopped.
     fn pause(&self) -> bool {
         let mut woken = false;
@@ -115,7 +124,7 @@ impl Core {
                 && settings.background
                 && flat > MAX_FLAT_SEGMENTS
                 && compact::is_due(&view, settings)
-                && !self.signals.lock().merge_failed;
+                && self.signals.lock().merge_failure.is_none();
             if view.frozen.len() <= MAX_FROZEN && !merging {
                 return Ok(());
             }
@@ -195,6 +204,7 @@ fn spawn(name: &str, core: Arc<Core>, run: fn(&Core)) -> Result<JoinHandle<()>> 
 }
 
 fn flush_loop(core: &Core) {
+    let mut pauses = Pauses::default();
     loop {
         core.spare.refill();
         if core.slot.load().frozen.is_empty() {
@@ -209,29 +219,69 @@ fn flush_loop(core: &Core) {
             continue;
         }
         let failure = flush::flush_frozen(core).err().map(|error| error.to_string());
-        let failed = failure.is_some();
+        let pause = pauses.after(failure.is_some());
         core.signals.lock().flush_failure = failure;
         core.signals.changed.notify_all();
-        if failed && !core.signals.pause() {
+        // A writer that waits for room tries by itself meanwhile.
+        if !core.signals.wait(pause, |_| false) {
             return;
         }
     }
 }
 
 fn compact_loop(core: &Core) {
+    let mut pauses = Pauses::default();
     loop {
         let idle = core.signals.doze();
         let flushed = if idle { flush::flush_idle(core) } else { Ok(()) };
         let merged = flushed.and_then(|()| compact::step(core, idle));
-        core.signals.lock().merge_failed = merged.is_err();
+        let pause = pauses.after(merged.is_err());
+        core.signals.lock().merge_failure = merged.as_ref().err().map(ToString::to_string);
         core.signals.changed.notify_all();
         let limit = match merged {
             Ok(true) => continue,
             Ok(false) if idle => NAP,
-            Ok(false) | Err(_) => IDLE,
+            Ok(false) => IDLE,
+            // Whatever is due meanwhile would most likely fail as well.
+            Err(_) if core.signals.wait(pause, |_| false) => continue,
+            Err(_) => return,
         };
         if !core.signals.wait(limit, |state| std::mem::take(&mut state.merge_due)) {
             return;
         }
+    }
+}
+
+/// Ever longer pauses between failures.
+#[derive(Debug, Default)]
+struct Pauses {
+    failures: u32,
+}
+
+impl Pauses {
+    /// How long to wait now that work was done, or `failed` once more.
+    fn after(&mut self, failed: bool) -> Duration {
+        if !failed {
+            self.failures = 0;
+            return Duration::ZERO;
+        }
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16));
+        self.failures += 1;
+        pause.min(LONGEST_PAUSE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_between_failures_grow_to_minutes_and_end_with_success() {
+        let mut pauses = Pauses::default();
+        let waited: Vec<Duration> = (0..30).map(|_| pauses.after(true)).collect();
+        assert!(waited.is_sorted() && waited[1] == 2 * waited[0]);
+        assert_eq!((waited[0], waited[29]), (FIRST_PAUSE, LONGEST_PAUSE));
+        assert_eq!(pauses.after(false), Duration::ZERO);
+        assert_eq!(pauses.after(true), FIRST_PAUSE);
     }
 }

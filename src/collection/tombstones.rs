@@ -45,7 +45,24 @@ pub(crate) fn read(
     let Some(meta) = &entry.tombstones else { return Ok(RowSet::default()) };
     let path = segment_files::tombstones_path(dir, entry.id, meta.generation);
     let identity = identity(store, entry.id, meta.generation);
-    let section = Container::open(disk, &path, identity, Some(meta.seal()))?.require(ROWS, 0)?;
+    rows(&Container::open(disk, &path, identity, Some(meta.seal()))?, entry, meta)
+}
+
+/// [`read`] for a file whose header or footer may be damaged.
+pub(crate) fn salvage(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    store: u128,
+    entry: &SegmentEntry,
+) -> Result<RowSet> {
+    let Some(meta) = &entry.tombstones else { return Ok(RowSet::default()) };
+    let path = segment_files::tombstones_path(dir, entry.id, meta.generation);
+    let identity = identity(store, entry.id, meta.generation);
+    rows(&Container::salvage(disk, &path, identity, meta.seal())?, entry, meta)
+}
+
+fn rows(container: &Container, entry: &SegmentEntry, meta: &FileMeta) -> Result<RowSet> {
+    let section = container.require(ROWS, 0)?;
     let rows = usize::try_from(entry.rows).unwrap_or(usize::MAX);
     match RowSet::from_bytes(section.read_all()?, rows) {
         Some(dead) if dead.len() as u64 == meta.count => Ok(dead),

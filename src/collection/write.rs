@@ -471,7 +471,9 @@ fn fail_group<'a>(error: &Error, lost: bool, tickets: impl Iterator<Item = &'a A
 fn freeze_if_full(core: &Core, writer: &mut Writer, view: &mut View) -> Result<()> {
     let limit = core.host.settings.memtable_bytes;
     let active: usize = view.active.iter().map(|part| part.part.memory_bytes()).sum();
-    let patches: usize = view.parts().map(|part| part.patch.memory_bytes()).sum();
+    // Those of a broken part stay, whatever is flushed.
+    let parts = view.parts().filter(|part| !part.is_broken());
+    let patches: usize = parts.map(|part| part.patch.memory_bytes()).sum();
     if active + patches < limit && writer.log_bytes < 4 * limit as u64 {
         return Ok(());
     }

@@ -104,7 +104,7 @@ impl Database {
 }
 
 /// Adds up bytes and passes them on with how many there are in all.
-fn watched(
+pub(super) fn watched(
     total: u64,
     mut keep_going: impl FnMut(u64, u64) -> bool,
 ) -> impl FnMut(u64) -> Result<()> {
@@ -124,7 +124,7 @@ fn write_marker(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
 }
 
 /// Whether `path` is `dir` or below it, as far as their names tell.
-fn is_inside(path: &Path, dir: &Path) -> bool {
+pub(super) fn is_inside(path: &Path, dir: &Path) -> bool {
     match (std::path::absolute(path), std::path::absolute(dir)) {
         (Ok(path), Ok(dir)) => path.starts_with(dir),
         _ => path.starts_with(dir),
@@ -132,14 +132,29 @@ fn is_inside(path: &Path, dir: &Path) -> bool {
 }
 
 /// A name beside `to` under which a copy grows until it is whole.
-fn new_sibling(disk: &Arc<dyn Disk>, to: &Path) -> Result<PathBuf> {
-    if disk.list(to).is_ok() || disk.read(to, u64::MAX).is_ok() {
+pub(super) fn new_sibling(disk: &Arc<dyn Disk>, to: &Path) -> Result<PathBuf> {
+    if is_taken(disk, to) {
         return Err(Error::invalid(format!("{} exists already; give a new name", to.display())));
     }
     Ok(parent(to).join(format!("{NEW_PREFIX}{:032x}", fresh_store_id())))
 }
 
-fn publish(disk: &Arc<dyn Disk>, staging: &Path, to: &Path) -> Result<()> {
+fn is_taken(disk: &Arc<dyn Disk>, path: &Path) -> bool {
+    disk.list(path).is_ok() || disk.read(path, u64::MAX).is_ok()
+}
+
+/// Refuses the place of a collection where something else is.
+pub(super) fn refuse_stranger(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
+    if !is_taken(disk, path) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{} is no collection and in the way of one; move it, or give another name",
+        path.display()
+    )))
+}
+
+pub(super) fn publish(disk: &Arc<dyn Disk>, staging: &Path, to: &Path) -> Result<()> {
     disk.rename(staging, to).map_err(|error| Error::io("rename", staging, error))?;
     sync_dir(disk, &parent(to)).inspect_err(|_| remove_tree(disk, to))
 }

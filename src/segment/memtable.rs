@@ -149,15 +149,14 @@ impl Chunk {
         self.space
     }
 
-    pub(crate) fn overlaps(&self, least: IdRef<'_>, most: IdRef<'_>) -> Result<bool> {
+    pub(crate) fn overlaps(&self, least: IdRef<'_>, most: IdRef<'_>) -> bool {
         let ids = &self.batch.ids;
-        Ok(self.ends.is_some_and(|ends| {
-            least <= ids.at(ends.1 as usize) && most >= ids.at(ends.0 as usize)
-        }))
+        self.ends
+            .is_some_and(|ends| least <= ids.at(ends.1 as usize) && most >= ids.at(ends.0 as usize))
     }
 
     pub(crate) fn lookup(&self, id: IdRef<'_>) -> Result<Option<Row>> {
-        if !self.overlaps(id, id)? {
+        if !self.overlaps(id, id) {
             return Ok(None);
         }
         let ids = self.batch.ids.view();

@@ -12,12 +12,14 @@ mod bit_tests;
 pub(crate) mod coding;
 mod coding_bits;
 pub(crate) mod columns;
+pub(crate) mod derived;
 mod fresh_codes;
 pub(crate) mod id_table;
 pub(crate) mod ids;
 pub(crate) mod layout;
 pub(crate) mod matching;
 pub(crate) mod memtable;
+mod open;
 pub(crate) mod part;
 pub(crate) mod patch;
 mod plan;
@@ -33,27 +35,26 @@ mod verify;
 mod words;
 pub(crate) mod writer;
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 
 use self::attributes::AttributeFile;
+use self::derived::Remade;
 use self::ids::IdsView;
-use self::layout::{Code, CodeStatistics, FIELD, OwnedFile, SegmentMeta, Statistics};
+use self::layout::{CodeStatistics, OwnedFile, Statistics};
 use self::search::{Ask, SearchOptions, SearchStats, Target};
 use crate::bytes::Guarded;
 use crate::codec::bits::{BitCodec, BitRows};
-use crate::codec::codes::{CodeRows, Codec, SKETCH_BYTES};
+use crate::codec::codes::{CodeRows, Codec};
 use crate::codec::full::{Rows, Space};
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::View;
 use crate::index::topk::Candidate;
-use crate::storage::container::{Container, Section, Tag};
-use crate::storage::disk::Disk;
-use crate::types::{Id, IdRef, IdType, Metric, Row};
+use crate::storage::container::{Container, Section};
+use crate::types::{Id, IdRef, IdType, Row};
 
 /// An opened segment: vectors, ids and graph, and one generation of attributes.
 #[derive(Clone, Debug)]
@@ -70,10 +71,10 @@ struct Core {
     space: Space,
     id_type: IdType,
     vectors: Section,
-    inverse_norms: Option<Section>,
+    inverse_norms: Option<Remade>,
     ids: Section,
-    table: Section,
-    sorted: Section,
+    table: Remade,
+    sorted: Remade,
     graph: Option<Section>,
     codes: Option<Codes>,
     sketches: Option<Section>,
@@ -94,52 +95,7 @@ enum Codes {
     Scan(BitCodec, Section),
 }
 
-/// A section, of length `len` where that is known.
-fn sized(container: &Container, tag: Tag, len: Option<usize>) -> Result<Section> {
-    let section = container.require(tag, FIELD)?;
-    if len.is_some_and(|len| len != section.len()) {
-        return Err(section.corrupt("its length does not agree with the number of rows"));
-    }
-    Ok(section)
-}
-
 impl Codes {
-    /// Those that the statistics tell of.
-    fn open(
-        container: &Container,
-        statistics: &Statistics,
-        rows: usize,
-        space: Space,
-    ) -> Result<Option<Self>> {
-        let Some(code) = statistics.code else { return Ok(None) };
-        let section = sized(container, layout::QPAR, None)?;
-        let bytes = section.read_all()?;
-        let refused = || section.corrupt("not the parameters of the segment's codes");
-        if code.kind == Code::Bit {
-            let codec = BitCodec::parse(bytes, space).filter(|_| statistics.graph.is_none());
-            let codec = codec.ok_or_else(refused)?;
-            let codes = sized(container, layout::CODE, Some(codec.bytes(rows)))?;
-            return Ok(Some(Self::Scan(codec, codes)));
-        }
-        let codec = Codec::parse(bytes, space);
-        let codec = codec.filter(|codec| Code::from(codec.kind()) == code.kind);
-        let codec = codec.ok_or_else(refused)?;
-        let len = rows.saturating_mul(codec.stride());
-        let codes = sized(container, layout::CODE, Some(len))?;
-        Ok(Some(Self::Walk(codec, codes)))
-    }
-
-    /// Sketches of the codes, where they have any; files written before there were sketches do not.
-    fn sketches(&self, container: &Container, rows: usize) -> Result<Option<Section>> {
-        match self {
-            Self::Walk(codec, _) if codec.is_sketched() => {}
-            _ => return Ok(None),
-        }
-        let there = container.section(layout::SKCH, FIELD);
-        let len = Some(rows.saturating_mul(SKETCH_BYTES));
-        there.map(|_| sized(container, layout::SKCH, len)).transpose()
-    }
-
     fn section(&self) -> &Section {
         match self {
             Self::Walk(_, section) | Self::Scan(_, section) => section,
@@ -148,69 +104,6 @@ impl Codes {
 }
 
 impl Segment {
-    /// Opens the files that `meta` names in `dir` and checks that they hold what it says.
-    pub(crate) fn open(
-        disk: &Arc<dyn Disk>,
-        dir: &Path,
-        store: u128,
-        meta: &SegmentMeta,
-        space: Space,
-        id_type: IdType,
-    ) -> Result<Self> {
-        let path = dir.join(layout::vector_file(meta.segment));
-        let identity = layout::vector_identity(store, meta.segment);
-        let container = Container::open(disk, &path, identity, Some(meta.seal))?;
-        let stat = container.require(layout::STAT, FIELD)?;
-        let statistics: Statistics = serde_json::from_slice(stat.read_all()?)
-            .map_err(|error| stat.corrupt(&format!("not the statistics of a segment: {error}")))?;
-        if !statistics.agrees(meta.rows, space, id_type) {
-            return Err(stat.corrupt("the segment is of another shape than its collection"));
-        }
-        let rows = meta.rows as usize;
-        let sized = |tag, len: Option<usize>| sized(&container, tag, len);
-        let cosine = space.metric == Metric::Cosine;
-        let codes = Codes::open(&container, &statistics, rows, space)?;
-        let sketches = match &codes {
-            Some(codes) => codes.sketches(&container, rows)?,
-            None => None,
-        };
-        let core = Core {
-            segment: meta.segment,
-            rows,
-            space,
-            id_type,
-            vectors: sized(layout::RAWV, Some(rows.saturating_mul(space.stride())))?,
-            inverse_norms: if cosine {
-                Some(sized(layout::NORM, Some(rows.saturating_mul(4)))?)
-            } else {
-                None
-            },
-            ids: sized(layout::IDSC, None)?,
-            table: sized(layout::IDTB, Some(id_table::buckets(rows) * id_table::BUCKET_BYTES))?,
-            sorted: sized(layout::IDSO, Some(rows.saturating_mul(4)))?,
-            graph: match statistics.graph {
-                Some(_) => Some(sized(layout::GRPH, None)?),
-                None => None,
-            },
-            codes,
-            sketches,
-            statistics,
-            ends: OnceLock::new(),
-            container,
-            file: OwnedFile::new(disk, path),
-        };
-        core.ids_view()?;
-        core.graph_view()?;
-        let attributes = match meta.attributes {
-            Some(meta) => {
-                let segment = core.segment;
-                Some(Arc::new(AttributeFile::open(disk, dir, store, segment, rows, meta)?))
-            }
-            None => None,
-        };
-        Ok(Self { core: Arc::new(core), attributes })
-    }
-
     /// The same vectors with another generation of attributes.
     pub(crate) fn with_attributes(&self, attributes: Option<Arc<AttributeFile>>) -> Self {
         Self { core: Arc::clone(&self.core), attributes }
@@ -253,52 +146,61 @@ impl Segment {
         self.core.space
     }
 
+    /// The kind of its ids.
+    pub(crate) fn id_type(&self) -> IdType {
+        self.core.id_type
+    }
+
     /// The code that leads searches, and how well it agreed in thousandths.
     pub(crate) fn code(&self) -> Option<CodeStatistics> {
-        self.core.statistics.code
+        self.core.statistics.code.filter(|_| self.core.codes().is_some())
     }
 
     /// How well searches over the graph found near rows when it was built, in thousandths.
     pub(crate) fn graph_recall(&self) -> Option<u32> {
-        self.core.statistics.graph.and_then(|graph| graph.recall)
+        self.core.statistics.graph.filter(|_| self.has_graph()).and_then(|graph| graph.recall)
     }
 
+    /// Whether it has a graph that is not known to be damaged.
     pub(crate) fn has_graph(&self) -> bool {
-        self.core.graph.is_some()
+        self.core.graph().is_some()
     }
 
     /// The graph, all of its bytes checked; `None` when there is none or they are damaged.
     pub(crate) fn whole_graph(&self) -> Option<View<'_, Section>> {
-        self.core.graph.as_ref()?.read_all().ok()?;
-        self.core.graph_view().ok()?
+        let graph = self.core.graph()?;
+        graph.read_all().ok()?;
+        self.core.graph_view(Some(graph)).ok()?
     }
 
-    pub(crate) fn overlaps(&self, least: IdRef<'_>, most: IdRef<'_>) -> Result<bool> {
-        let ends = self.core.ends()?;
-        Ok(ends.as_ref().is_some_and(|ends| least <= ends.1.as_ref() && most >= ends.0.as_ref()))
+    pub(crate) fn overlaps(&self, least: IdRef<'_>, most: IdRef<'_>) -> bool {
+        match self.core.ends() {
+            Ok(Some((first, last))) => least <= last.as_ref() && most >= first.as_ref(),
+            Ok(None) => false,
+            Err(_damaged) => true,
+        }
     }
 
     pub(crate) fn lookup(&self, id: IdRef<'_>) -> Result<Option<Row>> {
         let core = &*self.core;
-        if !self.overlaps(id, id)? {
+        if !self.overlaps(id, id) {
             return Ok(None);
         }
-        let marks = Marks::of([Some(&core.ids), Some(&core.table)]);
-        let row = id_table::lookup(core.table.guarded(), &core.ids_view()?, id);
+        let marks = Marks::of([&core.ids]);
+        let ids = core.ids_view()?;
+        let find = |table: &Section| id_table::lookup(table.guarded(), &ids, id);
+        let row = core.table.read(|| core.make_table(), find)?;
         marks.check()?;
         Ok(row)
     }
 
     pub(crate) fn id_ref(&self, row: Row) -> Result<IdRef<'_>> {
-        let marks = Marks::of([Some(&self.core.ids)]);
-        let id = self.core.ids_view()?.at(row);
-        marks.check()?;
-        id.ok_or_else(|| self.core.ids.corrupt(&format!("row {row} has no readable id")))
+        self.core.id_ref(row)
     }
 
     /// The ids of `count` rows from `first` on, as an Arrow column.
     pub(crate) fn id_column(&self, first: Row, count: usize) -> Result<ArrayRef> {
-        let marks = Marks::of([Some(&self.core.ids)]);
+        let marks = Marks::of([&self.core.ids]);
         let column = self.core.ids_view()?.column(first, count);
         marks.check()?;
         column.ok_or_else(|| self.core.ids.corrupt("a row has no readable id"))
@@ -311,15 +213,15 @@ impl Segment {
     }
 
     pub(crate) fn inverse_norms(&self, first: Row, count: usize, out: &mut Vec<f32>) -> Result<()> {
-        if let Some(section) = &self.core.inverse_norms {
-            let offset = (first as usize).saturating_mul(4);
-            let bytes = section.read(offset, count.saturating_mul(4))?;
-            let norms: &[f32] = crate::bytes::view(bytes);
-            if norms.len() != count {
-                return Err(section.corrupt("norms are not aligned"));
-            }
-            out.extend_from_slice(norms);
+        let Some(norms) = &self.core.inverse_norms else { return Ok(()) };
+        let (offset, len) = ((first as usize).saturating_mul(4), count.saturating_mul(4));
+        let made = || Ok(self.core.make_norms());
+        let bytes = norms.read(made, |section| section.guarded().get(offset, len))?;
+        let norms: &[f32] = crate::bytes::view(bytes);
+        if norms.len() != count {
+            return Err(self.core.vectors.corrupt("norms are not aligned"));
         }
+        out.extend_from_slice(norms);
         Ok(())
     }
 
@@ -338,37 +240,39 @@ impl Segment {
         stats: &mut SearchStats,
     ) -> Result<Vec<Vec<Candidate>>> {
         let core = &*self.core;
-        let marks = Marks::of([
-            Some(&core.vectors),
-            core.inverse_norms.as_ref(),
-            Some(&core.ids),
-            core.graph.as_ref(),
-            core.codes.as_ref().map(Codes::section),
-            core.sketches.as_ref(),
-        ]);
-        let rows = core.rows_view();
-        let (graph, ids) = (core.graph_view()?, core.ids_view()?);
-        let (codes, bits) = match &core.codes {
-            Some(Codes::Walk(codec, codes)) => {
-                (Some(CodeRows { codec, codes: codes.guarded() }), None)
+        let before = *stats;
+        loop {
+            let marks = Marks::of([&core.vectors, &core.ids]);
+            let aids = core.aids();
+            let (graph, ids) = (core.graph_view(aids.graph)?, core.ids_view()?);
+            let (codes, bits) = match aids.codes {
+                Some(Codes::Walk(codec, codes)) => {
+                    (Some(CodeRows { codec, codes: codes.guarded() }), None)
+                }
+                Some(Codes::Scan(codec, codes)) => {
+                    (None, Some(BitRows { codec, blocks: codes.guarded() }))
+                }
+                None => (None, None),
+            };
+            let (rows, len) = (core.rows_view(), core.rows);
+            let sketches = aids.sketches.map(Section::guarded);
+            let target = Target { rows, len, graph, codes, sketches, bits, ids };
+            let found = search::search(&target, asks, options, dead, stats);
+            marks.check()?;
+            if core.were_whole(&aids)? {
+                return Ok(found);
             }
-            Some(Codes::Scan(codec, codes)) => {
-                (None, Some(BitRows { codec, blocks: codes.guarded() }))
-            }
-            None => (None, None),
-        };
-        let sketches = core.sketches.as_ref().map(Section::guarded);
-        let target = Target { rows, len: core.rows, graph, codes, sketches, bits, ids };
-        let found = search::search(&target, asks, options, dead, stats);
-        marks.check()?;
-        Ok(found)
+            *stats = before;
+        }
     }
 
     pub(crate) fn seek(&self, after: Option<IdRef<'_>>) -> Result<usize> {
         let Some(after) = after else { return Ok(0) };
         let core = &*self.core;
-        let marks = Marks::of([Some(&core.ids), Some(&core.sorted)]);
-        let position = core.ids_view()?.seek(core.sorted.guarded(), after);
+        let marks = Marks::of([&core.ids]);
+        let ids = core.ids_view()?;
+        let seek = |sorted: &Section| ids.seek(sorted.guarded(), after);
+        let position = core.sorted.read(|| core.make_order(), seek)?;
         marks.check()?;
         Ok(position)
     }
@@ -376,9 +280,12 @@ impl Segment {
     pub(crate) fn sorted_rows(&self, position: usize, count: usize) -> Result<Vec<Row>> {
         let from = position.min(self.core.rows);
         let count = count.min(self.core.rows - from);
-        let rows: &[Row] = crate::bytes::view(self.core.sorted.read(from * 4, count * 4)?);
+        let sorted = &self.core.sorted;
+        let made = || self.core.make_order();
+        let bytes = sorted.read(made, |section| section.guarded().get(from * 4, count * 4))?;
+        let rows: &[Row] = crate::bytes::view(bytes);
         if rows.iter().any(|row| *row as usize >= self.core.rows) {
-            return Err(self.core.sorted.corrupt("a row outside the segment is listed"));
+            return Err(sorted.stored.corrupt("a row outside the segment is listed"));
         }
         Ok(rows.to_vec())
     }
@@ -389,7 +296,7 @@ impl Core {
         Rows {
             vectors: self.vectors.guarded(),
             inverse_norms: match &self.inverse_norms {
-                Some(section) => section.guarded(),
+                Some(norms) => norms.current().guarded(),
                 None => Guarded::new(&[], &self.vectors),
             },
         }
@@ -400,14 +307,21 @@ impl Core {
             .ok_or_else(|| self.ids.corrupt("its length does not agree with the number of rows"))
     }
 
-    fn graph_view(&self) -> Result<Option<View<'_, Section>>> {
-        let Some(section) = &self.graph else {
-            return Ok(None);
-        };
+    /// What `section` holds as a graph; none where its first block is damaged.
+    fn graph_view<'a>(&self, section: Option<&'a Section>) -> Result<Option<View<'a, Section>>> {
+        let Some(section) = section else { return Ok(None) };
         match View::parse(section.guarded(), self.rows) {
+            _ if section.is_damaged() => Ok(None),
             Some(view) => Ok(Some(view)),
             None => Err(section.corrupt("not a graph of the segment's rows")),
         }
+    }
+
+    fn id_ref(&self, row: Row) -> Result<IdRef<'_>> {
+        let marks = Marks::of([&self.ids]);
+        let id = self.ids_view()?.at(row);
+        marks.check()?;
+        id.ok_or_else(|| self.ids.corrupt(&format!("row {row} has no readable id")))
     }
 
     /// Smallest and largest id; none without rows.
@@ -418,10 +332,11 @@ impl Core {
         let Some(last) = self.rows.checked_sub(1) else {
             return Ok(None);
         };
-        let marks = Marks::of([Some(&self.ids), Some(&self.sorted)]);
-        let (ids, sorted) = (self.ids_view()?, self.sorted.guarded());
-        let least = ids.at(sorted.u32_at(0)).map(IdRef::to_id);
-        let most = ids.at(sorted.u32_at(last)).map(IdRef::to_id);
+        let marks = Marks::of([&self.ids]);
+        let ids = self.ids_view()?;
+        let end = |sorted: &Section, at| ids.at(sorted.guarded().u32_at(at)).map(IdRef::to_id);
+        let ends = |sorted: &Section| (end(sorted, 0), end(sorted, last));
+        let (least, most) = self.sorted.read(|| self.make_order(), ends)?;
         marks.check()?;
         match least.zip(most) {
             Some(ends) => Ok(self.ends.get_or_init(|| Some(ends)).as_ref()),
@@ -431,16 +346,16 @@ impl Core {
 }
 
 /// How many touches of some sections had failed when an operation began.
-struct Marks<'a, const N: usize>([Option<(&'a Section, u64)>; N]);
+struct Marks<'a, const N: usize>([(&'a Section, u64); N]);
 
 impl<'a, const N: usize> Marks<'a, N> {
-    fn of(sections: [Option<&'a Section>; N]) -> Self {
-        Self(sections.map(|section| section.map(|section| (section, section.failures()))))
+    fn of(sections: [&'a Section; N]) -> Self {
+        Self(sections.map(|section| (section, section.failures())))
     }
 
     /// `Corrupt` when a touch has failed since.
     fn check(&self) -> Result<()> {
-        for (section, mark) in self.0.iter().flatten() {
+        for (section, mark) in &self.0 {
             section.status_since(*mark)?;
         }
         Ok(())

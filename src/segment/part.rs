@@ -46,7 +46,7 @@ impl Part {
     }
 
     /// Whether an id from `least` to `most` may be here.
-    pub(crate) fn overlaps(&self, least: IdRef<'_>, most: IdRef<'_>) -> Result<bool> {
+    pub(crate) fn overlaps(&self, least: IdRef<'_>, most: IdRef<'_>) -> bool {
         ask!(self, part => part.overlaps(least, most))
     }
 

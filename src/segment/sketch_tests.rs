@@ -5,6 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::ids::IdColumn;
+use super::layout::SegmentMeta;
 use super::memtable::{Batch, Chunk};
 use super::part::Part;
 use super::writer::{GraphPlan, IndexPlan, SegmentWriter};
@@ -16,8 +17,8 @@ use crate::kernel::Isa;
 use crate::kernel::noise::noise;
 use crate::segment::columns::tests::sample;
 use crate::storage::container::{ContainerWriter, Tag};
-use crate::storage::disk::OsDisk;
-use crate::types::{CodeChoice, Ids, VectorType, Vectors};
+use crate::storage::disk::{Disk, OsDisk};
+use crate::types::{CodeChoice, Ids, Metric, VectorType, Vectors};
 
 const STORE: u128 = 13;
 const ROWS: usize = 1_500;

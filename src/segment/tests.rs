@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::attributes::AttributeWriter;
 use super::ids::IdColumn;
-use super::layout::AttributeMeta;
+use super::layout::{AttributeMeta, SegmentMeta};
 use super::memtable::{Batch, Chunk};
 use super::part::Part;
 use super::patch::Patch;
@@ -17,9 +17,9 @@ use crate::error::Error;
 use crate::index::hnsw;
 use crate::kernel::Isa;
 use crate::segment::columns::tests::sample;
-use crate::storage::disk::OsDisk;
+use crate::storage::disk::{Disk, OsDisk};
 use crate::storage::fault::{Fault, FaultDisk};
-use crate::types::{CodeChoice, DataType, Ids, VectorType, Vectors};
+use crate::types::{CodeChoice, DataType, Ids, Metric, VectorType, Vectors};
 
 const STORE: u128 = 11;
 

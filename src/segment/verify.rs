@@ -2,17 +2,17 @@
 
 use std::cmp::Ordering;
 
-use super::{Codes, Segment, id_table};
+use super::{Codes, Segment, id_table, layout};
 use crate::bytes::{AlignedBytes, view};
 use crate::codec::bits::BitCodec;
 use crate::codec::codes::SKETCH_BYTES;
 use crate::codec::full::inverse_norm;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::BLOCK_ROWS;
 use crate::index::hnsw;
 use crate::kernel::Isa;
-use crate::storage::container::{Section, Watch};
+use crate::storage::container::{Section, Tag, Watch};
 use crate::types::Row;
 
 /// Rows that are checked between two questions whether to go on.
@@ -30,10 +30,10 @@ impl Segment {
     /// held up by checking it.
     pub(crate) fn read_through(&self) -> Result<()> {
         let core = &self.core;
+        let norms = core.inverse_norms.as_ref().map(|norms| &norms.stored);
         let codes = core.codes.as_ref().map(Codes::section);
-        let optional =
-            [core.inverse_norms.as_ref(), core.graph.as_ref(), codes, core.sketches.as_ref()];
-        let sections = [&core.ids, &core.table, &core.sorted, &core.vectors];
+        let optional = [norms, core.graph.as_ref(), codes, core.sketches.as_ref()];
+        let sections = [&core.ids, &core.table.stored, &core.sorted.stored, &core.vectors];
         for section in sections.into_iter().chain(optional.into_iter().flatten()) {
             section.read_all()?;
         }
@@ -41,17 +41,61 @@ impl Segment {
     }
 
     /// Reads and checks everything: checksums, ids, tables, norms, graph, attributes. No two rows
-    /// outside `dead` may have the same id. Tells `watch` of all bytes, once each.
-    pub(crate) fn verify(&self, dead: &RowSet, watch: &mut Watch<'_>) -> Result<()> {
-        self.core.container.verify_while(watch)?;
-        self.verify_ids(dead, watch)?;
-        self.verify_norms(watch)?;
-        self.verify_codes(watch)?;
-        if let (Some(section), Some(view)) = (&self.core.graph, self.core.graph_view()?) {
-            hnsw::verify(&view).map_err(|reason| section.corrupt(reason))?;
+    /// outside `dead` may have the same id. Tells `watch` of all bytes, once each, and `found` of
+    /// everything that is wrong; fails when `watch` does.
+    pub(crate) fn verify_each(
+        &self,
+        dead: &RowSet,
+        watch: &mut Watch<'_>,
+        found: &mut dyn FnMut(Error),
+    ) -> Result<()> {
+        let mut damaged = Vec::new();
+        let read = self.core.container.verify_each(watch, &mut |tag, error| {
+            damaged.push(tag);
+            found(error);
+            Ok(())
+        });
+        let mut told = |checked: Result<()>| match checked {
+            Err(Error::Cancelled) => Err(Error::Cancelled),
+            Err(error) => {
+                found(error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        };
+        told(read)?;
+        // What does not match its checksum has been told of, and nothing is compared with it.
+        let whole = |tags: &[Tag]| !tags.iter().any(|tag| damaged.contains(tag));
+        if whole(&[layout::IDSC, layout::IDTB, layout::IDSO]) {
+            told(self.verify_ids(dead, watch))?;
+        }
+        if whole(&[layout::RAWV, layout::NORM]) {
+            told(self.verify_norms(watch))?;
+        }
+        if whole(&[layout::RAWV, layout::NORM, layout::QPAR, layout::CODE, layout::SKCH]) {
+            told(self.verify_codes(watch))?;
+        }
+        if whole(&[layout::GRPH]) {
+            told(self.verify_graph())?;
         }
         match &self.attributes {
-            Some(attributes) => attributes.verify(watch),
+            Some(attributes) => attributes.verify_each(watch, found),
+            None => Ok(()),
+        }
+    }
+
+    /// [`verify_each`](Self::verify_each) up to the first thing that is wrong.
+    #[cfg(test)]
+    pub(crate) fn verify(&self, dead: &RowSet, watch: &mut Watch<'_>) -> Result<()> {
+        let mut first = None;
+        self.verify_each(dead, watch, &mut |error| first = first.take().or(Some(error)))?;
+        first.map_or(Ok(()), Err)
+    }
+
+    fn verify_graph(&self) -> Result<()> {
+        let Some(section) = self.core.graph() else { return Ok(()) };
+        match self.core.graph_view(Some(section))? {
+            Some(view) => hnsw::verify(&view).map_err(|reason| section.corrupt(reason)),
             None => Ok(()),
         }
     }
@@ -60,7 +104,7 @@ impl Segment {
     /// once, ascending.
     fn verify_ids(&self, dead: &RowSet, watch: &mut Watch<'_>) -> Result<()> {
         let core = &*self.core;
-        let (ids, sorted) = (core.ids_view()?, core.sorted.guarded());
+        let (ids, sorted) = (core.ids_view()?, core.sorted.current().guarded());
         let mut seen = RowSet::default();
         let mut before: Option<Row> = None;
         for position in 0..core.rows {
@@ -72,20 +116,20 @@ impl Segment {
                 return Err(core.ids.corrupt(&format!("row {row} has no readable id")));
             };
             if !seen.insert(row) {
-                return Err(core.sorted.corrupt(&format!("row {row} is listed twice")));
+                return Err(core.sorted.stored.corrupt(&format!("row {row} is listed twice")));
             }
             let order = before.map_or(Ordering::Less, |before| ids.compare(before, row));
             if order == Ordering::Greater {
-                return Err(core.sorted.corrupt("rows are not in the order of their ids"));
+                return Err(core.sorted.stored.corrupt("rows are not in the order of their ids"));
             }
             if let (Ordering::Equal, Some(earlier)) = (order, before)
                 && (earlier > row || !dead.contains(earlier))
             {
                 return Err(core.ids.corrupt(&format!("id {id} is given to two live rows")));
             }
-            let found = id_table::lookup(core.table.guarded(), &ids, id);
+            let found = id_table::lookup(core.table.current().guarded(), &ids, id);
             if found.is_none_or(|found| found < row || (found > row && !dead.contains(row))) {
-                return Err(core.table.corrupt(&format!("id {id} is not found at its row")));
+                return Err(core.table.stored.corrupt(&format!("id {id} is not found at its row")));
             }
             before = Some(row);
         }
@@ -95,7 +139,7 @@ impl Segment {
     /// Codes are the same bits wherever they are made.
     fn verify_codes(&self, watch: &mut Watch<'_>) -> Result<()> {
         const ROWS: usize = 64;
-        let (codec, section) = match &self.core.codes {
+        let (codec, section) = match self.core.codes() {
             Some(Codes::Walk(codec, section)) => (codec, section),
             Some(Codes::Scan(codec, section)) => return self.verify_bits(codec, section, watch),
             None => return Ok(()),
@@ -150,6 +194,7 @@ impl Segment {
         let Some(section) = &self.core.inverse_norms else {
             return Ok(());
         };
+        let section = section.current();
         let stored: &[f32] = view(section.read_all()?);
         for (row, stored) in (0..).zip(stored) {
             if (row as usize).is_multiple_of(WATCHED_ROWS) {

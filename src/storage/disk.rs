@@ -262,10 +262,10 @@ impl DiskFile for OsLog {
         if end > self.filled && bytes <= SMALL && end > bytes {
             let ahead = end.max(PAGE).next_multiple_of(PAGE);
             let zeros = &AHEAD[..usize::try_from(ahead).unwrap_or(usize::MAX).min(AHEAD.len())];
-            // Without room for zeros the file grows as others do.
-            let _ = self.file.write_all(zeros);
+            let filled = self.file.write_all(zeros).or_else(without_room);
             self.filled = end + zeros.len() as u64;
             self.file.seek(SeekFrom::Start(end))?;
+            filled?;
         }
         Ok(())
     }
@@ -276,6 +276,17 @@ impl DiskFile for OsLog {
 
     fn map(&self) -> io::Result<Mapped> {
         Mapped::from_file(&self.file)
+    }
+}
+
+/// What it means that zeros could not be written: without room for them the file grows as others do, any
+/// other failure is one of the disk.
+fn without_room(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            Ok(())
+        }
+        _ => Err(error),
     }
 }
 
@@ -343,6 +354,13 @@ mod tests {
             assert!(found == expected && zeros.iter().all(|byte| *byte == 0));
             assert_eq!(zeros.is_empty(), number == 0 || len > 64 << 10, "append {number}");
         }
+    }
+
+    #[test]
+    fn zeros_that_find_no_room_are_no_failure_and_a_disk_that_fails_is_one() {
+        assert!(without_room(io::ErrorKind::StorageFull.into()).is_ok());
+        assert!(without_room(io::ErrorKind::QuotaExceeded.into()).is_ok());
+        assert!(without_room(io::Error::other("EIO")).is_err());
     }
 
     #[test]

@@ -61,6 +61,11 @@ impl Mapped {
         Self(Bytes::Memory(AlignedBytes::from_slice(&bytes)))
     }
 
+    /// Bytes held in memory, aligned already.
+    pub(crate) fn from_aligned(bytes: AlignedBytes) -> Self {
+        Self(Bytes::Memory(bytes))
+    }
+
     /// All bytes.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {

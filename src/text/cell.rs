@@ -3,7 +3,7 @@
 //! > A search that finds an index here waits for nobody. Of those that come while there is none, one
 //! > makes it and the others wait for it: without it there is no right answer.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -18,8 +18,6 @@ pub(crate) struct TextCell {
     made: ArcSwap<Vec<Made>>,
     making: Mutex<()>,
     bytes: AtomicUsize,
-    /// Whether an index to be stored could not be made.
-    given_up: AtomicBool,
 }
 
 #[derive(Clone, Debug)]
@@ -57,15 +55,6 @@ impl TextCell {
         self.made.store(Arc::new(all));
         self.bytes.fetch_add(bytes, Relaxed);
         Ok(index)
-    }
-
-    /// Notes that an index cannot be made to be stored, so that nobody tries again.
-    pub(crate) fn give_up(&self) {
-        self.given_up.store(true, Relaxed);
-    }
-
-    pub(crate) fn is_given_up(&self) -> bool {
-        self.given_up.load(Relaxed)
     }
 
     /// Memory that the indexes hold, mapped files aside.

@@ -18,7 +18,7 @@ use crate::common::Random;
 use crate::lists;
 use crate::oracle::{Change, Maker, Rule, State, state_of};
 
-const DIMENSION: usize = 8;
+pub(crate) const DIMENSION: usize = 8;
 
 fn settings(durability: Durability) -> Settings {
     let mut settings = Settings::default();
@@ -40,7 +40,7 @@ fn open(disk: &FaultDisk, reader: bool) -> Result<Collection> {
 }
 
 /// A database with every kind of file, and the states that its log leads through.
-fn database(id_type: IdType, durability: Durability) -> (FaultDisk, Vec<State>) {
+pub(crate) fn database(id_type: IdType, durability: Durability) -> (FaultDisk, Vec<State>) {
     let disk = FaultDisk::new();
     let options = OpenOptions::new().settings(settings(durability));
     let options = options.disk(Arc::new(disk.clone()));

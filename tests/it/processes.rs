@@ -128,6 +128,7 @@ fn child() {
             Err(Error::Locked { holder, .. }) => say(&format!("locked {holder}")),
             Err(error) => say(&format!("error {error}")),
         },
+        "search" => search_on(&path),
         other => panic!("no such role: {other}"),
     }
 }
@@ -140,6 +141,16 @@ fn write_on(path: &Path, durability: Durability, first: u64) {
         write_round(&docs, round).unwrap();
         say(&format!("wrote {round}"));
     }
+}
+
+/// Searches by every row again and again, once it is told to.
+fn search_on(path: &Path) {
+    let db = OpenOptions::new().read_only(true).open(path).unwrap();
+    let docs = db.open_collection("docs").unwrap();
+    say("ready");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    let found = docs.search(vector(0, 0)).k(1_000_000).exact(true).run();
+    say(&found.map_or_else(|error| error.to_string(), |hits| format!("{} hits", hits.len())));
 }
 
 fn say(line: &str) {
@@ -203,6 +214,44 @@ fn a_killed_writer_loses_no_acknowledged_row() {
 #[test]
 fn a_killed_writer_loses_no_buffered_row() {
     kill_cycles("write buffered", Durability::Buffered, 8);
+}
+
+/// A map has no bytes behind the end of its file: the system ends whoever asks for them.
+#[cfg(unix)]
+#[test]
+fn a_file_truncated_under_a_reader_ends_that_process_and_is_named_by_the_next() {
+    use std::os::unix::process::ExitStatusExt;
+    const SIGBUS: i32 = if cfg!(target_os = "macos") { 10 } else { 7 };
+    let scratch = Scratch::new();
+    let db = open(&scratch.path(), Durability::Sync);
+    let docs = db.collection("docs", schema()).unwrap();
+    (0..40).for_each(|round| write_round(&docs, round).unwrap());
+    docs.compact().unwrap();
+    let rows = docs.len().unwrap();
+    db.close().unwrap();
+    let reader = |truncate: bool| {
+        let mut command = child_command("search", &scratch.path(), 0);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut lines = said(&mut child);
+        assert_eq!(lines.next().as_deref(), Some("ready"));
+        let mut files = std::fs::read_dir(scratch.path().join("docs")).unwrap();
+        let segment = files.find_map(|file| {
+            let path = file.unwrap().path();
+            path.extension().is_some_and(|end| end == "nfs").then_some(path)
+        });
+        let segment = std::fs::OpenOptions::new().write(true).open(segment.unwrap()).unwrap();
+        if truncate {
+            segment.set_len(0).unwrap();
+        }
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        (lines.next(), child.wait().unwrap().signal())
+    };
+    assert_eq!(reader(false), (Some(format!("{rows} hits")), None));
+    assert_eq!(reader(true), (None, Some(SIGBUS)));
+    let db = open(&scratch.path(), Durability::Sync);
+    let refused = db.open_collection("docs").unwrap_err().to_string();
+    assert!(refused.contains(".nfs is corrupt"), "{refused}");
+    db.create_collection("other", schema()).unwrap();
 }
 
 #[test]

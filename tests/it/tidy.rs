@@ -103,6 +103,33 @@ fn the_architecture_page_shows_the_floors_of_this_test() {
     }));
 }
 
+/// Promises stand in lists and in the table; each names its tests.
+#[test]
+fn every_promise_of_the_durability_page_names_tests_that_exist() {
+    let page = fs::read_to_string(root().join("docs/durability.md")).unwrap();
+    let mut tests = files_under("src", &["rs"]);
+    tests.extend(files_under("tests", &["rs"]));
+    tests.extend(files_under("bindings/python/tests", &["py"]));
+    let exists = |name: &str| {
+        let definitions = [format!("fn {name}("), format!("def {name}(")];
+        tests.iter().any(|file| definitions.iter().any(|found| file.text.contains(found.as_str())))
+    };
+    report((1..).zip(page.lines()).filter_map(|(number, line)| {
+        let row = line.starts_with("| `");
+        let spans = line.split('`').skip(1).step_by(2);
+        let names: Vec<&str> = spans.filter(|span| span.matches('_').count() > 2).collect();
+        let missing = names.iter().find(|name| !exists(name));
+        let what = match missing {
+            Some(name) => format!("there is no test {name}"),
+            None if names.is_empty() && (row || line.starts_with("- ")) => {
+                "a promise names no test that proves it".to_owned()
+            }
+            None => return None,
+        };
+        Some(format!("docs/durability.md:{number}: {what}"))
+    }));
+}
+
 #[test]
 fn files_stay_short() {
     let files = files_under("", &["rs"]);

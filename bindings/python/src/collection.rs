@@ -14,7 +14,7 @@ use serde_json::to_string;
 
 use crate::batch_hits::BatchHits;
 use crate::database::Database;
-use crate::errors::{call, invalid};
+use crate::errors::call;
 use crate::explain::Explanation;
 use crate::filter::{Chosen, filter_arg, one_of};
 use crate::hits::Hits;
@@ -22,7 +22,7 @@ use crate::ids::{IdsArg, has, id_from_python};
 use crate::interrupt::{long, progress_arg};
 use crate::numbers::{column_string, text_string};
 use crate::reading::Source;
-use crate::records::{Records, Scan};
+use crate::records::{Records, Scan, as_dict};
 use crate::request::{
     Request, batch_size_count, fields, k_count, kind, limit_count, names, vectors_flag,
 };
@@ -740,7 +740,7 @@ impl Collection {
         let what = || format!("compacting {:?}", self.inner.name());
         let report =
             log::timed(py, what, || long(py, None, |task| self.inner.compact_until(&task.cancel)))?;
-        from_json(py, to_string(&report))
+        as_dict(py, to_string(&report))
     }
 
     /// Reads every byte of every file and checks it; Ctrl-C ends it. Returns a dict; its "problems" are
@@ -763,7 +763,7 @@ impl Collection {
                 task.watched("verifying", |tell| self.inner.verify_while(tell))
             })
         })?;
-        from_json(py, to_string(&report))
+        as_dict(py, to_string(&report))
     }
 
     /// Numbers about the collection, as a dict: rows, dead rows, bytes, segments.
@@ -774,7 +774,7 @@ impl Collection {
     /// 2
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let stats = call(py, || self.inner.stats())?;
-        from_json(py, to_string(&stats))
+        as_dict(py, to_string(&stats))
     }
 
     /// In a reader (`mode="r"`): moves to the newest state that the writer has made durable.
@@ -810,9 +810,4 @@ impl Collection {
     fn _repr_html_(&self, py: Python<'_>) -> String {
         schema::html(py, self.inner.name(), self.held(py))
     }
-}
-
-fn from_json(py: Python<'_>, json: serde_json::Result<String>) -> PyResult<Bound<'_, PyAny>> {
-    let json = json.map_err(|error| invalid(py, error.to_string()))?;
-    py.import("json")?.call_method1("loads", (json,))
 }

@@ -12,6 +12,7 @@ use crate::errors::{call, invalid};
 use crate::files::Asked;
 use crate::interrupt::{long, progress_arg};
 use crate::numbers::{count, name_string};
+use crate::records::as_dict;
 use crate::rows::{escape, paragraph};
 use crate::schema::Shape;
 use crate::{log, settings, texts};
@@ -96,6 +97,46 @@ pub(crate) fn restore(
             })
         })
     })
+}
+
+/// Saves what is whole of the damaged database in the directory `source` into a new one at `target`, which
+/// must not exist: every row whose vector, id and columns match their checksums, as the log leaves it.
+/// `source` is only read; nobody may have it open for writing. Ctrl-C ends it with nothing left behind;
+/// `progress` is as for `Collection.upsert`, and counts bytes.
+///
+/// Returns a dict of the "collections": for each its "name", how many "rows" were saved, and "losses". A loss is
+/// a dict of "file", "section", "reason", "rows" (not saved for it), "ids" (of these, as far as they can be
+/// read) and "operations" (of the log that could not be read, at least). "lost" in it are names of collections
+/// of which nothing can be saved, each with the reason. `keep_doubtful=True` also keeps rows of which it is not
+/// known whether they had been deleted.
+///
+/// Raises `NotFound` where there is no database, `InvalidArgument` when `target` exists or somebody writes to
+/// `source`, `Full` and `IoError`; nothing is left at `target` then.
+///
+/// >>> import nearfield as nf
+/// >>> db.backup(tmp / "old.nf")
+/// >>> nf.repair(tmp / "old.nf", tmp / "new.nf")
+/// {'collections': [{'name': 'docs', 'rows': 2, 'losses': []}], 'lost': []}
+#[pyfunction]
+#[pyo3(signature = (source, target, *, keep_doubtful=false, progress=None))]
+pub(crate) fn repair<'py>(
+    py: Python<'py>,
+    source: PathBuf,
+    target: PathBuf,
+    keep_doubtful: bool,
+    progress: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let progress = progress.map(progress_arg).transpose()?.flatten();
+    let what = || format!("repairing {}", source.display());
+    let report = log::timed(py, what, || {
+        long(py, progress, |task| {
+            task.watched("copying", |tell| {
+                let options = nearfield::RepairOptions::new().keep_doubtful(keep_doubtful);
+                nearfield::Database::repair(&source, &target, options.progress(tell))
+            })
+        })
+    })?;
+    as_dict(py, serde_json::to_string(&report))
 }
 
 /// A directory of named collections. Made by `nearfield.open`; a context manager that closes it.

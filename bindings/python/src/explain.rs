@@ -90,6 +90,7 @@ impl Explanation {
     /// "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "postings_read" (entries of inverted
     /// indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in
     /// distances; 0 where there was no choice), "candidates", "matching_rows" (of the filter, else None),
+    /// "damaged" (tags of the sections in which damage was found; those that are not rows were done without),
     /// "seconds".
     ///
     /// >>> docs.explain([3, 4]).parts[0]["rows"]
@@ -107,6 +108,7 @@ impl Explanation {
                 dict.set_item(name, count)?;
             }
             dict.set_item("matching_rows", part.matching_rows)?;
+            dict.set_item("damaged", &part.damaged)?;
             dict.set_item("seconds", part.time.as_secs_f64())?;
             Ok(dict)
         };

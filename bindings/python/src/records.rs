@@ -200,3 +200,12 @@ impl Scan {
         }))
     }
 }
+
+/// A report of the library as a dict.
+pub(crate) fn as_dict(
+    py: Python<'_>,
+    json: serde_json::Result<String>,
+) -> PyResult<Bound<'_, PyAny>> {
+    let json = json.map_err(|error| invalid(py, error.to_string()))?;
+    py.import("json")?.call_method1("loads", (json,))
+}

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 import nearfield as nf
+import numpy as np
 
 
 def test_a_path_may_be_a_string_or_pathlib(tmp_path: Path):
@@ -211,6 +212,32 @@ def test_a_backup_opens_and_restores(db: nf.Database, docs: nf.Collection, tmp_p
             assert opened["docs"].get([1, 2], select="title")[1] == {"id": 2, "title": "far"}
     with pytest.raises(nf.InvalidArgument, match="exists already"):
         db.backup(tmp_path / "backup.nf")
+
+
+def test_repair_saves_the_rows_that_are_whole_and_says_what_is_lost(tmp_path: Path):
+    ids = list(range(4000))
+    with nf.open(tmp_path / "old.nf") as db:
+        docs = db.create("docs", 16)
+        docs.upsert(ids, np.arange(64000, dtype=np.float32).reshape(4000, 16) % 977)
+        docs.compact()
+    [segment] = (tmp_path / "old.nf" / "docs").glob("*.nfs")
+    damaged = bytearray(segment.read_bytes())
+    damaged[4096 + 20000] ^= 1  # in the second block of vectors
+    segment.write_bytes(damaged)
+    report = nf.repair(tmp_path / "old.nf", tmp_path / "new.nf")
+    [saved] = report["collections"]
+    assert (saved["name"], saved["rows"], report["lost"]) == ("docs", 3744, [])
+    [loss] = saved["losses"]
+    assert loss["section"] == "RAWV/0" and loss["ids"] == ids[256:512] and loss["rows"] == 256
+    with nf.open(tmp_path / "new.nf") as db:
+        assert len(db["docs"]) == 3744
+        assert db["docs"].verify()["problems"] == []
+        assert 256 not in db["docs"] and 512 in db["docs"]
+    assert segment.read_bytes() == damaged
+    with pytest.raises(nf.InvalidArgument, match="exists already"):
+        nf.repair(tmp_path / "old.nf", tmp_path / "new.nf")
+    with pytest.raises(nf.NotFound):
+        nf.repair(tmp_path, tmp_path / "other.nf")
 
 
 def test_everything_is_closed_after_close(db: nf.Database, docs: nf.Collection):

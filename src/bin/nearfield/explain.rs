@@ -69,6 +69,9 @@ struct Part {
     walk_cost: u64,
     scan_cost: u64,
     candidates: u64,
+    /// Sections in which damage was found; those that are not rows were done without.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<String>,
     seconds: f64,
 }
 
@@ -171,6 +174,7 @@ impl From<&PartExplanation> for Part {
             walk_cost: part.walk_cost,
             scan_cost: part.scan_cost,
             candidates: part.candidates,
+            damaged: part.damaged.clone(),
             seconds: part.time.as_secs_f64(),
         }
     }
@@ -213,6 +217,11 @@ impl Explained {
         }
         if !self.parts.is_empty() {
             writeln!(out, "{table}")?;
+        }
+        for Part { segment, damaged, .. } in &self.parts {
+            if let (Some(segment), false) = (segment, damaged.is_empty()) {
+                writeln!(out, "segment {segment} is damaged in {}", damaged.join(", "))?;
+            }
         }
         let [prepare, search, read] =
             [self.prepare_seconds, self.search_seconds, self.read_seconds].map(time);

@@ -4,7 +4,8 @@
 //! form of answer is wanted and knows the library by its public interface alone. Answers go to
 //! standard output, messages and progress to standard error.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 damage found by `verify`, 130 interrupted.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 damage found by `verify` or rows lost that `repair` could
+//! not save, 130 interrupted.
 
 mod args;
 mod cells;
@@ -29,6 +30,7 @@ mod output;
 mod progress;
 mod queries;
 mod recall;
+mod repair;
 mod rows;
 mod scratch;
 mod search;
@@ -78,6 +80,7 @@ enum Command {
     TextIndex(text_index::Args),
     Backup(copy::BackupArgs),
     Restore(copy::RestoreArgs),
+    Repair(repair::Args),
     Export(export::Args),
     Drop(collections::DropArgs),
     Rename(collections::RenameArgs),
@@ -115,6 +118,7 @@ fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::TextIndex(args) => text_index::run(args, output),
         Command::Backup(args) => copy::backup(args, output),
         Command::Restore(args) => copy::restore(args, output),
+        Command::Repair(args) => repair::run(args, output),
         Command::Export(args) => export::run(args, output),
         Command::Drop(args) => collections::drop(args, output),
         Command::Rename(args) => collections::rename(args, output),

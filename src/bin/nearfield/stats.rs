@@ -85,5 +85,9 @@ fn print(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
             if segment.graph { "graph" } else { "scan" }.into(),
         ]);
     }
-    writeln!(out, "{table}")
+    writeln!(out, "{table}")?;
+    for segment in stats.segments.iter().filter(|segment| !segment.damaged.is_empty()) {
+        writeln!(out, "segment {} is damaged in {}", segment.id, segment.damaged.join(", "))?;
+    }
+    Ok(())
 }

@@ -24,6 +24,7 @@ pub(crate) mod texts;
 mod writer;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::{ArrayRef, RecordBatch, new_null_array};
@@ -38,7 +39,7 @@ use self::sparse::SparseIndex;
 use super::columns::{self, ColumnEntry, Directory, HEADER_BYTES, Malformed};
 use super::layout::{self, AttributeMeta, OwnedFile};
 use crate::error::{Error, Result};
-use crate::storage::container::{Container, Section, Watch};
+use crate::storage::container::{Container, Section, Tag, Watch};
 use crate::storage::disk::Disk;
 use crate::types::{Column, Row};
 
@@ -57,6 +58,8 @@ pub(crate) struct AttributeFile {
     indexes: Option<Indexes>,
     blocks: Section,
     container: Container,
+    /// Whether the indexes that the file lacks turned out to be lacking in one written in its place.
+    given_up: AtomicBool,
     #[cfg(feature = "text")]
     text: crate::text::cell::TextCell,
     // After the maps: see `OwnedFile`.
@@ -86,21 +89,44 @@ impl AttributeFile {
     ) -> Result<Self> {
         let path = dir.join(layout::attribute_file(segment, meta.generation));
         let identity = layout::attribute_identity(store, segment, meta.generation);
-        let container = Container::open(disk, &path, identity, Some(meta.seal))?;
+        Self::of(disk, Container::open(disk, &path, identity, Some(meta.seal))?, rows)
+    }
+
+    /// Opens what is left of a file.
+    pub(crate) fn salvage(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        store: u128,
+        segment: u64,
+        rows: usize,
+        meta: AttributeMeta,
+    ) -> Result<Self> {
+        let path = dir.join(layout::attribute_file(segment, meta.generation));
+        let identity = layout::attribute_identity(store, segment, meta.generation);
+        Self::of(disk, Container::salvage(disk, &path, identity, meta.seal)?, rows)
+    }
+
+    fn of(disk: &Arc<dyn Disk>, container: Container, rows: usize) -> Result<Self> {
         let blocks = container.require(layout::GRPS, layout::FIELD)?;
         let section = container.require(layout::GDIR, layout::FIELD)?;
-        let groups = parse_groups(section.read_all()?, rows, blocks.len())
-            .ok_or_else(|| section.corrupt("groups do not cover the segment's rows"))?;
+        let groups = match section.read_all() {
+            Ok(bytes) => parse_groups(bytes, rows, blocks.len()),
+            // A block says how long it is.
+            Err(_damaged) => found_groups(&blocks, rows)?,
+        };
+        let groups =
+            groups.ok_or_else(|| section.corrupt("groups do not cover the segment's rows"))?;
         let sparse = SparseIndex::open_all(&container, groups.len());
         let indexes = container.section(layout::AIDX, layout::FIELD);
         let indexes = indexes.and_then(|section| Indexes::open(section, rows, groups.len()));
-        let file = OwnedFile::new(disk, path);
+        let file = OwnedFile::new(disk, container.path().clone());
         Ok(Self {
             groups,
             sparse,
             indexes,
             blocks,
             container,
+            given_up: AtomicBool::new(false),
             #[cfg(feature = "text")]
             text: crate::text::cell::TextCell::default(),
             file,
@@ -201,9 +227,56 @@ impl AttributeFile {
         self.container.verify_while(watch)
     }
 
-    /// Reads every byte and decodes every group.
+    /// Reads every byte, decodes every group and compares the indexes; tells `found` of everything that
+    /// is wrong, and fails when `watch` does.
+    pub(crate) fn verify_each(
+        &self,
+        watch: &mut Watch<'_>,
+        found: &mut dyn FnMut(Error),
+    ) -> Result<()> {
+        let mut damaged = Vec::new();
+        let read = self.container.verify_each(watch, &mut |tag, error| {
+            damaged.push(tag);
+            found(error);
+            Ok(())
+        });
+        let mut told = |checked: Result<()>| match checked {
+            Err(Error::Cancelled) => Err(Error::Cancelled),
+            Err(error) => {
+                found(error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        };
+        told(read)?;
+        let whole = |tag: Tag| !damaged.contains(&tag);
+        if !whole(layout::GRPS) {
+            // There is nothing to compare the others with.
+            return Ok(());
+        }
+        told(self.verify_groups(watch))?;
+        if whole(layout::AIDX) {
+            told(self.verify_indexes())?;
+        }
+        #[cfg(feature = "text")]
+        if whole(layout::TEXT) {
+            told(self.verify_texts(watch))?;
+        }
+        if whole(layout::SPIX) && whole(layout::SPDR) {
+            told(self.verify_sparse())?;
+        }
+        Ok(())
+    }
+
+    /// [`verify_each`](Self::verify_each) up to the first thing that is wrong.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn verify(&self, watch: &mut Watch<'_>) -> Result<()> {
-        self.verify_checksums(watch)?;
+        let mut first = None;
+        self.verify_each(watch, &mut |error| first = first.take().or(Some(error)))?;
+        first.map_or(Ok(()), Err)
+    }
+
+    fn verify_groups(&self, watch: &mut Watch<'_>) -> Result<()> {
         for group in &self.groups {
             watch(0)?;
             let bytes = self.blocks.read(group.offset, group.len)?;
@@ -212,10 +285,43 @@ impl AttributeFile {
                 return Err(self.malformed(WRONG_ROWS));
             }
         }
-        self.verify_indexes()?;
-        #[cfg(feature = "text")]
-        self.verify_texts(watch)?;
-        self.verify_sparse()
+        Ok(())
+    }
+
+    /// Tags of the sections in which damage was found so far.
+    pub(crate) fn damaged(&self) -> Vec<Tag> {
+        self.container.damaged()
+    }
+
+    /// The section of the columns.
+    pub(crate) fn blocks(&self) -> &Section {
+        &self.blocks
+    }
+
+    /// Notes that the indexes that the file lacks cannot be made, so that nobody tries again.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Relaxed)
+    }
+
+    /// Whether the directory of groups is damaged, or an index of columns or sparse vectors is or is of
+    /// another version, with all of them read whole where that is asked for (`deep`).
+    pub(crate) fn lacks_indexes(&self, deep: bool) -> bool {
+        let section = |tag, field| self.container.section(tag, field);
+        if deep {
+            let sparse = (0..u16::MAX).map_while(|field| section(layout::SPIX, field));
+            for section in sparse.chain(section(layout::AIDX, layout::FIELD)) {
+                // What is found is remembered by the section.
+                drop(section.read_all());
+            }
+        }
+        let tags = [layout::GDIR, layout::AIDX, layout::SPIX, layout::SPDR];
+        let derived = |tag: &Tag| tags.contains(tag);
+        let unread = section(layout::AIDX, layout::FIELD).is_some() && self.indexes.is_none();
+        unread || self.damaged().iter().any(derived)
     }
 
     fn read_group(&self, group: &Group, rows: &[Row], wanted: &SchemaRef) -> Result<RecordBatch> {
@@ -277,6 +383,28 @@ impl AttributeFile {
 }
 
 const WRONG_ROWS: Malformed = Malformed("a group has another number of rows than its directory");
+
+/// The groups of blocks that follow one another, as each says how long it is; none where they do not cover
+/// `rows` rows.
+fn found_groups(blocks: &Section, rows: usize) -> Result<Option<Vec<Group>>> {
+    let malformed = |error: Malformed| blocks.corrupt(error.0);
+    let mut groups = Vec::new();
+    let (mut first, mut offset) = (0, 0);
+    while offset < blocks.len() {
+        let left = blocks.len() - offset;
+        let header = blocks.read(offset, HEADER_BYTES.min(left))?;
+        let front = Directory::front_len(header, left).map_err(malformed)?;
+        let front = blocks.read(offset, front)?;
+        let (directory, len) = Directory::parse_first(front, left).map_err(malformed)?;
+        let rows = directory.rows;
+        groups.push(Group { first, rows, offset, len, directory: OnceLock::from(directory) });
+        if rows == 0 {
+            return Ok(None);
+        }
+        (first, offset) = (first + rows, offset + len);
+    }
+    Ok((first == rows).then_some(groups))
+}
 
 /// The groups of a directory, which cover `rows` rows and `len` bytes without gaps.
 fn parse_groups(bytes: &[u8], rows: usize, len: usize) -> Option<Vec<Group>> {

@@ -106,7 +106,7 @@ impl AttributeFile {
             let columns = self.directory(group).map_or(&[][..], |directory| &directory.columns);
             columns.iter().any(|entry| entry.name == column.name)
         };
-        if self.text.is_given_up() || !self.groups.iter().any(has) {
+        if !self.groups.iter().any(has) {
             return false;
         }
         let name = &column.name;
@@ -119,11 +119,6 @@ impl AttributeFile {
             index::rows_of(front, name, cutting)
         };
         self.text_sections().filter_map(rows).sum::<usize>() != self.group_rows().sum::<usize>()
-    }
-
-    /// Notes that the indexes that the file lacks cannot be made.
-    pub(crate) fn give_up_texts(&self) {
-        self.text.give_up();
     }
 
     /// Memory held by indexes that were made anew.

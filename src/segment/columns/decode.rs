@@ -88,6 +88,14 @@ impl Directory {
 
     /// Parses header and directory (`front`) of a block of `total` bytes.
     pub(crate) fn parse(front: &[u8], total: usize) -> Decoded<Self> {
+        match Self::parse_first(front, total)? {
+            (directory, len) if len == total => Ok(directory),
+            _ => Err(Malformed("columns do not fill the block")),
+        }
+    }
+
+    /// Parses header and directory of the block that begins `total` bytes; also its length.
+    pub(crate) fn parse_first(front: &[u8], total: usize) -> Decoded<(Self, usize)> {
         let mut bytes = Bytes(front);
         bytes.take(4)?;
         let count = bytes.u32()?;
@@ -107,10 +115,10 @@ impl Directory {
             }
             columns.push(column);
         }
-        if !bytes.0.is_empty() || start != total {
-            return Err(Malformed("columns do not fill the block"));
+        if !bytes.0.is_empty() {
+            return Err(Malformed("the directory exceeds its columns"));
         }
-        Ok(Self { rows, columns })
+        Ok((Self { rows, columns }, start))
     }
 
     fn entry(bytes: &mut Bytes<'_>, start: usize, total: usize) -> Decoded<ColumnEntry> {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::layout::{BLOCK_BYTES, Footer, HEADER_BYTES, section_name};
-use self::parse::parse;
+use self::parse::{Parsed, parse, salvage};
 use self::section::{MappedFile, Place, mismatch};
 use super::disk::Disk;
 use crate::error::{Error, Result};
@@ -87,10 +87,37 @@ impl Container {
         identity: Identity,
         seal: Option<Seal>,
     ) -> Result<Self> {
-        let map = disk.map(path).map_err(|error| Error::io("open", path, error))?;
-        let extent = 0..map.as_slice().len();
-        let file = Arc::new(MappedFile { path: path.into(), map: Arc::new(map) });
+        let file = MappedFile::open(disk, path)?;
+        let extent = 0..file.map.as_slice().len();
         let parsed = parse(path, file.map.as_slice(), extent.clone(), identity, seal)?;
+        Ok(Self::of(disk, file, extent, identity, parsed))
+    }
+
+    /// Opens what is left of a file: header and footer may be damaged, and bytes may follow. The seal says
+    /// what the section table is.
+    pub(crate) fn salvage(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        identity: Identity,
+        seal: Seal,
+    ) -> Result<Self> {
+        match Self::open(disk, path, identity, Some(seal)) {
+            Err(Error::Corrupt { .. }) => {}
+            other => return other,
+        }
+        let file = MappedFile::open(disk, path)?;
+        let extent = 0..usize::try_from(seal.len).unwrap_or(usize::MAX);
+        let parsed = salvage(path, file.map.as_slice(), extent.clone(), seal)?;
+        Ok(Self::of(disk, file, extent, identity, parsed))
+    }
+
+    fn of(
+        disk: &Arc<dyn Disk>,
+        file: Arc<MappedFile>,
+        extent: Range<usize>,
+        identity: Identity,
+        parsed: Parsed,
+    ) -> Self {
         let sections = parsed
             .places
             .into_iter()
@@ -98,7 +125,7 @@ impl Container {
             .collect();
         let disk = Arc::clone(disk);
         let read_only = parsed.read_only;
-        Ok(Self(Arc::new(Opened { disk, file, extent, identity, read_only, sections })))
+        Self(Arc::new(Opened { disk, file, extent, identity, read_only, sections }))
     }
 
     /// A section, or `None` when the file has none of that name.
@@ -119,6 +146,13 @@ impl Container {
         self.in_order().map(|place| (place.tag, place.field, place.len as u64)).collect()
     }
 
+    /// Tags of the sections in which a damaged block was found so far, in the order of the file.
+    pub(crate) fn damaged(&self) -> Vec<Tag> {
+        let section = |place: &Place| self.0.sections.get(&(place.tag, place.field));
+        let damaged = |place: &Place| section(place).is_some_and(Section::is_damaged);
+        self.in_order().filter(damaged).map(|place| place.tag).collect()
+    }
+
     /// Reads every byte of the file again, whatever was checked before: header, table and footer,
     /// every block of every section, and the zero bytes between them.
     pub(crate) fn verify(&self) -> Result<()> {
@@ -127,6 +161,16 @@ impl Container {
 
     /// [`verify`](Self::verify) that tells `watch` of every piece it has read.
     pub(crate) fn verify_while(&self, watch: &mut Watch<'_>) -> Result<()> {
+        self.verify_each(watch, &mut |_, error| Err(error))
+    }
+
+    /// [`verify_while`](Self::verify_while) that hands what is wrong with a section to `found`, with its
+    /// tag, and goes on unless that fails.
+    pub(crate) fn verify_each(
+        &self,
+        watch: &mut Watch<'_>,
+        found: &mut dyn FnMut(Tag, Error) -> Result<()>,
+    ) -> Result<()> {
         let Opened { file, extent, identity, .. } = &*self.0;
         let bytes = file.map.as_slice();
         parse(&file.path, bytes, extent.clone(), *identity, None)?;
@@ -135,7 +179,10 @@ impl Container {
         let mut end = header.end;
         for place in self.in_order() {
             self.verify_zero(end..place.start)?;
-            self.verify_section(place, watch)?;
+            match self.verify_section(place, watch) {
+                Err(error @ Error::Corrupt { .. }) => found(place.tag, error)?,
+                other => other?,
+            }
             end = place.start + place.len;
         }
         let tail = self
@@ -169,6 +216,10 @@ impl Container {
 
     fn verify_section(&self, place: Place, watch: &mut Watch<'_>) -> Result<()> {
         let name = section_name(place.tag, place.field);
+        if !place.crcs_whole {
+            let reason = "its block checksums do not match their digest";
+            return Err(Error::corrupt(self.path(), name, reason));
+        }
         let crcs = place.crcs(self.0.file.map.as_slice());
         let mut block = 0;
         self.pieces(&name, place.start..place.start + place.len, watch, |piece, _| {

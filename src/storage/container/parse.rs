@@ -51,6 +51,35 @@ pub(super) fn parse(
     Ok(Parsed { read_only, places })
 }
 
+/// Most sections of a file whose table is looked for by its digest alone.
+const MAX_SOUGHT: usize = 1_024;
+
+/// Finds the sections of a file by what the manifest remembers of it.
+pub(super) fn salvage(
+    path: &Path,
+    file: &[u8],
+    extent: Range<usize>,
+    seal: Seal,
+) -> Result<Parsed> {
+    let corrupt = |reason: &str| Error::corrupt(path, "section table", reason);
+    let Some(bytes) = file.get(extent.clone()) else {
+        let (found, len) = (file.len(), seal.len);
+        return Err(corrupt(&format!("the file has {found} bytes, the manifest says {len}")));
+    };
+    let end = bytes.len().saturating_sub(size_of::<Footer>());
+    let starts = (0..=MAX_SOUGHT).map_while(|count| end.checked_sub(count * size_of::<Entry>()));
+    let mut tables = starts.map(|start| (start, &bytes[start..end]));
+    let found = tables.find(|(_, table)| xxh3_128(table) == seal.digest);
+    let found =
+        found.and_then(|(start, table)| Some((start, <[Entry]>::ref_from_bytes(table).ok()?)));
+    let Some((start, table)) = found else {
+        return Err(corrupt("it does not match the digest in the manifest"));
+    };
+    let places = parse_table(bytes, table, start as u64, extent.start);
+    let places = places.map_err(|reason| Error::corrupt(path, "section table", reason))?;
+    Ok(Parsed { read_only: false, places })
+}
+
 /// Whether the file is read-only to this version.
 fn parse_header(path: &Path, bytes: &[u8], expected: Identity) -> Result<bool> {
     let corrupt = |reason: &str| Error::corrupt(path, "header", reason);
@@ -131,17 +160,19 @@ fn parse_table(
         }
         crcs_end = crcs_offset + crcs_len;
         let range = usize::try_from(crcs_offset).ok().zip(usize::try_from(crcs_end).ok());
-        let crcs = range.and_then(|(start, end)| bytes.get(start..end));
-        if crcs.is_none_or(|crcs| xxh3_64(crcs) != entry.crcs_digest.get()) {
-            return Err(format!("the block checksums of {name} do not match their digest"));
-        }
+        let Some(crcs) = range.and_then(|(start, end)| bytes.get(start..end)) else {
+            return Err(format!("the block checksums of {name} are out of place"));
+        };
+        // What is damaged there concerns the section alone, block by block.
+        let crcs_whole = xxh3_64(crcs) == entry.crcs_digest.get();
         let absolute = |at: u64| usize::try_from(at).ok().and_then(|at| at.checked_add(base));
         let place = absolute(offset).zip(usize::try_from(len).ok()).zip(absolute(crcs_offset));
         let Some(((start, len), crcs_start)) = place else {
             return Err(format!("{name} does not fit this machine's address space"));
         };
         let (tag, field) = (entry.tag, entry.field.get());
-        if places.insert((tag, field), Place { tag, field, start, len, crcs_start }).is_some() {
+        let place = Place { tag, field, start, len, crcs_start, crcs_whole };
+        if places.insert((tag, field), place).is_some() {
             return Err(format!("{name} is there twice"));
         }
     }

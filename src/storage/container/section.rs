@@ -8,7 +8,7 @@
 //! blame each other's block: an error too many, never one too few.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -17,8 +17,9 @@ use zerocopy::little_endian::U32;
 
 use super::Tag;
 use super::layout::{BLOCK_BYTES, section_name};
-use crate::bytes::{Guard, Guarded};
+use crate::bytes::{AlignedBytes, Guard, Guarded};
 use crate::error::{Error, Result};
+use crate::storage::disk::Disk;
 #[cfg(feature = "text")]
 use crate::storage::mmap::Kept;
 use crate::storage::mmap::Mapped;
@@ -28,6 +29,13 @@ use crate::storage::mmap::Mapped;
 pub(super) struct MappedFile {
     pub(super) path: PathBuf,
     pub(super) map: Arc<Mapped>,
+}
+
+impl MappedFile {
+    pub(super) fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Arc<Self>> {
+        let map = disk.map(path).map_err(|error| Error::io("open", path, error))?;
+        Ok(Arc::new(Self { path: path.into(), map: Arc::new(map) }))
+    }
 }
 
 /// A section whose blocks are checked on first touch (its `Guard`). Cheap to clone; keeps the map
@@ -45,6 +53,8 @@ struct Shared {
     failures: AtomicU64,
     /// Blocks not known to be good.
     unchecked: AtomicUsize,
+    /// Blocks known to be bad.
+    bad: AtomicUsize,
     /// The block that failed last.
     failed_block: AtomicUsize,
 }
@@ -57,6 +67,9 @@ pub(super) struct Place {
     pub(super) start: usize,
     pub(super) len: usize,
     pub(super) crcs_start: usize,
+    /// Whether the checksums of the blocks match their digest; of those that do not, some may still be
+    /// those of their blocks.
+    pub(super) crcs_whole: bool,
 }
 
 impl Place {
@@ -87,13 +100,30 @@ impl Section {
                 place,
                 failures: AtomicU64::new(0),
                 unchecked: AtomicUsize::new(place.blocks()),
+                bad: AtomicUsize::new(0),
                 failed_block: AtomicUsize::new(0),
             }),
         }
     }
 
+    /// Other bytes in the place of this section's, trusted: what they should have been was made anew.
+    pub(crate) fn remade(&self, bytes: AlignedBytes) -> Self {
+        let place = Place { start: 0, len: bytes.len(), ..self.shared.place };
+        let path = self.shared.file.path.clone();
+        let file = MappedFile { path, map: Arc::new(Mapped::from_aligned(bytes)) };
+        let made = Self::new(Arc::new(file), place);
+        made.checked.iter().step_by(2).for_each(|word| word.store(u64::MAX, Relaxed));
+        made.shared.unchecked.store(0, Relaxed);
+        made
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.shared.place.len
+    }
+
+    /// Whether a block was found that does not match its checksum.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.shared.bad.load(Relaxed) > 0
     }
 
     /// The bytes behind this section's guard.
@@ -187,9 +217,11 @@ impl Section {
         let crcs = self.shared.place.crcs(self.shared.file.map.as_slice());
         let good = crcs.get(block).is_some_and(|stored| stored.get() == crc);
         let before = self.checked[word + usize::from(!good)].fetch_or(bit, Relaxed);
-        if good && before & bit == 0 {
-            // Only by the thread that set the bit, so that each block is counted once.
-            self.shared.unchecked.fetch_sub(1, Relaxed);
+        // Only by the thread that set the bit, so that each block is counted once.
+        match (before & bit == 0, good) {
+            (true, true) => drop(self.shared.unchecked.fetch_sub(1, Relaxed)),
+            (true, false) => drop(self.shared.bad.fetch_add(1, Relaxed)),
+            (false, _) => {}
         }
         good
     }

@@ -45,7 +45,13 @@ impl WalReader {
     /// Opens a log. One that has no more than a torn header, which a crash leaves of a log that
     /// was being created, reads as empty.
     pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path, identity: WalIdentity) -> Result<Self> {
-        let mut reader = Self {
+        let mut reader = Self::new(disk, path, identity);
+        reader.read_header()?;
+        Ok(reader)
+    }
+
+    fn new(disk: &Arc<dyn Disk>, path: &Path, identity: WalIdentity) -> Self {
+        Self {
             disk: Arc::clone(disk),
             path: path.into(),
             identity,
@@ -54,9 +60,52 @@ impl WalReader {
             chain: 0,
             position: u64::from(HEADER_BYTES),
             window: Window::default(),
+        }
+    }
+
+    /// Opens a log whose header is damaged by what its first frame says; an error of the header where that
+    /// frame is damaged as well.
+    pub(crate) fn salvage(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        identity: WalIdentity,
+    ) -> Result<Self> {
+        let refused = match Self::open(disk, path, identity) {
+            Err(error @ Error::Corrupt { .. }) => error,
+            other => return other,
         };
-        reader.read_header()?;
+        let mut reader = Self::new(disk, path, identity);
+        let offset = reader.position;
+        reader.load(offset, FRAME_BYTES)?;
+        let first = reader.window.at(offset, FRAME_BYTES);
+        let first = first.and_then(|bytes| FrameHeader::read_from_bytes(bytes).ok());
+        let whole = |first: &FrameHeader| first.is_authentic(first.salt.get(), offset);
+        let Some(first) = first.filter(whole) else { return Err(refused) };
+        reader.salt = Some(first.salt.get());
+        reader.first_seq = Some(first.seq.get());
+        reader.chain = first.previous.get();
         Ok(reader)
+    }
+
+    /// Passes over damage at the place where [`next`](Self::next) has met it: reading goes on with the next
+    /// frame whose header is whole. Whether there is one.
+    pub(crate) fn skip(&mut self) -> Result<bool> {
+        let Some(salt) = self.salt else { return Ok(false) };
+        let mut offset = self.position + 8;
+        while self.load(offset, FRAME_BYTES)? == FRAME_BYTES {
+            while let Some(bytes) = self.window.at(offset, FRAME_BYTES) {
+                if bytes.starts_with(&salt.to_le_bytes())
+                    && let Ok(header) = FrameHeader::ref_from_bytes(bytes)
+                    && header.is_authentic(salt, offset)
+                {
+                    self.chain = header.previous.get();
+                    self.position = offset;
+                    return Ok(true);
+                }
+                offset += 8;
+            }
+        }
+        Ok(false)
     }
 
     /// Sequence number that the first frame has or will have; `None` while the header is not

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use super::{Shell, data, npy};
 
 #[test]
@@ -284,6 +286,36 @@ fn damage_is_found_by_verify_and_told_with_exit_code_3() {
     assert_eq!(found["collections"][0]["problems"].as_array().unwrap().len(), 1);
     let told = shell.run(&["verify", "db"]);
     assert!(told.code == Some(3) && told.stdout.contains("corrupt"), "{told:?}");
+}
+
+#[test]
+fn repair_saves_what_is_whole_and_tells_what_is_not_with_exit_code_3() {
+    let shell = Shell::new();
+    shell.ok(&["import", "db", "packages", &data("packages.parquet")]);
+    let rows = shell.json(&["count", "db", "packages"])["rows"].as_u64().unwrap();
+    let whole = shell.json(&["repair", "db", "copy"]);
+    assert_eq!(whole["collections"][0]["rows"], rows);
+    assert_eq!((&whole["collections"][0]["losses"], &whole["lost"]), (&json!([]), &json!([])));
+    let files = fs::read_dir(shell.path("db/packages")).unwrap();
+    let mut paths = files.map(|entry| entry.unwrap().path());
+    let path = paths.find(|path| path.extension().is_some_and(|end| end == "nfs")).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4096 + 100] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let ran = shell.run(&["repair", "db", "saved", "--json"]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let loss = &found["collections"][0]["losses"][0];
+    let lost = loss["rows"].as_u64().unwrap();
+    assert!(lost > 0 && loss["ids"].as_array().unwrap().len() as u64 == lost, "{ran:?}");
+    assert_eq!(loss["section"], "RAWV/0");
+    assert_eq!(shell.json(&["count", "saved", "packages"])["rows"], rows - lost);
+    shell.ok(&["verify", "saved"]);
+    let told = shell.run(&["repair", "db", "again"]);
+    let lines = ["saved", "RAWV", "lost", "ids: "];
+    assert!(lines.iter().all(|word| told.stdout.contains(word)), "{told:?}");
+    shell.fails(&["repair", "db", "saved"], 1, "exists already");
+    shell.fails(&["repair", "nowhere", "x"], 1, "not found");
 }
 
 #[test]

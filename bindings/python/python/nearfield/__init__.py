@@ -48,6 +48,7 @@ from nearfield._nearfield import (
     __version__,
     col,
     open,
+    repair,
     restore,
 )
 from nearfield.embed import Embedder
@@ -95,5 +96,6 @@ __all__ = [
     "from_npy",
     "from_parquet",
     "open",
+    "repair",
     "restore",
 ]

@@ -113,6 +113,7 @@ __all__ = [
     "__version__",
     "col",
     "open",
+    "repair",
     "restore",
 ]
 
@@ -158,6 +159,28 @@ def open(
     >>> with nf.open(tmp / "new.nf") as db:
     ...     db.collections()
     []
+    """
+def repair(
+    source: _Path, target: _Path, *, keep_doubtful: bool = False, progress: _Progress = None
+) -> dict[str, Any]:
+    """Saves what is whole of the damaged database in the directory `source` into a new one at `target`, which
+    must not exist: every row whose vector, id and columns match their checksums, as the log leaves it.
+    `source` is only read; nobody may have it open for writing. Ctrl-C ends it with nothing left behind;
+    `progress` is as for `Collection.upsert`, and counts bytes.
+
+    Returns a dict of the "collections": for each its "name", how many "rows" were saved, and "losses". A loss is
+    a dict of "file", "section", "reason", "rows" (not saved for it), "ids" (of these, as far as they can be
+    read) and "operations" (of the log that could not be read, at least). "lost" in it are names of collections
+    of which nothing can be saved, each with the reason. `keep_doubtful=True` also keeps rows of which it is not
+    known whether they had been deleted.
+
+    Raises `NotFound` where there is no database, `InvalidArgument` when `target` exists or somebody writes to
+    `source`, `Full` and `IoError`; nothing is left at `target` then.
+
+    >>> import nearfield as nf
+    >>> db.backup(tmp / "old.nf")
+    >>> nf.repair(tmp / "old.nf", tmp / "new.nf")
+    {'collections': [{'name': 'docs', 'rows': 2, 'losses': []}], 'lost': []}
     """
 def restore(source: _Path, target: _Path, *, progress: _Progress = None) -> None:
     """Verifies the backup in the directory `source` and copies it to `target`, which must not exist.
@@ -1428,6 +1451,7 @@ class Explanation:
         "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "postings_read" (entries of inverted
         indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in
         distances; 0 where there was no choice), "candidates", "matching_rows" (of the filter, else None),
+        "damaged" (tags of the sections in which damage was found; those that are not rows were done without),
         "seconds".
 
         >>> docs.explain([3, 4]).parts[0]["rows"]
