@@ -52,9 +52,12 @@ fn an_upsert_replaces_an_update_keeps_and_a_delete_counts() {
         Err(Error::DuplicateId { ids }) if ids == [Id::from("y")]
     ));
     let one = docs.add(&["y"], &[1.0_f32], ()).unwrap_err().to_string();
-    assert!(one.starts_with("id y exists already or is given twice; use upsert"), "{one}");
+    assert!(one.starts_with("id \"y\" exists already or is given twice; use upsert"), "{one}");
     let three = docs.add(&["a", "a", "b", "b", "y"], &[1.0_f32; 5], ()).unwrap_err().to_string();
-    assert!(three.starts_with("3 ids exist already or are given twice, a among them"), "{three}");
+    assert!(
+        three.starts_with("3 ids exist already or are given twice, \"a\" among them"),
+        "{three}"
+    );
     assert!(matches!(docs.delete(&[1]), Err(Error::SchemaMismatch { .. })));
 }
 

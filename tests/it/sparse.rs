@@ -324,7 +324,7 @@ fn a_column_added_later_is_searched_and_marks_the_collection() {
 #[test]
 fn a_bad_row_of_an_import_is_named_by_its_place_in_the_source() {
     let scratch = Scratch::new();
-    let db = open(&scratch.path().join("a.nf"));
+    let db = open(&scratch.path());
     let docs = db.create_collection("docs", schema()).unwrap();
     // Indices and weights of each row, of which row 5 has an index that is none.
     let batch = |first: u64| {

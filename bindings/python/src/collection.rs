@@ -429,13 +429,12 @@ impl Collection {
     ///   Hit(id=1, distance=2, score=-2, title='near'),
     /// ])
     #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
-    #[pyo3(
-        text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, max_distance=None, \
-        select=None, vectors=False, where=None, offset=None, min_distance=None, group_by=None, \
-        per_group=1, mmr=None, mmr_candidates=None, words=None, plain=False, words_in=None, \
-        highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, \
-        rerank=None, rerank_candidates=None, sparse=None)"
-    )]
+    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
+        max_distance=None, select=None, vectors=False, where=None, offset=None, \
+        min_distance=None, group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
+        words=None, plain=False, words_in=None, highlight=None, fusion=None, rrf_k=None, \
+        alpha=None, normalize=None, candidates=None, rerank=None, rerank_candidates=None, \
+        sparse=None)")]
     fn search(
         &self,
         py: Python<'_>,
@@ -459,13 +458,12 @@ impl Collection {
     /// >>> docs.explain([1, 1], k=1).parts[0]["plan"]
     /// 'scan'
     #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
-    #[pyo3(
-        text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, max_distance=None, \
-        select=None, vectors=False, where=None, offset=None, min_distance=None, group_by=None, \
-        per_group=1, mmr=None, mmr_candidates=None, words=None, plain=False, words_in=None, \
-        highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, \
-        rerank=None, rerank_candidates=None, sparse=None)"
-    )]
+    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
+        max_distance=None, select=None, vectors=False, where=None, offset=None, \
+        min_distance=None, group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
+        words=None, plain=False, words_in=None, highlight=None, fusion=None, rrf_k=None, \
+        alpha=None, normalize=None, candidates=None, rerank=None, rerank_candidates=None, \
+        sparse=None)")]
     fn explain(
         &self,
         py: Python<'_>,
@@ -498,13 +496,11 @@ impl Collection {
     /// >>> docs.search_batch([[0, 0], [3, 4]], words=["far", "far"], alpha=0.2, k=1).ids.tolist()
     /// [[2], [2]]
     #[pyo3(signature = (queries=None, k=10, *, texts=None, **asked))]
-    #[pyo3(
-        text_signature = "($self, queries=None, k=10, *, texts=None, ef=None, exact=False, max_distance=None, \
-        select=(), vectors=False, where=None, offset=None, min_distance=None, group_by=None, \
-        per_group=1, mmr=None, mmr_candidates=None, words=None, plain=False, words_in=None, \
-        highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, \
-        rerank=None, rerank_candidates=None, sparse=None)"
-    )]
+    #[pyo3(text_signature = "($self, queries=None, k=10, *, texts=None, ef=None, exact=False, \
+        max_distance=None, select=(), vectors=False, where=None, offset=None, min_distance=None, \
+        group_by=None, per_group=1, mmr=None, mmr_candidates=None, words=None, plain=False, \
+        words_in=None, highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
+        candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search_batch(
         &self,
         py: Python<'_>,
@@ -533,13 +529,11 @@ impl Collection {
     /// >>> hits.ids.tolist(), hits.scores.tolist(), hits[0]["words"]
     /// ([8, 7], [2.0, 1.5], {9: 2.0})
     #[pyo3(signature = (column, query, k=10, **asked))]
-    #[pyo3(
-        text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, vectors=False, \
-        where=None, offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
-        mmr_candidates=None, words=None, plain=False, words_in=None, highlight=None, \
+    #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
+        vectors=False, where=None, offset=None, min_distance=None, group_by=None, per_group=1, \
+        mmr=None, mmr_candidates=None, words=None, plain=False, words_in=None, highlight=None, \
         fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, rerank=None, \
-        rerank_candidates=None, sparse=None)"
-    )]
+        rerank_candidates=None, sparse=None)")]
     fn search_sparse(
         &self,
         #[pyo3(from_py_with = column_string)] column: String,
@@ -562,13 +556,11 @@ impl Collection {
     /// >>> found.ids.tolist(), found.scores.tolist()
     /// ([[7, -1], [8, 7]], [[0.5, -inf], [2.0, 1.0]])
     #[pyo3(signature = (column, queries, k=10, **asked))]
-    #[pyo3(
-        text_signature = "($self, column, queries, k=10, *, max_distance=None, select=(), vectors=False, \
-        where=None, offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
-        mmr_candidates=None, words=None, plain=False, words_in=None, highlight=None, \
+    #[pyo3(text_signature = "($self, column, queries, k=10, *, max_distance=None, select=(), \
+        vectors=False, where=None, offset=None, min_distance=None, group_by=None, per_group=1, \
+        mmr=None, mmr_candidates=None, words=None, plain=False, words_in=None, highlight=None, \
         fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, rerank=None, \
-        rerank_candidates=None, sparse=None)"
-    )]
+        rerank_candidates=None, sparse=None)")]
     fn search_sparse_batch(
         &self,
         #[pyo3(from_py_with = column_string)] column: String,
@@ -591,13 +583,11 @@ impl Collection {
     /// >>> explained.hits.ids.tolist(), sum(part["rows"] for part in explained.parts)
     /// ([8], 4)
     #[pyo3(signature = (column, query, k=10, **asked))]
-    #[pyo3(
-        text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, vectors=False, \
-        where=None, offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
-        mmr_candidates=None, words=None, plain=False, words_in=None, highlight=None, \
+    #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
+        vectors=False, where=None, offset=None, min_distance=None, group_by=None, per_group=1, \
+        mmr=None, mmr_candidates=None, words=None, plain=False, words_in=None, highlight=None, \
         fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, rerank=None, \
-        rerank_candidates=None, sparse=None)"
-    )]
+        rerank_candidates=None, sparse=None)")]
     fn explain_sparse(
         &self,
         #[pyo3(from_py_with = column_string)] column: String,

@@ -348,11 +348,11 @@ fn bits_that_do_not_fit_are_refused() {
     let import = |rest: &[&str], word| {
         shell.fails(&[&["import", "db", "bits"][..], rest].concat(), 1, word);
     };
-    import(&["two.jsonl", "--type", "b1", "--dim", "17"], "another --dim");
+    import(&["two.jsonl", "--type", "b1", "--dim", "17"], "another dimension");
     import(&["two.jsonl", "--type", "b1", "--dim", "12"], "beyond the dimension");
     import(&["two.jsonl", "--type", "b1", "--metric", "cosine"], "hamming or jaccard");
     import(&["two.jsonl", "--type", "u8", "--metric", "hamming"], "hamming or jaccard");
-    import(&["two.jsonl", "--type", "u8", "--dim", "16"], "another --dim");
+    import(&["two.jsonl", "--type", "u8", "--dim", "16"], "another dimension");
     import(&["floats.npy", "--metric", "hamming"], "eight bits");
     shell.ok(&["create", "db", "bits", "--dim", "16", "--metric", "hamming"]);
     shell.write("three.jsonl", "{\"v\":[1,2,3]}\n");
