@@ -97,6 +97,26 @@ pub enum CodeChoice {
     Half,
     /// One bit an element, after a random rotation, in scans, as [`Auto`](Self::Auto) in graphs.
     Bit,
+    /// A product code of so many bytes a row in graphs, as [`Auto`](Self::Auto) in scans. It makes what
+    /// searches keep in memory small; they compare more rows exactly for it. A segment of fewer than 2,048
+    /// rows, of vectors with fewer dimensions than bytes or more than 4,096, or whose near rows such a code
+    /// does not keep near, is coded as by [`Auto`](Self::Auto).
+    Product {
+        /// Bytes of a row's code, 8 to 1,024; 48 to 96 suit embeddings of 384 to 1,024 dimensions.
+        bytes: u16,
+    },
+}
+
+impl CodeChoice {
+    /// Refuses codes of a size that there is none of.
+    pub(crate) fn validate(self) -> Result<()> {
+        match self {
+            Self::Product { bytes } if !(8..=1_024).contains(&bytes) => Err(Error::invalid(
+                format!("product codes of {bytes} bytes a row, expected 8 to 1024"),
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Element type in which vectors are stored.

@@ -26,10 +26,11 @@ use rayon::ThreadPool;
 pub use self::options::IndexOptions;
 pub use self::query::{IndexQuery, Neighbour, Neighbours};
 use self::saved::Saved;
-use self::stored::{BuildPlan, Stored};
+use self::stored::Stored;
 use crate::codec::full::Space;
 use crate::error::{Error, Result};
 use crate::kernel::Isa;
+use crate::segment::linking::GraphPlan;
 use crate::types::{Metric, VectorType, Vectors};
 
 /// An index of vectors in memory, each under a number. All methods take `&self` and may be called
@@ -270,9 +271,9 @@ impl Index {
         &self,
         pool: &'a ThreadPool,
         keep_going: &'a (dyn Fn() -> bool + Sync),
-    ) -> BuildPlan<'a> {
+    ) -> GraphPlan<'a> {
         let (params, code) = (self.options.params(), self.options.code);
-        BuildPlan { params, code, isa: Isa::detect(), pool, keep_going }
+        GraphPlan { params, code, isa: Isa::detect(), pool, keep_going }
     }
 
     fn is_own_process(&self) -> bool {

@@ -151,7 +151,7 @@ impl IndexOptions {
         if self.ef_construction == 0 || self.ef_search == 0 {
             return Err(Error::invalid("ef_construction and ef_search must be at least 1"));
         }
-        Ok(())
+        self.code.validate()
     }
 
     pub(super) fn params(&self) -> GraphParams {

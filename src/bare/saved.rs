@@ -19,8 +19,8 @@ use super::options::plausible;
 use super::query::Neighbour;
 use super::stored::{Built, MAX_ROWS, Stored};
 use crate::bytes::{AlignedBytes, Guarded, view};
-use crate::codec::codes::{CodeRows, Codec};
 use crate::codec::full::{Rows, Space};
+use crate::codec::quantizer::{CodeRows, Quantizer};
 use crate::collection::options::Schema;
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
@@ -62,7 +62,7 @@ pub(super) struct Pieces<'a> {
     pub(super) ids: &'a [u8],
     /// The rows in ascending order of id, unless they stand so.
     pub(super) order: Option<Vec<u8>>,
-    pub(super) codes: Option<(&'a Codec, &'a [u8])>,
+    pub(super) codes: Option<(&'a Quantizer, &'a [u8])>,
     /// Empty when there are no rows.
     pub(super) graph: &'a [u8],
 }
@@ -133,7 +133,7 @@ pub(super) struct Saved {
     inverse_norms: Option<Section>,
     ids: Section,
     order: Option<Section>,
-    codes: Option<(Codec, Section)>,
+    codes: Option<(Quantizer, Section)>,
     graph: Option<Section>,
     nobody: RowSet,
 }
@@ -168,7 +168,7 @@ impl Saved {
         let codes = match facts.codes {
             true => {
                 let parameters = container.require(layout::QPAR, FIELD)?;
-                let codec = Codec::parse(parameters.read_all()?, space)
+                let codec = Quantizer::parse(parameters.read_all()?, space)
                     .ok_or_else(|| parameters.corrupt("not the parameters of the index's codes"))?;
                 let codes = sized(layout::CODE, codec.stride())?;
                 Some((codec, codes))
@@ -304,7 +304,7 @@ impl Saved {
         };
         let rows = Rows { vectors: self.vectors.guarded(), inverse_norms };
         let (graph, len) = (self.graph_view()?, self.facts.rows);
-        let target = Target { rows, len, graph, codes, sketches: None, bits: None, ids };
+        let target = Target { rows, len, graph, codes, sketches: None, blocks: None, ids };
         let mut stats = SearchStats::default();
         let nearest = search::search(&target, &[ask], options, &self.nobody, &mut stats);
         found.extend(nearest.iter().flatten().map(|candidate| Neighbour {

@@ -7,25 +7,22 @@ mod gather;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use rayon::ThreadPool;
 use zerocopy::IntoBytes;
 
 use super::IndexOptions;
 use super::query::Neighbour;
 use super::saved::Pieces;
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
-use crate::codec::codes::{CodeRows, Codec, CodedPairs};
-use crate::codec::full::{FullPairs, Rows, Space, encode_rows_into};
-use crate::codec::lift::Lift;
+use crate::codec::full::{Rows, Space, encode_rows_into};
+use crate::codec::quantizer::{CodeRows, Quantizer};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
-use crate::index::hnsw::{self, Seed, View};
-use crate::kernel::Isa;
+use crate::index::hnsw::{Seed, View};
 use crate::segment::coding::{self, Coding};
 use crate::segment::ids::IdsView;
+use crate::segment::linking::GraphPlan;
 use crate::segment::search::{self, Ask, SearchOptions, SearchStats, Target};
-use crate::segment::writer::GraphParams;
-use crate::types::{CodeChoice, Id, IdType, Row, Vectors};
+use crate::types::{Id, IdType, Row, Vectors};
 
 /// Most rows of an index: a graph has room for no more.
 pub(super) const MAX_ROWS: usize = (1 << 30) - 1;
@@ -35,17 +32,6 @@ const LEAST_UNBUILT: usize = 4_096;
 const UNBUILT_SHARE: usize = 8;
 /// Duplicate ids that an error lists.
 const LISTED: usize = 100;
-/// Bytes of codes that a thread makes at a time.
-const CODED_BYTES: usize = 128 << 10;
-
-/// How rows are brought into a graph.
-pub(super) struct BuildPlan<'a> {
-    pub(super) params: GraphParams,
-    pub(super) code: CodeChoice,
-    pub(super) isa: Isa,
-    pub(super) pool: &'a ThreadPool,
-    pub(super) keep_going: &'a (dyn Fn() -> bool + Sync),
-}
 
 /// Rows, and a graph over the first of them.
 #[derive(Debug)]
@@ -81,7 +67,7 @@ enum Names {
 pub(super) struct Built {
     pub(super) rows: usize,
     pub(super) graph: AlignedBytes,
-    pub(super) codes: Option<(Codec, AlignedBytes)>,
+    pub(super) codes: Option<(Quantizer, AlignedBytes)>,
 }
 
 impl Stored {
@@ -247,7 +233,7 @@ impl Stored {
 
     /// Makes the graph one over all live rows. After `Cancelled` everything is as it was: searches walk
     /// the old graph.
-    pub(super) fn build(&mut self, plan: &BuildPlan<'_>) -> Result<()> {
+    pub(super) fn build(&mut self, plan: &GraphPlan<'_>) -> Result<()> {
         if self.is_built() {
             return Ok(());
         }
@@ -269,28 +255,19 @@ impl Stored {
         }
     }
 
-    fn make(&self, plan: &BuildPlan<'_>, old: &Built, to: &[Row]) -> Result<Built> {
-        let BuildPlan { params, code, isa, pool, keep_going } = plan;
+    fn make(&self, plan: &GraphPlan<'_>, old: &Built, to: &[Row]) -> Result<Built> {
         let (space, count) = (self.space, self.ids.len());
         let rows = self.rows_from(0, count);
-        let lift = Lift::new(space, rows, count);
-        let coding = coding::choose(*isa, space, rows, count, *code);
+        let coding = coding::choose(plan.isa, space, rows, count, plan.code);
+        let codec = coding.map(|Coding { codec, .. }| codec);
+        let coded = codec.map(|codec| plan.encode(&codec, rows, count).map(|codes| (codec, codes)));
+        let codes = coded.transpose()?;
         let view = View::parse(Guarded::trusted(old.graph.as_slice()), old.rows);
         let seeds: Vec<_> = view.map(|view| Seed { view, to }).into_iter().collect();
-        let (graph, codes) = match coding {
-            Some(Coding { codec, .. }) => {
-                let codes = encode(plan, &codec, rows, count)?;
-                let coded = CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
-                let source = CodedPairs::new(*isa, coded, &lift);
-                let graph = hnsw::merge(*isa, &source, count, params, &seeds, pool, keep_going);
-                (graph, Some((codec, codes)))
-            }
-            None => {
-                let source = FullPairs { space, rows, lift: &lift };
-                (hnsw::merge(*isa, &source, count, params, &seeds, pool, keep_going), None)
-            }
-        };
-        let graph = graph.ok_or(Error::Cancelled)?.to_bytes();
+        let coded = codes
+            .as_ref()
+            .map(|(codec, codes)| CodeRows { codec, codes: Guarded::trusted(codes.as_slice()) });
+        let graph = plan.link(space, rows, count, coded, &seeds)?.to_bytes();
         Ok(Built { rows: count, graph, codes })
     }
 
@@ -317,7 +294,7 @@ impl Stored {
                 graph,
                 codes,
                 sketches: None,
-                bits: None,
+                blocks: None,
                 ids: names,
             };
             let nearest =
@@ -363,29 +340,6 @@ impl Stored {
 
 fn by_distance_and_id(a: &Neighbour, b: &Neighbour) -> Ordering {
     a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id))
-}
-
-/// Codes of all rows, made on all threads.
-fn encode(
-    plan: &BuildPlan<'_>,
-    codec: &Codec,
-    rows: Rows<'_, Trusted>,
-    count: usize,
-) -> Result<AlignedBytes> {
-    let stride = codec.stride();
-    let piece = (CODED_BYTES / stride).max(1);
-    let mut codes = AlignedBytes::zeroed(count * stride);
-    plan.pool.scope(|scope| {
-        for (index, codes) in codes.as_mut_slice().chunks_mut(stride * piece).enumerate() {
-            let range = index * piece..index * piece + codes.len() / stride;
-            scope.spawn(move |_| {
-                if (plan.keep_going)() {
-                    codec.encode(plan.isa, rows, range, codes);
-                }
-            });
-        }
-    });
-    if (plan.keep_going)() { Ok(codes) } else { Err(Error::Cancelled) }
 }
 
 /// The table of rows by id, made of those of `ids`, which are all alive, where there is none yet.

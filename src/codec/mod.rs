@@ -6,11 +6,14 @@
 //! [`QuerySource`] or [`PairSource`] enters.
 
 pub(crate) mod bits;
+pub(crate) mod blocks;
 pub(crate) mod codes;
 mod convert;
 mod forms;
 pub(crate) mod full;
 pub(crate) mod lift;
+pub(crate) mod product;
+pub(crate) mod quantizer;
 mod rotation;
 
 #[cfg(test)]
@@ -21,6 +24,16 @@ use crate::types::Row;
 
 /// Rows scored at once, so that the query's lanes are loaded once for all of them.
 pub(crate) const BATCH: usize = 4;
+
+/// Rows wanted that steps speak of.
+const HITS: usize = 16;
+/// How many choices a codec has of how many rows are compared exactly for each 16 wanted.
+pub(crate) const STEPS: usize = 4;
+
+/// How many rows are compared exactly for `k` wanted ones, at a step.
+pub(crate) fn compared(step: u8, k: usize) -> usize {
+    (k.saturating_mul(usize::from(step)) / HITS).max(k)
+}
 
 /// Distance from one prepared query to rows. Infallible; smaller is closer, never NaN.
 ///

@@ -1,7 +1,9 @@
 //! Doors for fuzzing: decoders that otherwise only see bytes with a right checksum.
 
 use super::op::Op;
+use crate::codec::blocks::BlockCodec;
 use crate::codec::full::Space;
+use crate::codec::quantizer::Quantizer;
 use crate::filter::rowset::RowSet;
 use crate::segment::columns;
 use crate::types::{Metric, VectorType};
@@ -20,6 +22,8 @@ pub fn decode(bytes: &[u8]) {
         let metric = if vector_type == VectorType::B1 { Metric::Hamming } else { Metric::Cosine };
         let space = Space { dimension: 3, vector_type, metric };
         drop(Op::decode(bytes, space));
+        drop(Quantizer::parse(bytes, space));
+        drop(BlockCodec::parse(bytes, space));
     }
     drop(columns::decode(bytes));
     drop(RowSet::from_bytes(bytes, 1_000));

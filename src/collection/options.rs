@@ -439,7 +439,8 @@ impl Settings {
         range("memory_budget", self.memory_budget, 16 << 20, usize::MAX)?;
         range("m", self.m, 2, 128)?;
         range("ef_construction", self.ef_construction, 4, 4_096)?;
-        range("ef_search", self.ef_search, 1, 1 << 20)
+        range("ef_search", self.ef_search, 1, 1 << 20)?;
+        self.code.validate()
     }
 }
 

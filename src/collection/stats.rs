@@ -65,7 +65,7 @@ pub struct SegmentStats {
     pub dead_rows: u64,
     /// Whether it has a graph; one without is scanned.
     pub graph: bool,
-    /// What leads searches: `byte` or `half` codes over a graph, `bit` codes without one, or `full`
+    /// What leads searches: `byte`, `half` or `product` codes over a graph, `bit` codes without one, or `full`
     /// vectors.
     pub code: &'static str,
     /// For codes: of a thousand near rows in a sample, how many a search would compare exactly.
@@ -227,6 +227,7 @@ fn segment_stats(part: &Arc<PartView>) -> Option<SegmentStats> {
             Some(Code::Byte) => "byte",
             Some(Code::Half) => "half",
             Some(Code::Bit) => "bit",
+            Some(Code::Product) => "product",
             None => "full",
         },
         code_agreement: segment.code().map(|code| code.agreement),

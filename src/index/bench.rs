@@ -6,9 +6,13 @@ use rayon::ThreadPoolBuilder;
 
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::codec::bits::{BitCodec, BitRows};
-use crate::codec::codes::{CodeKind, CodeRows, Codec, CodedPairs};
-use crate::codec::full::{FullPairs, FullSource, Rows, Space, encode_rows, prepare_query};
+use crate::codec::codes::{CodeKind, Codec, CodedPairs, LevelRows};
+use crate::codec::full::{
+    FullPairs, FullSource, Rows, Space, encode_rows, prepare_query, score_rows,
+};
 use crate::codec::lift::Lift;
+use crate::codec::product::{ProductBlocks, ProductCodec, Width};
+use crate::codec::quantizer::{CodeRows, CodedSource, Quantizer};
 use crate::codec::{QuerySource, Scorer, ScorerOp};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
@@ -17,6 +21,7 @@ use crate::index::hnsw::{self, Seed, View};
 use crate::index::{
     flat,
     nearest::{Effort, Indexed, nearest},
+    product_scan,
     topk::TopK,
 };
 use crate::kernel::Isa;
@@ -30,8 +35,9 @@ pub struct Stored {
     vectors: AlignedBytes,
     inverse_norms: AlignedBytes,
     graph: AlignedBytes,
-    codes: Option<(Codec, AlignedBytes)>,
+    codes: Option<(Quantizer, AlignedBytes)>,
     bits: Option<(BitCodec, AlignedBytes)>,
+    halves: Option<(ProductCodec, AlignedBytes)>,
 }
 
 /// What walks have done.
@@ -72,6 +78,7 @@ impl Stored {
             graph: AlignedBytes::default(),
             codes: None,
             bits: None,
+            halves: None,
         })
     }
 
@@ -92,6 +99,7 @@ impl Stored {
             graph: AlignedBytes::default(),
             codes: None,
             bits: None,
+            halves: None,
         })
     }
 
@@ -231,7 +239,19 @@ impl Stored {
                 return 0;
             }
         };
-        let codec = Codec::train(kind, self.space, self.rows(), self.count);
+        self.encode(Quantizer::Levels(Codec::train(kind, self.space, self.rows(), self.count)))
+    }
+
+    /// Codes the rows in `bytes` bytes each, or less, after which ten rows are compared for each that is
+    /// wanted; `None` where that cannot be.
+    pub fn product(&mut self, bytes: usize) -> Option<usize> {
+        let isa = Isa::detect();
+        let codec =
+            ProductCodec::train(isa, Width::Byte, bytes, self.space, self.rows(), self.count)?;
+        Some(self.encode(Quantizer::Product(codec).at_step(2)))
+    }
+
+    fn encode(&mut self, codec: Quantizer) -> usize {
         let mut codes = AlignedBytes::zeroed(self.count * codec.stride());
         codec.encode(Isa::detect(), self.rows(), 0..self.count, codes.as_mut_slice());
         let bytes = codes.len();
@@ -274,11 +294,11 @@ impl Stored {
             }
         }
         let graph = match self.code_rows() {
-            Some(rows) => {
-                let source = CodedPairs::new(isa, rows, lift);
+            Some(CodeRows { codec: Quantizer::Levels(codec), codes }) => {
+                let source = CodedPairs::new(isa, LevelRows { codec, codes }, lift);
                 hnsw::merge(isa, &source, self.count, &params, &seeds, &pool, &|| true)
             }
-            None => {
+            _ => {
                 let source = FullPairs { space, rows, lift };
                 hnsw::merge(isa, &source, self.count, &params, &seeds, &pool, &|| true)
             }
@@ -290,6 +310,67 @@ impl Stored {
     fn code_rows(&self) -> Option<CodeRows<'_, Trusted>> {
         let (codec, codes) = self.codes.as_ref()?;
         Some(CodeRows { codec, codes: Guarded::trusted(codes.as_slice()) })
+    }
+
+    /// The same in blocks, for scans, in half a byte a subspace.
+    pub fn product_halves(&mut self, bytes: usize) -> Option<usize> {
+        let (isa, space, rows, count) = (Isa::detect(), self.space, self.rows(), self.count);
+        let codec = ProductCodec::train(isa, Width::Half, bytes, space, rows, count)?;
+        let mut codes = AlignedBytes::zeroed(codec.bytes(count));
+        let blocks = 0..codes.len() / codec.block_bytes();
+        codec.encode_blocks(isa, rows, count, blocks, codes.as_mut_slice());
+        let bytes = codes.len();
+        self.halves = Some((codec, codes));
+        Some(bytes)
+    }
+
+    /// The `k` rows that are nearest by those blocks, without any exact distance; none without them.
+    ///
+    /// # Errors
+    /// When the query is not of the vectors' dimension, or not finite.
+    pub fn scan_by_halves(&self, query: &[f32], k: usize) -> Result<Found> {
+        let queries = prepare_query(self.space, &query.into())?;
+        let mut top = TopK::new(k, f32::INFINITY, self.count, &|a, b| a < b);
+        if let (Some(query), Some((codec, codes))) = (queries.first(), &self.halves) {
+            let blocks = ProductBlocks { codec, blocks: Guarded::trusted(codes.as_slice()) };
+            let distances = product_scan::estimates(Isa::detect(), query, blocks, self.count);
+            for (row, distance) in (0..).zip(distances) {
+                top.offer(distance, row);
+            }
+        }
+        Ok(found_of(top))
+    }
+
+    /// The exact distances of some rows.
+    ///
+    /// # Errors
+    /// When the query is not of the vectors' dimension, or not finite.
+    pub fn exact(&self, query: &[f32], rows: &[u32]) -> Result<Vec<f32>> {
+        let mut distances = vec![0.0; rows.len()];
+        for query in &prepare_query(self.space, &query.into())? {
+            score_rows(Isa::detect(), query, self.rows(), rows, &mut distances);
+        }
+        Ok(distances)
+    }
+
+    /// The `k` rows that are nearest by their codes, without any exact distance; none without codes.
+    ///
+    /// # Errors
+    /// When the query is not of the vectors' dimension, or not finite.
+    pub fn scan_by_codes(&self, query: &[f32], k: usize) -> Result<Found> {
+        let queries = prepare_query(self.space, &query.into())?;
+        let mut distances = vec![0.0; self.count];
+        let mut top = TopK::new(k, f32::INFINITY, self.count, &|a, b| a < b);
+        if let (Some(query), Some(CodeRows { codec, codes })) = (queries.first(), self.code_rows())
+        {
+            let coded = codec.query(Isa::detect(), query);
+            let source = CodedSource { codes, query: &coded, sketches: None };
+            source.run(Isa::detect(), Distances { fours: false, rounds: 1, out: &mut distances });
+            for (row, distance) in (0..).zip(&distances) {
+                top.offer(*distance, row);
+            }
+        }
+        Ok(found_of(top))
     }
 
     /// The `k` nearest rows that a walk finds; none before a build.

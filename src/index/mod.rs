@@ -11,6 +11,7 @@ pub(crate) mod flat;
 pub(crate) mod hnsw;
 pub(crate) mod inverted;
 pub(crate) mod nearest;
+pub(crate) mod product_scan;
 pub(crate) mod sparse;
 pub(crate) mod topk;
 mod visited;

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use crate::bytes::Guard;
-use crate::codec::codes::{CodeRows, CodedSource};
 use crate::codec::full::{FullSource, Query, Rows, score_rows};
+use crate::codec::quantizer::{CodeRows, CodedSource};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::{self, KEPT_ENTRIES, Keep, View, Want};
 use crate::index::topk::{Candidate, TopK};
@@ -94,7 +94,7 @@ pub(crate) fn nearest<G: Guard>(
         let limit = f32::INFINITY;
         let want = Want { keep, nearest, limit, most_scored, least_visible, dead };
         let coded = codes.codec.query(isa, query);
-        let source = CodedSource { rows: codes, query: &coded, sketches: None };
+        let source = CodedSource { codes: codes.codes, query: &coded, sketches: None };
         counts.walk = hnsw::search(isa, &source, &graph, want, found);
         wanted.clear();
         wanted.extend(found.iter().take(compared).map(|candidate| candidate.row));

@@ -2,8 +2,8 @@
 //! rows and asked for ahead; the others cost a bit each.
 
 use crate::bytes::{Guard, Guarded};
-use crate::codec::codes::{CodeRows, CodedSource, Sketches};
 use crate::codec::full::{FullSource, Query, Rows, score_rows};
+use crate::codec::quantizer::{CodeRows, CodedSource};
 use crate::codec::{BATCH, QuerySource, Scorer, ScorerOp};
 use crate::filter::rowset::{Absent, RowSet};
 use crate::index::nearest::LEAST_COMPARED;
@@ -51,10 +51,11 @@ pub(crate) fn scan<G: Guard>(
         return Counts { compared: live as u64, ..Counts::default() };
     };
     let coded = codes.codec.query(isa, query);
-    let sketches = sketches.map(|rows| Sketches { rows, query: codes.codec.sketch_query(&coded) });
+    let sketches = sketches.filter(|_| codes.codec.sketched().is_some());
     let mut near = TopK::new(wanted, f32::INFINITY, live, &|a, b| a < b);
     let scan = Scan { rows: dead.absent(len), top: &mut near };
-    let by_codes = CodedSource { rows: codes, query: &coded, sketches }.run(isa, scan);
+    let source = CodedSource { codes: codes.codes, query: &coded, sketches };
+    let by_codes = source.run(isa, scan);
     let wanted: Vec<Row> = near.into_sorted().iter().map(|near| near.row).collect();
     let mut distances = vec![0.0; wanted.len()];
     score_rows(isa, query, rows, &wanted, &mut distances);
@@ -166,6 +167,7 @@ mod tests {
     use crate::bytes::{AlignedBytes, Guarded};
     use crate::codec::codes::{CodeKind, Codec, SKETCH_BYTES};
     use crate::codec::full::{Space, encode_rows};
+    use crate::codec::quantizer::Quantizer;
     use crate::kernel::noise::noise;
     use crate::types::{Metric, VectorType};
 
@@ -182,18 +184,18 @@ mod tests {
                 inverse_norms: Guarded::trusted(&[]),
             };
             let kind = if dimension == 1_000 { CodeKind::Half } else { CodeKind::Byte };
-            let codec = Codec::train(kind, space, rows, ROWS);
+            let codec = Quantizer::Levels(Codec::train(kind, space, rows, ROWS));
             let query = Query::new(space, &values[..dimension]);
             for isa in Isa::available() {
                 let mut codes = AlignedBytes::zeroed(ROWS * codec.stride());
                 codec.encode(isa, rows, 0..ROWS, codes.as_mut_slice());
                 let coded = CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
                 let mut sketches = AlignedBytes::zeroed(ROWS * SKETCH_BYTES);
-                if codec.is_sketched() {
+                if let Some(codec) = codec.sketched() {
                     codec.sketch(codes.as_slice(), sketches.as_mut_slice());
                 }
                 let sketches = Guarded::trusted(sketches.as_slice());
-                let sketches = codec.is_sketched().then_some(sketches);
+                let sketches = codec.sketched().is_some().then_some(sketches);
                 let source = |codes| Source { rows, codes, sketches };
                 for step in [1, 3, 50, 699] {
                     let live: Vec<Row> = (0..ROWS as Row).filter(|row| row % step == 0).collect();

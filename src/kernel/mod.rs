@@ -24,6 +24,7 @@ mod hadamard;
 mod isa;
 #[cfg(target_arch = "x86_64")]
 mod loads;
+pub(crate) mod look_up;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod v3;
@@ -42,6 +43,7 @@ use zerocopy::{FromBytes, Immutable};
 use fast_scan::BLOCK_ROWS;
 pub(crate) use isa::Isa;
 use isa::Tier;
+use look_up::ENTRIES;
 
 /// The bytes of codes that the kernels take at a time.
 pub(crate) const CODE_BYTES: usize = 64;
@@ -126,6 +128,12 @@ pub(crate) trait Kernel: Copy + Send + Sync {
 
     /// The lowest bit of each of `bytes`, the first in the lowest bit.
     fn low_bits(self, bytes: &[u8; 32]) -> u32;
+
+    /// For each row, the sum of the numbers that its bytes have in tables of their own, one a byte.
+    #[inline(always)]
+    fn look_up<const R: usize>(self, tables: &[[u16; ENTRIES]], rows: [&[u8]; R]) -> [u32; R] {
+        look_up::sums(tables, rows)
+    }
 
     /// Asks for the cache lines of `items` ahead of their use.
     #[inline(always)]

@@ -2,9 +2,11 @@
 //! own rows.
 
 use crate::bytes::{AlignedBytes, Guard, Guarded};
-use crate::codec::codes::{COMPARED, CodeKind, CodeRows, Codec, CodedSource, compared};
+use crate::codec::codes::{CodeKind, Codec};
 use crate::codec::full::{self, Query, Rows, Space};
-use crate::codec::{QuerySource, Scorer, ScorerOp};
+use crate::codec::product::{ProductCodec, Width};
+use crate::codec::quantizer::{CodedSource, Quantizer};
+use crate::codec::{QuerySource, STEPS, Scorer, ScorerOp};
 use crate::filter::rowset::RowSet;
 use crate::index::flat;
 use crate::index::topk::TopK;
@@ -21,7 +23,7 @@ const FEW_QUERIES: usize = 16;
 const FEW_QUERIES_BYTES: usize = 512 << 20;
 const NEAR: usize = 400;
 const SAMPLE: usize = 2_048;
-const K: usize = 10;
+pub(super) const K: usize = 10;
 /// Bytes of codes made for it at a time.
 const MEASURED_BYTES: usize = 16 << 20;
 /// Of a thousand near rows, how many must be among those that a search compares exactly.
@@ -32,10 +34,10 @@ const GOOD_AGREEMENT: u32 = 995;
 pub(super) const LONGEST: f64 = 1e30;
 pub(super) const SHORTEST: f64 = 1e-20;
 
-/// A codec and, in thousandths, how well it agreed.
+/// A quantizer and, in thousandths, how well it agreed.
 #[derive(Debug)]
 pub(crate) struct Coding {
-    pub(crate) codec: Codec,
+    pub(crate) codec: Quantizer,
     pub(crate) agreement: u32,
 }
 
@@ -47,31 +49,24 @@ pub(crate) fn choose<G: Guard>(
     count: usize,
     choice: CodeChoice,
 ) -> Option<Coding> {
-    let tried: &[CodeKind] = match choice {
-        _ if !space.takes_codes() => &[],
-        CodeChoice::Full => &[],
-        CodeChoice::Byte => &[CodeKind::Byte],
-        CodeChoice::Half => &[CodeKind::Half],
-        // Bytes are as small as the code would be, and exact.
-        CodeChoice::Auto | CodeChoice::Bit
-            if matches!(space.vector_type, VectorType::I8 | VectorType::U8) =>
-        {
-            if space.dimension < HALF_DIMENSION { &[] } else { &[CodeKind::Half] }
-        }
-        CodeChoice::Auto | CodeChoice::Bit if space.dimension < HALF_DIMENSION => &[CodeKind::Byte],
-        CodeChoice::Auto | CodeChoice::Bit => &[CodeKind::Half, CodeKind::Byte],
+    let few_bytes = match choice {
+        CodeChoice::Product { bytes } => Some(usize::from(bytes)),
+        _ => None,
     };
-    if tried.is_empty() || !fits(space, rows, count) {
+    let tried = levels(space, choice);
+    if (tried.is_empty() && few_bytes.is_none())
+        || !space.takes_codes()
+        || !fits(space, rows, count)
+    {
         return None;
     }
+    let product = few_bytes
+        .and_then(|bytes| ProductCodec::train(isa, Width::Byte, bytes, space, rows, count));
+    let levels =
+        tried.iter().map(|kind| Quantizer::Levels(Codec::train(*kind, space, rows, count)));
     let mut best: Option<Coding> = None;
-    for kind in tried {
-        let codec = Codec::train(*kind, space, rows, count);
-        let agreements = agreements(isa, &codec, space, rows, count);
-        let good = agreements.iter().position(|agreement| *agreement >= GOOD_AGREEMENT);
-        let taken = good.unwrap_or(COMPARED.len() - 1);
-        let coding =
-            Coding { codec: codec.comparing(COMPARED[taken]), agreement: agreements[taken] };
+    for codec in product.map(Quantizer::Product).into_iter().chain(levels) {
+        let coding = measured(isa, codec, space, rows, count);
         if coding.agreement >= LEAST_AGREEMENT {
             return Some(coding);
         }
@@ -79,9 +74,61 @@ pub(crate) fn choose<G: Guard>(
             best = Some(coding);
         }
     }
-    // A code that was asked for by name is taken, unless it tells nothing.
+    // A code that was asked for by name is taken, unless it tells nothing. One of few bytes has wider
+    // ones to make place for.
     let forced = matches!(choice, CodeChoice::Byte | CodeChoice::Half);
     best.filter(|best| forced && best.agreement > 0)
+}
+
+/// Which levels are tried, in this order.
+fn levels(space: Space, choice: CodeChoice) -> &'static [CodeKind] {
+    let low = space.dimension < HALF_DIMENSION;
+    match choice {
+        CodeChoice::Full => &[],
+        CodeChoice::Byte => &[CodeKind::Byte],
+        CodeChoice::Half => &[CodeKind::Half],
+        // Bytes are as small as the code would be, and exact.
+        _ if matches!(space.vector_type, VectorType::I8 | VectorType::U8) => {
+            if low {
+                &[]
+            } else {
+                &[CodeKind::Half]
+            }
+        }
+        _ if low => &[CodeKind::Byte],
+        _ => &[CodeKind::Half, CodeKind::Byte],
+    }
+}
+
+/// The first step of a quantizer that is good, or the last one, and how well it agrees.
+fn measured<G: Guard>(
+    isa: Isa,
+    codec: Quantizer,
+    space: Space,
+    rows: Rows<'_, G>,
+    count: usize,
+) -> Coding {
+    let stride = codec.stride();
+    let score = |query: &Query, judged: &[Row]| {
+        let mut codes = AlignedBytes::zeroed(judged.len() * stride);
+        for (row, out) in judged.iter().zip(codes.as_mut_slice().chunks_exact_mut(stride)) {
+            codec.encode(isa, rows, *row as usize..*row as usize + 1, out);
+        }
+        let mut coded = vec![0.0; judged.len()];
+        let (codes, query) = (Guarded::trusted(codes.as_slice()), &codec.query(isa, query));
+        CodedSource { codes, query, sketches: None }.run(isa, All(&mut coded));
+        coded
+    };
+    let steps = (stride, codec.steps(K));
+    let (step, agreement) = best_step(agreements(isa, space, rows, count, steps, &score));
+    Coding { codec: codec.at_step(step), agreement }
+}
+
+/// The first step that is good, or the last one, and how well it agrees.
+pub(super) fn best_step(agreements: [u32; STEPS]) -> (usize, u32) {
+    let good = agreements.iter().position(|agreement| *agreement >= GOOD_AGREEMENT);
+    let step = good.unwrap_or(STEPS - 1);
+    (step, agreements[step])
 }
 
 /// Whether squared lengths are of a size that sums in f32 can hold.
@@ -104,24 +151,24 @@ pub(super) fn fits<G: Guard>(space: Space, rows: Rows<'_, G>, count: usize) -> b
     (SHORTEST..=LONGEST).contains(&longest.fold(0.0, f64::max))
 }
 
-/// Of the [`K`] rows nearest to a row of the segment, how many in a thousand are among those that a
-/// search would compare exactly, for each of [`COMPARED`]: judged among the nearest few hundred of
-/// all rows and a sample.
-fn agreements<G: Guard>(
+/// Of the [`K`] rows nearest to a row of the segment, how many in a thousand are among the nearest by
+/// code, for each of `steps`, how many these are. Judged among the nearest few hundred of all rows and
+/// a sample, whose codes take `stride` bytes each; `score` tells in what order codes put rows.
+pub(super) fn agreements<G: Guard>(
     isa: Isa,
-    codec: &Codec,
     space: Space,
     rows: Rows<'_, G>,
     count: usize,
-) -> [u32; COMPARED.len()] {
-    let stride = codec.stride();
+    (stride, steps): (usize, [usize; STEPS]),
+    score: &dyn Fn(&Query, &[Row]) -> Vec<f32>,
+) -> [u32; STEPS] {
     let room = MEASURED_BYTES / stride;
     let (near, sample) = (NEAR.min(room / 2).max(2 * K), SAMPLE.min(room / 2).max(1));
     let all = Row::try_from(count).unwrap_or(Row::MAX);
     let sample: Vec<Row> = (0..all).step_by(count.div_ceil(sample).max(1)).collect();
     let mut floats = vec![0.0; space.dimension];
     let queries = if count * space.stride() > FEW_QUERIES_BYTES { FEW_QUERIES } else { QUERIES };
-    let (mut wanted, mut found) = (0_usize, [0_usize; COMPARED.len()]);
+    let (mut wanted, mut found) = (0_usize, [0_usize; STEPS]);
     for asker in (0..all).step_by(count.div_ceil(queries).max(1)) {
         full::read_row(space, rows, asker as usize, &mut floats);
         let query = Query::new(space, &floats);
@@ -135,17 +182,7 @@ fn agreements<G: Guard>(
         judged.retain(|row| *row != asker);
         let mut exact = vec![0.0; judged.len()];
         full::score_rows(isa, &query, rows, &judged, &mut exact);
-        let mut codes = AlignedBytes::zeroed(judged.len() * stride);
-        for (row, out) in judged.iter().zip(codes.as_mut_slice().chunks_exact_mut(stride)) {
-            codec.encode(isa, rows, *row as usize..*row as usize + 1, out);
-        }
-        let mut coded = vec![0.0; judged.len()];
-        let source = CodedSource {
-            rows: CodeRows { codec, codes: Guarded::trusted(codes.as_slice()) },
-            query: &codec.query(isa, &query),
-            sketches: None,
-        };
-        source.run(isa, All(&mut coded));
+        let coded = score(&query, &judged);
         let mut order: Vec<usize> = (0..judged.len()).collect();
         order.sort_by(|a, b| coded[*a].total_cmp(&coded[*b]));
         let mut sorted = exact.clone();
@@ -153,8 +190,8 @@ fn agreements<G: Guard>(
         let k = K.min(judged.len());
         let Some(worst) = k.checked_sub(1).map(|last| sorted[last]) else { continue };
         wanted += k;
-        for (found, for_hits) in found.iter_mut().zip(COMPARED) {
-            let compared = order.iter().take(compared(for_hits, K));
+        for (found, compared) in found.iter_mut().zip(steps) {
+            let compared = order.iter().take(compared);
             *found += compared.filter(|row| exact[**row] <= worst).count().min(k);
         }
     }

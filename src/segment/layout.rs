@@ -14,8 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::blocks::BlockCodec;
 use crate::codec::codes::CodeKind;
 use crate::codec::full::Space;
+use crate::codec::quantizer::QuantizerKind;
 use crate::index::hnsw;
 use crate::storage::container::{Identity, Seal, Tag};
 use crate::storage::disk::Disk;
@@ -130,13 +132,25 @@ pub(crate) enum Code {
     Half,
     /// One bit, to scan by where there is no graph.
     Bit,
+    /// Few bytes a row whatever its dimension, to walk a graph by or to scan by where there is none.
+    Product,
 }
 
-impl From<CodeKind> for Code {
-    fn from(kind: CodeKind) -> Self {
+impl From<QuantizerKind> for Code {
+    fn from(kind: QuantizerKind) -> Self {
         match kind {
-            CodeKind::Byte => Self::Byte,
-            CodeKind::Half => Self::Half,
+            QuantizerKind::Levels(CodeKind::Byte) => Self::Byte,
+            QuantizerKind::Levels(CodeKind::Half) => Self::Half,
+            QuantizerKind::Product => Self::Product,
+        }
+    }
+}
+
+impl From<&BlockCodec> for Code {
+    fn from(codec: &BlockCodec) -> Self {
+        match codec {
+            BlockCodec::Bits(_) => Self::Bit,
+            BlockCodec::Product(_) => Self::Product,
         }
     }
 }

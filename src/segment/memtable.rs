@@ -18,6 +18,7 @@ use super::part::{RowMap, live_rows, live_runs};
 use super::patch::Patch;
 use super::search::{self, Ask, SearchOptions, SearchStats, Target};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
+use crate::codec::blocks::BlockRows;
 use crate::codec::full::{Rows, Space};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
@@ -212,13 +213,13 @@ impl Chunk {
         };
         let ids = self.batch.ids.view();
         // Codes come and go between searches.
-        let bits = self.codes.rows().filter(|_| !options.stable);
+        let blocks = self.codes.rows().filter(|_| !options.stable).map(BlockRows::Bits);
         let len = self.len();
         let target =
-            Target::<Trusted> { rows, len, graph: None, codes: None, sketches: None, bits, ids };
+            Target::<Trusted> { rows, len, graph: None, codes: None, sketches: None, blocks, ids };
         let mut own = SearchStats::default();
         let found = search::search(&target, asks, options, dead, &mut own);
-        if bits.is_none() && !options.exact && !options.stable && own.rows_scanned > 0 {
+        if blocks.is_none() && !options.exact && !options.stable && own.rows_scanned > 0 {
             let may = stats.rows_coded == 0;
             let (isa, many) = (options.isa, asks.len());
             let coded = self.codes.searched(isa, self.space, rows, len, (many, may));

@@ -10,13 +10,14 @@ pub(crate) mod attributes;
 #[cfg(test)]
 mod bit_tests;
 pub(crate) mod coding;
-mod coding_bits;
+mod coding_blocks;
 pub(crate) mod columns;
 pub(crate) mod derived;
 mod fresh_codes;
 pub(crate) mod id_table;
 pub(crate) mod ids;
 pub(crate) mod layout;
+pub(crate) mod linking;
 pub(crate) mod matching;
 pub(crate) mod memtable;
 mod open;
@@ -46,9 +47,9 @@ use self::ids::IdsView;
 use self::layout::{CodeStatistics, OwnedFile, Statistics};
 use self::search::{Ask, SearchOptions, SearchStats, Target};
 use crate::bytes::Guarded;
-use crate::codec::bits::{BitCodec, BitRows};
-use crate::codec::codes::{CodeRows, Codec};
+use crate::codec::blocks::BlockCodec;
 use crate::codec::full::{Rows, Space};
+use crate::codec::quantizer::{CodeRows, Quantizer};
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::View;
@@ -90,9 +91,9 @@ struct Core {
 #[derive(Debug)]
 enum Codes {
     /// To walk the graph by.
-    Walk(Codec, Section),
+    Walk(Quantizer, Section),
     /// To scan by, where there is no graph.
-    Scan(BitCodec, Section),
+    Scan(BlockCodec, Section),
 }
 
 impl Codes {
@@ -245,18 +246,16 @@ impl Segment {
             let marks = Marks::of([&core.vectors, &core.ids]);
             let aids = core.aids();
             let (graph, ids) = (core.graph_view(aids.graph)?, core.ids_view()?);
-            let (codes, bits) = match aids.codes {
+            let (codes, blocks) = match aids.codes {
                 Some(Codes::Walk(codec, codes)) => {
                     (Some(CodeRows { codec, codes: codes.guarded() }), None)
                 }
-                Some(Codes::Scan(codec, codes)) => {
-                    (None, Some(BitRows { codec, blocks: codes.guarded() }))
-                }
+                Some(Codes::Scan(codec, codes)) => (None, Some(codec.rows(codes.guarded()))),
                 None => (None, None),
             };
             let (rows, len) = (core.rows_view(), core.rows);
             let sketches = aids.sketches.map(Section::guarded);
-            let target = Target { rows, len, graph, codes, sketches, bits, ids };
+            let target = Target { rows, len, graph, codes, sketches, blocks, ids };
             let found = search::search(&target, asks, options, dead, stats);
             marks.check()?;
             if core.were_whole(&aids)? {

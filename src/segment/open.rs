@@ -7,9 +7,10 @@ use super::attributes::AttributeFile;
 use super::derived::Remade;
 use super::layout::{Code, FIELD, OwnedFile, SegmentMeta, Statistics};
 use super::{Codes, Core, Segment, id_table, layout};
-use crate::codec::bits::BitCodec;
-use crate::codec::codes::{Codec, SKETCH_BYTES};
+use crate::codec::blocks::BlockCodec;
+use crate::codec::codes::SKETCH_BYTES;
 use crate::codec::full::Space;
+use crate::codec::quantizer::Quantizer;
 use crate::error::Result;
 use crate::storage::container::{Container, Section, Tag};
 use crate::storage::disk::Disk;
@@ -36,13 +37,14 @@ impl Codes {
         let section = sized(container, layout::QPAR, None)?;
         let Ok(bytes) = section.read_all() else { return Ok(None) };
         let refused = || section.corrupt("not the parameters of the segment's codes");
-        if code.kind == Code::Bit {
-            let codec = BitCodec::parse(bytes, space).filter(|_| statistics.graph.is_none());
+        if statistics.graph.is_none() {
+            let codec = BlockCodec::parse(bytes, space);
+            let codec = codec.filter(|codec| Code::from(codec) == code.kind);
             let codec = codec.ok_or_else(refused)?;
             let codes = sized(container, layout::CODE, Some(codec.bytes(rows)))?;
             return Ok(Some(Self::Scan(codec, codes)));
         }
-        let codec = Codec::parse(bytes, space);
+        let codec = Quantizer::parse(bytes, space);
         let codec = codec.filter(|codec| Code::from(codec.kind()) == code.kind);
         let codec = codec.ok_or_else(refused)?;
         let len = rows.saturating_mul(codec.stride());
@@ -53,7 +55,7 @@ impl Codes {
     /// Sketches of the codes, where they have any; files written before there were sketches do not.
     fn sketches(&self, container: &Container, rows: usize) -> Result<Option<Section>> {
         match self {
-            Self::Walk(codec, _) if codec.is_sketched() => {}
+            Self::Walk(codec, _) if codec.sketched().is_some() => {}
             _ => return Ok(None),
         }
         let there = container.section(layout::SKCH, FIELD);

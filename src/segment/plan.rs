@@ -8,6 +8,7 @@ use super::search::SearchOptions;
 use crate::index::bit_scan;
 use crate::index::hnsw::Keep;
 use crate::index::nearest::Effort;
+use crate::index::product_scan;
 
 /// What a walk costs for each candidate it keeps: some sixteen rows scored at random places, each of
 /// which takes twice as long as in a scan.
@@ -35,8 +36,12 @@ const PROBE_LEAST: u64 = 8_192;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Aid {
     Nothing,
-    /// Codes to scan by.
+    /// Codes to scan by, with bounds.
     Bits,
+    /// Codes to scan by, after which so many rows are compared.
+    Product {
+        compared: usize,
+    },
     /// A graph, to be walked by codes or not; codes may have sketches.
     Graph {
         coded: bool,
@@ -83,6 +88,10 @@ pub(super) fn plan(
         Aid::Bits if !options.exact => {
             let limited = max_distance < f32::INFINITY;
             let pays = bit_scan::pays(options.k.min(live), live, limited);
+            return sure(if pays { Plan::ScanCodes } else { whole });
+        }
+        Aid::Product { compared } if !options.exact => {
+            let pays = product_scan::pays(compared, live);
             return sure(if pays { Plan::ScanCodes } else { whole });
         }
         _ => return sure(whole),
@@ -194,6 +203,10 @@ mod tests {
         assert_eq!(plan(100_000, 300, Aid::Bits, &options(10, 64, false)), Plan::ScanSome);
         let near = super::plan(1_000, 1_000, Aid::Bits, &options(1_000, 64, false), 0.5);
         assert_eq!(near.plan, Plan::ScanCodes);
+        let product =
+            |compared| plan(10_000, 10_000, Aid::Product { compared }, &options(10, 64, false));
+        assert_eq!(product(150), Plan::ScanCodes);
+        assert_eq!(product(1_500), Plan::Scan);
     }
 
     #[test]

@@ -6,13 +6,17 @@ use super::ids::IdsView;
 use super::plan::{self, Aid, Plan};
 use crate::bytes::{Guard, Guarded};
 use crate::codec::bits::BitRows;
-use crate::codec::codes::{CodeRows, SKETCH_BYTES};
+use crate::codec::blocks::BlockRows;
+use crate::codec::codes::SKETCH_BYTES;
 use crate::codec::full::{Query, Rows};
+use crate::codec::product::ProductBlocks;
+use crate::codec::quantizer::CodeRows;
 use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::{self, Asked, BitTarget};
 use crate::index::flat;
 use crate::index::hnsw::View;
 use crate::index::nearest::{Counts, Effort, Indexed, LEAST_COMPARED, nearest};
+use crate::index::product_scan::{self, ProductTarget};
 use crate::index::sparse::{self, Source};
 use crate::index::topk::TopK;
 use crate::types::Row;
@@ -127,17 +131,21 @@ pub(crate) struct Target<'a, G> {
     /// Sketches of those codes.
     pub(crate) sketches: Option<Guarded<'a, G>>,
     /// Codes of all rows, to scan them by.
-    pub(crate) bits: Option<BitRows<'a, G>>,
+    pub(crate) blocks: Option<BlockRows<'a, G>>,
     pub(crate) ids: IdsView<'a, G>,
 }
 
 impl<G: Guard> Target<'_, G> {
-    fn aid(&self) -> Aid {
-        match (self.graph, self.bits) {
+    /// For a search of the `k` nearest.
+    fn aid(&self, k: usize) -> Aid {
+        match (self.graph, self.blocks) {
             (Some(_), _) => {
                 Aid::Graph { coded: self.codes.is_some(), sketched: self.sketches.is_some() }
             }
-            (None, Some(_)) => Aid::Bits,
+            (None, Some(BlockRows::Bits(_))) => Aid::Bits,
+            (None, Some(BlockRows::Product(blocks))) => {
+                Aid::Product { compared: blocks.codec.compared(k) }
+            }
             (None, None) => Aid::Nothing,
         }
     }
@@ -187,7 +195,7 @@ pub(crate) fn search<G: Guard>(
     let mut search = Search { target, asks, isa, dead, live, k, before: &before, stats, found };
     let (mut scanned, mut sifted) = (Vec::new(), Vec::new());
     for (at, ask) in asks.iter().enumerate() {
-        let planned = plan::plan(target.len, live, target.aid(), &wanted, ask.max_distance);
+        let planned = plan::plan(target.len, live, target.aid(k), &wanted, ask.max_distance);
         search.stats.walk_cost += planned.walk_cost;
         search.stats.scan_cost += planned.scan_cost;
         match planned.plan {
@@ -205,8 +213,14 @@ pub(crate) fn search<G: Guard>(
             }
         }
     }
-    if let Some(bits) = target.bits.filter(|_| !sifted.is_empty()) {
-        scanned.extend(search.sift(bits, &sifted));
+    match target.blocks {
+        Some(BlockRows::Bits(bits)) if !sifted.is_empty() => {
+            scanned.extend(search.sift(bits, &sifted));
+        }
+        Some(BlockRows::Product(blocks)) => {
+            sifted.iter().for_each(|at| search.scan_products(blocks, *at));
+        }
+        _ => {}
     }
     if !scanned.is_empty() {
         search.scan(&scanned);
@@ -314,6 +328,19 @@ impl<'a, G: Guard> Search<'a, '_, G> {
             }
         }
         open
+    }
+
+    /// Compares the rows that come first by their product codes.
+    fn scan_products(&mut self, blocks: ProductBlocks<'_, G>, at: usize) {
+        let Self { target, isa, dead, .. } = *self;
+        let mut top = self.top(at);
+        let rows = ProductTarget { blocks, rows: target.rows, len: target.len };
+        let compared = product_scan::scan(isa, self.asks[at].query, &rows, dead, &mut top);
+        self.stats.scans += 1;
+        self.stats.codes_compared += target.len as u64;
+        self.stats.rows_compared += compared;
+        self.stats.bytes_touched += blocks.blocks.len() as u64 + compared * target.stride();
+        self.found[at] = top.into_sorted();
     }
 
     /// Compares all rows for some queries.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::{Codes, Segment, id_table, layout};
 use crate::bytes::{AlignedBytes, view};
-use crate::codec::bits::BitCodec;
+use crate::codec::blocks::BlockCodec;
 use crate::codec::codes::SKETCH_BYTES;
 use crate::codec::full::inverse_norm;
 use crate::error::{Error, Result};
@@ -141,7 +141,7 @@ impl Segment {
         const ROWS: usize = 64;
         let (codec, section) = match self.core.codes() {
             Some(Codes::Walk(codec, section)) => (codec, section),
-            Some(Codes::Scan(codec, section)) => return self.verify_bits(codec, section, watch),
+            Some(Codes::Scan(codec, section)) => return self.verify_blocks(codec, section, watch),
             None => return Ok(()),
         };
         let stride = codec.stride();
@@ -157,7 +157,7 @@ impl Segment {
                     section.corrupt(&format!("a code from row {first} on is another row's"))
                 );
             }
-            if let Some(section) = &self.core.sketches {
+            if let (Some(section), Some(codec)) = (&self.core.sketches, codec.sketched()) {
                 let sketches = &mut sketches.as_mut_slice()[..rows.len() * SKETCH_BYTES];
                 codec.sketch(expected, sketches);
                 if section.read(first * SKETCH_BYTES, sketches.len())? != sketches {
@@ -169,9 +169,9 @@ impl Segment {
         Ok(())
     }
 
-    fn verify_bits(
+    fn verify_blocks(
         &self,
-        codec: &BitCodec,
+        codec: &BlockCodec,
         section: &Section,
         watch: &mut Watch<'_>,
     ) -> Result<()> {

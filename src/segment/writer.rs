@@ -10,26 +10,27 @@ use zerocopy::IntoBytes;
 
 use super::Segment;
 use super::coding::{self, Coding};
-use super::coding_bits::{self, BitCoding};
+use super::coding_blocks::{self, BlockCoding};
 use super::id_table::IdTable;
 use super::ids::IdColumn;
 use super::layout::{self, Code, CodeStatistics, FIELD, MAX_ROWS, OwnedFile, Statistics};
 use super::part::{Part, RowMap, live_runs};
 use super::quality;
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
-use crate::codec::codes::{CodeRows, Codec, CodedPairs, SKETCH_BYTES};
-use crate::codec::full::{FullPairs, Rows, Space};
-use crate::codec::lift::Lift;
+use crate::codec::codes::SKETCH_BYTES;
+use crate::codec::full::{Rows, Space};
+use crate::codec::quantizer::{CodeRows, Quantizer};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::BLOCK_ROWS;
-use crate::index::hnsw::{self, Seed, View};
+use crate::index::hnsw::{Seed, View};
 use crate::index::nearest::Indexed;
 use crate::kernel::Isa;
 use crate::storage::container::{ContainerWriter, Seal, WrittenSection};
 use crate::storage::disk::Disk;
 use crate::types::{CodeChoice, IdType, Metric, Row};
 
+pub(crate) use super::linking::GraphPlan;
 /// How a graph is built.
 pub(crate) use crate::index::hnsw::Params as GraphParams;
 
@@ -54,22 +55,6 @@ pub(crate) enum IndexPlan<'a> {
 pub(crate) struct BitPlan {
     pub(crate) code: CodeChoice,
     pub(crate) isa: Isa,
-}
-
-/// A graph to build when the rows are complete.
-pub(crate) struct GraphPlan<'a> {
-    pub(crate) params: GraphParams,
-    pub(crate) code: CodeChoice,
-    pub(crate) isa: Isa,
-    pub(crate) pool: &'a rayon::ThreadPool,
-    /// Asked now and then; "no" gives `Error::Cancelled`.
-    pub(crate) keep_going: &'a (dyn Fn() -> bool + Sync),
-}
-
-impl std::fmt::Debug for GraphPlan<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GraphPlan").field("params", &self.params).finish_non_exhaustive()
-    }
 }
 
 /// What was written.
@@ -218,10 +203,9 @@ impl SegmentWriter {
             vectors: Guarded::trusted(vectors.as_slice()),
             inverse_norms: Guarded::trusted(inverse_norms.as_bytes()),
         };
-        let GraphPlan { params, code, isa, pool, keep_going } = plan;
+        let GraphPlan { params, code, isa, keep_going, .. } = plan;
         let count = self.ids.len();
         let space = self.space;
-        let lift = Lift::new(space, rows, count);
         let coding = coding::choose(*isa, space, rows, count, *code);
         let sources = std::mem::take(&mut self.seeds);
         // A graph of other bounds, or a damaged one, is no help.
@@ -240,17 +224,7 @@ impl SegmentWriter {
         if let Some(codes) = codes {
             self.write_sketches(plan, codes)?;
         }
-        let graph = match codes {
-            Some(rows) => {
-                let source = CodedPairs::new(*isa, rows, &lift);
-                hnsw::merge(*isa, &source, count, params, &seeds, pool, keep_going)
-            }
-            None => {
-                let source = FullPairs { space, rows, lift: &lift };
-                hnsw::merge(*isa, &source, count, params, &seeds, pool, keep_going)
-            }
-        };
-        let graph = graph.ok_or(Error::Cancelled)?;
+        let graph = plan.link(space, rows, count, codes, &seeds)?;
         self.container.begin(layout::GRPH, FIELD, 4096)?;
         graph.write(&mut |bytes| self.container.write(bytes))?;
         self.container.end()?;
@@ -277,8 +251,8 @@ impl SegmentWriter {
             inverse_norms: Guarded::trusted(inverse_norms.as_bytes()),
         };
         let count = self.ids.len();
-        let coding = coding_bits::choose(isa, self.space, rows, count, code);
-        let Some(BitCoding { codec, agreement }) = coding else { return Ok(None) };
+        let coding = coding_blocks::choose(isa, self.space, rows, count, code);
+        let Some(BlockCoding { codec, agreement }) = coding else { return Ok(None) };
         self.container.section(layout::QPAR, FIELD, &codec.to_bytes())?;
         self.container.begin(layout::CODE, FIELD, 4096)?;
         let (bytes, blocks) = (codec.block_bytes(), count.div_ceil(BLOCK_ROWS));
@@ -291,14 +265,14 @@ impl SegmentWriter {
             self.container.write(codes)?;
         }
         self.container.end()?;
-        Ok(Some(CodeStatistics { kind: Code::Bit, agreement }))
+        Ok(Some(CodeStatistics { kind: Code::from(&codec), agreement }))
     }
 
     /// Codes the rows on all threads of the pool; the section, mapped.
     fn write_codes(
         &mut self,
         plan: &GraphPlan<'_>,
-        codec: &Codec,
+        codec: &Quantizer,
         rows: Rows<'_, Trusted>,
     ) -> Result<WrittenSection> {
         self.container.section(layout::QPAR, FIELD, &codec.to_bytes())?;
@@ -328,9 +302,7 @@ impl SegmentWriter {
     /// Writes the sketches of the codes, where they have any.
     fn write_sketches(&mut self, plan: &GraphPlan<'_>, codes: CodeRows<'_, Trusted>) -> Result<()> {
         let CodeRows { codec, codes } = codes;
-        if !codec.is_sketched() {
-            return Ok(());
-        }
+        let Some(codec) = codec.sketched() else { return Ok(()) };
         self.container.begin(layout::SKCH, FIELD, 4096)?;
         let (count, stride) = (self.ids.len(), codec.stride());
         let (most, piece) = (CODED_BYTES / SKETCH_BYTES, CODED_PIECE_BYTES / SKETCH_BYTES);

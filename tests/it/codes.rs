@@ -1,7 +1,9 @@
 //! Graphs walked and rows scanned by codes over data that codes represent badly: the answers stay
 //! right, because a wider code or the vectors themselves lead instead.
 
-use nearfield::{CodeChoice, Collection, Metric, OpenOptions, Schema, Settings};
+use nearfield::{
+    CodeChoice, Collection, Index, IndexOptions, Metric, OpenOptions, Schema, SearchPlan, Settings,
+};
 use tempfile::TempDir;
 
 use crate::common::Random;
@@ -220,4 +222,148 @@ fn a_large_k_is_compared_exactly_too() {
         found += walked.iter().filter(|hit| hit.distance <= worst).count();
     }
     assert!(found * 10 >= wanted * 5, "{found} of {wanted}");
+}
+
+/// Rows around some centres that differ along a few directions more than along others.
+fn leaning(rows: usize, dimension: usize, seed: u64) -> Vec<f32> {
+    let (mut fixed, mut next) = (noise(77), noise(seed));
+    let directions: Vec<f32> = (0..12 * dimension).map(|_| fixed()).collect();
+    let mut values = Vec::with_capacity(rows * dimension);
+    for _ in 0..rows {
+        let weights: Vec<f32> = (0..12).map(|_| next() + next()).collect();
+        for at in 0..dimension {
+            let along = weights.iter().zip(directions[at..].iter().step_by(dimension));
+            values.push(along.map(|(w, x)| w * x).sum::<f32>() + 0.1 * next() + 0.3);
+        }
+    }
+    values
+}
+
+#[test]
+fn a_product_code_leads_walks_and_scans_through_merges_deletes_and_reopening() {
+    let (dimension, count) = (64, 3_000);
+    let values = leaning(2 * count, dimension, 1);
+    let queries = leaning(30, dimension, 2);
+    for (metric, graph_bytes, plan) in [
+        (Metric::L2, 0, SearchPlan::Walk),
+        (Metric::Cosine, 0, SearchPlan::Walk),
+        (Metric::Dot, 0, SearchPlan::Walk),
+        (Metric::L2, u64::MAX, SearchPlan::ScanCodes),
+        (Metric::Cosine, u64::MAX, SearchPlan::ScanCodes),
+        (Metric::Dot, u64::MAX, SearchPlan::ScanCodes),
+    ] {
+        let code = CodeChoice::Product { bytes: 24 };
+        let first = &values[..count * dimension];
+        let (dir, rows) = compacted(metric, dimension, first, code, graph_bytes);
+        let check = |rows: &Collection, what: &str| {
+            let segment = rows.stats().unwrap().segments.remove(0);
+            assert_eq!(segment.code, "product", "{metric} {what}");
+            assert!(segment.code_agreement.unwrap() >= 970);
+            let found = recall(rows, dimension, &queries);
+            assert!(found >= 0.9, "{metric} {plan:?} {what}: {found}");
+            let search = rows.search(&queries[..dimension]).ef(24);
+            let part = search.explain().unwrap().parts.remove(0);
+            // Among deleted rows, comparing the codes of the others is less work than a walk here.
+            assert!(part.plan == plan || part.live_rows < part.rows, "{metric} {what}");
+            assert!(part.codes_compared > 0 && part.rows_compared < part.live_rows / 2);
+            assert_eq!(rows.verify().unwrap().problems, [""; 0]);
+        };
+        check(&rows, "as it was built");
+        let more: Vec<u64> = (10_000..10_000 + count as u64).collect();
+        rows.upsert(&more, &values[count * dimension..], ()).unwrap();
+        rows.compact().unwrap();
+        check(&rows, "merged");
+        let gone: Vec<u64> = (0..count as u64).step_by(3).collect();
+        rows.delete(&gone).unwrap();
+        check(&rows, "after deletes");
+        drop(rows);
+        let db = OpenOptions::new().open(dir.path().join("db")).unwrap();
+        let rows = db.open_collection("rows").unwrap();
+        check(&rows, "reopened");
+    }
+}
+
+#[test]
+fn rows_that_few_bytes_do_not_tell_apart_are_coded_wider() {
+    let (dimension, count) = (40, 2_100);
+    let plain = leaning(count, dimension, 3);
+    let scaled = |factor: f32| plain.iter().map(|x| x * factor).collect::<Vec<f32>>();
+    let every = |step: usize, factor: f32| -> Vec<f32> {
+        let long = |at: usize| if at.is_multiple_of(step) { factor } else { 1.0 };
+        plain.iter().enumerate().map(|(at, x)| x * long(at)).collect()
+    };
+    let mut next = noise(4);
+    let mut copies = plain.clone();
+    copies[..count / 4 * dimension].fill(0.5);
+    let mut zeros = plain.clone();
+    zeros[..count / 4 * dimension].fill(0.0);
+    for (name, values) in [
+        ("noise", (0..count * dimension).map(|_| next()).collect()),
+        ("constant", vec![0.25; count * dimension]),
+        ("a quarter the same", copies),
+        ("a quarter zeros", zeros),
+        ("huge", scaled(1e30)),
+        ("denormal", scaled(1e-41)),
+        ("one long element", every(dimension, 1e4)),
+        ("a long element here and there", every(1_009, 1e6)),
+        ("few rows", plain[..900 * dimension].to_vec()),
+    ] {
+        for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
+            for graph_bytes in [0, u64::MAX] {
+                let of = |code| {
+                    let (_dir, rows) = compacted(metric, dimension, &values, code, graph_bytes);
+                    let leads = rows.stats().unwrap().segments[0].code;
+                    let queries = &values[values.len() - 8 * dimension..];
+                    (recall(&rows, dimension, queries), leads)
+                };
+                // Fewer bytes than any of this data needs.
+                let (found, leads) = of(CodeChoice::Product { bytes: 8 });
+                let (full, _) = of(CodeChoice::Full);
+                assert!(found >= full - 0.1, "{name} {metric} by {leads}: {found}, full {full}");
+            }
+        }
+    }
+}
+
+#[test]
+fn product_codes_of_impossible_sizes_are_refused_with_the_possible_ones() {
+    for bytes in [0, 7, 1_025, u16::MAX] {
+        let code = CodeChoice::Product { bytes };
+        let mut settings = Settings::default();
+        settings.code = code;
+        let dir = tempfile::tempdir().unwrap();
+        let refused = OpenOptions::new().settings(settings).open(dir.path().join("db"));
+        let bare = IndexOptions::new().code(code).create(3, Metric::L2);
+        for said in [refused.unwrap_err().to_string(), bare.unwrap_err().to_string()] {
+            assert!(
+                said.contains(&format!("{bytes} bytes")) && said.contains("8 to 1024"),
+                "{said}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_bare_index_walks_by_product_codes_and_keeps_them_in_its_file() {
+    let (dimension, count) = (64, 3_000);
+    let values = leaning(count, dimension, 5);
+    let queries = leaning(20, dimension, 6);
+    let options = || IndexOptions::new().code(CodeChoice::Product { bytes: 24 });
+    let index = options().create(dimension, Metric::L2).unwrap();
+    index.add(None, &values).unwrap();
+    index.build().unwrap();
+    let exact = IndexOptions::new().code(CodeChoice::Full).create(dimension, Metric::L2).unwrap();
+    exact.add(None, &values).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows.nfi");
+    index.save(&path).unwrap();
+    let loaded = Index::view(&path).unwrap();
+    let mut found = 0;
+    for query in queries.chunks(dimension) {
+        let wanted = exact.search(query).exact(true).run().unwrap();
+        let walked = index.search(query).ef(24).run().unwrap();
+        assert_eq!(walked, loaded.search(query).ef(24).run().unwrap());
+        found += wanted.iter().filter(|near| walked.contains(near)).count();
+    }
+    assert!(found >= 180, "{found} of 200");
 }

@@ -30,7 +30,7 @@ use self::encode::{Encode, largest};
 use crate::bytes::{AlignedBytes, Guard};
 use crate::codec::full::{self, Rows, Space};
 use crate::codec::rotation::Rotation;
-use crate::codec::sum_of;
+use crate::codec::{STEPS, sum_of};
 use crate::kernel::{self, CODE_BYTES, Isa, Kernel};
 use crate::types::Metric;
 
@@ -43,7 +43,7 @@ mod sketch;
 mod tests;
 
 pub(crate) use self::pairs::CodedPairs;
-pub(crate) use self::scorer::{CodeRows, CodedSource};
+pub(crate) use self::scorer::{LevelRows, LevelSource};
 pub(crate) use self::sketch::{SKETCH_BYTES, Sketches};
 
 /// How much is kept of an element.
@@ -57,10 +57,8 @@ pub(crate) enum CodeKind {
 
 /// Draws the rotation of halves.
 const SEED: u64 = 0x726f_7461_7465;
-/// Rows wanted that [`COMPARED`] speaks of.
-const HITS: usize = 16;
-/// How many rows may be compared exactly for each [`HITS`] that are wanted.
-pub(crate) const COMPARED: [u8; 4] = [26, 38, 52, 80];
+/// How many rows may be compared exactly for every 16 that are wanted.
+pub(super) const COMPARED: [u8; STEPS] = [26, 38, 52, 80];
 const MAGIC: [u8; 8] = *b"NFCODE\0\0";
 const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 64;
@@ -76,13 +74,8 @@ pub(crate) struct Codec {
     code_bytes: usize,
     mean: Vec<f32>,
     rotation: Option<Rotation>,
-    /// For every [`HITS`] rows wanted, how many of the nearest by code they are among.
+    /// For every 16 rows wanted, how many of the nearest by code they are among.
     compared: u8,
-}
-
-/// How many rows are compared exactly for `k` wanted ones, with one of [`COMPARED`].
-pub(crate) fn compared(for_hits: u8, k: usize) -> usize {
-    (k.saturating_mul(usize::from(for_hits)) / HITS).max(k)
 }
 
 impl Codec {
@@ -124,11 +117,11 @@ impl Codec {
 
     /// How many of the nearest by code the `k` nearest are among.
     pub(crate) fn compared(&self, k: usize) -> usize {
-        compared(self.compared, k)
+        crate::codec::compared(self.compared, k)
     }
 
     /// The same codec with one of [`COMPARED`] for how many are compared.
-    pub(crate) fn comparing(self, compared: u8) -> Self {
+    pub(super) fn comparing(self, compared: u8) -> Self {
         Self { compared, ..self }
     }
 
@@ -186,7 +179,7 @@ impl Codec {
     }
 
     /// A query made ready for code rows.
-    pub(crate) fn query(&self, isa: Isa, query: &full::Query) -> CodedQuery {
+    pub(crate) fn query(&self, isa: Isa, query: &full::Query) -> LevelQuery {
         kernel::run(isa, Prepare { codec: self, query })
     }
 
@@ -205,7 +198,7 @@ impl Codec {
 
 /// A query in signed bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct CodedQuery {
+pub(crate) struct LevelQuery {
     bytes: AlignedBytes,
     /// One step of the bytes.
     scale: f32,
@@ -221,11 +214,11 @@ struct Prepare<'a> {
 }
 
 impl kernel::Op for Prepare<'_> {
-    type Output = CodedQuery;
+    type Output = LevelQuery;
 
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "from -127 to 127")]
-    fn run<K: Kernel>(self, kernel: K) -> CodedQuery {
+    fn run<K: Kernel>(self, kernel: K) -> LevelQuery {
         let Self { codec, query } = self;
         let mut x = vec![0.0; codec.length];
         codec.transform(kernel, &query.floats()[..codec.space.dimension], &mut x);
@@ -242,6 +235,6 @@ impl kernel::Op for Prepare<'_> {
             *byte = rounded.cast_unsigned();
             sum += i32::from(rounded);
         }
-        CodedQuery { bytes, scale, sum, square: sum_of(x.len(), |i| x[i] * x[i]) }
+        LevelQuery { bytes, scale, sum, square: sum_of(x.len(), |i| x[i] * x[i]) }
     }
 }

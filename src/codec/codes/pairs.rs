@@ -1,7 +1,7 @@
 //! Pairs of code rows, with what comparing two of them needs beside their bytes.
 
 use super::factors::{CARRIERS, unpack};
-use super::scorer::{BYTE_PAIRS, CodeRows, Compare, HALF_PAIRS};
+use super::scorer::{BYTE_PAIRS, Compare, HALF_PAIRS, LevelRows};
 use super::{CodeKind, Codec};
 use crate::bytes::Guard;
 use crate::codec::lift::Lift;
@@ -11,7 +11,7 @@ use crate::kernel::{self, CODE_BYTES, Isa, Kernel};
 /// Pairs of code rows.
 #[derive(Debug)]
 pub(crate) struct CodedPairs<'a, G> {
-    pub(super) rows: CodeRows<'a, G>,
+    pub(super) rows: LevelRows<'a, G>,
     /// Of the full rows.
     pub(super) lift: &'a Lift,
     /// Of each row, so that copies are at distance 0.
@@ -31,7 +31,7 @@ pub(super) struct Own {
 
 impl<'a, G: Guard> CodedPairs<'a, G> {
     /// Reads all rows once. `lift` is that of the full rows.
-    pub(crate) fn new(isa: Isa, rows: CodeRows<'a, G>, lift: &'a Lift) -> Self {
+    pub(crate) fn new(isa: Isa, rows: LevelRows<'a, G>, lift: &'a Lift) -> Self {
         let filling = filling(rows.codec);
         let own = kernel::run(isa, Count { rows, filling });
         Self { rows, lift, own, filling }
@@ -61,7 +61,7 @@ fn filling(codec: &Codec) -> u32 {
 }
 
 struct Count<'a, G> {
-    rows: CodeRows<'a, G>,
+    rows: LevelRows<'a, G>,
     filling: u32,
 }
 
@@ -70,7 +70,7 @@ impl<G: Guard> kernel::Op for Count<'_, G> {
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> Vec<Own> {
-        let CodeRows { codec, codes } = self.rows;
+        let LevelRows { codec, codes } = self.rows;
         let stride = codec.stride();
         let own = |row| {
             let bytes = codes.get(row * stride, stride);

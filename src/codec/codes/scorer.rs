@@ -3,7 +3,7 @@
 use super::factors::unpack;
 use super::pairs::{CodedPairs, Own, half_constant, half_product};
 use super::sketch::Sketches;
-use super::{CodeKind, Codec, CodedQuery};
+use super::{CodeKind, Codec, LevelQuery};
 use crate::bytes::{Guard, Guarded};
 use crate::codec::{BATCH, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
 use crate::kernel::{self, Isa, Kernel};
@@ -22,29 +22,29 @@ enum Ask {
 
 /// Code rows and how to read them.
 #[derive(Debug)]
-pub(crate) struct CodeRows<'a, G> {
+pub(crate) struct LevelRows<'a, G> {
     pub(crate) codec: &'a Codec,
     pub(crate) codes: Guarded<'a, G>,
 }
 
-impl<G> Clone for CodeRows<'_, G> {
+impl<G> Clone for LevelRows<'_, G> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<G> Copy for CodeRows<'_, G> {}
+impl<G> Copy for LevelRows<'_, G> {}
 
 /// A query over code rows.
 #[derive(Debug)]
-pub(crate) struct CodedSource<'a, G> {
-    pub(crate) rows: CodeRows<'a, G>,
-    pub(crate) query: &'a CodedQuery,
+pub(crate) struct LevelSource<'a, G> {
+    pub(crate) rows: LevelRows<'a, G>,
+    pub(crate) query: &'a LevelQuery,
     /// Sketches of the rows, where they are to be looked at first.
     pub(crate) sketches: Option<Sketches<'a, G>>,
 }
 
-impl<G: Guard> QuerySource for CodedSource<'_, G> {
+impl<G: Guard> QuerySource for LevelSource<'_, G> {
     fn run<O: ScorerOp>(&self, isa: Isa, op: O) -> O::Output {
         match self.rows.codec.kind {
             CodeKind::Byte => kernel::run(isa, Scan::<G, O, BYTES> { source: self, op }),
@@ -60,7 +60,7 @@ pub(super) const BYTE_PAIRS: u8 = 2;
 pub(super) const HALF_PAIRS: u8 = 3;
 
 struct Scan<'a, 'b, G, O, const FORM: u8> {
-    source: &'a CodedSource<'b, G>,
+    source: &'a LevelSource<'b, G>,
     op: O,
 }
 
@@ -70,7 +70,7 @@ impl<G: Guard, O: ScorerOp, const FORM: u8> kernel::Op for Scan<'_, '_, G, O, FO
     #[inline(always)]
     #[expect(clippy::cast_precision_loss, reason = "rounds sums above 2^24")]
     fn run<K: Kernel>(self, kernel: K) -> O::Output {
-        let CodedSource { rows, query, sketches } = self.source;
+        let LevelSource { rows, query, sketches } = self.source;
         let dot = rows.codec.space.metric == Metric::Dot;
         let table = Table::<K, G, FORM>::new(kernel, *rows);
         self.op.run(CodeScorer {
@@ -129,7 +129,7 @@ impl<K: Copy, G, const FORM: u8> Copy for Table<'_, K, G, FORM> {}
 
 impl<'a, K: Kernel, G: Guard, const FORM: u8> Table<'a, K, G, FORM> {
     #[inline(always)]
-    fn new(kernel: K, rows: CodeRows<'a, G>) -> Self {
+    fn new(kernel: K, rows: LevelRows<'a, G>) -> Self {
         let codec = rows.codec;
         Self {
             kernel,

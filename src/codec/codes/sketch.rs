@@ -20,7 +20,7 @@
 //! for what a part of a rotated row tells.
 
 use super::factors::{CARRIERS, unpack};
-use super::{CodeKind, Codec, CodedQuery};
+use super::{CodeKind, Codec, LevelQuery};
 use crate::bytes::{Guard, Guarded};
 use crate::codec::BATCH;
 use crate::kernel::{CODE_BYTES, Kernel};
@@ -96,7 +96,7 @@ impl Codec {
 
     /// A query made ready for sketches.
     #[expect(clippy::cast_precision_loss, reason = "rounds sums of squares")]
-    pub(crate) fn sketch_query<'a>(&self, query: &'a CodedQuery) -> SketchQuery<'a> {
+    pub(crate) fn sketch_query<'a>(&self, query: &'a LevelQuery) -> SketchQuery<'a> {
         let bytes = &query.bytes.as_slice()[..SIGNS];
         let (mut sum, mut square) = (0, 0);
         for byte in bytes {

@@ -89,10 +89,10 @@ fn distances_are_near_the_exact_ones_on_every_tier() {
                 for isa in Isa::available() {
                     let (codec, codes) = stored.code(kind, isa);
                     let rows =
-                        CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
+                        LevelRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
                     let coded = codec.query(isa, &query);
                     let found =
-                        CodedSource { rows, query: &coded, sketches: None }.run(isa, Each(60));
+                        LevelSource { rows, query: &coded, sketches: None }.run(isa, Each(60));
                     for (found, exact) in found.iter().zip(&exact) {
                         let error = (found * scale - exact).abs() / mean;
                         assert!(error < tolerance, "{metric} {dimension} {kind:?} {error}");
@@ -117,7 +117,7 @@ fn copies_are_at_distance_zero_of_each_other() {
         let stored = Stored::new(Metric::L2, dimension, &values);
         for kind in [CodeKind::Byte, CodeKind::Half] {
             let (codec, codes) = stored.code(kind, Isa::detect());
-            let rows = CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
+            let rows = LevelRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
             let lift = Lift::default();
             let found = CodedPairs::new(Isa::detect(), rows, &lift).run(Isa::detect(), From(0, 40));
             assert_eq!((found[0], found[20]), (0.0, 0.0), "{kind:?} {dimension}");
@@ -144,11 +144,11 @@ fn no_distance_is_not_a_number() {
             for kind in [CodeKind::Byte, CodeKind::Half] {
                 let (codec, codes) = stored.code(kind, Isa::detect());
                 let code_rows =
-                    CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
+                    LevelRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
                 for query in &rows {
                     let query = Query::new(stored.space, query);
                     let coded = codec.query(Isa::detect(), &query);
-                    let source = CodedSource { rows: code_rows, query: &coded, sketches: None };
+                    let source = LevelSource { rows: code_rows, query: &coded, sketches: None };
                     let found = source.run(Isa::detect(), Each(stored.count));
                     assert!(found.iter().all(|distance| !distance.is_nan()), "{metric} {kind:?}");
                 }
@@ -178,9 +178,9 @@ fn parameters_are_read_back_and_hostile_ones_refused() {
         // Damaged codes give some distance or other.
         let mut damaged = codes.clone();
         damaged.as_mut_slice().iter_mut().for_each(|byte| *byte = 0xFF);
-        let rows = CodeRows { codec: &codec, codes: Guarded::trusted(damaged.as_slice()) };
+        let rows = LevelRows { codec: &codec, codes: Guarded::trusted(damaged.as_slice()) };
         let query = codec.query(Isa::detect(), &Query::new(stored.space, &[1.0; 9]));
-        let found = CodedSource { rows, query: &query, sketches: None }
+        let found = LevelSource { rows, query: &query, sketches: None }
             .run(Isa::detect(), Each(stored.count));
         assert!(found.iter().all(|distance| !distance.is_nan()));
     }
@@ -219,13 +219,13 @@ fn sketches_are_hardly_ever_above_the_distance_and_most_of_far_rows_are_above_th
             let (codec, codes) = stored.code(CodeKind::Half, isa);
             let mut sketches = AlignedBytes::zeroed(ROWS * SKETCH_BYTES);
             codec.sketch(codes.as_slice(), sketches.as_mut_slice());
-            let rows = CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
+            let rows = LevelRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
             let coded = codec.query(isa, &query);
             let sketches = Sketches {
                 rows: Guarded::trusted(sketches.as_slice()),
                 query: codec.sketch_query(&coded),
             };
-            let source = CodedSource { rows, query: &coded, sketches: Some(sketches) };
+            let source = LevelSource { rows, query: &coded, sketches: Some(sketches) };
             let (least, distances) = (source.run(isa, Least(ROWS)), source.run(isa, Each(ROWS)));
             let bound = distances.iter().step_by(10).fold(0.0_f32, |most, near| most.max(*near));
             let above = least.iter().zip(&distances).filter(|(least, all)| least > all).count();
@@ -250,7 +250,7 @@ fn sketches_of_extreme_rows_give_nothing_up_wrongly() {
             let (codec, codes) = stored.code(CodeKind::Half, Isa::detect());
             let mut sketches = AlignedBytes::zeroed(stored.count * SKETCH_BYTES);
             codec.sketch(codes.as_slice(), sketches.as_mut_slice());
-            let rows = CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
+            let rows = LevelRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
             // Queries beyond do not fit the sums of codes either.
             for query in values[..8 * dimension].chunks_exact(dimension) {
                 let coded = codec.query(Isa::detect(), &Query::new(stored.space, query));
@@ -258,7 +258,7 @@ fn sketches_of_extreme_rows_give_nothing_up_wrongly() {
                     rows: Guarded::trusted(sketches.as_slice()),
                     query: codec.sketch_query(&coded),
                 };
-                let source = CodedSource { rows, query: &coded, sketches: Some(sketches) };
+                let source = LevelSource { rows, query: &coded, sketches: Some(sketches) };
                 let distances = source.run(Isa::detect(), Each(stored.count));
                 let least = source.run(Isa::detect(), Least(count));
                 assert_eq!(least.len(), count);

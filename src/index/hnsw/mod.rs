@@ -35,7 +35,7 @@ mod walk;
 mod tests;
 
 pub(crate) use build::build;
-pub(crate) use graph::View;
+pub(crate) use graph::{Graph, View};
 pub(crate) use merge::{GONE, Seed, merge};
 pub(crate) use pool::Keep;
 pub(crate) use repair::verify;

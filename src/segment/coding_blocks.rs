@@ -1,13 +1,17 @@
-//! Whether a segment without a graph is scanned by one-bit codes: where they find what comparing all
-//! rows finds, with less work, measured on its own rows.
+//! Whether a segment without a graph is scanned by codes, of one bit an element or of few bytes: where
+//! they find what comparing all rows finds, with less work, measured on its own rows.
 
 use super::coding::{self, LEAST_AGREEMENT};
 use crate::bytes::{AlignedBytes, Guard, Guarded};
 use crate::codec::bits::{BitCodec, BitRows, LEAST_DIMENSION};
+use crate::codec::blocks::BlockCodec;
+use crate::codec::compared;
 use crate::codec::full::{self, Query, Rows, Space};
+use crate::codec::product::{self, ProductBlocks, ProductCodec, Width};
 use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::{self, Asked, BitTarget};
 use crate::index::flat;
+use crate::index::product_scan;
 use crate::index::topk::TopK;
 use crate::kernel::Isa;
 use crate::types::{CodeChoice, Row};
@@ -25,20 +29,24 @@ const RANDOM_COST: usize = 12;
 
 /// A codec and, in thousandths, how well scans by its codes agreed.
 #[derive(Debug)]
-pub(super) struct BitCoding {
-    pub(super) codec: BitCodec,
+pub(super) struct BlockCoding {
+    pub(super) codec: BlockCodec,
     pub(super) agreement: u32,
 }
 
-/// The one-bit code for the first `count` of `rows`; `None` when they should be compared as they
-/// are.
+/// The code to scan the first `count` of `rows` by; `None` when they should be compared as they are.
 pub(super) fn choose<G: Guard>(
     isa: Isa,
     space: Space,
     rows: Rows<'_, G>,
     count: usize,
     choice: CodeChoice,
-) -> Option<BitCoding> {
+) -> Option<BlockCoding> {
+    if let CodeChoice::Product { bytes } = choice
+        && let Some(coding) = choose_product(isa, space, rows, count, usize::from(bytes))
+    {
+        return Some(coding);
+    }
     let forced = choice == CodeChoice::Bit;
     let enough = count >= if forced { 1 } else { LEAST_ROWS };
     let wanted = enough
@@ -51,7 +59,58 @@ pub(super) fn choose<G: Guard>(
     let codec = BitCodec::train(space, rows, count);
     let Measured { agreement, pays } = measure(isa, &codec, space, rows, count);
     // A code that was asked for by name is taken.
-    (forced || (agreement >= LEAST_AGREEMENT && pays)).then_some(BitCoding { codec, agreement })
+    let taken = forced || (agreement >= LEAST_AGREEMENT && pays);
+    taken.then_some(BlockCoding { codec: BlockCodec::Bits(codec), agreement })
+}
+
+/// The product code of `bytes` bytes a row for the first `count` of `rows`; `None` where it does not
+/// keep near rows near, or too many rows would be compared after it.
+fn choose_product<G: Guard>(
+    isa: Isa,
+    space: Space,
+    rows: Rows<'_, G>,
+    count: usize,
+    bytes: usize,
+) -> Option<BlockCoding> {
+    if !space.takes_codes() || !coding::fits(space, rows, count) {
+        return None;
+    }
+    let codec = ProductCodec::train(isa, Width::Half, bytes, space, rows, count)?;
+    let score = |query: &Query, judged: &[Row]| {
+        let (vectors, norms) = gather(space, rows, judged.iter().map(|row| *row as usize));
+        let rows = Rows {
+            vectors: Guarded::trusted(vectors.as_slice()),
+            inverse_norms: Guarded::trusted(&norms),
+        };
+        let mut codes = AlignedBytes::zeroed(codec.bytes(judged.len()));
+        let blocks = 0..codes.len() / codec.block_bytes();
+        codec.encode_blocks(isa, rows, judged.len(), blocks, codes.as_mut_slice());
+        let blocks = ProductBlocks { codec: &codec, blocks: Guarded::trusted(codes.as_slice()) };
+        product_scan::estimates(isa, query, blocks, judged.len())
+    };
+    let steps = product::COMPARED.map(|step| compared(step, coding::K));
+    let measured = (bytes, steps);
+    let agreements = coding::agreements(isa, space, rows, count, measured, &score);
+    let (step, agreement) = coding::best_step(agreements);
+    let good = agreement >= LEAST_AGREEMENT && product_scan::pays(steps[step], count);
+    let codec = codec.comparing(product::COMPARED[step]);
+    good.then_some(BlockCoding { codec: BlockCodec::Product(codec), agreement })
+}
+
+/// Copies of some rows, and of their norms.
+fn gather<G: Guard>(
+    space: Space,
+    rows: Rows<'_, G>,
+    wanted: impl ExactSizeIterator<Item = usize>,
+) -> (AlignedBytes, Vec<u8>) {
+    let stride = space.stride();
+    let mut vectors = AlignedBytes::zeroed(wanted.len() * stride);
+    let mut norms = Vec::new();
+    for (row, out) in wanted.zip(vectors.as_mut_slice().chunks_exact_mut(stride)) {
+        out.copy_from_slice(rows.vectors.get(row * stride, stride));
+        norms.extend_from_slice(&rows.inverse_norms.u32_at(row).to_le_bytes());
+    }
+    (vectors, norms)
 }
 
 struct Measured {
@@ -67,15 +126,8 @@ fn measure<G: Guard>(
     rows: Rows<'_, G>,
     count: usize,
 ) -> Measured {
-    let stride = space.stride();
-    let many = count.min(SAMPLE).min((SAMPLE_BYTES / stride).max(2 * K));
-    let mut vectors = AlignedBytes::zeroed(many * stride);
-    let mut norms = Vec::new();
-    for (at, out) in vectors.as_mut_slice().chunks_exact_mut(stride).enumerate() {
-        let row = at * count / many;
-        out.copy_from_slice(rows.vectors.get(row * stride, stride));
-        norms.extend_from_slice(&rows.inverse_norms.u32_at(row).to_le_bytes());
-    }
+    let many = count.min(SAMPLE).min((SAMPLE_BYTES / space.stride()).max(2 * K));
+    let (vectors, norms) = gather(space, rows, (0..many).map(|at| at * count / many));
     let rows = Rows {
         vectors: Guarded::trusted(vectors.as_slice()),
         inverse_norms: Guarded::trusted(&norms),
