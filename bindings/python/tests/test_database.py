@@ -236,8 +236,9 @@ def test_repair_saves_the_rows_that_are_whole_and_says_what_is_lost(tmp_path: Pa
     assert segment.read_bytes() == damaged
     with pytest.raises(nf.InvalidArgument, match="exists already"):
         nf.repair(tmp_path / "old.nf", tmp_path / "new.nf")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(nf.NotFound):
-        nf.repair(tmp_path, tmp_path / "other.nf")
+        nf.repair(tmp_path / "empty", tmp_path / "other.nf")
 
 
 def test_everything_is_closed_after_close(db: nf.Database, docs: nf.Collection):
