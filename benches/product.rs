@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(args: &Args, set: &Set) -> Outcome {
-    let (dimension, count) = (set.dimension, set.len());
+    let (dimension, count) = (set.dimension, args.size("--rows", set.len(), 4_000)?.min(set.len()));
     let vectors = set.train.rows(dimension, 0, count);
     let mut stored = Stored::new(set.metric, set.vector_type, dimension, &vectors)?;
     if args.flag("--walks") {
