@@ -89,7 +89,7 @@ fn halves(set: &Set, stored: &mut Stored, bytes: usize) -> Outcome {
     let say = |what: &str, value: f64, unit: &str| {
         figure(BENCH, &format!("{} {bytes} B 4 bits, {what}", set.name), value, unit);
     };
-    say("8 bits, bytes a row", size as f64 / set.len() as f64, "B");
+    say("bytes a row", size as f64 / set.len() as f64, "B");
     let (mut ten, mut hundred) = (0.0, 0.0);
     let queries = set.query_count().min(QUERIES);
     for query in 0..queries {
