@@ -1,5 +1,7 @@
 //! The bytes of a file, and what a power cut leaves of them.
 
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::random::Random;
@@ -17,11 +19,30 @@ pub(super) struct Inode {
     /// A sync has failed: the system has dropped what it could not write and will report success
     /// from now on.
     dropped: bool,
+    /// Bytes that the disk does not deliver.
+    unreadable: Option<Range<usize>>,
 }
 
 impl Inode {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// At most `len` bytes from `offset`.
+    pub(super) fn read(&self, offset: u64, len: u64) -> io::Result<&[u8]> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(self.bytes.len() - start);
+        let asked = start..start + len;
+        match &self.unreadable {
+            Some(bad) if asked.start < bad.end && bad.start < asked.end => {
+                Err(io::Error::other("simulated unreadable sector"))
+            }
+            _ => Ok(&self.bytes[asked]),
+        }
+    }
+
+    pub(super) fn spoil(&mut self, bytes: Option<Range<usize>>) {
+        self.unreadable = bytes;
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -65,7 +86,7 @@ impl Inode {
             Arc::new(kept)
         };
         let synced = bytes.len();
-        Self { bytes, synced, dropped: false }
+        Self { bytes, synced, dropped: false, unreadable: self.unreadable.clone() }
     }
 
     /// Each unsynced sector is kept, zeroed or garbage, or the file ends before it.

@@ -5,15 +5,17 @@
 //! bytes appended since the last sync survive, vanish, turn to zeros or to garbage sector by
 //! sector; each name created, renamed or removed since its directory was synced is there or not,
 //! in no order. A failed sync drops what it should have written, and the next one reports
-//! success. Only what changes the disk counts as an operation; reads do not.
+//! success. Only what changes the disk counts as an operation; reads (maps and lists are some) are counted by
+//! themselves.
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::random::Random;
-use self::state::{Kind, State, power_cut};
+use self::state::{Kind, State};
 use self::tree::Node;
 use super::disk::{DirEntry, Disk, DiskFile, DiskLock};
 use super::mmap::Mapped;
@@ -50,7 +52,17 @@ pub enum Fault {
         /// The error it gives.
         kind: io::ErrorKind,
     },
+    /// Read `at` fails, once.
+    FailRead {
+        /// Number of the read.
+        at: u64,
+        /// The error it gives.
+        kind: io::ErrorKind,
+    },
 }
+
+/// Called with the path of a file or directory before it is created, read, mapped or listed.
+pub type Hook = Arc<dyn Fn(&Path) + Send + Sync>;
 
 /// A file system in memory. Clones share it.
 #[derive(Clone)]
@@ -88,6 +100,28 @@ impl FaultDisk {
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.state().operations
+    }
+
+    /// Reads so far.
+    #[must_use]
+    pub fn reads(&self) -> u64 {
+        self.state().reads
+    }
+
+    /// Has `hook` called from now on, outside of all locks of the disk.
+    pub fn set_hook(&self, hook: Option<Hook>) {
+        self.state().hook = hook;
+    }
+
+    /// Makes bytes of a file unreadable, or all of them readable again.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such file.
+    pub fn spoil(&self, path: &Path, bytes: Option<Range<usize>>) -> io::Result<()> {
+        let mut state = self.state();
+        let file = state.tree.file(path)?;
+        state.inodes[file].spoil(bytes);
+        Ok(())
     }
 
     /// Whether a planned power cut has happened.
@@ -153,15 +187,24 @@ impl FaultDisk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state for reading: fails once the power is gone.
+    /// The state for a read, if that is not to fail.
     fn reading(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.state();
-        if state.powerless { Err(power_cut()) } else { Ok(state) }
+        let mut state = self.state();
+        state.read()?;
+        Ok(state)
+    }
+
+    fn call_hook(&self, path: &Path) {
+        let hook = self.state().hook.clone();
+        if let Some(hook) = hook {
+            hook(path);
+        }
     }
 }
 
 impl Disk for FaultDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.call_hook(path);
         let mut state = self.state();
         state.attempt(Kind::Grow, || format!("create {}", path.display()))?;
         let id = state.new_file(path)?;
@@ -169,11 +212,9 @@ impl Disk for FaultDisk {
     }
 
     fn read_range(&self, path: &Path, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        self.call_hook(path);
         let state = self.reading()?;
-        let bytes = state.inodes[state.tree.file(path)?].bytes();
-        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-        let len = usize::try_from(len).unwrap_or(usize::MAX).min(bytes.len() - start);
-        Ok(bytes[start..start + len].to_vec())
+        Ok(state.inodes[state.tree.file(path)?].read(offset, len)?.to_vec())
     }
 
     fn map(&self, path: &Path) -> io::Result<Mapped> {
@@ -181,6 +222,7 @@ impl Disk for FaultDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.call_hook(dir);
         let state = self.reading()?;
         let entries = state.tree.list(dir)?.into_iter().map(|(name, node)| match node {
             Node::File(id) => DirEntry { name, is_dir: false, len: state.inodes[id].len() },

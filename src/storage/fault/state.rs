@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-use super::Fault;
 use super::inode::Inode;
 use super::tree::{Node, Tree};
+use super::{Fault, Hook};
 
 #[derive(Default)]
 pub(super) struct State {
@@ -14,6 +14,8 @@ pub(super) struct State {
     pub(super) inodes: Vec<Inode>,
     pub(super) locked: BTreeSet<usize>,
     pub(super) operations: u64,
+    pub(super) reads: u64,
+    pub(super) hook: Option<Hook>,
     pub(super) fault: Option<Fault>,
     pub(super) powerless: bool,
     pub(super) capacity: Option<u64>,
@@ -80,6 +82,19 @@ impl State {
                 Verdict::Half(error.into())
             }
             _ => Verdict::Go,
+        }
+    }
+
+    /// Counts a read and decides its fate.
+    pub(super) fn read(&mut self) -> io::Result<()> {
+        if self.powerless {
+            return Err(power_cut());
+        }
+        let number = self.reads;
+        self.reads += 1;
+        match self.fault {
+            Some(Fault::FailRead { at, kind }) if number == at => Err(kind.into()),
+            _ => Ok(()),
         }
     }
 

@@ -261,3 +261,22 @@ fn operations_are_written_down_on_request() {
     let log = ["0 create /a", "1 append 3 to #0", "2 sync #0 fails: simulated power cut"];
     assert_eq!(disk.log(), log);
 }
+
+#[test]
+fn reads_fail_where_they_are_told_to_and_count_by_themselves() {
+    let disk = FaultDisk::new();
+    settle(&disk, "a", &[1; 700]);
+    let (operations, reads) = (disk.operations(), disk.reads());
+    disk.spoil(&path("a"), Some(512..600)).unwrap();
+    assert_eq!(disk.read_range(&path("a"), 0, 512).unwrap().len(), 512);
+    assert_eq!(disk.read_range(&path("a"), 600, 500).unwrap().len(), 100);
+    assert!(disk.read_range(&path("a"), 0, 513).is_err() && disk.map(&path("a")).is_err());
+    assert!(disk.kill_image().read(&path("a"), 599).is_err());
+    disk.spoil(&path("a"), None).unwrap();
+    assert_eq!((disk.operations(), disk.reads()), (operations, reads + 4));
+    disk.plan(Some(Fault::FailRead { at: reads + 5, kind: io::ErrorKind::Interrupted }));
+    assert!(disk.read(&path("a"), 0).is_ok());
+    let failed = disk.list(Path::new("/")).unwrap_err();
+    assert_eq!(failed.kind(), io::ErrorKind::Interrupted);
+    assert_eq!(disk.list(Path::new("/")).unwrap().len(), 1);
+}
