@@ -22,7 +22,7 @@ use crate::collection::host::{Host, fresh_store_id};
 use crate::collection::options::{Durability, Schema, Settings};
 use crate::collection::{Collection, recover};
 use crate::error::{Error, Result};
-use crate::storage::disk::{Disk, DiskLock, OsDisk};
+use crate::storage::disk::{DirEntry, Disk, DiskLock, OsDisk};
 use crate::types::time;
 
 const LOCK: &str = "LOCK";
@@ -206,14 +206,17 @@ impl Database {
         let path = self.path();
         let entries = self.host.disk.list(path).map_err(|error| Error::unlisted(path, error))?;
         let doubtful = self.doubtful();
-        Ok(entries
-            .into_iter()
-            .filter(|entry| entry.is_dir && check_name(&entry.name).is_ok())
-            .filter(|entry| !doubtful.contains(&entry.name))
+        let may_be = |entry: &DirEntry| {
+            entry.is_dir && check_name(&entry.name).is_ok() && !doubtful.contains(&entry.name)
+        };
+        let mut names = Vec::new();
+        for entry in entries.into_iter().filter(may_be) {
             // Somebody may keep something else beside them.
-            .filter(|entry| recover::has_files(&self.host.disk, &path.join(&entry.name)))
-            .map(|entry| entry.name)
-            .collect())
+            if recover::has_files(&self.host.disk, &path.join(&entry.name))? {
+                names.push(entry.name);
+            }
+        }
+        Ok(names)
     }
 
     /// Opens the collection `name`, or creates it with `schema`.

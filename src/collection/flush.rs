@@ -9,9 +9,9 @@ use std::sync::{Arc, PoisonError};
 use super::Core;
 use super::build::{self, Built};
 use super::snapshot::{PartView, View};
-use super::switch::switch;
+use super::switch::{settle, switch};
 use super::write::{self, Writer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// An active memtable at least this full becomes a segment when the user flushes.
 const FLUSH_BYTES: usize = 8 << 20;
@@ -59,12 +59,27 @@ pub(crate) fn on_close(core: &Core) -> Result<()> {
     let view = View::clone(&core.slot.load());
     writer.sync_log(core, view.seq)?;
     if view.frozen.is_empty() && writer.log_bytes < CLOSE_BYTES {
-        writer.tell_durable(core);
-        return Ok(());
+        return seal(core, &mut writer, view.seq);
     }
     freeze(core, &mut writer, view)?;
     drop(writer);
     flush_frozen(core)
+}
+
+/// Has a manifest say how far the logs go, all of which is on disk: one that is cut or gone afterwards is missed
+/// then.
+pub(crate) fn seal(core: &Core, writer: &mut Writer, seq: u64) -> Result<()> {
+    if writer.manifest.logged >= seq {
+        return Ok(());
+    }
+    match settle(core, writer) {
+        // Everything is on disk as it is.
+        Err(Error::Full { .. }) => {
+            writer.tell_durable(core);
+            Ok(())
+        }
+        settled => settled,
+    }
 }
 
 fn freeze(core: &Core, writer: &mut Writer, mut view: View) -> Result<()> {

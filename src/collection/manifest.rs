@@ -12,6 +12,7 @@
 //! state; the one before it is kept with its files until the next switch, so that a damaged newest
 //! manifest loses nothing (see `docs/format.md`).
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::options::Schema;
+use super::segment_files::{self, MOST};
 use crate::error::{Error, Result};
 use crate::segment::layout::{AttributeMeta, SegmentMeta};
 use crate::storage::container::Seal;
@@ -172,6 +174,11 @@ impl Manifest {
         }
         let manifest: Self = serde_json::from_slice(document).map_err(unparsed)?;
         manifest.schema.validate()?;
+        let Self { generation, seq, logged, log_start, next_file, .. } = &manifest;
+        if [generation, seq, logged, log_start, next_file].into_iter().any(|number| *number > MOST)
+        {
+            return Err(corrupt("it holds a number that leaves none for what comes after"));
+        }
         Ok(manifest)
     }
 
@@ -225,8 +232,7 @@ pub(crate) fn path(dir: &Path, generation: u64) -> PathBuf {
 
 /// Number of a manifest by its file name.
 pub(crate) fn generation(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix(PREFIX)?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    segment_files::number(name.strip_prefix(PREFIX)?)
 }
 
 /// What [`load`] found.
@@ -236,50 +242,73 @@ pub(crate) struct Loaded {
     /// The generation before it, when it is there and reads whole.
     pub(crate) previous: Option<Manifest>,
     /// Why a newer manifest was passed over.
-    pub(crate) warning: Option<String>,
+    pub(crate) passed_over: Option<String>,
+    /// Why the one before cannot be used though it is there.
+    pub(crate) older_failure: Option<Error>,
 }
 
-/// Loads the newest manifest of `dir` that reads whole.
+impl Loaded {
+    /// Whether files that neither manifest names are surely nobody's: no third one may name them that was
+    /// not read, now or for good.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.passed_over.is_none() && !matches!(self.older_failure, Some(Error::Io { .. }))
+    }
+}
+
+/// Loads the newest manifest of `dir` that reads whole. A newer one that the disk does not deliver is an error:
+/// next time it may.
 pub(crate) fn load(disk: &Arc<dyn Disk>, dir: &Path, entries: &[DirEntry]) -> Result<Loaded> {
+    newest(disk, dir, entries)
+}
+
+fn newest(disk: &Arc<dyn Disk>, dir: &Path, entries: &[DirEntry]) -> Result<Loaded> {
     let mut generations: Vec<u64> =
         entries.iter().filter_map(|entry| generation(&entry.name)).collect();
     generations.sort_unstable_by(|a, b| b.cmp(a));
-    let mut failure = None;
-    let mut newest = None;
+    let mut failure: Option<Error> = None;
+    let mut found: Option<Loaded> = None;
     for number in generations {
-        let path = path(dir, number);
-        let read = disk
-            .read(&path, 0)
-            .map_err(|error| Error::io("read", &path, error))
-            .and_then(|bytes| Manifest::decode(&path, &bytes))
-            .and_then(|manifest| {
-                if manifest.generation == number {
-                    return Ok(manifest);
-                }
-                Err(Error::corrupt(&path, "manifest", "it carries another number than its name"))
-            });
-        match read {
-            Ok(manifest) if newest.is_none() => newest = Some(manifest),
-            Ok(manifest) => {
-                let previous = Some(manifest);
-                let warning = failure.map(|error: Error| error.to_string());
-                let manifest = newest.ok_or_else(|| missing(dir))?;
-                return Ok(Loaded { manifest, previous, warning });
+        match (read(disk, dir, number), &mut found) {
+            (Err(error @ Error::Incompatible { .. }), _) => return Err(error),
+            (Ok(manifest), None) => {
+                let passed_over = failure.take().filter(|error| !is_gone(error));
+                let passed_over = passed_over.map(|error| error.to_string());
+                let (previous, older_failure) = (None, None);
+                found = Some(Loaded { manifest, previous, passed_over, older_failure });
             }
-            Err(error @ Error::Incompatible { .. }) => return Err(error),
-            // The writer has removed it since the directory was listed.
-            Err(Error::Io { source, .. })
-                if newest.is_some() && source.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => failure = failure.or(Some(error)),
+            (Ok(manifest), Some(found)) => {
+                found.previous = Some(manifest);
+                break;
+            }
+            (Err(error), Some(_)) if is_gone(&error) => {}
+            (Err(error), Some(found)) => {
+                found.older_failure.get_or_insert(error);
+            }
+            (Err(error @ Error::Io { .. }), None) if !is_gone(&error) => {
+                return Err(error);
+            }
+            (Err(error), None) => {
+                failure.get_or_insert(error);
+            }
         }
     }
-    match (newest, failure) {
-        (Some(manifest), failure) => {
-            Ok(Loaded { manifest, previous: None, warning: failure.map(|error| error.to_string()) })
-        }
-        (None, Some(error)) => Err(error),
-        (None, None) => Err(missing(dir)),
+    found.ok_or_else(|| failure.unwrap_or_else(|| missing(dir)))
+}
+
+/// Whether the writer has removed it since the directory was listed.
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound)
+}
+
+fn read(disk: &Arc<dyn Disk>, dir: &Path, number: u64) -> Result<Manifest> {
+    let path = path(dir, number);
+    let bytes = disk.read(&path, 0).map_err(|error| Error::io("read", &path, error))?;
+    let manifest = Manifest::decode(&path, &bytes)?;
+    if manifest.generation != number {
+        let reason = "it carries another number than its name";
+        return Err(Error::corrupt(&path, "manifest", reason));
     }
+    Ok(manifest)
 }
 
 fn missing(dir: &Path) -> Error {

@@ -52,6 +52,7 @@ mod switch;
 mod texts;
 mod threads;
 mod tombstones;
+mod verify;
 #[cfg(feature = "text")]
 pub(crate) mod words;
 mod write;
@@ -209,7 +210,12 @@ impl Collection {
         let mut writer = core.writer();
         let kept = if keep && !core.host.read_only && stopped.is_ok() {
             let seq = core.slot.load().seq;
-            if writer.durable < seq { writer.sync_log(core, seq) } else { Ok(()) }
+            if writer.durable < seq {
+                let synced = writer.sync_log(core, seq);
+                synced.and_then(|()| flush::seal(core, &mut writer, seq))
+            } else {
+                Ok(())
+            }
         } else {
             Ok(())
         };

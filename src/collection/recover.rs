@@ -7,6 +7,7 @@
 //! the log itself says is on disk: it never shows a row that a power cut could take back.
 
 use std::collections::{HashSet, VecDeque};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::sync::{Arc, Mutex};
@@ -21,9 +22,10 @@ use super::retire::Tenancy;
 use super::segment_files::{self, FileName};
 use super::snapshot::{PartView, View};
 use super::write::{Pending, Writer, Written};
-use super::{Core, OPEN, VerifyReport, apply, tombstones};
+use super::{Core, OPEN, apply, tombstones};
 use crate::error::{Error, Result};
-use crate::segment::Segment;
+use crate::segment::{Segment, layout};
+use crate::storage::container::{Identity, Seal};
 use crate::storage::disk::{DirEntry, Disk};
 use crate::storage::wal::{Frame, WalIdentity, WalReader};
 
@@ -50,7 +52,7 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, schema: Schema) -> Result
 #[derive(Debug)]
 pub(crate) struct Follower {
     pub(super) generation: u64,
-    logs: Vec<(PathBuf, WalReader)>,
+    pub(super) logs: Vec<(PathBuf, WalReader)>,
     /// Highest log number opened.
     newest_log: u64,
     /// Frames read but not known to be on disk, with the index of their log.
@@ -100,7 +102,7 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
 /// removed while the list was made, which need not show those that took their place.
 pub(super) fn is_outrun(error: &Error) -> bool {
     match error {
-        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        Error::Io { source, .. } => source.kind() == ErrorKind::NotFound,
         Error::Corrupt { section, .. } => section == LOG,
         Error::NotFound { .. } => true,
         _ => false,
@@ -111,10 +113,13 @@ pub(super) fn list(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Vec<DirEntry>> {
     disk.list(dir).map_err(|error| Error::unlisted(dir, error))
 }
 
-/// Whether `dir` has a file that only a collection has.
-pub(crate) fn has_files(disk: &Arc<dyn Disk>, dir: &Path) -> bool {
-    let entries = disk.list(dir).unwrap_or_default();
-    entries.iter().any(|entry| !entry.is_dir && segment_files::parse(&entry.name).is_some())
+/// Whether `dir` has a file that only a collection has; not when it is gone.
+pub(crate) fn has_files(disk: &Arc<dyn Disk>, dir: &Path) -> Result<bool> {
+    let entries = match disk.list(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        listed => listed.map_err(|error| Error::io("list", dir, error))?,
+    };
+    Ok(entries.iter().any(|entry| !entry.is_dir && segment_files::parse(&entry.name).is_some()))
 }
 
 /// A collection as its files say.
@@ -138,15 +143,19 @@ pub(super) fn state(
     follower.open_logs(disk, dir, loaded.manifest.store, &entries)?;
     follower.read(&mut view, !host.read_only)?;
     if view.seq < loaded.manifest.logged {
-        let path = manifest::path(dir, loaded.manifest.generation);
-        let reason = format!(
-            "the log ends at operation {}, yet {} had been written when this manifest was",
-            view.seq, loaded.manifest.logged
-        );
-        return Err(Error::corrupt(&path, LOG, reason));
+        return Err(too_short(dir, &loaded.manifest, view.seq, loaded.manifest.logged));
     }
     let (writer, next_file) = writer(host, dir, &loaded, &entries, &follower, &view)?;
     Ok(State { view, writer, follower, next_file })
+}
+
+/// That the logs of `manifest` end at operation `last`, though `known` was on disk.
+pub(super) fn too_short(dir: &Path, manifest: &Manifest, last: u64, known: u64) -> Error {
+    let path = manifest::path(dir, manifest.generation);
+    let reason = format!(
+        "the log ends at operation {last}, yet operation {known} had been written; a log was cut or removed"
+    );
+    Error::corrupt(&path, LOG, reason)
 }
 
 /// Whether nothing is damaged that `manifest` names and that only it can give, and the logs lead from it
@@ -169,6 +178,29 @@ pub(super) fn is_whole(
         Ok(view.seq)
     };
     replayed().is_ok_and(|seq| seq >= logged)
+}
+
+/// The files of the segments of `manifest`, and what they should be.
+pub(super) fn files_of(dir: &Path, manifest: &Manifest) -> Vec<(PathBuf, Identity, Seal)> {
+    let mut files = Vec::new();
+    let store = manifest.store;
+    for SegmentEntry { id, file, attributes, tombstones, .. } in &manifest.segments {
+        let path = dir.join(layout::vector_file(*id));
+        files.push((path, layout::vector_identity(store, *id), file.seal()));
+        if let Some(file) = attributes {
+            let path = dir.join(layout::attribute_file(*id, file.generation));
+            files.push((
+                path,
+                layout::attribute_identity(store, *id, file.generation),
+                file.seal(),
+            ));
+        }
+        if let Some(file) = tombstones {
+            let path = segment_files::tombstones_path(dir, *id, file.generation);
+            files.push((path, tombstones::identity(store, *id, file.generation), file.seal()));
+        }
+    }
+    files
 }
 
 fn open_segments(
@@ -244,7 +276,7 @@ fn writer(
         .filter(|entry| logs.iter().any(|path| path.ends_with(&entry.name)))
         .map(|entry| entry.len)
         .sum();
-    if !host.read_only {
+    if !host.read_only && loaded.is_settled() {
         sweep(host, dir, loaded, entries);
     }
     let highest = entries.iter().filter_map(|entry| manifest::generation(&entry.name)).max();
@@ -264,6 +296,7 @@ fn writer(
         limbo: Vec::new(),
         compacting: None,
         written: Written::default(),
+        passed_over: loaded.passed_over.clone(),
     };
     Ok((writer, next_file))
 }
@@ -284,10 +317,7 @@ fn sweep(host: &Arc<Host>, dir: &Path, loaded: &Loaded, entries: &[DirEntry]) {
     }
     for entry in entries {
         let orphan = match segment_files::parse(&entry.name) {
-            // A damaged newer manifest stays for whoever wants to look at it.
-            Some(FileName::Manifest(number)) => {
-                number < loaded.manifest.generation && !generations.contains(&number)
-            }
+            Some(FileName::Manifest(number)) => !generations.contains(&number),
             Some(FileName::Log(number)) => number < oldest_log,
             Some(FileName::Temporary) => true,
             Some(file) => !named.contains(&file),
@@ -302,7 +332,7 @@ fn sweep(host: &Arc<Host>, dir: &Path, loaded: &Loaded, entries: &[DirEntry]) {
 
 impl Follower {
     /// At the beginning of the logs of `manifest`.
-    fn of(manifest: &Manifest) -> Self {
+    pub(super) fn of(manifest: &Manifest) -> Self {
         Self {
             generation: manifest.generation,
             logs: Vec::new(),
@@ -404,53 +434,4 @@ fn apply_frame(view: &mut View, path: &Path, frame: &Frame) -> Result<()> {
     let op = Op::decode(&frame.payload, view.schema.space())
         .map_err(|reason| Error::corrupt(path, format!("log operation {}", frame.seq), reason))?;
     apply::replay(view, op)
-}
-
-/// Reads the manifest, the tombstones and every log file again.
-pub(crate) fn verify_log(core: &Core, report: &mut VerifyReport) -> Result<()> {
-    // A writer holds still meanwhile, so that no frame is half written when it is read.
-    let writer = core.writer();
-    let mut attempt = 0;
-    let found = loop {
-        let mut read = VerifyReport { files: 0, bytes: 0, rows: 0, problems: Vec::new() };
-        match read_log(core, &mut read) {
-            Err(error) if core.host.read_only && attempt < ATTEMPTS && is_outrun(&error) => {
-                attempt += 1;
-            }
-            found => break found.map(|()| read),
-        }
-    };
-    drop(writer);
-    match found {
-        Ok(read) => {
-            report.files += read.files;
-            report.bytes += read.bytes;
-            report.problems.extend(read.problems);
-        }
-        Err(error) => report.problems.push(error.to_string()),
-    }
-    Ok(())
-}
-
-fn read_log(core: &Core, report: &mut VerifyReport) -> Result<()> {
-    let entries = list(&core.disk, &core.dir)?;
-    let loaded = manifest::load(&core.disk, &core.dir, &entries)?;
-    report.problems.extend(loaded.warning);
-    report.files += 1;
-    for entry in &loaded.manifest.segments {
-        if let Some(file) = &entry.tombstones {
-            tombstones::verify(&core.disk, &core.dir, loaded.manifest.store, entry.id, file)?;
-            report.files += 1;
-            report.bytes += file.len;
-        }
-    }
-    let mut follower = Follower::of(&loaded.manifest);
-    follower.open_logs(&core.disk, &core.dir, loaded.manifest.store, &entries)?;
-    for (_, reader) in &mut follower.logs {
-        report.files += 1;
-        while let Some(frame) = reader.next()? {
-            report.bytes += frame.payload.len() as u64;
-        }
-    }
-    Ok(())
 }

@@ -60,8 +60,13 @@ impl FileName {
     }
 }
 
-fn number(digits: &str) -> Option<u64> {
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+/// The largest number that is taken for one of ours: there is always a next one.
+pub(super) const MOST: u64 = u64::MAX >> 2;
+
+/// The number that a name ends in.
+pub(super) fn number(digits: &str) -> Option<u64> {
+    let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
+    number.filter(|number| *number <= MOST)
 }
 
 #[cfg(test)]
@@ -79,7 +84,8 @@ mod tests {
         assert_eq!(parse(&attributes), Some(FileName::Attributes(7, 9)));
         let tombstones = name(tombstones_path(dir, 7, 1_234_567));
         assert_eq!(parse(&tombstones), Some(FileName::Tombstones(7, 1_234_567)));
-        for foreign in ["notes.txt", "seg-x.nfs", "seg-1.nfs.bak", "wal-1", "wal--1.log"] {
+        let last = log_name(u64::MAX);
+        for foreign in ["notes.txt", "seg-x.nfs", "seg-1.nfs.bak", "wal-1", "wal--1.log", &last] {
             assert_eq!(parse(foreign), None, "{foreign}");
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::snapshot::PartView;
-use super::{Collection, Core};
+use super::{Collection, Core, verify};
 use crate::error::{Error, Result};
 use crate::segment::derived::is_of_derived;
 use crate::segment::layout::Code;
@@ -49,6 +49,9 @@ pub struct Stats {
     /// Why the last flush or merge in the background failed, until the next one succeeds. It is tried
     /// again after ever longer pauses, up to five minutes.
     pub background_failure: Option<String>,
+    /// Why the newest manifest was passed over on opening, if it was: it is damaged. The one before leads to the
+    /// same rows, and nothing is removed that only the damaged one may name.
+    pub passed_over: Option<String>,
     /// The segments, oldest first.
     pub segments: Vec<SegmentStats>,
 }
@@ -124,6 +127,7 @@ impl Collection {
             written_import_bytes: writer.written.import,
             cpu_tier: core.host.isa.name(),
             background_failure: core.signals.failure(),
+            passed_over: writer.passed_over.clone(),
             segments: view.segments.iter().filter_map(segment_stats).collect(),
         })
     }
@@ -165,7 +169,8 @@ impl Collection {
         if report.problems.is_empty() {
             report.found(check_ids(&view, &mut watch))?;
         }
-        super::recover::verify_log(core, &mut report)?;
+        verify::logs(core, &mut report);
+        verify::kept(core, &mut report);
         Ok(report)
     }
 }

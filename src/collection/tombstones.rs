@@ -16,7 +16,7 @@ use crate::storage::disk::Disk;
 const KIND: Tag = *b"TOMB";
 const ROWS: Tag = *b"ROWS";
 
-fn identity(store: u128, segment: u64, generation: u64) -> Identity {
+pub(super) fn identity(store: u128, segment: u64, generation: u64) -> Identity {
     Identity { kind: KIND, store, segment, generation }
 }
 

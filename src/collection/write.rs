@@ -162,6 +162,8 @@ pub(crate) struct Writer {
     pub(crate) compacting: Option<(Vec<u64>, u64)>,
     /// Bytes handed to the disk since opening, by purpose.
     pub(crate) written: Written,
+    /// Why the newest manifest was not the one that counts, on opening.
+    pub(crate) passed_over: Option<String>,
 }
 
 /// Operations on their way to the log.

@@ -3,6 +3,7 @@
 //! A copy grows under a name of its own beside its place and is renamed into it, so that nothing
 //! unfinished is ever found there.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -140,7 +141,12 @@ pub(super) fn new_sibling(disk: &Arc<dyn Disk>, to: &Path) -> Result<PathBuf> {
 }
 
 fn is_taken(disk: &Arc<dyn Disk>, path: &Path) -> bool {
-    disk.list(path).is_ok() || disk.read(path, u64::MAX).is_ok()
+    match disk.list(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            disk.read(path, u64::MAX).is_ok()
+        }
+        _ => true,
+    }
 }
 
 /// Refuses the place of a collection where something else is.

@@ -175,7 +175,8 @@ fn damaged_collections(disk: &Arc<dyn Disk>, from: &Path) -> Result<Vec<String>>
     let names = entries.into_iter().filter(|entry| entry.is_dir && check_name(&entry.name).is_ok());
     let names: Vec<String> = names
         .map(|entry| entry.name)
-        .filter(|name| recover::has_files(disk, &from.join(name)))
+        // One that does not list is to be named.
+        .filter(|name| recover::has_files(disk, &from.join(name)).unwrap_or(true))
         .collect();
     if names.is_empty() { Err(missing()) } else { Ok(names) }
 }

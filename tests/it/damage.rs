@@ -2,7 +2,7 @@
 //! bits, replaced by noise or by another of the files, or gone.
 //!
 //! Opening, reading, searching and verifying then give `Corrupt` or `Incompatible`, or the right
-//! answer; never a panic, never a wrong one. A log whose end is gone is a shorter log.
+//! answer; never a panic, never a wrong one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -126,17 +126,10 @@ fn right_hits(state: &State) -> Pairs {
     hits
 }
 
-/// `shorter` tells whether a damaged log may read as a shorter one.
-fn check(
-    disk: &FaultDisk,
-    path: &Path,
-    states: &[State],
-    what: &str,
-    shorter: bool,
-    counts: &mut Counts,
-) {
+fn check(disk: &FaultDisk, path: &Path, states: &[State], what: &str, counts: &mut Counts) {
     let is_log = path.extension().is_some_and(|end| end == "log");
     let is_lock = path.ends_with("LOCK");
+    let is_manifest = path.to_str().is_some_and(|path| path.contains("MANIFEST"));
     for reader in [true, false] {
         let copy = disk.kill_image();
         counts.cases += 1;
@@ -152,9 +145,9 @@ fn check(
                 counts.sparse += u64::from(names(" SPIX") || names(" SPDR"));
                 let known = states.iter().rposition(|known| *known == state);
                 let Some(known) = known else { panic!("{}: wrong rows", place()) };
-                // A reader sees no more of the log than it says to be on disk.
+                // Without the newest manifest a reader sees no more of the log than it says to be on disk.
                 let last = known + 1 == states.len();
-                let older = is_log && shorter || reader;
+                let older = is_manifest && reader;
                 assert!(last || older, "{}: rows of state {known}", place());
                 let right = right_hits(&state);
                 assert_eq!(hits[..12], right[..12], "{}: exact search", place());
@@ -173,7 +166,6 @@ fn check(
 
 fn sweep(id_type: IdType, durability: Durability) {
     let (disk, states) = database(id_type, durability);
-    let synced = durability == Durability::Sync;
     let mut counts = Counts::default();
     let (state, hits, problems) = ask(&disk.kill_image(), false).unwrap();
     assert!(
@@ -194,9 +186,7 @@ fn sweep(id_type: IdType, durability: Durability) {
             let image = disk.kill_image();
             image.edit(path, |bytes| change(bytes)).unwrap();
             if image.read(path, 0).unwrap() != bytes {
-                let torn = image.read(path, 0).unwrap().len() <= 88;
-                let shorter = !synced || torn || what.starts_with("cut");
-                check(&image, path, &states, &what, shorter, &mut counts);
+                check(&image, path, &states, &what, &mut counts);
             }
         };
         let mut lens = vec![0, 1, 7, 8, 48, 63, 64, 88, 89, 136, 4_095, 4_096, len / 2, len - 1];
@@ -234,15 +224,15 @@ fn sweep(id_type: IdType, durability: Durability) {
     assert!(counts.words > 0 && counts.sparse > 0);
 }
 
-/// A file that is gone is an error that names it, or an older log that nobody needs.
+/// A file that is gone is an error that names it, or one that nobody needs.
 fn check_missing(disk: &FaultDisk, path: &Path, states: &[State]) {
     match ask(disk, false) {
-        Ok((state, ..)) => assert!(states.contains(&state), "without {}", path.display()),
+        Ok((state, ..)) => assert!(states.last() == Some(&state), "without {}", path.display()),
         Err(error) => {
             let name = path.file_name().unwrap().to_str().unwrap();
             let text = error.to_string();
-            let is_log = path.extension().is_some_and(|end| end == "log");
-            assert!(text.contains(name) || is_log, "without {name}: {text}");
+            let of_log = text.contains("a log was cut or removed");
+            assert!(text.contains(name) || of_log, "without {name}: {text}");
         }
     }
 }
@@ -260,4 +250,45 @@ fn damaged_files_are_noticed_with_texts_as_ids() {
 #[test]
 fn damaged_files_are_noticed_when_writes_are_buffered() {
     sweep(IdType::U64, Durability::Buffered);
+}
+
+/// However short the log: a manifest knows how far it went.
+#[test]
+fn a_log_that_is_cut_or_gone_after_closing_is_missed() {
+    for durability in [Durability::Sync, Durability::Buffered, Durability::None] {
+        let disk = FaultDisk::new();
+        let options = OpenOptions::new().settings(settings(durability));
+        let db = options.disk(Arc::new(disk.clone())).open("/db").unwrap();
+        let docs = db.collection("docs", Schema::new(1, Metric::L2)).unwrap();
+        docs.upsert(&[1, 2], &[1.0_f32, 2.0], ()).unwrap();
+        docs.upsert(&[3], &[3.0_f32], ()).unwrap();
+        db.close().unwrap();
+        let ends = |path: &&PathBuf| path.extension().is_some_and(|end| end == "log");
+        let files = disk.files();
+        let log = files.iter().find(ends).unwrap();
+        let len = disk.read(log, 0).unwrap().len();
+        for cut in [None, Some(0), Some(1), Some(88), Some(200), Some(len - 60)] {
+            let image = disk.kill_image();
+            match cut {
+                Some(cut) => image.edit(log, |bytes| bytes.truncate(cut)).unwrap(),
+                None => image.remove_file(log).unwrap(),
+            }
+            for reader in [true, false] {
+                match open(&image, reader).map(|docs| docs.snapshot().unwrap().len()) {
+                    Err(Error::Corrupt { file, section, .. }) => {
+                        assert!(section == "log" && file.to_str().unwrap().contains("MANIFEST"));
+                    }
+                    // The last frame but says that those before are on disk.
+                    Ok(3) if cut == Some(len - 60) => {}
+                    other => panic!("{durability:?}, cut to {cut:?}: {other:?}"),
+                }
+            }
+        }
+        // Nor is it overlooked under an open collection.
+        let docs = open(&disk, false).unwrap();
+        assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new());
+        disk.edit(log, |bytes| bytes.truncate(88)).unwrap();
+        let problems = docs.verify().unwrap().problems;
+        assert!(problems[0].contains("a log was cut or removed"), "{problems:?}");
+    }
 }

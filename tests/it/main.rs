@@ -26,6 +26,7 @@ mod crash;
 mod damage;
 mod derived;
 mod explain;
+mod faults;
 mod filters;
 #[cfg(feature = "text")]
 mod hybrid;

@@ -72,6 +72,9 @@ fn print(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
         writeln!(out, "  {name:<15} {value}")?;
     }
+    if let Some(reason) = &stats.passed_over {
+        writeln!(out, "the newest manifest was passed over: {reason}")?;
+    }
     if stats.segments.is_empty() {
         return Ok(());
     }

@@ -271,6 +271,26 @@ fn a_disk_that_fails_for_ever_loses_nothing_that_was_acknowledged() {
     ]);
 }
 
+/// Reads that fail once, as where too many files are open or a cable is loose.
+#[test]
+fn a_read_that_fails_at_any_time_loses_nothing() {
+    let begun = Instant::now();
+    let mut cases = 0;
+    for script in scripts().iter().filter(|script| script.durability == Durability::Sync).take(2) {
+        let disk = FaultDisk::new();
+        drop(play(script, &disk));
+        for at in 0..disk.reads() {
+            cases += 1;
+            let fault = Fault::FailRead { at, kind: io::ErrorKind::Other };
+            if let Err(error) = play_through(script, &FaultDisk::new(), fault) {
+                panic!("{} with read {at} failing: {error}", script.name);
+            }
+        }
+    }
+    eprintln!("{cases} failures in {:.1} s", begun.elapsed().as_secs_f32());
+    assert!(cases > 20);
+}
+
 /// Bytes that the files hold at most while a scenario runs.
 fn most_bytes(script: &Script) -> u64 {
     let disk = FaultDisk::new();

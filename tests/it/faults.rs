@@ -1,0 +1,123 @@
+//! Promises of docs/durability.md about what comes at the wrong moment: reads that fail, files that go while
+//! they are copied, panics in the background, numbers that cannot be.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nearfield::testing::{Disk, FaultDisk};
+use nearfield::{Collection, Database, Error, Metric, OpenOptions, Result, Schema, Settings};
+
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.background = false;
+    settings.threads = 1;
+    settings
+}
+
+fn database(disk: &FaultDisk, settings: Settings, reader: bool) -> Result<Database> {
+    let options = OpenOptions::new().settings(settings).read_only(reader);
+    options.disk(Arc::new(disk.clone())).open("/db")
+}
+
+fn open(disk: &FaultDisk, reader: bool) -> Result<(Database, Collection)> {
+    let db = database(disk, settings(), reader)?;
+    let docs = match reader {
+        true => db.open_collection("docs")?,
+        false => db.collection("docs", Schema::new(1, Metric::L2))?,
+    };
+    Ok((db, docs))
+}
+
+fn named(disk: &FaultDisk, part: &str) -> Vec<PathBuf> {
+    let has = |path: &PathBuf| path.to_str().unwrap().contains(part);
+    disk.files().into_iter().filter(has).collect()
+}
+
+#[test]
+fn a_newest_manifest_that_is_not_read_for_now_is_an_error_and_costs_no_file() {
+    let disk = FaultDisk::new();
+    let (db, docs) = open(&disk, false).unwrap();
+    for id in 0..3 {
+        docs.upsert(&[id], &[id as f32], ()).unwrap();
+        docs.compact().unwrap();
+    }
+    db.close().unwrap();
+    drop((db, docs));
+    let newest = named(&disk, "MANIFEST").pop().unwrap();
+    let files = disk.files();
+    disk.spoil(&newest, Some(0..1)).unwrap();
+    for reader in [true, false] {
+        match open(&disk, reader).map(drop) {
+            Err(Error::Io { path, .. }) => assert_eq!(path, newest),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(disk.files(), files);
+    disk.spoil(&newest, None).unwrap();
+    let (_db, docs) = open(&disk, false).unwrap();
+    assert_eq!((docs.len().unwrap(), docs.stats().unwrap().passed_over), (3, None));
+}
+
+#[test]
+fn a_damaged_newest_manifest_is_told_by_stats_and_nothing_is_removed_for_it() {
+    let disk = FaultDisk::new();
+    let (db, docs) = open(&disk, false).unwrap();
+    docs.upsert(&[1, 2], &[0.0_f32, 1.0], ()).unwrap();
+    docs.compact().unwrap();
+    docs.upsert(&[3], &[2.0_f32], ()).unwrap();
+    docs.compact().unwrap();
+    // Closing writes tombstones, which the newest manifest alone names.
+    docs.delete(&[2]).unwrap();
+    db.close().unwrap();
+    drop((db, docs));
+    let newest = named(&disk, "MANIFEST").pop().unwrap();
+    let bytes = disk.read(&newest, 0).unwrap();
+    let files = disk.files();
+    assert!(files.iter().any(|path| path.extension().is_some_and(|end| end == "del")));
+    disk.edit(&newest, |bytes| bytes[30] ^= 1).unwrap();
+    let (db, docs) = open(&disk, false).unwrap();
+    let told = docs.stats().unwrap().passed_over.unwrap();
+    assert!(told.contains(newest.file_name().unwrap().to_str().unwrap()), "{told}");
+    assert_eq!(docs.len().unwrap(), 2);
+    assert!(files.iter().all(|path| disk.files().contains(path)), "{:?}", disk.files());
+    drop((db, docs));
+    // It might have been read wrong only.
+    let healed = disk.kill_image();
+    healed.edit(&newest, |now| now.clone_from(&bytes)).unwrap();
+    let (_db, docs) = open(&healed, false).unwrap();
+    assert_eq!((docs.len().unwrap(), docs.verify().unwrap().problems.len()), (2, 0));
+    // Once there are new ones, what only the damaged one named goes.
+    let (db, docs) = open(&disk, false).unwrap();
+    docs.upsert(&[4], &[3.0_f32], ()).unwrap();
+    docs.compact().unwrap();
+    db.close().unwrap();
+    drop((db, docs));
+    let (_db, docs) = open(&disk, false).unwrap();
+    assert_eq!((docs.len().unwrap(), docs.stats().unwrap().passed_over), (3, None));
+    assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new());
+    assert!(!disk.files().contains(&newest));
+}
+
+#[test]
+fn files_whose_numbers_leave_none_for_others_are_strangers() {
+    let disk = FaultDisk::new();
+    let (db, docs) = open(&disk, false).unwrap();
+    docs.upsert(&[1], &[1.0_f32], ()).unwrap();
+    db.close().unwrap();
+    drop((db, docs));
+    for name in [
+        "wal-18446744073709551615.log",
+        "MANIFEST-18446744073709551615",
+        "seg-18446744073709551615.nfs",
+    ] {
+        drop(disk.create(&Path::new("/db/docs").join(name)).unwrap());
+    }
+    for _ in 0..2 {
+        let (db, docs) = open(&disk, false).unwrap();
+        docs.upsert(&[2], &[2.0_f32], ()).unwrap();
+        docs.compact().unwrap();
+        assert_eq!((docs.len().unwrap(), docs.verify().unwrap().problems.len()), (2, 0));
+        db.close().unwrap();
+    }
+    assert_eq!(named(&disk, "18446744073709551615").len(), 3);
+}
