@@ -258,10 +258,15 @@ impl Loaded {
 /// Loads the newest manifest of `dir` that reads whole. A newer one that the disk does not deliver is an error:
 /// next time it may.
 pub(crate) fn load(disk: &Arc<dyn Disk>, dir: &Path, entries: &[DirEntry]) -> Result<Loaded> {
-    newest(disk, dir, entries)
+    newest(disk, dir, entries, false)
 }
 
-fn newest(disk: &Arc<dyn Disk>, dir: &Path, entries: &[DirEntry]) -> Result<Loaded> {
+/// [`load`] that passes over what the disk does not deliver.
+pub(crate) fn salvage(disk: &Arc<dyn Disk>, dir: &Path, entries: &[DirEntry]) -> Result<Loaded> {
+    newest(disk, dir, entries, true)
+}
+
+fn newest(disk: &Arc<dyn Disk>, dir: &Path, entries: &[DirEntry], salvage: bool) -> Result<Loaded> {
     let mut generations: Vec<u64> =
         entries.iter().filter_map(|entry| generation(&entry.name)).collect();
     generations.sort_unstable_by(|a, b| b.cmp(a));
@@ -284,7 +289,7 @@ fn newest(disk: &Arc<dyn Disk>, dir: &Path, entries: &[DirEntry]) -> Result<Load
             (Err(error), Some(found)) => {
                 found.older_failure.get_or_insert(error);
             }
-            (Err(error @ Error::Io { .. }), None) if !is_gone(&error) => {
+            (Err(error @ Error::Io { .. }), None) if !salvage && !is_gone(&error) => {
                 return Err(error);
             }
             (Err(error), None) => {

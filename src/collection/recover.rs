@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::segment::{Segment, layout};
 use crate::storage::container::{Identity, Seal};
 use crate::storage::disk::{DirEntry, Disk};
+use crate::storage::salvage;
 use crate::storage::wal::{Frame, WalIdentity, WalReader};
 
 /// How often a reader starts over when the writer removes files under it.
@@ -168,6 +169,10 @@ pub(super) fn is_whole(
     logged: u64,
 ) -> bool {
     let replayed = || -> Result<u64> {
+        // Before any of them is mapped.
+        for (path, ..) in files_of(dir, manifest) {
+            salvage::read_through(disk, &path).map_err(|error| Error::io("read", &path, error))?;
+        }
         let mut view = open_segments(disk, dir, manifest, None, false)?;
         for (segment, _) in view.segments.iter().filter_map(|part| part.as_segment()) {
             segment.check_primary()?;

@@ -141,19 +141,20 @@ pub(crate) fn salvage(
     let manifest = manifest(disk, dir, &entries)?;
     let mut losses = Losses::default();
     let mut schema = manifest.schema.clone();
-    salvage_log::replay(disk, dir, &manifest, &entries, &mut Losses::default(), &mut |op| {
-        if let Op::Schema(logged) = op {
-            schema = apply::followed_by(&schema, logged).unwrap_or_else(|| schema.clone());
-        }
-        Ok(())
-    })?;
+    let before =
+        salvage_log::replay(disk, dir, &manifest, &entries, &mut Losses::default(), &mut |op| {
+            if let Op::Schema(logged) = op {
+                schema = apply::followed_by(&schema, logged).unwrap_or_else(|| schema.clone());
+            }
+            Ok(())
+        })?;
     let target = create(schema)?;
     let core = target.core();
     let mut saving = Saving { disk, dir, core, manifest: &manifest, losses: &mut losses };
     let unsure = saving.segments(watch)?;
     saving.doubtful(unsure, keep_doubtful)?;
     let mut lost = Losses::default();
-    salvage_log::replay(disk, dir, &manifest, &entries, &mut lost, &mut |op| {
+    let after = salvage_log::replay(disk, dir, &manifest, &entries, &mut lost, &mut |op| {
         match &op {
             Op::Upsert(rows) => losses.forget((0..rows.ids.len()).map(|row| rows.ids.at(row))),
             Op::Delete(ids) => losses.forget(ids.iter()),
@@ -168,16 +169,19 @@ pub(crate) fn salvage(
         write::submit(core, work).map(drop)
     })?;
     flush::flush_all(core)?;
-    let newest = |entries: &[DirEntry]| {
-        entries.iter().filter_map(|entry| manifest::generation(&entry.name)).max()
-    };
-    if newest(&recover::list(disk, dir)?) != newest(&entries) {
+    if before != after || written(&recover::list(disk, dir)?) != written(&entries) {
         let what = format!("{} is written to; close it first, and repair it then", dir.display());
         return Err(Error::invalid(what));
     }
     let mut losses = losses.into_all();
     losses.extend(lost.into_all());
     Ok((target.snapshot()?.len() as u64, losses))
+}
+
+/// The manifests and logs that there are: a writer makes others.
+fn written(entries: &[DirEntry]) -> Vec<FileName> {
+    let names = entries.iter().filter_map(|entry| segment_files::parse(&entry.name));
+    names.filter(|name| matches!(name, FileName::Manifest(_) | FileName::Log(_))).collect()
 }
 
 /// Bytes of the files of rows in `dir`: what [`salvage`] tells its watch of.
@@ -190,7 +194,7 @@ pub(crate) fn source_bytes(disk: &Arc<dyn Disk>, dir: &Path) -> u64 {
 
 /// The manifest to follow.
 fn manifest(disk: &Arc<dyn Disk>, dir: &Path, entries: &[DirEntry]) -> Result<Manifest> {
-    let loaded = manifest::load(disk, dir, entries)?;
+    let loaded = manifest::salvage(disk, dir, entries)?;
     let logged = loaded.manifest.logged;
     let whole = |manifest: &Manifest| recover::is_whole(disk, dir, manifest, entries, logged);
     match loaded.previous {
@@ -205,6 +209,35 @@ struct Unsure<'a> {
     segment: Segment,
     attributes: Result<()>,
     damage: Error,
+    /// Of an id given twice the last row: the others are dead.
+    candidates: BTreeMap<Id, Row>,
+    /// Rows whose ids cannot be read.
+    unread: Vec<Row>,
+}
+
+impl<'a> Unsure<'a> {
+    fn new(
+        entry: &'a SegmentEntry,
+        segment: Segment,
+        attributes: Result<()>,
+        damage: Error,
+    ) -> Self {
+        let (mut candidates, mut unread) = (BTreeMap::new(), Vec::new());
+        for row in live_rows(segment.len(), &RowSet::default()) {
+            match segment.id_ref(row) {
+                Ok(id) => drop(candidates.insert(id.to_id(), row)),
+                Err(_damaged) => unread.push(row),
+            }
+        }
+        Self { entry, segment, attributes, damage, candidates, unread }
+    }
+
+    /// Whether there are no more rows left than are alive.
+    fn is_certain(&self) -> bool {
+        let dead = self.entry.tombstones.as_ref().map_or(0, |dead| dead.count);
+        let left = (self.candidates.len() + self.unread.len()) as u64;
+        left == u64::from(self.entry.rows).saturating_sub(dead)
+    }
 }
 
 /// The saving of rows out of segments.
@@ -236,7 +269,7 @@ impl<'a> Saving<'a> {
                     self.losses.of(dir, &error).rows += rows;
                 }
                 (Ok((segment, attributes)), Err(damage)) => {
-                    unsure.push(Unsure { entry, segment, attributes, damage });
+                    unsure.push(Unsure::new(entry, segment, attributes, damage));
                 }
                 (Ok((segment, attributes)), Ok(dead)) => {
                     let import = Import::new(self.core, schema.clone(), ImportOptions::new());
@@ -257,45 +290,66 @@ impl<'a> Saving<'a> {
 
     /// Saves rows of segments whose tombstones are damaged: those that are surely alive, or with `keep`
     /// all that are not surely dead.
-    fn doubtful(&mut self, unsure: Vec<Unsure<'_>>, keep: bool) -> Result<()> {
-        let schema = self.core.slot.load().schema.clone();
-        for Unsure { entry, segment, attributes, damage } in unsure {
-            let alive = self.core.slot.load_full();
-            let mut last = BTreeMap::new();
-            let mut unread = Vec::new();
-            for row in live_rows(segment.len(), &RowSet::default()) {
-                match segment.id_ref(row) {
-                    // Of an id given twice the last row counts; one that is alive elsewhere is dead here.
-                    Ok(id) => drop(last.insert(id.to_id(), row)),
-                    Err(_damaged) => unread.push(row),
-                }
-            }
-            let mut candidates = Vec::new();
-            for (id, row) in &last {
-                let saved = alive.locate(id.as_ref())?.is_some();
-                if !saved && !self.losses.ids.contains_key(id) {
-                    candidates.push(*row);
-                }
-            }
-            candidates.sort_unstable();
-            let dead = entry.tombstones.as_ref().map_or(0, |dead| dead.count);
-            let left = (candidates.len() + unread.len()) as u64;
-            let sure = left == u64::from(entry.rows).saturating_sub(dead);
-            let import = Import::new(self.core, schema.clone(), ImportOptions::new());
-            let (dir, losses) = (self.dir, &mut *self.losses);
-            let mut taking = Taking { segment, attributes, import, dir, losses };
-            if sure || keep {
-                candidates.chunks(ROWS).try_for_each(|rows| taking.take(rows))?;
-                taking.take(&unread)?;
-                drop(taking.import.commit()?);
-                continue;
-            }
-            for row in candidates.into_iter().chain(unread) {
-                let id = taking.segment.id_ref(row).ok().map(IdRef::to_id);
-                taking.losses.row(dir, &damage, id);
+    fn doubtful(&mut self, unsure: Vec<Unsure<'a>>, keep: bool) -> Result<()> {
+        let mut unsure = self.certain(unsure)?;
+        // Each may be dead, so that none of them says anything about another. Of an id with several rows
+        // nobody knows which one counts.
+        let mut rows_of: BTreeMap<Id, u32> = BTreeMap::new();
+        for one in &unsure {
+            for id in one.candidates.keys() {
+                *rows_of.entry(id.clone()).or_default() += 1;
             }
         }
-        Ok(())
+        for one in &mut unsure {
+            let candidates = std::mem::take(&mut one.candidates);
+            let (kept, lost): (Vec<_>, Vec<_>) =
+                candidates.into_iter().partition(|(id, _)| keep && rows_of.get(id) == Some(&1));
+            for (id, _) in lost {
+                self.losses.row(self.dir, &one.damage, Some(id));
+            }
+            one.candidates = kept.into_iter().collect();
+            if !keep {
+                for _ in one.unread.drain(..) {
+                    self.losses.row(self.dir, &one.damage, None);
+                }
+            }
+        }
+        unsure.into_iter().try_for_each(|one| self.take(one))
+    }
+
+    /// Saves those of which all rows are known to be alive that are not alive elsewhere, until no other
+    /// becomes known by it; the rest.
+    fn certain(&mut self, mut unsure: Vec<Unsure<'a>>) -> Result<Vec<Unsure<'a>>> {
+        loop {
+            for one in &mut unsure {
+                let alive = self.core.slot.load_full();
+                let mut dead = Vec::new();
+                for id in one.candidates.keys() {
+                    if self.losses.ids.contains_key(id) || alive.locate(id.as_ref())?.is_some() {
+                        dead.push(id.clone());
+                    }
+                }
+                for id in dead {
+                    one.candidates.remove(&id);
+                }
+            }
+            let Some(at) = unsure.iter().position(Unsure::is_certain) else { return Ok(unsure) };
+            self.take(unsure.swap_remove(at))?;
+        }
+    }
+
+    /// Saves the candidates of a segment.
+    fn take(&mut self, one: Unsure<'_>) -> Result<()> {
+        let Unsure { segment, attributes, candidates, unread, .. } = one;
+        let schema = self.core.slot.load().schema.clone();
+        let import = Import::new(self.core, schema, ImportOptions::new());
+        let (dir, losses) = (self.dir, &mut *self.losses);
+        let mut taking = Taking { segment, attributes, import, dir, losses };
+        let mut rows: Vec<Row> = candidates.into_values().collect();
+        rows.sort_unstable();
+        rows.chunks(ROWS).try_for_each(|rows| taking.take(rows))?;
+        taking.take(&unread)?;
+        taking.import.commit().map(drop)
     }
 }
 

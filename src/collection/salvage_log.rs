@@ -12,7 +12,7 @@ use crate::storage::disk::{DirEntry, Disk};
 use crate::storage::wal::{WalIdentity, WalReader};
 
 /// Hands `each` the operations that `manifest` does not contain and that can be read; those that cannot are
-/// noted.
+/// noted. The number of the last one.
 pub(super) fn replay(
     disk: &Arc<dyn Disk>,
     dir: &Path,
@@ -20,7 +20,7 @@ pub(super) fn replay(
     entries: &[DirEntry],
     losses: &mut Losses,
     each: &mut dyn FnMut(Op) -> Result<()>,
-) -> Result<()> {
+) -> Result<u64> {
     let mut logs = open(disk, dir, manifest, entries);
     let first = |log: &Log| log.reader.as_ref().ok().and_then(WalReader::first_seq);
     let firsts: Vec<Option<u64>> = logs.iter().map(first).collect();
@@ -38,7 +38,7 @@ pub(super) fn replay(
             let frame = match next {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
-                Err(error @ Error::Corrupt { .. }) => {
+                Err(error @ (Error::Corrupt { .. } | Error::Io { .. })) => {
                     damage.get_or_insert_with(|| (path.clone(), error));
                     if reader.as_mut().is_ok_and(|reader| reader.skip().unwrap_or(false)) {
                         continue;
@@ -76,7 +76,7 @@ pub(super) fn replay(
         }
         None => {}
     }
-    Ok(())
+    Ok(last)
 }
 
 /// What a log is called in errors.

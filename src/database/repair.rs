@@ -135,7 +135,7 @@ impl Database {
                         report.collections.push(RepairedCollection { name, rows, losses });
                     }
                     // Of what was made of it nothing is left either.
-                    Err(error @ (Error::Corrupt { .. } | Error::Incompatible { .. })) => {
+                    Err(error) if is_of_source(&error, from) => {
                         if db.collections()?.contains(&name) {
                             db.drop_collection(&name)?;
                         }
@@ -161,6 +161,15 @@ impl Database {
         recover::create(disk, &dir, schema)?;
         sync_dir(disk, self.path())?;
         self.open_collection(name)
+    }
+}
+
+/// Whether it is the fault of the damaged database at `from` rather than of the place of the new one.
+fn is_of_source(error: &Error, from: &Path) -> bool {
+    match error {
+        Error::Corrupt { .. } | Error::Incompatible { .. } | Error::NotFound { .. } => true,
+        Error::Io { path, .. } => path.starts_with(from),
+        _ => false,
     }
 }
 

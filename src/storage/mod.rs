@@ -18,6 +18,7 @@ pub(crate) mod fault;
 mod feature;
 #[allow(unreachable_pub, reason = "exported with the feature `testing` only")]
 pub(crate) mod mmap;
+pub(crate) mod salvage;
 pub(crate) mod wal;
 
 /// Version of the formats of container and log that this code writes and reads.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nearfield::testing::{Disk, FaultDisk};
-use nearfield::{Collection, Database, Error, Metric, OpenOptions, Result, Schema, Settings};
+use nearfield::{
+    Collection, Database, Error, Metric, OpenOptions, RepairOptions, Result, Schema, Settings,
+};
 
 fn settings() -> Settings {
     let mut settings = Settings::default();
@@ -120,4 +122,22 @@ fn files_whose_numbers_leave_none_for_others_are_strangers() {
         db.close().unwrap();
     }
     assert_eq!(named(&disk, "18446744073709551615").len(), 3);
+}
+
+#[test]
+fn a_repair_is_refused_when_rows_were_logged_meanwhile() {
+    let disk = FaultDisk::new();
+    let (_db, docs) = open(&disk, false).unwrap();
+    docs.upsert(&[1, 2], &[0.0_f32, 1.0], ()).unwrap();
+    docs.compact().unwrap();
+    let mut written = false;
+    let write = |_, _| {
+        if !std::mem::replace(&mut written, true) {
+            docs.upsert(&[77], &[0.0_f32], ()).unwrap();
+        }
+        true
+    };
+    let options = RepairOptions::new().disk(Arc::new(disk.clone())).progress(write);
+    let error = Database::repair("/db", "/new", options).unwrap_err();
+    assert!(error.to_string().contains("close it first"), "{error}");
 }

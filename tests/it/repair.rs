@@ -313,6 +313,77 @@ fn deleted_rows_do_not_come_back_unless_doubtful_ones_are_asked_for() {
     assert_eq!(saved.unwrap().rows.len(), state.rows.len() + 3);
 }
 
+/// A collection into which rows of a dimension were imported, a segment for each list of ids, after which some
+/// were deleted; all tombstones are damaged.
+fn with_doubtful(imports: &[&[u64]], deleted: &[u64]) -> FaultDisk {
+    let disk = FaultDisk::new();
+    let mut settings = Settings::default();
+    settings.background = false;
+    let options = OpenOptions::new().settings(settings).disk(Arc::new(disk.clone()));
+    let db = options.open("/db").unwrap();
+    let docs = db.collection("docs", Schema::new(1, Metric::L2)).unwrap();
+    let import = |ids: &[u64], round: usize| {
+        let batch = nearfield::ImportBatch {
+            ids: nearfield::Ids::from(ids.to_vec()),
+            vectors: ids.iter().map(|_| round as f32).collect::<Vec<f32>>().into(),
+            attributes: None,
+            source_rows: (0..ids.len() as u64).collect(),
+            rejected: Vec::new(),
+        };
+        docs.import([Ok(batch)], nearfield::ImportOptions::new()).unwrap();
+    };
+    for (round, ids) in imports.iter().enumerate() {
+        import(ids, round);
+    }
+    docs.delete(deleted).unwrap();
+    // Tombstones are written with the next manifest.
+    import(&[70_000], imports.len());
+    db.close().unwrap();
+    let ends = |path: &&PathBuf| path.extension().is_some_and(|end| end == "del");
+    for path in disk.files().iter().filter(ends) {
+        let rows = find(&disk, path, "ROWS");
+        disk.edit(path, |bytes| bytes[rows.offset + 9] ^= 1).unwrap();
+    }
+    disk
+}
+
+fn numbers(ids: &[u64]) -> Vec<Id> {
+    ids.iter().copied().map(Id::U64).collect()
+}
+
+#[test]
+fn of_ids_in_several_doubtful_segments_no_row_is_taken_for_the_living_one() {
+    // The second import has replaced 5, and 7 of it was deleted.
+    let disk = with_doubtful(&[&[5, 1], &[5, 7, 8]], &[7]);
+    let told = |report: &RepairReport| {
+        let mut ids: Vec<Id> = losses(report).iter().flat_map(|loss| loss.ids.clone()).collect();
+        let rows: u64 = losses(report).iter().map(|loss| loss.rows).sum();
+        assert_eq!(rows, ids.len() as u64, "{report:?}");
+        ids.sort();
+        ids
+    };
+    let image = disk.kill_image();
+    let (saved, report) = repair(&image, options(&image));
+    let there: Vec<Id> = saved.unwrap().rows.into_keys().collect();
+    assert_eq!((there, told(&report)), (numbers(&[70_000]), numbers(&[1, 5, 7, 8])));
+    // Of 5 nobody knows which row counts.
+    let (saved, report) = repair(&disk, options(&disk).keep_doubtful(true));
+    let there: Vec<Id> = saved.unwrap().rows.into_keys().collect();
+    assert_eq!((there, told(&report)), (numbers(&[1, 7, 8, 70_000]), numbers(&[5])));
+}
+
+#[test]
+fn a_doubtful_segment_that_becomes_certain_makes_others_certain() {
+    // 5 was replaced by the second import and 9 by the third, which has no tombstones.
+    let disk = with_doubtful(&[&[5, 1], &[5, 9], &[9]], &[]);
+    let (saved, report) = repair(&disk, options(&disk));
+    assert!(report.is_complete(), "{report:?}");
+    let rows: Vec<(Id, f32)> =
+        saved.unwrap().rows.into_iter().map(|(id, row)| (id, row.vector[0])).collect();
+    let expected = [(1, 0.0), (5, 1.0), (9, 2.0), (70_000, 3.0)];
+    assert_eq!(rows, expected.map(|(id, round)| (Id::U64(id), round)));
+}
+
 #[test]
 fn replaced_rows_are_told_from_living_ones_without_tombstones() {
     let (disk, _) = segment(500);
@@ -410,4 +481,93 @@ fn a_collection_of_which_nothing_reads_is_named_and_the_others_are_saved() {
     assert_eq!(saved.unwrap(), state);
     let [(name, reason)] = report.lost.as_slice() else { panic!("{report:?}") };
     assert!(name == "other" && reason.contains("MANIFEST"), "{reason}");
+}
+
+#[test]
+fn a_collection_without_a_manifest_is_named_and_the_others_are_saved() {
+    let (disk, state) = segment(20);
+    let db = OpenOptions::new().disk(Arc::new(disk.clone())).open("/db").unwrap();
+    let other = db.collection("other", Schema::new(1, Metric::L2)).unwrap();
+    other.upsert(&[1], &[1.0_f32], ()).unwrap();
+    db.close().unwrap();
+    drop((db, other));
+    let manifest = |path: &&PathBuf| path.to_str().unwrap().contains("/other/MANIFEST");
+    for path in disk.files().iter().filter(manifest) {
+        disk.remove_file(path).unwrap();
+    }
+    let (saved, report) = repair(&disk, options(&disk));
+    assert_eq!(saved.unwrap(), state);
+    let [(name, reason)] = report.lost.as_slice() else { panic!("{report:?}") };
+    assert!(name == "other" && reason.contains("manifest"), "{reason}");
+}
+
+/// Repairs `disk`, of which some bytes cannot be read.
+fn repair_unread(disk: &FaultDisk) -> (State, RepairReport) {
+    let report = Database::repair("/db", "/new", options(disk)).unwrap();
+    let (_db, docs) = open(disk, "/new");
+    assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new());
+    (state_of(&docs).unwrap(), report)
+}
+
+#[test]
+fn sectors_that_cannot_be_read_cost_their_rows_and_no_others() {
+    let (disk, state) = segment(9_000);
+    let path = file(&disk, "nfs");
+    let ids = find(&disk, &path, "IDSC");
+    let image = disk.kill_image();
+    let at = ids.offset + BLOCK + 100;
+    image.spoil(&path, Some(at..at + 512)).unwrap();
+    let (saved, report) = repair_unread(&image);
+    let [loss] = losses(&report) else { panic!("{report:?}") };
+    assert_eq!((loss.rows, loss.section.as_str()), (BLOCK as u64 / 8, "IDSC/0"));
+    assert_eq!(saved.rows.len() as u64, 9_000 - loss.rows);
+    // A file of which nothing can be read is named with the reason.
+    let image = disk.kill_image();
+    image.spoil(&path, Some(0..usize::MAX)).unwrap();
+    let (saved, report) = repair_unread(&image);
+    let [loss] = losses(&report) else { panic!("{report:?}") };
+    assert!(loss.rows == 9_000 && loss.reason.contains("sector"), "{loss:?}");
+    assert!(saved.rows.is_empty());
+    // Of the manifest before the newest, the same rows.
+    let newest = disk.files().into_iter().rfind(|path| path.to_str().unwrap().contains("MANIFEST"));
+    let image = disk.kill_image();
+    image.spoil(&newest.unwrap(), Some(0..10)).unwrap();
+    let (saved, _) = repair_unread(&image);
+    assert_eq!(saved, state);
+}
+
+#[test]
+fn sectors_of_a_log_that_cannot_be_read_cost_the_operations_there() {
+    let (disk, _) = segment(100);
+    let (db, docs) = open(&disk, "/db");
+    // Several pages each.
+    let one = |round: u64| {
+        let ids: Vec<u64> = (round * 1_000..round * 1_000 + 600).collect();
+        docs.upsert(&ids, vec![round as f32; 4 * ids.len()], ()).unwrap();
+    };
+    let ends = |path: &PathBuf| path.extension().is_some_and(|end| end == "log");
+    let mut places = Vec::new();
+    for round in 1..=8 {
+        one(round);
+        let log = disk.files().into_iter().rfind(ends).unwrap();
+        places.push(disk.read(&log, 0).unwrap().len());
+    }
+    let whole = state_of(&docs).unwrap();
+    // Not closed: no manifest knows how far the log goes.
+    let disk = disk.kill_image();
+    drop((db, docs));
+    let log = disk.files().into_iter().rfind(ends).unwrap();
+    for last in [false, true] {
+        let image = disk.kill_image();
+        let bad = if last { places[6] + 4..places[7] } else { places[4] + 4..places[4] + 5 };
+        image.spoil(&log, Some(bad)).unwrap();
+        let (saved, report) = repair_unread(&image);
+        let [loss] = losses(&report) else { panic!("{report:?}") };
+        assert!(loss.operations >= 1 && loss.file == log, "{loss:?}");
+        for (id, row) in &saved.rows {
+            assert_eq!(Some(row), whole.rows.get(id));
+        }
+        let lost = (whole.rows.len() - saved.rows.len()) / 600;
+        assert!((1..=2).contains(&lost), "{lost} of 8 operations, the unread one among them");
+    }
 }

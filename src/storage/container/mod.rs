@@ -93,21 +93,23 @@ impl Container {
         Ok(Self::of(disk, file, extent, identity, parsed))
     }
 
-    /// Opens what is left of a file: header and footer may be damaged, and bytes may follow. The seal says
-    /// what the section table is.
+    /// Opens what is left of a file: header and footer may be damaged, bytes may follow, and some may not be
+    /// delivered by the disk. The seal says what the section table is.
     pub(crate) fn salvage(
         disk: &Arc<dyn Disk>,
         path: &Path,
         identity: Identity,
         seal: Seal,
     ) -> Result<Self> {
-        match Self::open(disk, path, identity, Some(seal)) {
-            Err(Error::Corrupt { .. }) => {}
-            other => return other,
-        }
-        let file = MappedFile::open(disk, path)?;
-        let extent = 0..usize::try_from(seal.len).unwrap_or(usize::MAX);
-        let parsed = salvage(path, file.map.as_slice(), extent.clone(), seal)?;
+        let file = MappedFile::salvage(disk, path)?;
+        let bytes = file.map.as_slice();
+        let (extent, parsed) = match parse(path, bytes, 0..bytes.len(), identity, Some(seal)) {
+            Err(Error::Corrupt { .. }) => {
+                let extent = 0..usize::try_from(seal.len).unwrap_or(usize::MAX);
+                (extent.clone(), salvage(path, bytes, extent, seal)?)
+            }
+            parsed => (0..bytes.len(), parsed?),
+        };
         Ok(Self::of(disk, file, extent, identity, parsed))
     }
 

@@ -23,6 +23,7 @@ use crate::storage::disk::Disk;
 #[cfg(feature = "text")]
 use crate::storage::mmap::Kept;
 use crate::storage::mmap::Mapped;
+use crate::storage::salvage;
 
 /// A mapped file and its name.
 #[derive(Debug)]
@@ -34,7 +35,17 @@ pub(super) struct MappedFile {
 impl MappedFile {
     pub(super) fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Arc<Self>> {
         let map = disk.map(path).map_err(|error| Error::io("open", path, error))?;
-        Ok(Arc::new(Self { path: path.into(), map: Arc::new(map) }))
+        Ok(Self::of(path, map))
+    }
+
+    /// Opens what the disk delivers of a file.
+    pub(super) fn salvage(disk: &Arc<dyn Disk>, path: &Path) -> Result<Arc<Self>> {
+        let map = salvage::map(disk, path).map_err(|error| Error::io("open", path, error))?;
+        Ok(Self::of(path, map))
+    }
+
+    fn of(path: &Path, map: Mapped) -> Arc<Self> {
+        Arc::new(Self { path: path.into(), map: Arc::new(map) })
     }
 }
 

@@ -8,6 +8,7 @@ use zerocopy::FromBytes;
 use super::{FRAME_BYTES, Frame, FrameHeader, HEADER_BYTES, Header, MAGIC, WalIdentity};
 use crate::error::{Error, Result};
 use crate::storage::disk::Disk;
+use crate::storage::salvage;
 
 /// Bytes read at a time.
 pub(super) const READ_BYTES: usize = 1 << 20;
@@ -25,6 +26,17 @@ pub(crate) struct WalReader {
     chain: u32,
     position: u64,
     window: Window,
+    /// When the log is read past damage.
+    salvage: Option<Salvage>,
+}
+
+/// What is known of a log that is read past its damage. It does not grow.
+#[derive(Debug, Default)]
+struct Salvage {
+    /// Where the last bytes end that the disk did not deliver.
+    unread: u64,
+    /// How much of the file its frames say to be on disk, once they were asked.
+    synced: Option<u64>,
 }
 
 /// A piece of the file held in memory.
@@ -60,21 +72,24 @@ impl WalReader {
             chain: 0,
             position: u64::from(HEADER_BYTES),
             window: Window::default(),
+            salvage: None,
         }
     }
 
-    /// Opens a log whose header is damaged by what its first frame says; an error of the header where that
-    /// frame is damaged as well.
+    /// Opens a log to be read past its damage. Where the header is damaged, the first frame says what it says;
+    /// an error where that one is as well.
     pub(crate) fn salvage(
         disk: &Arc<dyn Disk>,
         path: &Path,
         identity: WalIdentity,
     ) -> Result<Self> {
-        let refused = match Self::open(disk, path, identity) {
-            Err(error @ Error::Corrupt { .. }) => error,
-            other => return other,
-        };
         let mut reader = Self::new(disk, path, identity);
+        reader.salvage = Some(Salvage::default());
+        let refused = match reader.read_header() {
+            Ok(_) => return Ok(reader),
+            Err(error @ Error::Corrupt { .. }) => error,
+            Err(error) => return Err(error),
+        };
         let offset = reader.position;
         reader.load(offset, FRAME_BYTES)?;
         let first = reader.window.at(offset, FRAME_BYTES);
@@ -91,7 +106,16 @@ impl WalReader {
     /// frame whose header is whole. Whether there is one.
     pub(crate) fn skip(&mut self) -> Result<bool> {
         let Some(salt) = self.salt else { return Ok(false) };
-        let mut offset = self.position + 8;
+        let here = self.position;
+        self.load(here, FRAME_BYTES)?;
+        let header = self.window.at(here, FRAME_BYTES);
+        let header = header.and_then(|bytes| FrameHeader::ref_from_bytes(bytes).ok());
+        // A whole header says where the next one is; otherwise it may be anywhere.
+        let behind = match header.filter(|header| header.is_authentic(salt, here)) {
+            Some(header) => header.stride() as u64,
+            None => 8,
+        };
+        let mut offset = here + behind;
         while self.load(offset, FRAME_BYTES)? == FRAME_BYTES {
             while let Some(bytes) = self.window.at(offset, FRAME_BYTES) {
                 if bytes.starts_with(&salt.to_le_bytes())
@@ -126,7 +150,12 @@ impl WalReader {
         }
         if !self.is_contradicted(salt)? {
             self.window = Window::default();
-            return Ok(None);
+            return match &self.salvage {
+                Some(salvage) if salvage.unread > self.position => {
+                    Err(self.corrupt("the disk does not deliver it, or what follows"))
+                }
+                _ => Ok(None),
+            };
         }
         // The contradiction may have been written between two reads of a live log, and then the
         // frame is there by now.
@@ -199,30 +228,50 @@ impl WalReader {
     }
 
     /// Whether a later frame says that the bad one at `position` had been synced. One pass over
-    /// the rest of the file, and only frame headers are computed, so the time is linear.
+    /// the rest of the file, and only frame headers are computed, so the time is linear; a log that is read
+    /// past its damage is passed over once in all.
     fn is_contradicted(&mut self, salt: u64) -> Result<bool> {
-        let mut offset = self.position + 8;
+        let position = self.position;
+        if let Some(Salvage { synced: Some(synced), .. }) = self.salvage {
+            return Ok(synced > position);
+        }
+        let mut most = 0;
+        let mut offset = position + 8;
         while self.load(offset, FRAME_BYTES)? == FRAME_BYTES {
             while let Some(bytes) = self.window.at(offset, FRAME_BYTES) {
                 if bytes.starts_with(&salt.to_le_bytes())
                     && let Ok(header) = FrameHeader::ref_from_bytes(bytes)
                     && header.is_authentic(salt, offset)
-                    && header.synced.get() > self.position
                 {
-                    return Ok(true);
+                    most = header.synced.get().max(most);
+                    if most > position && self.salvage.is_none() {
+                        return Ok(true);
+                    }
                 }
                 offset += 8;
             }
         }
-        Ok(false)
+        if let Some(salvage) = &mut self.salvage {
+            salvage.synced = Some(most);
+        }
+        Ok(most > position)
     }
 
     /// Makes the window hold `len` bytes from `offset`, or what the file has of them; how many
     /// those are.
     fn load(&mut self, offset: u64, len: usize) -> Result<usize> {
         if self.window.at(offset, len).is_none() {
-            let bytes = self.disk.read_range(&self.path, offset, len.max(READ_BYTES) as u64);
-            let bytes = bytes.map_err(|error| Error::io("read", &self.path, error))?;
+            let (disk, path, len) = (&self.disk, &self.path, len.max(READ_BYTES) as u64);
+            let read = match &mut self.salvage {
+                None => disk.read_range(path, offset, len),
+                Some(known) => {
+                    salvage::read_range(disk, path, offset, len).map(|(bytes, unread)| {
+                        known.unread = known.unread.max(unread.unwrap_or(0));
+                        bytes
+                    })
+                }
+            };
+            let bytes = read.map_err(|error| Error::io("read", path, error))?;
             self.window = Window { start: offset, bytes };
         }
         Ok(self.window.bytes.len().min(len))

@@ -410,3 +410,39 @@ fn a_payload_beyond_the_limit_fails_the_writer_and_writes_nothing() {
     assert!(matches!(writer.sync(), Err(Error::Poisoned(_))));
     assert!(read_all(&disk).unwrap().is_empty());
 }
+
+/// Whole headers of frames that overlap, as only somebody makes them who wants every one read to the end.
+#[test]
+fn a_log_of_overlapping_frames_is_read_past_its_damage_in_one_pass() {
+    let (fault, disk) = disk();
+    drop(create(&disk));
+    let bytes = disk.read(Path::new(PATH), 0).unwrap();
+    let salt = Header::ref_from_prefix(&bytes).unwrap().0.salt;
+    let mut frames = Vec::new();
+    for number in 0..20_000 {
+        let offset = u64::from(HEADER_BYTES) + number * FRAME_BYTES as u64;
+        let mut header = FrameHeader {
+            salt,
+            seq: U64::new(number + 1),
+            durable: U64::ZERO,
+            synced: U64::new(offset),
+            len: U32::new(100 << 20),
+            payload_crc: U32::ZERO,
+            previous: U32::ZERO,
+            crc: U32::ZERO,
+        };
+        header.crc = U32::new(header.checksum(offset));
+        frames.extend_from_slice(header.as_bytes());
+    }
+    fault.edit(Path::new(PATH), |log| log.extend(frames)).unwrap();
+    let before = fault.reads();
+    let mut reader = WalReader::salvage(&disk, Path::new(PATH), IDENTITY).unwrap();
+    let mut damaged = 0;
+    while reader.next().is_err() {
+        damaged += 1;
+        if !reader.skip().unwrap() {
+            break;
+        }
+    }
+    assert!(damaged > 0 && fault.reads() - before < 20, "{}", fault.reads() - before);
+}
