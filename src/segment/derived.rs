@@ -176,6 +176,14 @@ impl Segment {
         self.core.container.damaged().into_iter().any(is_derived)
     }
 
+    /// Has everything checked anew that a merge copies out of the vector file.
+    pub(crate) fn forget_checks(&self) {
+        let core = &*self.core;
+        let norms = core.inverse_norms.as_ref().map(|norms| &norms.stored);
+        let copied = [Some(&core.vectors), Some(&core.ids), norms, core.graph.as_ref()];
+        copied.into_iter().flatten().for_each(Section::forget);
+    }
+
     /// `Corrupt` for what makes it [broken](Self::is_broken).
     pub(crate) fn check_primary(&self) -> Result<()> {
         self.core.vectors.read_all()?;

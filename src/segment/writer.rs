@@ -130,6 +130,9 @@ impl SegmentWriter {
         if part.space() != self.space {
             return Err(Error::invalid("a part of another vector space cannot be copied"));
         }
+        if let Part::Segment(segment) = part {
+            segment.forget_checks();
+        }
         let first = Row::try_from(self.rows()).unwrap_or(Row::MAX);
         let most = (COPY_BYTES / self.space.stride()).max(1);
         for (row, count) in live_runs(part.len(), dead, most) {

@@ -253,3 +253,42 @@ fn damaged_rows_answer_corrupt_and_the_others_go_on() {
         assert!(problems.iter().all(|problem| !problem.contains("no row is lost")));
     }
 }
+
+/// The disk may rot behind a block that was checked long ago: a merge must not give what is there now a
+/// checksum of its own.
+#[cfg(unix)]
+#[test]
+fn a_merge_checks_what_it_copies_though_it_was_checked_before() {
+    use std::os::unix::fs::FileExt;
+    for tag in ["RAWV", "IDSC", "GRPS"] {
+        let scratch = crate::common::Scratch::new();
+        let options = OpenOptions::new().settings(settings(CodeChoice::Full, u64::MAX));
+        let db = options.open(scratch.path()).unwrap();
+        let schema = Schema::new(DIMENSION, Metric::L2).column("year", nearfield::DataType::Int64);
+        let docs = db.collection("docs", schema).unwrap();
+        let mut state = State::new(&docs.schema().unwrap());
+        fill(&docs, &mut state, &maker(IdType::U64), &mut Random::new(5));
+        docs.compact().unwrap();
+        // Everything is read, and found whole.
+        assert_eq!(state_of(&docs).unwrap(), state);
+        assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new());
+        let end = if tag == "GRPS" { "attr" } else { "nfs" };
+        let files = std::fs::read_dir(scratch.path().join("docs")).unwrap();
+        let mut files = files.map(|entry| entry.unwrap().path());
+        let path = files.find(|path| path.extension().is_some_and(|found| found == end)).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let found = sections(&bytes);
+        let section = found.iter().find(|section| section.tag == tag).unwrap();
+        let at = section.offset + section.len - 3;
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_at(&[bytes[at] ^ 4], at as u64).unwrap();
+        // A row less is reason enough for a merge.
+        docs.delete(ids_of(IdType::U64, &[state.rows.keys().next().cloned().unwrap()])).unwrap();
+        is_corrupt(docs.compact(), tag);
+        let problems = docs.verify().unwrap().problems;
+        assert!(problems.iter().any(|problem| problem.contains(tag)), "{problems:?}");
+        // It is known from now on, and left alone.
+        is_corrupt(docs.compact(), tag);
+        assert_eq!(docs.stats().unwrap().segments[0].damaged, [tag]);
+    }
+}

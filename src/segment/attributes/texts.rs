@@ -46,6 +46,8 @@ impl TextWriter {
 
     /// Takes the index of `file`, if it has one; its rows must have the same texts.
     pub(crate) fn copied(column: &str, cutting: Cutting, file: &AttributeFile) -> Self {
+        // What is copied gets new checksums.
+        file.text_sections().for_each(|section| section.forget());
         match file.packs(column) {
             Ok(packs) if file.open_packs(&packs, column, cutting).is_some() => {
                 Self { column: column.into(), work: Work::Copy(packs) }

@@ -108,6 +108,12 @@ impl AttributeWriter {
 
     /// Appends the live rows of a part, with its patch applied.
     pub(crate) fn push_part(&mut self, part: &Part, dead: &RowSet, patch: &Patch) -> Result<()> {
+        if let Part::Segment(segment) = part
+            && let Some(file) = segment.attribute_file()
+        {
+            // What is copied gets new checksums.
+            file.blocks().forget();
+        }
         let rows = live_rows(part.len(), dead);
         let mut rows = rows.peekable();
         while rows.peek().is_some() {

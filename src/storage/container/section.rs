@@ -132,6 +132,16 @@ impl Section {
         self.shared.place.len
     }
 
+    /// Has every block checked anew when it is touched next, except those known to be bad: whoever copies
+    /// bytes vouches for them with a checksum of its own, and what was read long ago may have rotted since.
+    pub(crate) fn forget(&self) {
+        for word in self.checked.iter().step_by(2) {
+            let good = word.swap(0, Relaxed);
+            // Only what was counted is counted back; a touch in between is trusted as before.
+            self.shared.unchecked.fetch_add(good.count_ones() as usize, Relaxed);
+        }
+    }
+
     /// Whether a block was found that does not match its checksum.
     pub(crate) fn is_damaged(&self) -> bool {
         self.shared.bad.load(Relaxed) > 0
