@@ -44,17 +44,17 @@ fn run(view: &mut View, work: Work, log: &mut Vec<Payload>) -> Result<u64> {
         Work::Add(rows) => {
             let ids = rows.ids.to_ids();
             refuse_known(view, &ids)?;
-            upsert(view, rows, log)
+            upsert(view, rows, Some(log))
         }
-        Work::Upsert(rows) => upsert(view, rows, log),
-        Work::Update { ids, attributes } => update(view, &ids, attributes, log),
-        Work::Delete(ids) => delete(view, &ids, log),
+        Work::Upsert(rows) => upsert(view, rows, Some(log)),
+        Work::Update { ids, attributes } => update(view, &ids, attributes, Some(log)),
+        Work::Delete(ids) => delete(view, &ids, Some(log)),
         Work::DeleteWhere(filter) => {
             let (places, ids) = view.found(&filter)?;
             if places.is_empty() {
                 return Ok(0);
             }
-            record(view, &Op::Delete(ids), log)?;
+            record(view, &Op::Delete(ids), Some(log))?;
             Ok(kill(view, places.into_iter()))
         }
         Work::UpdateWhere { filter, values } => {
@@ -65,7 +65,7 @@ fn run(view: &mut View, work: Work, log: &mut Vec<Payload>) -> Result<u64> {
                 return Err(too_large(&format!("{} rows, {bytes} bytes", ids.len())));
             }
             let values = columns::take(&values, &vec![0; ids.len()])?;
-            update(view, &ids, values, log)
+            update(view, &ids, values, Some(log))
         }
         Work::AddColumns(added) => add_columns(view, &added, log),
         Work::Widen { columns, work } => {
@@ -83,14 +83,24 @@ fn run(view: &mut View, work: Work, log: &mut Vec<Payload>) -> Result<u64> {
     }
 }
 
-fn record(view: &mut View, op: &Op, log: &mut Vec<Payload>) -> Result<()> {
-    let payload = op.encode(view.schema.space())?;
-    if payload.len() > MAX_OP_BYTES {
-        return Err(too_large(&format!("{} bytes", payload.len())));
+/// The records of an operation, or none when they are what it was read from.
+type Log<'a> = Option<&'a mut Vec<Payload>>;
+
+fn record(view: &mut View, op: &Op, log: Log<'_>) -> Result<()> {
+    if let Some(log) = log {
+        let payload = op.encode(view.schema.space())?;
+        if payload.len() > MAX_OP_BYTES {
+            return Err(too_large(&format!("{} bytes", payload.len())));
+        }
+        log.push(payload);
     }
-    log.push(payload);
     view.seq += 1;
     Ok(())
+}
+
+/// Where the rows of `ids` are that are to be changed.
+fn locate(view: &mut View, ids: &Ids<'_>, log: &Log<'_>) -> Result<Vec<Option<Place>>> {
+    if log.is_some() { view.locate_latest(ids) } else { view.locate_logged(ids) }
 }
 
 fn too_large(size: &str) -> Error {
@@ -129,17 +139,17 @@ pub(crate) fn no_duplicate(duplicates: BTreeSet<IdRef<'_>>) -> Result<()> {
     Err(Error::DuplicateId { ids })
 }
 
-fn upsert(view: &mut View, rows: Batch, log: &mut Vec<Payload>) -> Result<u64> {
+fn upsert(view: &mut View, rows: Batch, mut log: Log<'_>) -> Result<u64> {
     if rows.ids.len() == 0 {
         return Ok(0);
     }
     let ids = rows.ids.to_ids();
     require_id_type(view, ids.id_type())?;
-    let replaced = view.locate_latest(&ids)?;
+    let replaced = locate(view, &ids, &log)?;
     if view.schema.id_type().is_none() {
         let mut schema = (*view.schema).clone();
         schema.fix_id_type(ids.id_type());
-        record(view, &Op::Schema(schema.clone()), log)?;
+        record(view, &Op::Schema(schema.clone()), log.as_deref_mut())?;
         view.schema = Arc::new(schema);
     }
     let op = Op::Upsert(rows);
@@ -209,13 +219,13 @@ fn update(
     view: &mut View,
     ids: &Ids<'static>,
     attributes: RecordBatch,
-    log: &mut Vec<Payload>,
+    log: Log<'_>,
 ) -> Result<u64> {
     if ids.is_empty() {
         return Ok(0);
     }
     require_id_type(view, ids.id_type())?;
-    let places = view.locate_latest(ids)?;
+    let places = locate(view, ids, &log)?;
     // Of ids given twice the last wins, as in an upsert.
     let mut last = std::collections::BTreeMap::new();
     for (index, place) in places.iter().enumerate() {
@@ -252,12 +262,12 @@ fn update(
     Ok(updated)
 }
 
-fn delete(view: &mut View, ids: &Ids<'static>, log: &mut Vec<Payload>) -> Result<u64> {
+fn delete(view: &mut View, ids: &Ids<'static>, log: Log<'_>) -> Result<u64> {
     if ids.is_empty() {
         return Ok(0);
     }
     require_id_type(view, ids.id_type())?;
-    let places = view.locate_latest(ids)?;
+    let places = locate(view, ids, &log)?;
     if places.iter().all(Option::is_none) {
         return Ok(0);
     }
@@ -268,7 +278,7 @@ fn delete(view: &mut View, ids: &Ids<'static>, log: &mut Vec<Payload>) -> Result
 fn add_columns(view: &mut View, added: &[Column], log: &mut Vec<Payload>) -> Result<u64> {
     let Some(schema) = with_columns(&view.schema, added)? else { return Ok(0) };
     let count = schema.columns().len() - view.schema.columns().len();
-    record(view, &Op::Schema(schema.clone()), log)?;
+    record(view, &Op::Schema(schema.clone()), Some(log))?;
     view.schema = Arc::new(schema);
     Ok(count as u64)
 }
@@ -308,7 +318,7 @@ fn index_text(
         return Ok(0);
     }
     schema.validate()?;
-    record(view, &Op::Schema(schema.clone()), log)?;
+    record(view, &Op::Schema(schema.clone()), Some(log))?;
     view.schema = Arc::new(schema);
     Ok(1)
 }
@@ -316,19 +326,19 @@ fn index_text(
 /// Remembers an embedder; how many were remembered.
 fn remember(view: &mut View, candidate: &Candidate, log: &mut Vec<Payload>) -> Result<u64> {
     let Some(schema) = candidate.join(&view.schema)? else { return Ok(0) };
-    record(view, &Op::Schema(schema.clone()), log)?;
+    record(view, &Op::Schema(schema.clone()), Some(log))?;
     view.schema = Arc::new(schema);
     Ok(1)
 }
 
-/// Replays one logged operation; what it says about rows that are gone meanwhile is passed over.
+/// Replays one logged operation; what it says about rows that are gone meanwhile, or whose ids are damaged, is
+/// passed over.
 pub(crate) fn replay(view: &mut View, op: Op) -> Result<()> {
-    let mut ignored = Vec::new();
     let seq = view.seq + 1;
     match op {
-        Op::Upsert(rows) => drop(upsert(view, rows, &mut ignored)?),
-        Op::Update { ids, attributes } => drop(update(view, &ids, attributes, &mut ignored)?),
-        Op::Delete(ids) => drop(delete(view, &ids, &mut ignored)?),
+        Op::Upsert(rows) => drop(upsert(view, rows, None)?),
+        Op::Update { ids, attributes } => drop(update(view, &ids, attributes, None)?),
+        Op::Delete(ids) => drop(delete(view, &ids, None)?),
         Op::Schema(schema) => {
             if let Some(schema) = followed_by(&view.schema, schema) {
                 view.schema = Arc::new(schema);

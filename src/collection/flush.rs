@@ -1,7 +1,8 @@
 //! Memtables become a segment; updated attributes become a new attribute file.
 //!
 //! > Updates of a segment whose columns are damaged have no file to go to. They stay in memory and in the
-//! > log, which keeps all operations from then on until the segment is gone.
+//! > log, which keeps all operations from then on until the segment is gone. So do operations about rows
+//! > whose ids are damaged.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -205,7 +206,8 @@ impl Files {
             view.segments.push(Arc::new(built.carry(&frozen, before.seq)?));
         }
         let logged = (writer.manifest.seq, writer.manifest.log_start);
-        let (seq, log_start) = if self.stuck { logged } else { (last.seq, last.log_next) };
+        let stuck = self.stuck || view.waits;
+        let (seq, log_start) = if stuck { logged } else { (last.seq, last.log_next) };
         switch(core, writer, view, seq, log_start)
     }
 

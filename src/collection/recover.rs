@@ -238,6 +238,7 @@ fn open_segments(
         frozen: Vec::new(),
         active: Vec::new(),
         hints: Arc::default(),
+        waits: false,
     })
 }
 

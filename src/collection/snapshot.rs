@@ -5,6 +5,7 @@
 //! into the collection's slot; whoever cloned the old one keeps reading it. Parts are ordered from
 //! old to new, so that the newest live row of an id is found last-first.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,11 +17,11 @@ use super::hints::Hints;
 use super::options::Schema;
 use super::row_sets::RowSets;
 use crate::codec::full;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::segment::layout::SegmentMeta;
 use crate::segment::memtable::Chunk;
-use crate::segment::part::Part;
+use crate::segment::part::{Part, live_rows};
 use crate::segment::patch::Patch;
 use crate::segment::search::{Ask, Candidate, Isa, SearchOptions, SearchStats};
 use crate::segment::{Segment, columns};
@@ -117,6 +118,8 @@ pub(crate) struct View {
     pub(crate) active: Vec<Arc<PartView>>,
     /// Of the active memtable.
     pub(crate) hints: Arc<Hints>,
+    /// Whether operations of the log are about rows that damage hides: then the log is kept for them.
+    pub(crate) waits: bool,
 }
 
 /// What a search is asked for, beside the query.
@@ -189,6 +192,35 @@ impl View {
             missing = still;
         }
         locate(self.segments.iter().enumerate().collect(), ids, missing, &mut places)?;
+        Ok(places)
+    }
+
+    /// [`locate_latest`](Self::locate_latest) for an operation that was logged. A row whose id is damaged by now
+    /// counts as gone, and the operation waits for it in the log.
+    pub(crate) fn locate_logged(&mut self, ids: &Ids<'_>) -> Result<Vec<Option<Place>>> {
+        match self.locate_latest(ids) {
+            Err(Error::Corrupt { .. }) => {}
+            located => return located,
+        }
+        let mut places = vec![None; ids.len()];
+        let mut hidden: HashMap<IdRef<'_>, Vec<usize>> = HashMap::new();
+        for (index, id) in ids.iter().enumerate() {
+            match self.locate(id) {
+                Ok(place) => places[index] = place,
+                Err(Error::Corrupt { .. }) => hidden.entry(id).or_default().push(index),
+                Err(error) => return Err(error),
+            }
+        }
+        // An id may be whole itself, and only not be told from a damaged one by the table.
+        for (part, view) in self.segments.iter().enumerate().filter(|(_, view)| view.is_broken()) {
+            for row in live_rows(view.part.len(), &view.dead) {
+                let found = view.part.id_ref(row).ok().and_then(|id| hidden.remove(&id));
+                for index in found.into_iter().flatten() {
+                    places[index] = Some(Place { part, row });
+                }
+            }
+        }
+        self.waits |= !hidden.is_empty();
         Ok(places)
     }
 

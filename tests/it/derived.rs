@@ -292,3 +292,58 @@ fn a_merge_checks_what_it_copies_though_it_was_checked_before() {
         assert_eq!(docs.stats().unwrap().segments[0].damaged, [tag]);
     }
 }
+
+#[test]
+fn operations_of_the_log_on_damaged_ids_do_not_keep_a_collection_from_opening() {
+    let settings = settings(CodeChoice::Full, u64::MAX);
+    let disk = FaultDisk::new();
+    let options = OpenOptions::new().settings(settings).disk(Arc::new(disk.clone()));
+    let open = |disk: &FaultDisk| {
+        let db = options.clone().disk(Arc::new(disk.clone())).open("/db").unwrap();
+        db.collection("docs", Schema::new(1, Metric::L2)).map(|docs| (db, docs))
+    };
+    let (db, docs) = open(&disk).unwrap();
+    let ids: Vec<u64> = (0..6_000).collect();
+    let vectors: Vec<f32> = ids.iter().map(|id| *id as f32).collect();
+    docs.upsert(&ids, &vectors, ()).unwrap();
+    docs.compact().unwrap();
+    let changed: Vec<u64> = (0..6_000).step_by(10).collect();
+    docs.upsert(&changed, vec![-1.0_f32; 600], ()).unwrap();
+    let deleted: Vec<u64> = (5..6_000).step_by(10).collect();
+    docs.delete(&deleted).unwrap();
+    drop((db, docs));
+    let path = &files(&disk, "nfs")[0];
+    let found = sections(&disk.read(path, 0).unwrap());
+    let section = found.iter().find(|section| section.tag == "IDSC").unwrap();
+    let image = disk.kill_image();
+    image.edit(path, |bytes| bytes[section.offset + BLOCK] ^= 1).unwrap();
+    // The ids of the second block are damaged.
+    let (first, last) = (BLOCK as u64 / 8, BLOCK as u64 / 4);
+    for round in 0..2 {
+        let (db, docs) = open(&image).unwrap();
+        for id in (0..6_000).step_by(5) {
+            let found = docs.get(&[id], &Fields::none().with_vectors());
+            match (id % 10, (first..last).contains(&id)) {
+                // What the log has written is there.
+                (0, _) => {
+                    let vectors = found.unwrap().vectors.unwrap();
+                    assert_eq!(crate::oracle::floats(&vectors), [-1.0], "{id}, round {round}");
+                }
+                (5, false) => assert!(found.map_or(true, |found| found.is_empty()), "{id}"),
+                (_, _) => is_corrupt(found, "IDSC"),
+            }
+        }
+        docs.flush().unwrap();
+        is_corrupt(docs.compact(), "IDSC");
+        drop((db, docs));
+    }
+    // When the block reads again, so do its rows as the log has left them.
+    image.edit(path, |bytes| bytes[section.offset + BLOCK] ^= 1).unwrap();
+    let (_db, docs) = open(&image).unwrap();
+    assert_eq!(docs.len().unwrap(), 5_400);
+    assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new());
+    for id in [first.next_multiple_of(10), last.next_multiple_of(10) - 10] {
+        let found = docs.get(&[id, id + 5], &Fields::none().with_vectors()).unwrap();
+        assert_eq!(crate::oracle::floats(&found.vectors.unwrap()), [-1.0]);
+    }
+}

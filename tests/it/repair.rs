@@ -501,6 +501,31 @@ fn a_collection_without_a_manifest_is_named_and_the_others_are_saved() {
     assert!(name == "other" && reason.contains("manifest"), "{reason}");
 }
 
+#[test]
+fn a_logged_update_of_damaged_columns_is_corrupt_and_repair_saves_the_others() {
+    let (disk, state) = segment(9_000);
+    let (db, docs) = open(&disk, "/db");
+    // The number is in the last column, its row in the last block.
+    docs.update(&[8_990], &notes(&[Some("new")], &[None])).unwrap();
+    db.close().unwrap();
+    drop((db, docs));
+    let path = file(&disk, "attr");
+    let columns = find(&disk, &path, "GRPS");
+    disk.edit(&path, |bytes| bytes[columns.offset + columns.len - 5] ^= 1).unwrap();
+    let db = OpenOptions::new().disk(Arc::new(disk.clone())).open("/db").unwrap();
+    match db.open_collection("docs") {
+        Err(Error::Corrupt { section, .. }) => assert_eq!(section, "GRPS/0"),
+        other => panic!("{other:?}"),
+    }
+    drop(db);
+    let (saved, report) = repair(&disk, options(&disk));
+    let (saved, told) = (saved.unwrap().rows, &losses(&report)[0].ids);
+    assert!(told.contains(&Id::U64(8_990)) && told.len() < 3_000, "{}", told.len());
+    let mut truth = state.rows;
+    truth.retain(|id, _| !told.contains(id));
+    assert_eq!(saved, truth);
+}
+
 /// Repairs `disk`, of which some bytes cannot be read.
 fn repair_unread(disk: &FaultDisk) -> (State, RepairReport) {
     let report = Database::repair("/db", "/new", options(disk)).unwrap();
