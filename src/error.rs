@@ -1,6 +1,7 @@
 //! The one error type of the crate. Coarse and prescriptive: a message says what was given, what
 //! was expected and what to do; a variant exists only where a caller would act differently.
 
+use std::any::Any;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -167,6 +168,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+}
+
+/// What a panic that was caught says.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("of an unknown kind")
 }
 
 /// Ids that exist already, of which at most a hundred are listed.

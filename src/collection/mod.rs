@@ -142,7 +142,13 @@ impl Core {
     }
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock().unwrap_or_else(|poisoned| {
+            self.writer.clear_poison();
+            let mut writer = poisoned.into_inner();
+            // Nobody knows how far it came with what it was about.
+            writer.poison(&Error::invalid("a panic while writing"));
+            writer
+        })
     }
 
     /// A file number that was never used.

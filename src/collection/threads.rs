@@ -1,13 +1,14 @@
 //! Background work: one thread that turns full memtables into segments, one that merges segments,
 //! and how writers wait for them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{Core, compact, flush};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, panic_message};
 
 /// Full memtables waiting for the disk before writers wait too.
 const MAX_FROZEN: usize = 2;
@@ -133,7 +134,7 @@ impl Core {
             let stuck = self.signals.lock().flush_failure.is_some();
             if stuck || !settings.background {
                 // The caller gets the reason itself, and a disk with space again heals here.
-                flush::flush_frozen(self)?;
+                turn(|| flush::flush_frozen(self))?;
                 self.signals.lock().flush_failure = None;
             } else {
                 // A flush that failed elsewhere has left its memtable to the thread.
@@ -181,7 +182,7 @@ impl Keeper {
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             if thread.join().is_err() {
-                // It has said so on its way; nothing of it is half done.
+                // It has said so on its way.
             }
         }
         if keep && !self.core.host.read_only { flush::on_close(&self.core) } else { Ok(()) }
@@ -203,6 +204,17 @@ fn spawn(name: &str, core: Arc<Core>, run: fn(&Core)) -> Result<JoinHandle<()>> 
         .map_err(|error| Error::invalid(format!("a thread cannot be started: {error}")))
 }
 
+/// Runs a turn of background work. A panic in it is a failure like any other: if it ended the thread, writers
+/// would wait for it for ever.
+fn turn<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let message = panic_message(&*payload);
+        Err(Error::invalid(format!(
+            "a panic: {message}; this is a defect of nearfield, please report it"
+        )))
+    })
+}
+
 fn flush_loop(core: &Core) {
     let mut pauses = Pauses::default();
     loop {
@@ -218,7 +230,7 @@ fn flush_loop(core: &Core) {
             }
             continue;
         }
-        let failure = flush::flush_frozen(core).err().map(|error| error.to_string());
+        let failure = turn(|| flush::flush_frozen(core)).err().map(|error| error.to_string());
         let pause = pauses.after(failure.is_some());
         core.signals.lock().flush_failure = failure;
         core.signals.changed.notify_all();
@@ -233,8 +245,12 @@ fn compact_loop(core: &Core) {
     let mut pauses = Pauses::default();
     loop {
         let idle = core.signals.doze();
-        let flushed = if idle { flush::flush_idle(core) } else { Ok(()) };
-        let merged = flushed.and_then(|()| compact::step(core, idle));
+        let merged = turn(|| {
+            if idle {
+                flush::flush_idle(core)?;
+            }
+            compact::step(core, idle)
+        });
         let pause = pauses.after(merged.is_err());
         core.signals.lock().merge_failure = merged.as_ref().err().map(ToString::to_string);
         core.signals.changed.notify_all();

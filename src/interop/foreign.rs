@@ -8,7 +8,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, panic_message};
 
 /// Runs one step of a foreign reader. After an error of a step the reader must not be used again.
 pub(super) fn guarded<T>(
@@ -17,11 +17,7 @@ pub(super) fn guarded<T>(
     step: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|payload| {
-        let message = payload
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| payload.downcast_ref::<&str>().copied())
-            .unwrap_or("of an unknown kind");
+        let message = panic_message(&*payload);
         Err(Error::corrupt(file, section, format!("reading it met a panic: {message}")))
     })
 }

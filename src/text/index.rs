@@ -211,6 +211,10 @@ impl Builder {
 
     /// Appends a row.
     pub(crate) fn push(&mut self, text: Option<&str>) -> Result<(), Failure> {
+        guarded(|| self.push_row(text))
+    }
+
+    fn push_row(&mut self, text: Option<&str>) -> Result<(), Failure> {
         let making = match &mut self.shard {
             Some(making) => making,
             None => self.shard.insert(Making::begin(self.cutting, self.budget)?),
@@ -246,7 +250,7 @@ impl Builder {
     pub(super) fn end(&mut self) -> Result<(), Failure> {
         let Some(making) = self.shard.take() else { return Ok(()) };
         let header = Header::new(&self.column, self.cutting, self.first, self.rows);
-        self.finished.push(making.end(header)?);
+        self.finished.push(guarded(|| making.end(header))?);
         self.first += self.rows;
         self.rows = 0;
         Ok(())
@@ -305,6 +309,11 @@ impl Making {
         files.sort_by(|a, b| a.0.cmp(&b.0));
         pack::pack(header, &files).ok_or_else(|| "its header cannot be written".into())
     }
+}
+
+/// Runs a step of the library, whose panics are failures: an index can be done without.
+fn guarded<T>(step: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_panic| Err("the library panicked".into()))
 }
 
 /// How many words each document has: the sum of its frequencies over all terms.

@@ -2,12 +2,15 @@
 //! they are copied, panics in the background, numbers that cannot be.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use nearfield::testing::{Disk, FaultDisk};
 use nearfield::{
     Collection, Database, Error, Metric, OpenOptions, RepairOptions, Result, Schema, Settings,
 };
+
+use crate::common::Random;
 
 fn settings() -> Settings {
     let mut settings = Settings::default();
@@ -98,6 +101,48 @@ fn a_damaged_newest_manifest_is_told_by_stats_and_nothing_is_removed_for_it() {
     assert_eq!((docs.len().unwrap(), docs.stats().unwrap().passed_over), (3, None));
     assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new());
     assert!(!disk.files().contains(&newest));
+}
+
+#[test]
+fn a_panic_in_the_background_is_a_failure_that_is_told_and_holds_up_nobody() {
+    let disk = FaultDisk::new();
+    let mut busy = settings();
+    busy.background = true;
+    busy.memtable_bytes = 64 << 10;
+    let db = database(&disk, busy, false).unwrap();
+    let docs = db.collection("docs", Schema::new(64, Metric::L2)).unwrap();
+    disk.set_hook(Some(Arc::new(|path: &Path| {
+        assert!(!path.to_str().unwrap().ends_with(".nfs"), "a test panics");
+    })));
+    // Each write fills a memtable: more than wait for the disk at a time.
+    let (sender, receiver) = mpsc::channel();
+    let writer = docs.clone();
+    let writing = std::thread::spawn(move || {
+        let mut random = Random::new(3);
+        let answers = (0..6).map(|round: u64| {
+            let ids: Vec<u64> = (round * 300..(round + 1) * 300).collect();
+            writer.upsert(&ids, random.vector(300 * 64), ()).map_err(|error| error.to_string())
+        });
+        drop(sender.send(answers.collect::<Vec<_>>()));
+    });
+    let answers = receiver.recv_timeout(Duration::from_secs(60)).expect("writers hang");
+    writing.join().unwrap();
+    assert!(answers[0].is_ok());
+    let refused = answers.iter().find_map(|answer| answer.as_ref().err()).unwrap();
+    assert!(refused.contains("panic"), "{refused}");
+    let told = docs.stats().unwrap().background_failure.unwrap();
+    assert!(told.contains("a test panics"), "{told}");
+    disk.set_hook(None);
+    let end = Instant::now() + Duration::from_secs(60);
+    while docs.stats().unwrap().background_failure.is_some() {
+        assert!(Instant::now() < end, "it is not tried again");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    docs.upsert(&[9_000], &[0.0; 64], ()).unwrap();
+    let rows = docs.len().unwrap();
+    db.close().unwrap();
+    let db = database(&disk, settings(), false).unwrap();
+    assert_eq!(db.open_collection("docs").unwrap().len().unwrap(), rows);
 }
 
 #[test]
