@@ -4,16 +4,16 @@
 //! is written last. Segments are immutable and kept alive by the snapshot, so nothing waits while
 //! they are copied.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::manifest::Manifest;
+use super::manifest::{Manifest, SegmentEntry};
+use super::recover::{self, ATTEMPTS, is_outrun};
 use super::segment_files::{self, FileName};
 use super::snapshot::View;
 use super::stats::file_bytes;
 use super::{Collection, Core, flush};
 use crate::error::{Error, Result};
-use crate::segment::layout;
 use crate::storage::container::Watch;
 use crate::storage::disk::Disk;
 
@@ -42,29 +42,39 @@ pub(crate) fn copy_collection(
 ) -> Result<()> {
     let core = collection.core();
     core.check()?;
-    if core.host.read_only {
-        collection.refresh()?;
-    } else {
-        flush::flush_all(core)?;
-    }
-    let source = capture(core)?;
+    let source = source(collection)?;
     let disk = &core.disk;
     disk.create_dir(to).map_err(|error| Error::io("create", to, error))?;
-    for (segment, meta) in source.view.segments.iter().filter_map(|part| part.as_segment()) {
+    for (segment, _) in source.view.segments.iter().filter_map(|part| part.as_segment()) {
         segment.verify_checksums(watch)?;
-        let mut names = vec![layout::vector_file(meta.segment)];
-        let attributes = meta.attributes.map(|file| file.generation);
-        names.extend(attributes.map(|file| layout::attribute_file(meta.segment, file)));
-        for name in names {
-            let path = core.dir.join(&name);
-            let map = disk.map(&path).map_err(|error| Error::io("read", &path, error))?;
-            write(disk, &to.join(name), map.as_slice(), watch)?;
+        // Out of the maps: the names may be gone by now.
+        for (path, bytes) in segment.files() {
+            let name = path.file_name().unwrap_or_default();
+            write(disk, &to.join(name), bytes, watch)?;
         }
     }
     for (name, bytes) in &source.contents {
         write(disk, &to.join(name), bytes, &mut |_| Ok(()))?;
     }
     source.manifest.commit(disk, to).map_err(Error::from)
+}
+
+/// What there is now. A writer in another process may remove files before they are read: then there is
+/// something newer.
+fn source(collection: &Collection) -> Result<Source> {
+    let core = collection.core();
+    if !core.host.read_only {
+        flush::flush_all(core)?;
+        return capture(core);
+    }
+    let mut attempt = 0;
+    loop {
+        collection.refresh()?;
+        match capture(core) {
+            Err(error) if attempt < ATTEMPTS && is_outrun(&error) => attempt += 1,
+            captured => return captured,
+        }
+    }
 }
 
 /// Captures the newest manifest with its logs and tombstones.
@@ -75,26 +85,48 @@ fn capture(core: &Core) -> Result<Source> {
         writer.sync_log(core, view.seq)?;
     }
     let manifest = writer.manifest.clone();
-    let disk = &core.disk;
     let mut contents = Vec::new();
-    let entries = disk.list(&core.dir).map_err(|error| Error::unlisted(&core.dir, error))?;
-    let named = |segment: u64, generation: u64| {
-        let mut entries = manifest.segments.iter().filter(|entry| entry.id == segment);
-        entries.any(|entry| entry.tombstones.as_ref().is_some_and(|t| t.generation == generation))
+    let mut take = |name: String| -> Result<()> {
+        let path = core.dir.join(&name);
+        let bytes = core.disk.read(&path, 0).map_err(|error| Error::io("read", &path, error))?;
+        contents.push((name, bytes));
+        Ok(())
     };
-    for entry in entries {
-        let wanted = match segment_files::parse(&entry.name) {
-            Some(FileName::Log(number)) => number >= manifest.log_start,
-            Some(FileName::Tombstones(segment, generation)) => named(segment, generation),
-            _ => false,
-        };
-        if wanted {
-            let path: PathBuf = core.dir.join(&entry.name);
-            let bytes = disk.read(&path, 0).map_err(|error| Error::io("read", &path, error))?;
-            contents.push((entry.name, bytes));
-        }
+    let dead = |entry: &SegmentEntry| Some((entry.id, entry.tombstones.as_ref()?.generation));
+    for (segment, generation) in manifest.segments.iter().filter_map(dead) {
+        take(segment_files::tombstones_name(segment, generation))?;
+    }
+    let numbers = logs(core, &manifest)?;
+    for number in &numbers {
+        take(segment_files::log_name(*number))?;
+    }
+    // While a manifest is the newest, nothing goes that it names; a new log may void the end of another.
+    if logs(core, &manifest)? != numbers {
+        return Err(outrun(&manifest));
     }
     Ok(Source { manifest, view, contents })
+}
+
+fn outrun(manifest: &Manifest) -> Error {
+    let what = format!("manifest {} as the newest", manifest.generation);
+    Error::not_found(what, "; the writer is ahead, try again")
+}
+
+/// Numbers of the logs that count after `manifest`, which is the newest; `NotFound` when it no longer is.
+fn logs(core: &Core, manifest: &Manifest) -> Result<Vec<u64>> {
+    let entries = recover::list(&core.disk, &core.dir)?;
+    let names = entries.iter().filter_map(|entry| segment_files::parse(&entry.name));
+    let mut logs = Vec::new();
+    for name in names {
+        match name {
+            FileName::Manifest(number) if number > manifest.generation => {
+                return Err(outrun(manifest));
+            }
+            FileName::Log(number) if number >= manifest.log_start => logs.push(number),
+            _ => {}
+        }
+    }
+    Ok(logs)
 }
 
 fn write(disk: &Arc<dyn Disk>, path: &Path, bytes: &[u8], watch: &mut Watch<'_>) -> Result<()> {

@@ -74,12 +74,14 @@ fn advance(core: &Core, follower: &mut Option<Follower>, before: &Arc<View>) -> 
     let State { view, writer, follower: renewed, .. } =
         state(&core.host, &core.disk, &core.dir, Some(before))?;
     *follower = Some(renewed);
-    *core.writer() = writer;
     if view.seq < before.seq {
         // A damaged newest manifest was passed over: never move backwards.
         return Ok(false);
     }
     let changed = view.seq > before.seq;
+    // A backup takes both as they belong together.
+    let mut now = core.writer();
+    *now = writer;
     core.publish(view);
     Ok(changed)
 }

@@ -18,8 +18,12 @@ pub(crate) fn log_name(number: u64) -> String {
     format!("wal-{number:06}.log")
 }
 
+pub(crate) fn tombstones_name(segment: u64, generation: u64) -> String {
+    format!("seg-{segment:06}.{generation:06}.del")
+}
+
 pub(crate) fn tombstones_path(dir: &Path, segment: u64, generation: u64) -> PathBuf {
-    dir.join(format!("seg-{segment:06}.{generation:06}.del"))
+    dir.join(tombstones_name(segment, generation))
 }
 
 /// Reads a file name; `None` when it is not one of ours.

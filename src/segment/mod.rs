@@ -36,6 +36,7 @@ mod verify;
 mod words;
 pub(crate) mod writer;
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use arrow_array::{ArrayRef, RecordBatch};
@@ -124,6 +125,13 @@ impl Segment {
     pub(crate) fn file_bytes(&self) -> u64 {
         let attributes = self.attributes.as_ref().map_or(0, |file| file.file_bytes());
         self.core.container.len() + attributes
+    }
+
+    /// Paths and bytes of both.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+        let attributes = self.attributes.as_ref().map(|file| file.container());
+        let containers = std::iter::once(&self.core.container).chain(attributes);
+        containers.map(|container| (container.path().as_path(), container.as_slice()))
     }
 
     /// Whether a file says that this version may read it but must not build upon it.

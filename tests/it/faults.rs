@@ -2,6 +2,7 @@
 //! they are copied, panics in the background, numbers that cannot be.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use nearfield::{
 };
 
 use crate::common::Random;
+use crate::oracle::state_of;
 
 fn settings() -> Settings {
     let mut settings = Settings::default();
@@ -101,6 +103,64 @@ fn a_damaged_newest_manifest_is_told_by_stats_and_nothing_is_removed_for_it() {
     assert_eq!((docs.len().unwrap(), docs.stats().unwrap().passed_over), (3, None));
     assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new());
     assert!(!disk.files().contains(&newest));
+}
+
+/// What the writer does to the files of a reader: new rows, merges, old files gone.
+fn churn(docs: &Collection, round: u64) {
+    docs.upsert(&[round % 7, 100 + round], &[1.0_f32, round as f32], ()).unwrap();
+    docs.delete(&[round % 3]).unwrap();
+    docs.compact().unwrap();
+    docs.upsert(&[200 + round], &[2.0_f32], ()).unwrap();
+}
+
+#[test]
+fn a_backup_by_a_reader_process_is_whole_whenever_the_writer_changes_the_files() {
+    let disk = FaultDisk::new();
+    let (db, docs) = open(&disk, false).unwrap();
+    let docs = Arc::new(docs);
+    docs.upsert(&[0, 1, 2, 3], &[0.0_f32, 1.0, 2.0, 3.0], ()).unwrap();
+    docs.compact().unwrap();
+    docs.delete(&[3]).unwrap();
+    docs.compact().unwrap();
+    let mut copied = 0;
+    for at in 0.. {
+        let image = format!("/copy-{at}");
+        let reader = database(&disk, settings(), true).unwrap();
+        let seen = reader.open_collection("docs").unwrap();
+        churn(&docs, at);
+        let before = state_of(&docs).unwrap();
+        // At the read of this number the writer gets its turn, three times over.
+        let (reads, done) = (AtomicU64::new(0), Arc::new(AtomicBool::new(false)));
+        let (writer, was) = (docs.clone(), done.clone());
+        disk.set_hook(Some(Arc::new(move |path: &Path| {
+            let mine = path.starts_with("/db/docs") && !was.load(Ordering::Relaxed);
+            if mine && reads.fetch_add(1, Ordering::Relaxed) == at {
+                was.store(true, Ordering::Relaxed);
+                (0..3).for_each(|more| churn(&writer, 1_000 * (more + 1) + at));
+            }
+        })));
+        let result = reader.backup(&image);
+        disk.set_hook(None);
+        result.unwrap_or_else(|error| panic!("the writer at read {at}: {error}"));
+        let options = OpenOptions::new().settings(settings()).disk(Arc::new(disk.clone()));
+        let copy = options.open(&image).unwrap();
+        let found = copy.open_collection("docs").unwrap();
+        assert_eq!(found.verify().unwrap().problems, Vec::<String>::new(), "at read {at}");
+        let found = state_of(&found).unwrap();
+        let after = state_of(&docs).unwrap();
+        // As it was at the beginning, or later.
+        let steady = |id: &nearfield::Id| before.rows.get(id) == after.rows.get(id);
+        for id in before.rows.keys().filter(|id| steady(id)) {
+            assert_eq!(found.rows.get(id), before.rows.get(id), "{id}, at read {at}");
+        }
+        drop(seen);
+        copied += 1;
+        if !done.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    assert!(copied > 5, "{copied}");
+    drop(db);
 }
 
 #[test]

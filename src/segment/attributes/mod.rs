@@ -138,6 +138,10 @@ impl AttributeFile {
         self.container.len()
     }
 
+    pub(crate) fn container(&self) -> &Container {
+        &self.container
+    }
+
     /// Removes the file once nobody uses it any more.
     pub(crate) fn mark_obsolete(&self) {
         self.file.set_obsolete(true);

@@ -205,6 +205,11 @@ impl Container {
         self.0.extent.len() as u64
     }
 
+    /// All bytes of the file.
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.0.file.map.as_slice()[self.0.extent.clone()]
+    }
+
     /// Path of the file.
     pub(crate) fn path(&self) -> &PathBuf {
         &self.0.file.path
