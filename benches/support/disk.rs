@@ -77,11 +77,6 @@ impl Disk for CountingDisk {
         OsDisk.remove_dir(path)
     }
 
-    fn sync_file(&self, path: &Path) -> io::Result<()> {
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-        OsDisk.sync_file(path)
-    }
-
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         OsDisk.sync_dir(dir)
     }

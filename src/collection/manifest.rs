@@ -24,7 +24,7 @@ use super::segment_files::{self, MOST};
 use crate::error::{Error, Result};
 use crate::segment::layout::{AttributeMeta, SegmentMeta};
 use crate::storage::container::Seal;
-use crate::storage::disk::{DirEntry, Disk};
+use crate::storage::disk::{DirEntry, Disk, DiskFile};
 
 const MAGIC: &str = "nearfield-manifest";
 const VERSION: u32 = 1;
@@ -186,7 +186,10 @@ impl Manifest {
     pub(crate) fn commit(&self, disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), Failure> {
         let path = path(dir, self.generation);
         let temporary = path.with_extension("tmp");
-        let renamed = self.write(disk, dir, &temporary).and_then(|()| {
+        let file = disk.create(&temporary);
+        let file =
+            file.map_err(|error| Failure::Refused(Error::io("create", &temporary, error)))?;
+        let renamed = self.write(disk, dir, &temporary, file).and_then(|()| {
             disk.rename(&temporary, &path).map_err(|error| Error::io("rename", &temporary, error))
         });
         renamed.map_err(|error| {
@@ -198,9 +201,14 @@ impl Manifest {
         disk.sync_dir(dir).map_err(|error| Failure::Unknown(Error::io("sync", dir, error)))
     }
 
-    fn write(&self, disk: &Arc<dyn Disk>, dir: &Path, path: &Path) -> Result<()> {
+    fn write(
+        &self,
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        path: &Path,
+        mut file: Box<dyn DiskFile>,
+    ) -> Result<()> {
         let bytes = self.encode()?;
-        let mut file = disk.create(path).map_err(|error| Error::io("create", path, error))?;
         file.append(&bytes).map_err(|error| Error::io("write", path, error))?;
         file.sync().map_err(|error| Error::io("sync", path, error))?;
         drop(file);
@@ -211,6 +219,8 @@ impl Manifest {
 /// How the commit of a manifest failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
+    /// Its file could not be created: nothing has changed.
+    Refused(Error),
     /// The manifest before still counts.
     Before(Error),
     /// Only reopening can tell which one counts.
@@ -220,7 +230,7 @@ pub(crate) enum Failure {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Before(error) | Failure::Unknown(error) => error,
+            Failure::Refused(error) | Failure::Before(error) | Failure::Unknown(error) => error,
         }
     }
 }

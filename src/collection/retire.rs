@@ -99,10 +99,6 @@ impl Disk for Tenancy {
         self.disk.remove_dir(path)
     }
 
-    fn sync_file(&self, path: &Path) -> io::Result<()> {
-        self.disk.sync_file(path)
-    }
-
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.disk.sync_dir(dir)
     }

@@ -50,16 +50,11 @@ pub(crate) fn switch(
     next.next_file = core.next_file.load(Ordering::Relaxed);
     if let Err(failure) = next.commit(&core.disk, &core.dir) {
         writer.manifest.generation += 1;
-        let (error, certain) = match failure {
-            Failure::Before(error) => (error, true),
-            Failure::Unknown(error) => (error, false),
-        };
-        if !certain || !matches!(error, Error::Full { .. }) {
-            writer.poison(&error);
-        } else {
-            undo(written);
+        match &failure {
+            Failure::Refused(_) | Failure::Before(Error::Full { .. }) => undo(written),
+            Failure::Before(error) | Failure::Unknown(error) => writer.poison(error),
         }
-        return Err(error);
+        return Err(failure.into());
     }
     writer.told = next.logged;
     let old = std::mem::replace(&mut writer.manifest, next);

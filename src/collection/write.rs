@@ -8,7 +8,7 @@
 //!
 //! > Invariant: sequence numbers have no gap. Recovery relies on it to notice a missing log file.
 
-use std::path::PathBuf;
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -144,8 +144,9 @@ pub(crate) struct Writer {
     /// The last operations, when they are not in a log file yet: all that [`Durability::None`]
     /// keeps back.
     pub(crate) pending: Pending,
-    /// Log files whose frames may not be on disk yet; synced before anything is logged after them.
-    pub(crate) unsynced_logs: Vec<PathBuf>,
+    /// Ended logs whose frames may not be on disk yet; synced before anything is logged after them. They stay
+    /// open: the system tells of bytes that it lost to those who had the file open then.
+    pub(crate) unsynced_logs: Vec<WalWriter>,
     /// Bytes in logs that the next flush makes unnecessary.
     pub(crate) log_bytes: u64,
     /// Highest sequence number known to be on disk.
@@ -228,7 +229,7 @@ impl Writer {
         self.check()?;
         self.check_files(core)?;
         self.log_pending(core)?;
-        self.sync_old_logs(core)?;
+        self.sync_old_logs()?;
         if let Some(log) = &mut self.log
             && let Err(error) = log.sync()
         {
@@ -241,10 +242,9 @@ impl Writer {
 
     /// Syncs the logs before the present one. A failure leaves it unknown what they hold, whatever
     /// its kind, and nothing may be built upon that.
-    fn sync_old_logs(&mut self, core: &Core) -> Result<()> {
-        for path in std::mem::take(&mut self.unsynced_logs) {
-            if let Err(error) = core.disk.sync_file(&path) {
-                let error = Error::io("sync", &path, error);
+    fn sync_old_logs(&mut self) -> Result<()> {
+        for mut log in std::mem::take(&mut self.unsynced_logs) {
+            if let Err(error) = log.sync_written() {
                 self.poison(&error);
                 return Err(error);
             }
@@ -262,15 +262,14 @@ impl Writer {
     }
 
     fn end_log(&mut self) {
-        let log = self.log.take();
-        self.unsynced_logs.extend(log.map(|log| log.path().to_path_buf()));
+        self.unsynced_logs.extend(self.log.take());
     }
 
-    /// Deals with a log file that could not be appended to or synced. On a full disk its torn tail
+    /// Deals with a log file that could not be begun, appended to or synced. On a full disk its torn tail
     /// reads as its end, and the next write begins a new file; after any other failure there is no
     /// next write.
     fn leave_log(&mut self, error: &Error) {
-        self.end_log();
+        self.log = None;
         if !matches!(error, Error::Full { .. }) {
             self.poison(error);
         }
@@ -280,16 +279,20 @@ impl Writer {
     fn ensure_log(&mut self, core: &Core, first: u64) -> Result<&mut WalWriter> {
         if self.log.is_none() {
             // Otherwise a power cut could keep the new file and lose the end of the old one.
-            self.sync_old_logs(core)?;
+            self.sync_old_logs()?;
             let number = core.file_number();
             let path = core.dir.join(segment_files::log_name(number));
             let identity = WalIdentity { store: core.store, number };
-            match WalWriter::create(&core.disk, &path, identity, first) {
+            // Where that fails nothing has changed, and the next write may fare better.
+            let file = core.disk.create_log(&path);
+            let file = file.map_err(|error| Error::io("create", &path, error))?;
+            match WalWriter::begin(&core.disk, &path, file, identity, first) {
                 Ok(log) => self.log = Some(log),
                 Err(error) => {
                     if core.disk.remove_file(&path).is_err() {
                         // It reads as an empty log.
                     }
+                    self.leave_log(&error);
                     return Err(error);
                 }
             }
@@ -307,14 +310,18 @@ impl Writer {
         }
         let pending = std::mem::take(&mut self.pending);
         let durable = self.durable;
-        let logged = self.ensure_log(core, pending.first).and_then(|log| {
-            let before = log.len();
-            for (seq, payload) in (pending.first..).zip(&pending.frames) {
-                log.append(seq, durable, payload);
+        let log = match self.ensure_log(core, pending.first) {
+            Ok(log) => log,
+            Err(error) => {
+                self.pending = pending;
+                return Err(error);
             }
-            log.flush()?;
-            Ok(log.len() - before)
-        });
+        };
+        let before = log.len();
+        for (seq, payload) in (pending.first..).zip(&pending.frames) {
+            log.append(seq, durable, payload);
+        }
+        let logged = log.flush().map(|()| log.len() - before);
         match logged {
             Ok(bytes) => {
                 self.log_bytes += bytes;
@@ -323,6 +330,8 @@ impl Writer {
             }
             Err(error) => {
                 self.pending = pending;
+                // What was appended before may have to be synced yet.
+                self.end_log();
                 self.leave_log(&error);
                 Err(error)
             }
@@ -356,6 +365,7 @@ impl Writer {
     fn sync_frames(&mut self, last: u64) -> Result<()> {
         let Some(log) = &mut self.log else { return Ok(()) };
         if let Err(error) = log.sync() {
+            // All that was acknowledged has been synced before. A second sync would prove nothing.
             self.leave_log(&error);
             return Err(error);
         }
@@ -445,7 +455,7 @@ fn commit_group(core: &Core, writer: &mut Writer, group: &[Arc<Ticket>]) {
     }
     let first = core.slot.load().seq + 1;
     if let Err(error) = writer.log_frames(core, first, frames) {
-        fail_group(&error, writer.lost, answers.into_iter().map(|(ticket, _)| ticket));
+        fail_group(&error, writer, answers.into_iter().map(|(ticket, _)| ticket));
         return;
     }
     if freeze_if_full(core, writer, &mut view).is_err() {
@@ -458,12 +468,16 @@ fn commit_group(core: &Core, writer: &mut Writer, group: &[Arc<Ticket>]) {
 }
 
 /// Answers a group whose frames could not be logged.
-fn fail_group<'a>(error: &Error, lost: bool, tickets: impl Iterator<Item = &'a Arc<Ticket>>) {
+fn fail_group<'a>(error: &Error, writer: &Writer, tickets: impl Iterator<Item = &'a Arc<Ticket>>) {
     let message = error.to_string();
     for ticket in tickets {
         ticket.resolve(Err(match error {
             Error::Full { path } => Error::Full { path: path.clone() },
-            Error::Io { path, .. } if lost => Error::removed("write to", path),
+            Error::Io { path, .. } if writer.lost => Error::removed("write to", path),
+            Error::Io { action, path, source } if writer.poison.is_none() => {
+                let source = io::Error::new(source.kind(), source.to_string());
+                Error::io(action, path, source)
+            }
             _ => Error::Poisoned(message.clone()),
         }));
     }

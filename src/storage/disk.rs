@@ -58,8 +58,6 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
-    /// Makes the bytes of a file durable that was appended to earlier, perhaps by another process.
-    fn sync_file(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes an exclusive lock on a file, created if absent; `None` when another process or
@@ -161,11 +159,6 @@ impl Disk for OsDisk {
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         fs::remove_dir(path)
-    }
-
-    fn sync_file(&self, path: &Path) -> io::Result<()> {
-        // Windows syncs only what may be written.
-        OpenOptions::new().read(true).write(cfg!(windows)).open(path)?.sync_data()
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -331,7 +324,6 @@ mod tests {
         assert_eq!(OsDisk.read_range(&path, 6, 3).unwrap(), b"wor");
         assert!(OsDisk.read(&path, 600).unwrap().is_empty());
         assert!(OsDisk.read(&path, u64::MAX).unwrap().is_empty());
-        OsDisk.sync_file(&path).unwrap();
         assert_eq!(OsDisk.read(&path, 0).unwrap(), b"hello world");
         let taken = OsDisk.create(&path).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);

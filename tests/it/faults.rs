@@ -1,14 +1,16 @@
 //! Promises of docs/durability.md about what comes at the wrong moment: reads that fail, files that go while
 //! they are copied, panics in the background, numbers that cannot be.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use nearfield::testing::{Disk, FaultDisk};
+use nearfield::testing::{Disk, Fault, FaultDisk};
 use nearfield::{
-    Collection, Database, Error, Metric, OpenOptions, RepairOptions, Result, Schema, Settings,
+    Collection, Database, Durability, Error, Metric, OpenOptions, RepairOptions, Result, Schema,
+    Settings,
 };
 
 use crate::common::Random;
@@ -203,6 +205,44 @@ fn a_panic_in_the_background_is_a_failure_that_is_told_and_holds_up_nobody() {
     db.close().unwrap();
     let db = database(&disk, settings(), false).unwrap();
     assert_eq!(db.open_collection("docs").unwrap().len().unwrap(), rows);
+}
+
+#[test]
+fn a_file_that_cannot_be_created_for_now_stops_no_later_write() {
+    let mut refused = 0;
+    for durability in [Durability::Sync, Durability::Buffered] {
+        for at in 0..40 {
+            let disk = FaultDisk::new();
+            let mut settings = settings();
+            settings.durability = durability;
+            let db = database(&disk, settings, false).unwrap();
+            let docs = db.collection("docs", Schema::new(1, Metric::L2)).unwrap();
+            disk.record();
+            let at = disk.operations() + at;
+            // As where too many files are open.
+            disk.plan(Some(Fault::Fail { at, kind: io::ErrorKind::Other, forever: false }));
+            let results = [
+                docs.upsert(&[1], &[1.0_f32], ()).map(drop),
+                docs.compact().map(drop),
+                docs.upsert(&[2], &[2.0_f32], ()).map(drop),
+            ];
+            disk.plan(None);
+            let log = disk.log();
+            let failed = log.iter().find(|line| line.contains("fails"));
+            let Some(failed) = failed.filter(|line| line.contains(" create ")) else { continue };
+            let error = results.iter().find_map(|result| result.as_ref().err()).unwrap();
+            assert!(matches!(error, Error::Io { .. }), "{failed}: {error:?}");
+            refused += 1;
+            docs.upsert(&[3], &[3.0_f32], ()).unwrap();
+            docs.compact().unwrap();
+            let rows = docs.len().unwrap();
+            assert_eq!(rows, results.iter().step_by(2).filter(|done| done.is_ok()).count() + 1);
+            db.close().unwrap();
+            drop((db, docs));
+            assert_eq!(open(&disk, false).unwrap().1.len().unwrap(), rows, "{failed}");
+        }
+    }
+    assert!(refused > 6, "{refused}");
 }
 
 #[test]

@@ -255,16 +255,6 @@ impl Disk for FaultDisk {
         state.tree.remove_dir(path)
     }
 
-    fn sync_file(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        let outcome = state.attempt(Kind::Grow, || format!("sync {}", path.display()));
-        let id = state.tree.file(path)?;
-        if !state.powerless {
-            state.inodes[id].sync(outcome.is_ok());
-        }
-        outcome
-    }
-
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
         let outcome = state.attempt(Kind::Other, || format!("sync directory {}", dir.display()));

@@ -43,7 +43,7 @@ fn synced_bytes_survive_and_unsynced_ones_may_be_kept_cut_zeroed_or_garbage() {
     file.sync().unwrap();
     assert!(images(&disk).all(|image| image.read(&path("a"), 0).unwrap().len() == 3700));
     file.append(&[3; 1000]).unwrap();
-    disk.sync_file(&path("a")).unwrap();
+    file.sync().unwrap();
     assert!(images(&disk).all(|image| image.read(&path("a"), 0).unwrap().len() == 4700));
 }
 

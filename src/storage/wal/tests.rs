@@ -16,8 +16,14 @@ fn disk() -> (FaultDisk, Arc<dyn Disk>) {
     (fault.clone(), Arc::new(fault))
 }
 
+fn try_create(disk: &Arc<dyn Disk>) -> Result<WalWriter> {
+    let path = Path::new(PATH);
+    let file = disk.create_log(path).map_err(|error| Error::io("create", path, error))?;
+    WalWriter::begin(disk, path, file, IDENTITY, 1)
+}
+
 fn create(disk: &Arc<dyn Disk>) -> WalWriter {
-    WalWriter::create(disk, Path::new(PATH), IDENTITY, 1).unwrap()
+    try_create(disk).unwrap()
 }
 
 fn open(disk: &Arc<dyn Disk>) -> Result<WalReader> {
@@ -261,7 +267,7 @@ fn a_crash_while_a_log_is_created_leaves_none_or_an_empty_one() {
     for at in 0..4 {
         let (fault, disk) = disk();
         fault.plan(Some(Fault::PowerCut { at }));
-        assert!(WalWriter::create(&disk, Path::new(PATH), IDENTITY, 1).is_err());
+        assert!(try_create(&disk).is_err());
         for seed in 0..100 {
             let image: Arc<dyn Disk> = Arc::new(fault.crash_image(seed));
             match read_all(&image) {

@@ -42,16 +42,16 @@ pub(crate) struct WalWriter {
 }
 
 impl WalWriter {
-    /// Creates the file with its header and a fresh salt, and syncs file and directory.
+    /// Begins a log in the new file of `path` with its header and a fresh salt, and syncs file and directory.
     /// `first_seq` is the sequence number that its first frame will have.
-    pub(crate) fn create(
+    pub(crate) fn begin(
         disk: &Arc<dyn Disk>,
         path: &Path,
+        mut file: Box<dyn DiskFile>,
         identity: WalIdentity,
         first_seq: u64,
     ) -> Result<Self> {
         let io = |action| move |error| Error::io(action, path, error);
-        let mut file = disk.create_log(path).map_err(io("create"))?;
         let header = Header::new(identity, first_seq);
         file.append(header.as_bytes()).map_err(io("write"))?;
         file.sync().map_err(io("sync"))?;
@@ -139,6 +139,12 @@ impl WalWriter {
     /// `flush`, then `fdatasync`.
     pub(crate) fn sync(&mut self) -> Result<()> {
         self.flush()?;
+        self.sync_written()
+    }
+
+    /// `fdatasync` of what has reached the file, also when an append to it has failed; not to be called after
+    /// a sync has.
+    pub(crate) fn sync_written(&mut self) -> Result<()> {
         if self.synced < self.flushed {
             if let Err(error) = self.file.sync() {
                 return Err(self.fail(Error::io("sync", &self.path, error)));
@@ -156,11 +162,6 @@ impl WalWriter {
     /// Bytes of the file and the buffer.
     pub(crate) fn len(&self) -> u64 {
         self.flushed + self.buffered as u64
-    }
-
-    /// Path of the file.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     fn check_alive(&self) -> Result<()> {
