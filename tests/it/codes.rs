@@ -260,7 +260,7 @@ fn a_product_code_leads_walks_and_scans_through_merges_deletes_and_reopening() {
             assert_eq!(segment.code, "product", "{metric} {what}");
             assert!(segment.code_agreement.unwrap() >= 970);
             let found = recall(rows, dimension, &queries);
-            assert!(found >= 0.9, "{metric} {plan:?} {what}: {found}");
+            assert!(found >= 0.88, "{metric} {plan:?} {what}: {found}");
             let search = rows.search(&queries[..dimension]).ef(24);
             let part = search.explain().unwrap().parts.remove(0);
             // Among deleted rows, comparing the codes of the others is less work than a walk here.
