@@ -21,6 +21,8 @@ use support::{Args, Clock, Outcome, figure};
 const BENCH: &str = "product";
 const K: usize = 10;
 const QUERIES: usize = 1_000;
+const TIMED: usize = 200;
+const ROUNDS: usize = 5;
 
 fn main() -> ExitCode {
     support::run(BENCH, |args| {
@@ -64,6 +66,8 @@ fn measure(args: &Args, set: &Set) -> Outcome {
         }
         say("8 bits, recall@10", ten / queries as f64, "");
         say("8 bits, recall@10 in the nearest 100", hundred / queries as f64, "");
+        let pace = pace(set, |query| stored.scan_by_codes(query, K))?;
+        say("8 bits, scans", pace, "/s of processor");
         halves(set, &mut stored, bytes)?;
         for ef in [24, 48, 100, 200].into_iter().filter(|_| args.flag("--walks")) {
             let (mut found, mut compared) = (0.0, 0);
@@ -99,7 +103,23 @@ fn halves(set: &Set, stored: &mut Stored, bytes: usize) -> Outcome {
     }
     say("recall@10", ten / queries as f64, "");
     say("recall@10 in the nearest 100", hundred / queries as f64, "");
+    say("scans", pace(set, |query| stored.scan_by_halves(query, K))?, "/s of processor");
     Ok(())
+}
+
+/// Searches in a second of the processor, the best of a few rounds.
+fn pace<E>(set: &Set, search: impl Fn(&[f32]) -> Result<Found, E>) -> Result<f64, E> {
+    let queries = set.query_count().min(TIMED);
+    let queries: Vec<_> = (0..queries).map(|at| set.queries.row_f32(set.dimension, at)).collect();
+    let mut best = 0.0_f64;
+    for _ in 0..ROUNDS {
+        let clock = Clock::start();
+        for query in &queries {
+            std::hint::black_box(search(query)?);
+        }
+        best = best.max(queries.len() as f64 / clock.cpu());
+    }
+    Ok(best)
 }
 
 /// Share of the exact ten that are found; a row as near as the tenth counts.

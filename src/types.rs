@@ -11,12 +11,14 @@ use arrow_array::{Array, LargeStringArray, StringArray, UInt64Array};
 use arrow_schema::{DataType as ArrowType, Field, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+mod codes;
 pub(crate) mod naming;
 pub(crate) mod sparse;
 pub(crate) mod spelling;
 pub(crate) mod time;
 mod vectors;
 
+pub use codes::CodeChoice;
 pub use sparse::{MAX_SPARSE_WEIGHTS, SparseVector};
 pub use vectors::Vectors;
 
@@ -75,47 +77,6 @@ impl fmt::Display for Metric {
             Self::Hamming => "hamming",
             Self::Jaccard => "jaccard",
         })
-    }
-}
-
-/// What leads a search to its candidates, which are then compared exactly: in segments with a graph
-/// the code that it is walked by, in others the code that all rows are scanned by. Stored vectors stay
-/// what they are. Vectors of bits have no code: they always lead themselves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CodeChoice {
-    /// The smallest code that keeps near rows near, measured on the rows of each segment: four bits
-    /// an element from 200 dimensions on, else eight, else the vectors themselves. Scans go by one bit
-    /// an element from some thousand rows on, else by the vectors themselves.
-    #[default]
-    Auto,
-    /// The vectors themselves.
-    Full,
-    /// Eight bits an element in graphs, as [`Auto`](Self::Auto) in scans.
-    Byte,
-    /// Four bits an element, after a random rotation, in graphs, as [`Auto`](Self::Auto) in scans.
-    Half,
-    /// One bit an element, after a random rotation, in scans, as [`Auto`](Self::Auto) in graphs.
-    Bit,
-    /// A product code of so many bytes a row in graphs, as [`Auto`](Self::Auto) in scans. It makes what
-    /// searches keep in memory small; they compare more rows exactly for it. A segment of fewer than 2,048
-    /// rows, of vectors with fewer dimensions than bytes or more than 4,096, or whose near rows such a code
-    /// does not keep near, is coded as by [`Auto`](Self::Auto).
-    Product {
-        /// Bytes of a row's code, 8 to 1,024; 48 to 96 suit embeddings of 384 to 1,024 dimensions.
-        bytes: u16,
-    },
-}
-
-impl CodeChoice {
-    /// Refuses codes of a size that there is none of.
-    pub(crate) fn validate(self) -> Result<()> {
-        match self {
-            Self::Product { bytes } if !(8..=1_024).contains(&bytes) => Err(Error::invalid(
-                format!("product codes of {bytes} bytes a row, expected 8 to 1024"),
-            )),
-            _ => Ok(()),
-        }
     }
 }
 

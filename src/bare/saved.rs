@@ -30,6 +30,7 @@ use crate::segment::layout::{self, FIELD};
 use crate::segment::search::{self, Ask, SearchOptions, SearchStats, Target};
 use crate::storage::container::{Container, ContainerWriter, Identity, Section, Tag};
 use crate::storage::disk::{Disk, OsDisk};
+use crate::storage::feature::PRODUCT_CODES;
 use crate::types::{IdType, Metric, VectorType};
 
 const IDENTITY: Identity = Identity { kind: *b"INDX", store: 0, segment: 0, generation: 0 };
@@ -91,7 +92,11 @@ pub(super) fn write(path: &Path, pieces: &Pieces<'_>) -> Result<()> {
 }
 
 fn write_part(disk: &Arc<dyn Disk>, part: &Path, pieces: &Pieces<'_>) -> Result<()> {
-    let mut file = ContainerWriter::create(disk, part, IDENTITY)?;
+    let features = match pieces.codes {
+        Some((Quantizer::Product(_), _)) => PRODUCT_CODES,
+        _ => 0,
+    };
+    let mut file = ContainerWriter::create_needing(features, disk, part, IDENTITY)?;
     file.section(layout::RAWV, FIELD, pieces.vectors)?;
     if pieces.space.metric == Metric::Cosine {
         file.section(layout::NORM, FIELD, pieces.inverse_norms)?;

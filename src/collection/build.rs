@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::Core;
 use super::options::Schema;
 use super::snapshot::PartView;
+use crate::codec::product::Crew;
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::segment::Segment;
@@ -14,7 +15,7 @@ use crate::segment::layout::{self, SegmentMeta};
 use crate::segment::memtable::Batch;
 use crate::segment::part::RowMap;
 use crate::segment::writer::{BitPlan, GraphParams, GraphPlan, IndexPlan, SegmentWriter};
-use crate::types::IdType;
+use crate::types::{CodeChoice, IdType};
 
 /// Seed of every graph: the same rows give the same graph.
 const SEED: u64 = 0x6e65_6172_6669_656c;
@@ -66,8 +67,11 @@ impl Sink {
     pub(crate) fn finish(self, core: &Core, graph: bool, cancel: &AtomicBool) -> Result<PartView> {
         let settings = &core.host.settings;
         let keep_going = || !cancel.load(Ordering::Relaxed) && !core.cancel.load(Ordering::Relaxed);
-        let plan = if graph {
-            Some(GraphPlan {
+        // Threads are started for those alone who have work for them.
+        let busy = graph || matches!(settings.code, CodeChoice::Product { .. });
+        let pool = if busy { Some(core.host.pool()?) } else { None };
+        let plan = match pool {
+            Some(pool) if graph => Some(GraphPlan {
                 params: GraphParams {
                     m: settings.m,
                     ef_construction: settings.ef_construction,
@@ -75,13 +79,13 @@ impl Sink {
                 },
                 code: settings.code,
                 isa: core.host.isa,
-                pool: core.host.pool()?,
+                pool,
                 keep_going: &keep_going,
-            })
-        } else {
-            None
+            }),
+            _ => None,
         };
-        let bits = BitPlan { code: settings.code, isa: core.host.isa };
+        let crew = Crew { isa: core.host.isa, pool, keep_going: &keep_going };
+        let bits = BitPlan { code: settings.code, crew };
         let plan = plan.as_ref().map_or(IndexPlan::Bits(bits), IndexPlan::Graph);
         let finished = self.writer.finish(plan)?;
         let path = core.dir.join(layout::vector_file(self.number));

@@ -29,8 +29,12 @@ use crate::storage::disk::{DirEntry, Disk, DiskFile};
 const MAGIC: &str = "nearfield-manifest";
 const VERSION: u32 = 1;
 const PREFIX: &str = "MANIFEST-";
-/// The features that this version knows: types of vectors and columns that the first one had not.
-const FEATURES: [&str; 4] = ["vectors-bf16", "vectors-i8", "vectors-b1", "columns-sparse"];
+/// A segment has product codes.
+pub(crate) const PRODUCT_CODES: &str = "codes-product";
+/// The features that this version knows: types of vectors, columns and codes that the first one had
+/// not.
+const FEATURES: [&str; 5] =
+    ["vectors-bf16", "vectors-i8", "vectors-b1", "columns-sparse", PRODUCT_CODES];
 
 /// The durable state of a collection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -127,6 +131,11 @@ impl SegmentEntry {
 }
 
 impl Manifest {
+    /// Whether a reader must know `feature`.
+    pub(crate) fn requires(&self, feature: &str) -> bool {
+        self.required_features.iter().any(|known| known == feature)
+    }
+
     fn encode(&self) -> Result<Vec<u8>> {
         let mut document = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::invalid(format!("manifest cannot be written: {error}")))?;

@@ -91,6 +91,8 @@ fn name_segments(
             dead = Some(file);
         }
         next.segments.push(SegmentEntry::new(meta, dead));
+        let product = segment.has_product_codes() && !next.requires(manifest::PRODUCT_CODES);
+        next.required_features.extend(product.then(|| manifest::PRODUCT_CODES.to_owned()));
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::codec::full::{
     FullPairs, FullSource, Rows, Space, encode_rows, prepare_query, score_rows,
 };
 use crate::codec::lift::Lift;
-use crate::codec::product::{ProductBlocks, ProductCodec, Width};
+use crate::codec::product::{Crew, ProductBlocks, ProductCodec, Width};
 use crate::codec::quantizer::{CodeRows, CodedSource, Quantizer};
 use crate::codec::{QuerySource, Scorer, ScorerOp};
 use crate::error::{Error, Result};
@@ -246,8 +246,10 @@ impl Stored {
     /// wanted; `None` where that cannot be.
     pub fn product(&mut self, bytes: usize) -> Option<usize> {
         let isa = Isa::detect();
-        let codec =
-            ProductCodec::train(isa, Width::Byte, bytes, self.space, self.rows(), self.count)?;
+        let (space, rows, count) = (self.space, self.rows(), self.count);
+        let trained =
+            ProductCodec::train(&Crew::alone(isa), (Width::Byte, bytes), space, rows, count);
+        let codec = trained.ok()??;
         Some(self.encode(Quantizer::Product(codec).at_step(2)))
     }
 
@@ -314,8 +316,11 @@ impl Stored {
 
     /// The same in blocks, for scans, in half a byte a subspace.
     pub fn product_halves(&mut self, bytes: usize) -> Option<usize> {
-        let (isa, space, rows, count) = (Isa::detect(), self.space, self.rows(), self.count);
-        let codec = ProductCodec::train(isa, Width::Half, bytes, space, rows, count)?;
+        let (space, rows, count) = (self.space, self.rows(), self.count);
+        let isa = Isa::detect();
+        let trained =
+            ProductCodec::train(&Crew::alone(isa), (Width::Half, bytes), space, rows, count);
+        let codec = trained.ok()??;
         let mut codes = AlignedBytes::zeroed(codec.bytes(count));
         let blocks = 0..codes.len() / codec.block_bytes();
         codec.encode_blocks(isa, rows, count, blocks, codes.as_mut_slice());

@@ -12,7 +12,7 @@ use crate::kernel::Isa;
 use crate::types::Row;
 
 /// Rows asked for while as many are scored.
-const BLOCK: usize = 32;
+const BLOCK: usize = 64;
 /// Bytes of rows in flight at most.
 const FLIGHT_BYTES: usize = 16 << 10;
 

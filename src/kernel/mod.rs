@@ -25,6 +25,8 @@ mod isa;
 #[cfg(target_arch = "x86_64")]
 mod loads;
 pub(crate) mod look_up;
+#[cfg(target_arch = "x86_64")]
+mod look_up_v4;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod v3;
@@ -43,7 +45,7 @@ use zerocopy::{FromBytes, Immutable};
 use fast_scan::BLOCK_ROWS;
 pub(crate) use isa::Isa;
 use isa::Tier;
-use look_up::ENTRIES;
+use look_up::{ENTRIES, Planes};
 
 /// The bytes of codes that the kernels take at a time.
 pub(crate) const CODE_BYTES: usize = 64;
@@ -133,6 +135,16 @@ pub(crate) trait Kernel: Copy + Send + Sync {
     #[inline(always)]
     fn look_up<const R: usize>(self, tables: &[[u16; ENTRIES]], rows: [&[u8]; R]) -> [u32; R] {
         look_up::sums(tables, rows)
+    }
+
+    /// The same for many rows, with the tables in planes.
+    #[inline(always)]
+    fn look_up_many(
+        self,
+        planes: &[Planes],
+        rows: &[&[u8]; look_up::ROWS],
+    ) -> [u32; look_up::ROWS] {
+        look_up::sums_of_many(planes, rows)
     }
 
     /// Asks for the cache lines of `items` ahead of their use.

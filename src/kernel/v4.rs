@@ -6,7 +6,8 @@ use half::f16;
 use zerocopy::IntoBytes;
 
 use super::fast_scan::BLOCK_ROWS;
-use super::{CODE_BYTES, Kernel, Op, bits, fast_scan_v4, hadamard, v3, whole};
+use super::look_up::{Planes, ROWS};
+use super::{CODE_BYTES, Kernel, Op, bits, fast_scan_v4, hadamard, look_up_v4, v3, whole};
 
 pub(super) const LANES: usize = 16;
 const ACCUMULATORS: usize = 4;
@@ -117,6 +118,12 @@ impl Kernel for V4 {
     fn hadamard(self, x: &mut [f32]) {
         // SAFETY: `self` proves the tier.
         unsafe { hadamard::v4::transform(x) }
+    }
+
+    #[inline(always)]
+    fn look_up_many(self, planes: &[Planes], rows: &[&[u8]; ROWS]) -> [u32; ROWS] {
+        // SAFETY: `self` proves the tier.
+        unsafe { look_up_v4::sums(planes, rows) }
     }
 
     #[inline(always)]

@@ -12,6 +12,7 @@ use super::part::Part;
 use super::writer::{BitPlan, IndexPlan, SegmentWriter};
 use super::*;
 use crate::codec::full::{encode_rows, prepare_query};
+use crate::codec::product::Crew;
 use crate::error::Error;
 use crate::kernel::Isa;
 use crate::segment::columns::tests::sample;
@@ -70,7 +71,7 @@ fn write(dir: &Path, part: &Part, code: CodeChoice) -> SegmentMeta {
     let mut writer =
         SegmentWriter::create(&disk(), dir, STORE, 1, space, IdType::U64).expect("a new file");
     writer.push_part(part, &RowSet::default()).expect("room on the disk");
-    let plan = IndexPlan::Bits(BitPlan { code, isa: Isa::detect() });
+    let plan = IndexPlan::Bits(BitPlan { code, crew: Crew::alone(Isa::detect()) });
     let finished = writer.finish(plan).expect("room on the disk");
     SegmentMeta { segment: 1, rows: finished.rows, seal: finished.seal, attributes: None }
 }

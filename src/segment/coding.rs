@@ -4,9 +4,10 @@
 use crate::bytes::{AlignedBytes, Guard, Guarded};
 use crate::codec::codes::{CodeKind, Codec};
 use crate::codec::full::{self, Query, Rows, Space};
-use crate::codec::product::{ProductCodec, Width};
+use crate::codec::product::{Crew, ProductCodec, Width};
 use crate::codec::quantizer::{CodedSource, Quantizer};
 use crate::codec::{QuerySource, STEPS, Scorer, ScorerOp};
+use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::index::flat;
 use crate::index::topk::TopK;
@@ -42,13 +43,17 @@ pub(crate) struct Coding {
 }
 
 /// The code for the first `count` of `rows`; `None` when full vectors should lead.
+///
+/// # Errors
+/// `Cancelled` when the crew is told to stop.
 pub(crate) fn choose<G: Guard>(
-    isa: Isa,
+    crew: &Crew<'_>,
     space: Space,
     rows: Rows<'_, G>,
     count: usize,
     choice: CodeChoice,
-) -> Option<Coding> {
+) -> Result<Option<Coding>> {
+    let isa = crew.isa;
     let few_bytes = match choice {
         CodeChoice::Product { bytes } => Some(usize::from(bytes)),
         _ => None,
@@ -58,17 +63,19 @@ pub(crate) fn choose<G: Guard>(
         || !space.takes_codes()
         || !fits(space, rows, count)
     {
-        return None;
+        return Ok(None);
     }
-    let product = few_bytes
-        .and_then(|bytes| ProductCodec::train(isa, Width::Byte, bytes, space, rows, count));
+    let product = match few_bytes {
+        Some(bytes) => ProductCodec::train(crew, (Width::Byte, bytes), space, rows, count)?,
+        None => None,
+    };
     let levels =
         tried.iter().map(|kind| Quantizer::Levels(Codec::train(*kind, space, rows, count)));
     let mut best: Option<Coding> = None;
     for codec in product.map(Quantizer::Product).into_iter().chain(levels) {
         let coding = measured(isa, codec, space, rows, count);
         if coding.agreement >= LEAST_AGREEMENT {
-            return Some(coding);
+            return Ok(Some(coding));
         }
         if best.as_ref().is_none_or(|best| best.agreement < coding.agreement) {
             best = Some(coding);
@@ -77,7 +84,7 @@ pub(crate) fn choose<G: Guard>(
     // A code that was asked for by name is taken, unless it tells nothing. One of few bytes has wider
     // ones to make place for.
     let forced = matches!(choice, CodeChoice::Byte | CodeChoice::Half);
-    best.filter(|best| forced && best.agreement > 0)
+    Ok(best.filter(|best| forced && best.agreement > 0))
 }
 
 /// Which levels are tried, in this order.

@@ -7,7 +7,8 @@ use crate::codec::bits::{BitCodec, BitRows, LEAST_DIMENSION};
 use crate::codec::blocks::BlockCodec;
 use crate::codec::compared;
 use crate::codec::full::{self, Query, Rows, Space};
-use crate::codec::product::{self, ProductBlocks, ProductCodec, Width};
+use crate::codec::product::{self, Crew, ProductBlocks, ProductCodec, Width};
+use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::{self, Asked, BitTarget};
 use crate::index::flat;
@@ -35,17 +36,20 @@ pub(super) struct BlockCoding {
 }
 
 /// The code to scan the first `count` of `rows` by; `None` when they should be compared as they are.
+///
+/// # Errors
+/// `Cancelled` when the crew is told to stop.
 pub(super) fn choose<G: Guard>(
-    isa: Isa,
+    crew: &Crew<'_>,
     space: Space,
     rows: Rows<'_, G>,
     count: usize,
     choice: CodeChoice,
-) -> Option<BlockCoding> {
+) -> Result<Option<BlockCoding>> {
     if let CodeChoice::Product { bytes } = choice
-        && let Some(coding) = choose_product(isa, space, rows, count, usize::from(bytes))
+        && let Some(coding) = choose_product(crew, space, rows, count, usize::from(bytes))?
     {
-        return Some(coding);
+        return Ok(Some(coding));
     }
     let forced = choice == CodeChoice::Bit;
     let enough = count >= if forced { 1 } else { LEAST_ROWS };
@@ -54,28 +58,30 @@ pub(super) fn choose<G: Guard>(
         && space.takes_codes()
         && space.dimension >= LEAST_DIMENSION;
     if !wanted || !coding::fits(space, rows, count) {
-        return None;
+        return Ok(None);
     }
     let codec = BitCodec::train(space, rows, count);
-    let Measured { agreement, pays } = measure(isa, &codec, space, rows, count);
+    let Measured { agreement, pays } = measure(crew.isa, &codec, space, rows, count);
     // A code that was asked for by name is taken.
     let taken = forced || (agreement >= LEAST_AGREEMENT && pays);
-    taken.then_some(BlockCoding { codec: BlockCodec::Bits(codec), agreement })
+    Ok(taken.then_some(BlockCoding { codec: BlockCodec::Bits(codec), agreement }))
 }
 
 /// The product code of `bytes` bytes a row for the first `count` of `rows`; `None` where it does not
 /// keep near rows near, or too many rows would be compared after it.
 fn choose_product<G: Guard>(
-    isa: Isa,
+    crew: &Crew<'_>,
     space: Space,
     rows: Rows<'_, G>,
     count: usize,
     bytes: usize,
-) -> Option<BlockCoding> {
+) -> Result<Option<BlockCoding>> {
     if !space.takes_codes() || !coding::fits(space, rows, count) {
-        return None;
+        return Ok(None);
     }
-    let codec = ProductCodec::train(isa, Width::Half, bytes, space, rows, count)?;
+    let isa = crew.isa;
+    let codec = ProductCodec::train(crew, (Width::Half, bytes), space, rows, count)?;
+    let Some(codec) = codec else { return Ok(None) };
     let score = |query: &Query, judged: &[Row]| {
         let (vectors, norms) = gather(space, rows, judged.iter().map(|row| *row as usize));
         let rows = Rows {
@@ -94,7 +100,7 @@ fn choose_product<G: Guard>(
     let (step, agreement) = coding::best_step(agreements);
     let good = agreement >= LEAST_AGREEMENT && product_scan::pays(steps[step], count);
     let codec = codec.comparing(product::COMPARED[step]);
-    good.then_some(BlockCoding { codec: BlockCodec::Product(codec), agreement })
+    Ok(good.then_some(BlockCoding { codec: BlockCodec::Product(codec), agreement }))
 }
 
 /// Copies of some rows, and of their norms.

@@ -8,6 +8,7 @@ use crate::bytes::{AlignedBytes, Guard, Guarded, Trusted};
 use crate::codec::codes::{CodedPairs, LevelRows};
 use crate::codec::full::{FullPairs, Rows, Space};
 use crate::codec::lift::Lift;
+use crate::codec::product::Crew;
 use crate::codec::quantizer::{CodeRows, Quantizer};
 use crate::error::{Error, Result};
 use crate::index::hnsw::{self, Graph, Params, Seed};
@@ -34,6 +35,11 @@ impl std::fmt::Debug for GraphPlan<'_> {
 }
 
 impl GraphPlan<'_> {
+    /// Who learns codes.
+    pub(crate) fn crew(&self) -> Crew<'_> {
+        Crew { isa: self.isa, pool: Some(self.pool), keep_going: self.keep_going }
+    }
+
     /// Links the first `count` of `rows`, whose `codes` will lead walks, from graphs over some of them.
     pub(crate) fn link<G: Guard>(
         &self,
@@ -56,7 +62,7 @@ impl GraphPlan<'_> {
             }
             // So few bytes tell too little of two rows: others are made for the build alone.
             Some(CodeRows { codec: Quantizer::Product(_), .. }) => {
-                let coding = coding::choose(*isa, space, rows, count, CodeChoice::Auto);
+                let coding = coding::choose(&self.crew(), space, rows, count, CodeChoice::Auto)?;
                 let Some(Coding { codec, .. }) = coding else {
                     return self.link(space, rows, count, None, seeds);
                 };

@@ -45,7 +45,7 @@ use arrow_schema::SchemaRef;
 use self::attributes::AttributeFile;
 use self::derived::Remade;
 use self::ids::IdsView;
-use self::layout::{CodeStatistics, OwnedFile, Statistics};
+use self::layout::{Code, CodeStatistics, OwnedFile, Statistics};
 use self::search::{Ask, SearchOptions, SearchStats, Target};
 use crate::bytes::Guarded;
 use crate::codec::blocks::BlockCodec;
@@ -163,6 +163,11 @@ impl Segment {
     /// The code that leads searches, and how well it agreed in thousandths.
     pub(crate) fn code(&self) -> Option<CodeStatistics> {
         self.core.statistics.code.filter(|_| self.core.codes().is_some())
+    }
+
+    /// Whether its file has product codes, damaged or not.
+    pub(crate) fn has_product_codes(&self) -> bool {
+        self.core.statistics.code.is_some_and(|code| code.kind == Code::Product)
     }
 
     /// How well searches over the graph found near rows when it was built, in thousandths.

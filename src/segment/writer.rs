@@ -19,13 +19,13 @@ use super::quality;
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::codec::codes::SKETCH_BYTES;
 use crate::codec::full::{Rows, Space};
+use crate::codec::product::Crew;
 use crate::codec::quantizer::{CodeRows, Quantizer};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::BLOCK_ROWS;
 use crate::index::hnsw::{Seed, View};
 use crate::index::nearest::Indexed;
-use crate::kernel::Isa;
 use crate::storage::container::{ContainerWriter, Seal, WrittenSection};
 use crate::storage::disk::Disk;
 use crate::types::{CodeChoice, IdType, Metric, Row};
@@ -46,15 +46,15 @@ pub(crate) enum IndexPlan<'a> {
     /// Nothing: all rows are compared.
     Nothing,
     /// Codes to scan by, where they pay.
-    Bits(BitPlan),
+    Bits(BitPlan<'a>),
     Graph(&'a GraphPlan<'a>),
 }
 
 /// Codes to scan by.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct BitPlan {
+pub(crate) struct BitPlan<'a> {
     pub(crate) code: CodeChoice,
-    pub(crate) isa: Isa,
+    pub(crate) crew: Crew<'a>,
 }
 
 /// What was written.
@@ -209,7 +209,7 @@ impl SegmentWriter {
         let GraphPlan { params, code, isa, keep_going, .. } = plan;
         let count = self.ids.len();
         let space = self.space;
-        let coding = coding::choose(*isa, space, rows, count, *code);
+        let coding = coding::choose(&plan.crew(), space, rows, count, *code)?;
         let sources = std::mem::take(&mut self.seeds);
         // A graph of other bounds, or a damaged one, is no help.
         let seeds = sources.iter().filter_map(|(segment, map)| {
@@ -246,7 +246,10 @@ impl SegmentWriter {
     }
 
     /// Writes the codes to scan by, where they pay.
-    fn write_bits(&mut self, BitPlan { code, isa }: BitPlan) -> Result<Option<CodeStatistics>> {
+    fn write_bits(
+        &mut self,
+        BitPlan { code, crew }: BitPlan<'_>,
+    ) -> Result<Option<CodeStatistics>> {
         let vectors = self.container.map_section(layout::RAWV, FIELD)?;
         let inverse_norms = std::mem::take(&mut self.inverse_norms);
         let rows = Rows {
@@ -254,7 +257,7 @@ impl SegmentWriter {
             inverse_norms: Guarded::trusted(inverse_norms.as_bytes()),
         };
         let count = self.ids.len();
-        let coding = coding_blocks::choose(isa, self.space, rows, count, code);
+        let coding = coding_blocks::choose(&crew, self.space, rows, count, code)?;
         let Some(BlockCoding { codec, agreement }) = coding else { return Ok(None) };
         self.container.section(layout::QPAR, FIELD, &codec.to_bytes())?;
         self.container.begin(layout::CODE, FIELD, 4096)?;
@@ -264,7 +267,7 @@ impl SegmentWriter {
         for first in (0..blocks).step_by(most) {
             let blocks = first..blocks.min(first + most);
             let codes = &mut codes.as_mut_slice()[..blocks.len() * bytes];
-            codec.encode(isa, rows, count, blocks, codes);
+            codec.encode(crew.isa, rows, count, blocks, codes);
             self.container.write(codes)?;
         }
         self.container.end()?;

@@ -12,8 +12,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::FORMAT_VERSION;
 use crate::error::{Error, Result};
 
-/// Bits of each mask that this version knows: none yet.
-const KNOWN: u64 = 0;
+/// An incompatible bit: the file has product codes.
+pub(crate) const PRODUCT_CODES: u64 = 1;
+/// The incompatible bits that this version knows; of the other masks it knows none.
+const KNOWN: u64 = PRODUCT_CODES;
 
 /// Version and masks as they stand in every header, after the magic.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -27,13 +29,14 @@ pub(super) struct Features {
 }
 
 impl Features {
-    pub(super) fn current(header_len: u32) -> Self {
+    /// Those of a file that nobody may read who does not know the bits of `incompatible`.
+    pub(super) fn new(header_len: u32, incompatible: u64) -> Self {
         Self {
             version: U32::new(FORMAT_VERSION),
             header_len: U32::new(header_len),
-            compatible: U64::new(KNOWN),
-            read_only_compatible: U64::new(KNOWN),
-            incompatible: U64::new(KNOWN),
+            compatible: U64::ZERO,
+            read_only_compatible: U64::ZERO,
+            incompatible: U64::new(incompatible),
         }
     }
 
@@ -58,6 +61,6 @@ impl Features {
     /// Whether a later version said that this one may read the file but must not write what
     /// takes its place.
     pub(super) fn is_read_only(&self) -> bool {
-        self.read_only_compatible.get() & !KNOWN != 0
+        self.read_only_compatible.get() != 0
     }
 }

@@ -15,7 +15,7 @@ pub(crate) mod disk;
 #[cfg(any(test, feature = "testing"))]
 #[allow(unreachable_pub, reason = "exported with the feature `testing` only")]
 pub(crate) mod fault;
-mod feature;
+pub(crate) mod feature;
 #[allow(unreachable_pub, reason = "exported with the feature `testing` only")]
 pub(crate) mod mmap;
 pub(crate) mod salvage;

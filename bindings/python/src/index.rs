@@ -17,7 +17,7 @@ use crate::interrupt::long;
 use crate::numbers::{at_least, count, dimension};
 use crate::request::{distance, ef_count, exact_flag, k_count};
 use crate::schema::{METRICS, named, vector_type};
-use crate::settings::CODES;
+use crate::settings;
 use crate::vectors::{Shape, VectorsArg};
 
 type Pair<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
@@ -99,7 +99,7 @@ impl Index {
             options = options.vector_type(vector_type(dtype)?);
         }
         if let Some(code) = code {
-            options = options.code(named("code", &CODES, code)?);
+            options = options.code(settings::code(code)?);
         }
         let metric = match metric {
             Some(metric) => named("metric", &METRICS, metric)?,

@@ -4,21 +4,13 @@ use nearfield::{CodeChoice, Durability, OpenOptions, Settings};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use crate::errors::unknown_argument;
+use crate::errors::{raise, text_of, unknown_argument, wrong_type};
 use crate::numbers::{count, flag};
 use crate::schema::named;
 
 const MODES: [(&str, bool); 2] = [("w", false), ("r", true)];
 const DURABILITIES: [(&str, Durability); 3] =
     [("sync", Durability::Sync), ("buffered", Durability::Buffered), ("none", Durability::None)];
-pub(crate) const CODES: [(&str, CodeChoice); 5] = [
-    ("auto", CodeChoice::Auto),
-    ("full", CodeChoice::Full),
-    ("byte", CodeChoice::Byte),
-    ("half", CodeChoice::Half),
-    ("bit", CodeChoice::Bit),
-];
-
 const ARGUMENTS: [&str; 11] = [
     "mode",
     "durability",
@@ -62,11 +54,20 @@ fn apply(settings: &mut Settings, name: &str, value: &Bound<'_, PyAny>) -> PyRes
         "m" => settings.m = count(name, value)?,
         "ef_construction" => settings.ef_construction = count(name, value)?,
         "ef_search" => settings.ef_search = count(name, value)?,
-        "code" => settings.code = named("code", &CODES, value)?,
+        "code" => settings.code = code(value)?,
         "compaction" => settings.compaction = flag(name, value)?,
         _ => {
             return Err(unknown_argument(value.py(), "open", name, &ARGUMENTS));
         }
     }
     Ok(())
+}
+
+/// What leads searches to candidates.
+pub(crate) fn code(value: &Bound<'_, PyAny>) -> PyResult<CodeChoice> {
+    let Ok(given) = value.cast::<PyString>() else {
+        return Err(wrong_type("code", "a string like \"auto\" or \"product:64\"", value));
+    };
+    let choice = text_of("code", given)?.parse::<CodeChoice>();
+    choice.map_err(|error| raise(value.py(), &error))
 }

@@ -52,6 +52,10 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path):
         ({"threads": 2.0}, TypeError, "threads: expected a whole number, given float"),
         ({"ef_serch": 3}, TypeError, "did you mean ef_search=?"),
         ({"m": 1000}, ValueError, "m is 1000, expected 2 to 128"),
+        ({"code": "haf"}, ValueError, 'did you mean "half"?'),
+        ({"code": "product:7"}, ValueError, 'code is "product:7", expected "auto"'),
+        ({"code": "product"}, ValueError, '"product:64" for product codes of 64 bytes a row (8 to 1024)'),
+        ({"code": 64}, TypeError, 'code: expected a string like "auto" or "product:64", given int'),
     ],
 )
 def test_wrong_options_say_what_is_right(tmp_path: Path, arguments, error, message):
@@ -314,3 +318,19 @@ def test_a_damaged_file_is_corrupt_and_named(db: nf.Database, docs: nf.Collectio
     assert isinstance(caught.value, nf.Corrupt)
     assert caught.value.file == str(segment)
     assert caught.value.section
+
+
+def test_product_codes_lead_searches_and_stats_say_so(tmp_path: Path):
+    rows = np.random.default_rng(1).random((2_500, 16), dtype=np.float32)
+    with nf.open(tmp_path / "a.nf", code="product:16", threads=1) as db:
+        docs = db.collection("docs", dim=16, metric="l2")
+        docs.upsert(np.arange(2_500), rows)
+        docs.compact()
+        assert [segment["code"] for segment in docs.stats()["segments"]] == ["product"]
+        assert docs.search(rows[7], k=1).ids[0] == 7
+    index = nf.Index(16, "l2", code="product:16", threads=1)
+    index.add(np.arange(2_500), rows)
+    index.build()
+    assert index.search(rows[7], k=1)[0][0] == 7
+    with pytest.raises(nf.InvalidArgument, match="product:9999"):
+        nf.Index(16, "l2", code="product:9999")

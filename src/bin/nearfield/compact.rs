@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use nearfield::CompactReport;
+use nearfield::{CodeChoice, CompactReport};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -19,6 +19,10 @@ pub(crate) struct Args {
     db: PathBuf,
     /// Name of the collection
     name: String,
+    /// What leads searches of the segments that are written: auto, full, byte, half, bit, or product:64 for
+    /// codes of 64 bytes a row (8 to 1024). Not kept: what is written later has codes of its own choice
+    #[arg(long, value_name = "CODES", default_value = "auto")]
+    codes: CodeChoice,
 }
 
 #[derive(Serialize)]
@@ -30,7 +34,7 @@ struct Answer<'a> {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
-    let db = open::writer(&args.db)?;
+    let db = open::writer_of(&args.db, args.codes)?;
     let collection = db.open_collection(&args.name)?;
     let spinner = Spinner::start("compacting");
     let start = Instant::now();

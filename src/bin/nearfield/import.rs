@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use nearfield::interop::{self, ReadOptions, Reader};
 use nearfield::{
-    Collection, Column, DataType, Database, Error, ImportOptions, ImportReport, Metric, OnBad,
-    OpenOptions, Phase, Schema, TextOptions, VectorType,
+    CodeChoice, Collection, Column, DataType, Database, Error, ImportOptions, ImportReport, Metric,
+    OnBad, Phase, Schema, TextOptions, VectorType,
 };
 use serde::Serialize;
 
 use crate::args::{self, MetricArg, Names, TypeArg};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::open::Shape;
+use crate::open::{self, Shape};
 use crate::output::{Output, note};
 use crate::progress::Meter;
 use crate::show;
@@ -62,6 +62,10 @@ pub(crate) struct Args {
     /// Dimensions of a vector, for a new collection of bits [default: all bits of the bytes]
     #[arg(long, value_name = "N")]
     dim: Option<usize>,
+    /// What leads searches of the segments that are written: auto, full, byte, half, bit, or product:64 for
+    /// codes of 64 bytes a row (8 to 1024). Not kept: what is written later has codes of its own choice
+    #[arg(long, value_name = "CODES", default_value = "auto")]
+    codes: CodeChoice,
     /// What to do with rows that cannot be stored
     #[arg(long, value_name = "HOW", default_value = "raise")]
     on_bad: OnBadArg,
@@ -126,7 +130,7 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
 
 /// The collection and its database, if they are there.
 fn existing(args: &Args) -> Result<Option<(Database, Collection)>, Error> {
-    let opened = OpenOptions::new().create(false).open(&args.db).and_then(|db| {
+    let opened = open::with_codes(args.codes).create(false).open(&args.db).and_then(|db| {
         let collection = db.open_collection(&args.name)?;
         Ok((db, collection))
     });
@@ -256,7 +260,7 @@ fn create_and_import(
 ) -> Result<(Database, Collection, ImportReport), Failure> {
     let schema = schema(args, &reader)?;
     let fresh = !args.db.exists();
-    let db = Database::open(&args.db)?;
+    let db = open::with_codes(args.codes).open(&args.db)?;
     let imported = db.create_collection(&args.name, schema).and_then(|collection| {
         let report = import(args, &collection, reader, interrupt).inspect_err(|_| {
             // The first failure counts.

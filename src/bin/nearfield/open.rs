@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nearfield::{Collection, Database, OpenOptions, Result, Schema};
+use nearfield::{CodeChoice, Collection, Database, OpenOptions, Result, Schema, Settings};
 use serde::Serialize;
 
 /// An existing database, for reading.
@@ -12,9 +12,21 @@ pub(crate) fn reader(path: &Path) -> Result<Database> {
 
 /// An existing database, for writing.
 pub(crate) fn writer(path: &Path) -> Result<Database> {
+    writer_of(path, CodeChoice::Auto)
+}
+
+/// The same, whose new segments have these codes.
+pub(crate) fn writer_of(path: &Path, codes: CodeChoice) -> Result<Database> {
     // A reader refuses what is no database; a writer would make one of an empty directory.
     drop(reader(path)?);
-    OpenOptions::new().create(false).open(path)
+    with_codes(codes).create(false).open(path)
+}
+
+/// Options of a database whose new segments have these codes.
+pub(crate) fn with_codes(codes: CodeChoice) -> OpenOptions {
+    let mut settings = Settings::default();
+    settings.code = codes;
+    OpenOptions::new().settings(settings)
 }
 
 /// What a collection is, for documents.

@@ -85,7 +85,7 @@ fn print(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
             show::right(show::count(segment.rows)),
             show::right(show::count(segment.dead_rows)),
             show::right(show::size(segment.bytes)),
-            if segment.graph { "graph" } else { "scan" }.into(),
+            format!("{}, {}", if segment.graph { "graph" } else { "scan" }, segment.code).into(),
         ]);
     }
     writeln!(out, "{table}")?;

@@ -81,12 +81,15 @@ struct Coder<'a> {
     codec: &'a ProductCodec,
     floats: Vec<f32>,
     x: Vec<f32>,
+    /// What the centroids found so far add up to along each axis.
+    found: Vec<f32>,
+    point: Vec<f32>,
 }
 
 impl<'a> Coder<'a> {
     fn new(codec: &'a ProductCodec) -> Self {
-        let floats = vec![0.0; codec.space.dimension];
-        Self { codec, floats, x: vec![0.0; codec.axis_count()] }
+        let (floats, x) = (vec![0.0; codec.space.dimension], vec![0.0; codec.axis_count()]);
+        Self { codec, floats, found: x.clone(), x, point: Vec::new() }
     }
 
     /// Tells `put` the number of the nearest of `C` centroids in each subspace; the row's factor and
@@ -98,19 +101,23 @@ impl<'a> Coder<'a> {
         row: usize,
         mut put: impl FnMut(usize, usize),
     ) -> [bf16; 2] {
-        let Self { codec, floats, x } = self;
+        let Self { codec, floats, x, found, point } = self;
         full::read_row(codec.space, rows, row, floats);
         floats.iter_mut().zip(&codec.mean).for_each(|(x, mean)| *x -= mean);
         project(floats, &codec.axes, x);
-        let mut found = 0.0_f32;
-        for (subspace, axes) in codec.subspaces().enumerate() {
-            let centroids = &codec.centroids[axes.start * C..axes.end * C];
-            let (number, _) = nearest::<C>(&x[axes], centroids);
+        found.fill(0.0);
+        for (subspace, members) in codec.subspaces().enumerate() {
+            let centroids = &codec.centroids[members.start * C..members.end * C];
+            let axes = &codec.members[members];
+            point.clear();
+            point.extend(axes.iter().map(|axis| x[*axis] - found[*axis]));
+            let (number, _) = nearest::<C>(point, centroids);
             put(subspace, number);
-            for along in centroids.as_chunks::<C>().0 {
-                found += along[number] * along[number];
+            for (axis, along) in axes.iter().zip(centroids.as_chunks::<C>().0) {
+                found[*axis] += along[number];
             }
         }
+        let [found] = dots(found, [found]);
         let [square] = dots(floats, [floats]);
         let factor = (square / found).sqrt();
         let factor = if factor.is_finite() { factor } else { 0.0 };

@@ -4,16 +4,12 @@
 /// Rounds in which centroids move to the mean of their points.
 const ROUNDS: usize = 10;
 
-/// `C` centroids of `points`, `stride` elements apart, each of which has `axes` elements, axis by axis.
+/// `C` centroids of `points` of `axes` elements each, axis by axis, and behind them what these leave of
+/// the points.
 #[inline(always)]
-pub(super) fn centroids<const C: usize>(
-    points: &[f32],
-    stride: usize,
-    axes: usize,
-    seed: u64,
-) -> Vec<f32> {
-    let point = |at: usize| &points[at * stride..][..axes];
-    let count = points.len().div_ceil(stride);
+pub(super) fn centroids<const C: usize>(points: &[f32], axes: usize, seed: u64) -> Vec<f32> {
+    let point = |at: usize| &points[at * axes..][..axes];
+    let count = points.len() / axes;
     let mut centroids = vec![0.0; axes * C];
     let mut random = seed;
     for number in 0..C {
@@ -24,9 +20,7 @@ pub(super) fn centroids<const C: usize>(
     }
     let mut owners = vec![(0, 0.0); count];
     for _ in 0..ROUNDS {
-        for (at, owner) in owners.iter_mut().enumerate() {
-            *owner = nearest::<C>(point(at), &centroids);
-        }
+        own::<C>(points, axes, &centroids, &mut owners);
         let mut sums = vec![0.0_f64; axes * C];
         let mut counts = [0_u32; C];
         for (at, (number, _)) in owners.iter().enumerate() {
@@ -52,7 +46,27 @@ pub(super) fn centroids<const C: usize>(
             owners[at].1 = 0.0;
         }
     }
+    own::<C>(points, axes, &centroids, &mut owners);
+    let left = owners.iter().enumerate().flat_map(|(at, (number, _))| {
+        let along = centroids.chunks_exact(C);
+        point(at).iter().zip(along).map(|(x, centroids)| x - centroids[*number])
+    });
+    let left: Vec<f32> = left.collect();
+    centroids.extend(left);
     centroids
+}
+
+/// Tells each point the nearest centroid.
+#[inline(always)]
+fn own<const C: usize>(
+    points: &[f32],
+    axes: usize,
+    centroids: &[f32],
+    owners: &mut [(usize, f32)],
+) {
+    for (point, owner) in points.chunks_exact(axes).zip(owners) {
+        *owner = nearest::<C>(point, centroids);
+    }
 }
 
 /// The number of the centroid nearest to `x`, the first of equals, and the squared distance to it.

@@ -2,8 +2,9 @@
 //!
 //! A row, less the mean of all, is projected on the principal axes, those along which rows differ
 //! most. The axes are shared out among subspaces, so that each has as much to tell, and in each the
-//! nearest of its centroids, found by k-means, stands for the row. Axes along which rows differ less
-//! than codes of that size can tell are left out.
+//! nearest of its centroids, found by k-means, stands for the row. An axis that has more to tell than a
+//! subspace can belongs to several, each of which codes what those before left. Axes along which rows
+//! differ less than codes of that size can tell are left out.
 //!
 //! ```text
 //! bytes   rows one after the other: a byte a subspace, the number of one of 256 centroids; factor,
@@ -34,15 +35,16 @@ use std::ops::Range;
 use zerocopy::IntoBytes;
 
 use self::encode::{Encode, EncodeBlocks};
-use self::train::Train;
 use crate::bytes::Guard;
 use crate::codec::full::{self, Rows, Space};
 use crate::codec::{STEPS, compared};
+use crate::error::Result;
 use crate::kernel::fast_scan::BLOCK_ROWS;
 use crate::kernel::{self, CODE_BYTES, Isa};
 use crate::types::Metric;
 
 mod axes;
+mod crew;
 mod encode;
 mod kmeans;
 mod query;
@@ -50,6 +52,7 @@ mod query;
 mod tests;
 mod train;
 
+pub(crate) use self::crew::Crew;
 pub(crate) use self::query::{BlockQuery, ProductBlocks, ProductQuery, ProductRows, ProductSource};
 
 /// What stands for a row in a subspace.
@@ -84,6 +87,9 @@ pub(crate) const COMPARED: [u8; STEPS] = [38, 80, 160, 240];
 pub(crate) const MOST_SUBSPACES: usize = 1_024;
 /// Above this dimension, the principal axes take too long to find.
 pub(crate) const MOST_DIMENSION: usize = 4_096;
+/// Most subspaces that an axis belongs to, on average: every axis to one, and as many more as there are
+/// subspaces, two a dimension at most.
+const MOST_TIMES: usize = 3;
 const MAGIC: [u8; 8] = *b"NFCODE\0\0";
 const VERSION: u32 = 3;
 const HEADER_BYTES: usize = 64;
@@ -94,11 +100,13 @@ pub(crate) struct ProductCodec {
     space: Space,
     width: Width,
     mean: Vec<f32>,
-    /// Where the axes of each subspace begin; behind the last, how many there are.
+    /// The axes of each subspace, those of one side by side.
+    members: Vec<usize>,
+    /// Where those of each subspace begin; behind the last, how many there are.
     starts: Vec<usize>,
-    /// `space.dimension` elements an axis, those of a subspace side by side.
+    /// `space.dimension` elements an axis.
     axes: Vec<f32>,
-    /// For each axis, where the centroids of its subspace are along it.
+    /// For each member, where the centroids of its subspace are along it.
     centroids: Vec<f32>,
     /// For every 16 rows wanted, how many of the nearest by code they are among.
     compared: u8,
@@ -108,15 +116,22 @@ impl ProductCodec {
     /// The codec of `bytes` bytes a row, or fewer where rows differ along fewer axes, for the first
     /// `count` of `rows`. `None` where that cannot be: too few rows to learn from, fewer dimensions
     /// than bytes or very many, rows that are all the same.
+    ///
+    /// # Errors
+    /// `Cancelled` when the crew is told to stop.
     pub(crate) fn train<G: Guard>(
-        isa: Isa,
-        width: Width,
-        bytes: usize,
+        crew: &Crew<'_>,
+        (width, bytes): (Width, usize),
         space: Space,
         rows: Rows<'_, G>,
         count: usize,
-    ) -> Option<Self> {
-        kernel::run(isa, Train { width, bytes, space, rows, count })
+    ) -> Result<Option<Self>> {
+        let Some(subspaces) = train::subspaces(width, bytes, space, count) else {
+            return Ok(None);
+        };
+        let mean = full::mean(space, rows, count);
+        let sample = train::sample(space, rows, count, &mean);
+        train::learn(crew, (width, subspaces), space, mean, sample)
     }
 
     /// What stands for a row in a subspace.
@@ -160,20 +175,21 @@ impl ProductCodec {
 
     /// How many axes rows are projected on.
     fn axis_count(&self) -> usize {
-        self.starts.last().copied().unwrap_or(0)
+        self.axes.len() / self.space.dimension
     }
 
-    /// The axes of each subspace.
+    /// The members of each subspace.
     fn subspaces(&self) -> impl Iterator<Item = Range<usize>> {
         self.starts.windows(2).map(|ends| ends[0]..ends[1])
     }
 
-    /// Its parameters: a header, the mean, how many axes each subspace has, the axes and the
+    /// Its parameters: a header, the mean, how many axes each subspace has and which, the axes and the
     /// centroids.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.header().to_vec();
         bytes.extend_from_slice(self.mean.as_bytes());
-        self.subspaces().for_each(|axes| bytes.extend(word(axes.len())));
+        self.subspaces().for_each(|members| bytes.extend(word(members.len())));
+        self.members.iter().for_each(|axis| bytes.extend(word(*axis)));
         bytes.extend_from_slice(self.axes.as_bytes());
         bytes.extend_from_slice(self.centroids.as_bytes());
         bytes
@@ -188,6 +204,7 @@ impl ProductCodec {
         header[16..20].copy_from_slice(&word(self.space.dimension));
         header[20..24].copy_from_slice(&word(self.subspace_count()));
         header[24..28].copy_from_slice(&word(self.axis_count()));
+        header[28..32].copy_from_slice(&word(self.members.len()));
         header
     }
 
@@ -200,43 +217,55 @@ impl ProductCodec {
             4 => Width::Half,
             _ => return None,
         };
-        let (subspaces, count) = (number(20)? as usize, number(24)? as usize);
+        let [subspaces, count, member_count] =
+            [number(20)?, number(24)?, number(28)?].map(|number| number as usize);
+        let dimension = space.dimension;
         let fits = space.takes_codes()
-            && space.dimension <= MOST_DIMENSION
+            && dimension <= MOST_DIMENSION
             && COMPARED.contains(&header[13])
             && (1..=MOST_SUBSPACES).contains(&subspaces)
-            && (subspaces..=space.dimension).contains(&count)
+            && (1..=dimension).contains(&count)
+            && (subspaces.max(count)..=MOST_TIMES * dimension).contains(&member_count)
             && rest.len()
-                == 4 * (space.dimension
+                == 4 * (dimension
                     + subspaces
-                    + count * (space.dimension + width.centroids()));
+                    + member_count
+                    + count * dimension
+                    + member_count * width.centroids());
         if !fits {
             return None;
         }
-        let (mean, rest) = rest.split_at(4 * space.dimension);
-        let (sizes, floats_bytes) = rest.split_at(4 * subspaces);
+        let (mean, rest) = rest.split_at(4 * dimension);
+        let (sizes, rest) = rest.split_at(4 * subspaces);
+        let (members, floats_bytes) = rest.split_at(4 * member_count);
+        let words = |bytes: &[u8]| -> Vec<usize> {
+            bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word) as usize).collect()
+        };
         let mut starts = vec![0_usize];
-        for size in sizes.as_chunks().0 {
-            let size = u32::from_le_bytes(*size) as usize;
-            let end = starts.last()?.checked_add(size).filter(|end| *end <= count && size > 0)?;
-            starts.push(end);
+        for size in words(sizes) {
+            let end = starts.last()?.checked_add(size);
+            starts.push(end.filter(|end| *end <= member_count && size > 0)?);
         }
+        let members = words(members);
         let floats = |bytes: &[u8]| -> Vec<f32> {
             bytes.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect()
         };
         let (mean, floats) = (floats(mean), floats(floats_bytes));
-        let (axes, centroids) = floats.split_at(count * space.dimension);
+        let (axes, centroids) = floats.split_at(count * dimension);
         let (axes, centroids) = (axes.to_vec(), centroids.to_vec());
-        let fits = starts.last() == Some(&count)
+        let fits = starts.last() == Some(&member_count)
+            && members.iter().all(|axis| *axis < count)
             && mean.iter().chain(&floats).all(|value| value.is_finite());
+        let compared = header[13];
         let codec = fits.then_some(Self {
             space,
             width,
             mean,
+            members,
             starts,
             axes,
             centroids,
-            compared: header[13],
+            compared,
         })?;
         // All other bytes of the header follow from these.
         (codec.header() == *header).then_some(codec)

@@ -1,17 +1,23 @@
 //! Queries to tables, and code rows to distances.
 
-use super::{BYTE, HALF, ProductCodec, dots, project};
+use super::{BYTE, GROUPS, HALF, ProductCodec, dots, project};
 use crate::bytes::{AlignedBytes, Guard, Guarded};
 use crate::codec::full::Query;
 use crate::codec::{BATCH, QuerySource, Scorer, ScorerOp};
 use crate::kernel::fast_scan::BLOCK_ROWS;
-use crate::kernel::{self, Isa, Kernel};
+use crate::kernel::look_up::{Planes, ROWS as MANY};
+use crate::kernel::{self, CODE_BYTES, Isa, Kernel};
 use crate::types::{Metric, Row};
 
 /// What a subspace may add to a product at most, and what all rows have in common: their sum stays an
 /// f32.
 const MOST: f32 = 1e35;
 const MOST_BASE: f32 = 1e38;
+/// Most steps of a product.
+const MOST_STEPS: f32 = 65_535.0;
+/// Steps of the range of products, in the quadratic mean of the subspaces, at least. Ranges are some six
+/// deviations, and rounding moves a sum by 1.8 hundredths of its own deviation then.
+const FINE: f32 = 96.0;
 
 /// A query as tables of lookups, and what turns their sums into distances:
 ///
@@ -19,6 +25,8 @@ const MOST_BASE: f32 = 1e38;
 #[derive(Clone, Debug)]
 pub(crate) struct ProductQuery {
     table: Vec<[u16; BYTE]>,
+    /// The same numbers, for many rows at once.
+    planes: Vec<Planes>,
     terms: Terms,
 }
 
@@ -52,22 +60,37 @@ impl kernel::Op for Prepare<'_> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "rounded numbers from 0 to 65,535"
+        reason = "rounded numbers from 0 to 65,535, and their bytes"
     )]
     fn run<K: Kernel>(self, _kernel: K) -> ProductQuery {
         let Self { codec, query } = self;
-        let products = Products::<BYTE>::new(codec, query, u16::MAX);
-        let steps = |beyond: [f32; BYTE]| beyond.map(|steps| steps as u16);
-        let table = products.beyond.into_iter().map(steps).collect();
-        ProductQuery { table, terms: products.terms }
+        let mut products = Products::<BYTE>::new(codec, query);
+        let step = products.widest(0) / MOST_STEPS;
+        let terms = products.round(step);
+        let steps = |beyond: &[f32; BYTE]| beyond.map(|steps| steps as u16);
+        let table: Vec<_> = products.beyond.iter().map(steps).collect();
+        let bytes = |table: &[u16; BYTE]| [table.map(|x| x as u8), table.map(|x| (x >> 8) as u8)];
+        let planes = table.iter().map(bytes).collect();
+        ProductQuery { table, planes, terms }
     }
 }
 
-/// The same with a table for blocks.
+/// The same with tables for blocks.
 #[derive(Clone, Debug)]
 pub(crate) struct BlockQuery {
+    /// The low bytes of the products.
     table: AlignedBytes,
+    /// The high bytes, of as many groups of subspaces as are told in more than 256 steps.
+    high: AlignedBytes,
     terms: Terms,
+}
+
+#[cfg(test)]
+impl BlockQuery {
+    /// Bytes of the table of high bytes.
+    pub(super) fn high_bytes(&self) -> usize {
+        self.high.len()
+    }
 }
 
 /// Makes a query ready for blocks, inside a kernel root.
@@ -83,31 +106,43 @@ impl kernel::Op for PrepareBlocks<'_> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "rounded numbers from 0 to 255"
+        reason = "rounded numbers from 0 to 65,535, of which a byte is taken"
     )]
     fn run<K: Kernel>(self, _kernel: K) -> BlockQuery {
         let Self { codec, query } = self;
-        let products = Products::<HALF>::new(codec, query, u16::from(u8::MAX));
+        let mut products = Products::<HALF>::new(codec, query);
+        let (fine, step) = products.steps();
+        let terms = products.round(step);
         let mut table = AlignedBytes::zeroed(codec.lookup_bytes());
+        let mut high = AlignedBytes::zeroed(fine * CODE_BYTES);
+        let bytes = |shift: u32| {
+            move |(table, beyond): (&mut [u8; HALF], &[f32; HALF])| {
+                *table = beyond.map(|steps| (steps as u16 >> shift) as u8);
+            }
+        };
         let tables = table.as_mut_slice().as_chunks_mut::<HALF>().0;
-        for (table, beyond) in tables.iter_mut().zip(&products.beyond) {
-            *table = beyond.map(|steps| steps as u8);
-        }
-        BlockQuery { table, terms: products.terms }
+        tables.iter_mut().zip(&products.beyond).for_each(bytes(0));
+        let tables = high.as_mut_slice().as_chunks_mut::<HALF>().0;
+        tables.iter_mut().zip(&products.beyond).for_each(bytes(8));
+        BlockQuery { table, high, terms }
     }
 }
 
 /// The negative products of a query with the `C` centroids of each subspace.
 struct Products<const C: usize> {
-    /// How many steps above the least of their subspace: whole numbers.
+    /// How far above the least of their subspace.
     beyond: Vec<[f32; C]>,
-    terms: Terms,
+    /// How far that is at most.
+    ranges: Vec<f32>,
+    constant: f32,
+    base: f32,
+    /// How many times a product counts.
+    weight: f32,
 }
 
 impl<const C: usize> Products<C> {
-    /// In at most `steps` steps.
     #[inline(always)]
-    fn new(codec: &ProductCodec, query: &Query, steps: u16) -> Self {
+    fn new(codec: &ProductCodec, query: &Query) -> Self {
         let (metric, mean) = (codec.space.metric, &codec.mean[..]);
         let mut floats = query.floats()[..codec.space.dimension].to_vec();
         let [along] = dots(&floats, [mean]);
@@ -123,10 +158,12 @@ impl<const C: usize> Products<C> {
         let mut x = vec![0.0; codec.axis_count()];
         project(&floats, &codec.axes, &mut x);
         let mut beyond = vec![[0.0; C]; codec.subspace_count()];
-        let (mut constant, mut widest) = (0.0_f32, 0.0_f32);
-        for (products, axes) in beyond.iter_mut().zip(codec.subspaces()) {
-            let centroids = &codec.centroids[axes.start * C..axes.end * C];
-            for (x, centroids) in x[axes].iter().zip(centroids.as_chunks::<C>().0) {
+        let mut ranges = Vec::with_capacity(beyond.len());
+        let mut constant = 0.0_f32;
+        for (products, members) in beyond.iter_mut().zip(codec.subspaces()) {
+            let centroids = &codec.centroids[members.start * C..members.end * C];
+            let along = codec.members[members].iter().map(|axis| x[*axis]);
+            for (x, centroids) in along.zip(centroids.as_chunks::<C>().0) {
                 for (product, centroid) in products.iter_mut().zip(centroids) {
                     *product -= x * centroid;
                 }
@@ -139,16 +176,44 @@ impl<const C: usize> Products<C> {
             }
             products.iter_mut().for_each(|product| *product -= least);
             constant += least;
-            widest = widest.max(most - least);
+            ranges.push(most - least);
         }
-        let most = f32::from(steps);
-        let step = widest / most;
+        Self { beyond, ranges, constant, base: held(base, MOST_BASE), weight }
+    }
+
+    /// The widest range from a subspace on.
+    fn widest(&self, first: usize) -> f32 {
+        self.ranges.iter().skip(first).fold(0.0, |widest, range| widest.max(*range))
+    }
+
+    /// A step in which rounding hardly moves a sum of products, and how many groups of subspaces have
+    /// ranges of more than 255 of it. Those of the longest axes are the first.
+    #[inline(always)]
+    fn steps(&self) -> (usize, f32) {
+        let widest = self.widest(0);
+        let least = widest / MOST_STEPS;
+        if least == 0.0 {
+            return (0, 0.0);
+        }
+        // As parts of the widest, so that nothing overflows.
+        let squares: f32 = self.ranges.iter().map(|range| (range / widest).powi(2)).sum();
+        #[expect(clippy::cast_precision_loss, reason = "a thousand or two")]
+        let fine = (squares / self.ranges.len() as f32).sqrt() * widest / FINE;
+        let groups = self.ranges.len().div_ceil(GROUPS);
+        let step_after = |coarse_from: usize| least.max(self.widest(GROUPS * coarse_from) / 255.0);
+        let coarse_from = (0..groups).find(|group| step_after(*group) <= fine).unwrap_or(groups);
+        (coarse_from, step_after(coarse_from))
+    }
+
+    /// Rounds all to whole steps, at most [`MOST_STEPS`].
+    #[inline(always)]
+    fn round(&mut self, step: f32) -> Terms {
         let inverse = if step > 0.0 { (1.0 / step).min(f32::MAX) } else { 0.0 };
-        for product in beyond.as_flattened_mut() {
-            *product = (*product * inverse).round_ties_even().clamp(0.0, most);
+        for product in self.beyond.as_flattened_mut() {
+            *product = (*product * inverse).round_ties_even().clamp(0.0, MOST_STEPS);
         }
-        let base = held(base, MOST_BASE);
-        Self { beyond, terms: Terms { base, constant: weight * constant, step: weight * step } }
+        let Self { base, constant, weight, .. } = *self;
+        Terms { base, constant: weight * constant, step: weight * step }
     }
 }
 
@@ -191,7 +256,12 @@ impl<G: Guard> ProductBlocks<'_, G> {
         let bytes = self.codec.block_bytes();
         let (numbers, factors) =
             self.blocks.get(block * bytes, bytes).split_at(self.codec.lookup_bytes());
-        let sums = kernel.fast_scan(query.table.as_slice(), numbers);
+        let mut sums = kernel.fast_scan(query.table.as_slice(), numbers);
+        let high = query.high.as_slice();
+        if !high.is_empty() {
+            let high = kernel.fast_scan(high, &numbers[..high.len()]);
+            sums.iter_mut().zip(high).for_each(|(sum, high)| *sum += high << 8);
+        }
         let (factors, squares) = factors.split_at(2 * BLOCK_ROWS);
         let (factors, squares) = (factors.as_chunks().0, squares.as_chunks().0);
         let mut out = [0.0; BLOCK_ROWS];
@@ -262,19 +332,37 @@ struct ProductScorer<'a, K, G> {
 impl<K: Kernel, G: Guard> ProductScorer<'_, K, G> {
     #[inline(always)]
     fn score_rows<const R: usize>(&self, rows: [Row; R]) -> [f32; R] {
-        let ProductQuery { table, terms } = self.query;
-        let codes = rows.map(|row| {
-            let code = self.codes.get(row as usize * self.stride, self.stride);
-            code.split_at(table.len())
-        });
-        let sums = self.kernel.look_up(table, codes.map(|(numbers, _)| numbers));
+        let codes = rows.map(|row| self.code(row));
+        let sums = self.kernel.look_up(&self.query.table, codes.map(|(numbers, _)| numbers));
         let mut out = [0.0; R];
         for r in 0..R {
-            let mut factors = codes[r].1.as_chunks().0.iter().copied().map(short);
-            let (factor, square) = (factors.next(), factors.next());
-            out[r] = terms.distance(sums[r], factor.unwrap_or(0.0), square.unwrap_or(0.0));
+            out[r] = self.distance(sums[r], codes[r].1);
         }
         out
+    }
+
+    /// Distances to rows that are looked up together.
+    #[inline(always)]
+    fn score_many(&self, rows: impl Fn(usize) -> Row, out: &mut [f32; MANY]) {
+        let codes: [_; MANY] = std::array::from_fn(|at| self.code(rows(at)));
+        let numbers = codes.map(|(numbers, _)| numbers);
+        let sums = self.kernel.look_up_many(&self.query.planes, &numbers);
+        for (out, (sum, (_, factors))) in out.iter_mut().zip(sums.into_iter().zip(codes)) {
+            *out = self.distance(sum, factors);
+        }
+    }
+
+    /// The numbers of a row, and its factor and square.
+    #[inline(always)]
+    fn code(&self, row: Row) -> (&[u8], &[u8]) {
+        self.codes.get(row as usize * self.stride, self.stride).split_at(self.query.table.len())
+    }
+
+    #[inline(always)]
+    fn distance(&self, sum: u32, factors: &[u8]) -> f32 {
+        let mut factors = factors.as_chunks().0.iter().copied().map(short);
+        let (factor, square) = (factors.next(), factors.next());
+        self.query.terms.distance(sum, factor.unwrap_or(0.0), square.unwrap_or(0.0))
     }
 }
 
@@ -301,9 +389,34 @@ impl<K: Kernel, G: Guard> Scorer for ProductScorer<'_, K, G> {
     }
 
     #[inline(always)]
+    fn score_batch(&self, rows: &[Row], out: &mut [f32]) {
+        let (out_many, out) = out[..rows.len()].as_chunks_mut::<MANY>();
+        let (many, rows) = rows.as_chunks::<MANY>();
+        for (rows, out) in many.iter().zip(out_many) {
+            self.score_many(|at| rows[at], out);
+        }
+        for (rows, out) in rows.chunks(BATCH).zip(out.chunks_mut(BATCH)) {
+            if let ([row], [out, ..]) = (rows, &mut *out) {
+                *out = self.score(*row);
+                continue;
+            }
+            // Two or three cost less in a batch filled up with the first than one by one.
+            let mut four = [rows[0]; BATCH];
+            four[..rows.len()].copy_from_slice(rows);
+            out[..rows.len()].copy_from_slice(&self.score_rows(four)[..rows.len()]);
+        }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "below 64")]
     fn score_run(&self, first: Row, out: &mut [f32]) {
-        let (batches, rest) = out.as_chunks_mut::<BATCH>();
         let mut row = first;
+        let (many, out) = out.as_chunks_mut::<MANY>();
+        for out in many {
+            self.score_many(|at| row + at as Row, out);
+            row += MANY as Row;
+        }
+        let (batches, rest) = out.as_chunks_mut::<BATCH>();
         for out in batches {
             *out = self.score_rows([row, row + 1, row + 2, row + 3]);
             row += 4;

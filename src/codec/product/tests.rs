@@ -33,7 +33,9 @@ impl Stored {
     }
 
     fn train(&self, isa: Isa, bytes: usize) -> Option<ProductCodec> {
-        ProductCodec::train(isa, Width::Byte, bytes, self.space, self.rows(), self.count)
+        let crew = &Crew::alone(isa);
+        let asked = (Width::Byte, bytes);
+        ProductCodec::train(crew, asked, self.space, self.rows(), self.count).expect("not stopped")
     }
 
     fn code(&self, isa: Isa, codec: &ProductCodec) -> AlignedBytes {
@@ -134,7 +136,9 @@ fn parameters_survive_their_bytes_and_others_are_refused() {
     let parse = |bytes: &[u8]| ProductCodec::parse(bytes, stored.space);
     assert_eq!(parse(&bytes).expect("just written").to_bytes(), bytes);
     let sizes_at = HEADER_BYTES + 4 * 12;
-    for at in (0..HEADER_BYTES).chain(sizes_at..sizes_at + 4 * 5) {
+    let members_at = sizes_at + 4 * codec.subspace_count();
+    let axes_at = members_at + 4 * codec.members.len();
+    for at in (0..HEADER_BYTES).chain(sizes_at..members_at) {
         let mut other = bytes.clone();
         other[at] ^= 0x41;
         assert!(parse(&other).is_none(), "{at}");
@@ -151,6 +155,11 @@ fn parameters_survive_their_bytes_and_others_are_refused() {
             other[at..at + 4].copy_from_slice(&wrong.to_le_bytes());
             assert!(parse(&other).is_none());
         }
+    }
+    for at in (members_at..axes_at).step_by(4) {
+        let mut other = bytes.clone();
+        other[at..at + 4].copy_from_slice(&(codec.axis_count() as u32).to_le_bytes());
+        assert!(parse(&other).is_none(), "an axis that there is not");
     }
     // Sizes that add up to the same, one of them nothing.
     let sizes: Vec<u32> = codec.subspaces().map(|axes| axes.len() as u32).collect();
@@ -176,6 +185,13 @@ fn what_cannot_be_learnt_is_refused() {
     assert!(train(Metric::Dot, &values, 3) && !train(Metric::Dot, &values, 2));
     assert!(!train(Metric::L2, &values[..6 * 2_047], 8), "few rows");
     assert!(!train(Metric::L2, &[0.25; 6 * ROWS], 8), "all the same");
+    let of = |dimension: usize, bytes| {
+        let values = leaning(5, 2_048, dimension.min(3));
+        let values: Vec<f32> = values.into_iter().cycle().take(2_048 * dimension).collect();
+        Stored::new(Metric::L2, dimension, &values).train(isa, bytes).is_some()
+    };
+    assert!(of(1, 5) && !of(1, 6) && of(3, 7) && !of(3, 8), "as many numbers as dimensions");
+    assert!(!of(4_097, 64), "more dimensions than there are");
     assert!(!train(Metric::Cosine, &[0.0; 6 * ROWS], 8), "zeros");
 }
 
@@ -232,8 +248,9 @@ fn blocks_put_near_rows_first_the_same_on_every_tier() {
             let mut before = None;
             for isa in Isa::available() {
                 let (space, rows) = (stored.space, stored.rows());
-                let codec = ProductCodec::train(isa, Width::Half, bytes, space, rows, ROWS)
-                    .expect("enough rows");
+                let (crew, asked) = (&Crew::alone(isa), (Width::Half, bytes));
+                let codec = ProductCodec::train(crew, asked, space, rows, ROWS);
+                let codec = codec.expect("not stopped").expect("enough rows");
                 let mut codes = AlignedBytes::zeroed(codec.bytes(ROWS));
                 assert_eq!(codes.len(), ROWS.div_ceil(32) * codec.block_bytes());
                 let blocks = 0..ROWS.div_ceil(32);
@@ -259,6 +276,70 @@ fn blocks_put_near_rows_first_the_same_on_every_tier() {
                 assert!(near >= 9, "{metric} {dimension} {near}");
                 let again = ProductCodec::parse(&codec.to_bytes(), space).expect("just written");
                 assert_eq!(again.width(), Width::Half);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_axis_with_more_to_tell_than_a_subspace_is_told_in_several() {
+    // Along one axis rows differ a thousand times as much as along the others.
+    let mut next = kernel::noise::noise(12);
+    let values: Vec<f32> = (0..ROWS * 24)
+        .map(|at| if at % 24 == 5 { 1e3 * (next() + next() + next()) } else { next() })
+        .collect();
+    let stored = Stored::new(Metric::L2, 24, &values);
+    let (crew, asked) = (&Crew::alone(Isa::detect()), (Width::Half, 20));
+    let codec = ProductCodec::train(crew, asked, stored.space, stored.rows(), ROWS);
+    let codec = codec.expect("not stopped").expect("enough rows");
+    let times = codec.members.iter().filter(|axis| **axis == 0).count();
+    assert!((2..=5).contains(&times), "{times}");
+    assert_eq!(codec.subspace_count(), 32);
+    let parsed = ProductCodec::parse(&codec.to_bytes(), stored.space).expect("just written");
+    assert_eq!(parsed.members, codec.members);
+    // Two of four numbers a query are told by one byte, so far apart are their ranges.
+    let mut codes = AlignedBytes::zeroed(codec.bytes(ROWS));
+    let blocks = 0..ROWS.div_ceil(32);
+    codec.encode_blocks(Isa::detect(), stored.rows(), ROWS, blocks, codes.as_mut_slice());
+    let (mut error, mut spread, mut high) = (0.0, 0.0, 0);
+    for row in (0..ROWS).step_by(97) {
+        let query = Query::new(stored.space, &values[row * 24..][..24]);
+        let coded = codec.block_query(Isa::detect(), &query);
+        high += coded.high_bytes();
+        let blocks = ProductBlocks { codec: &codec, blocks: Guarded::trusted(codes.as_slice()) };
+        let found = kernel::run(Isa::detect(), Estimates(blocks, &coded));
+        let exact =
+            FullSource { query: &query, rows: stored.rows() }.run(Isa::detect(), Each(ROWS));
+        error += found.iter().zip(&exact).map(|(a, b)| (a - b).abs()).sum::<f32>();
+        spread += exact.iter().sum::<f32>();
+    }
+    assert!(high > 0 && error < 0.02 * spread, "{error} of {spread}");
+}
+
+#[test]
+fn codecs_are_the_same_from_any_number_of_threads_and_can_be_given_up() {
+    let stored = Stored::new(Metric::L2, 70, &leaning(13, ROWS, 70));
+    for asked in [(Width::Byte, 24), (Width::Half, 24)] {
+        let train =
+            |crew: &Crew<'_>| ProductCodec::train(crew, asked, stored.space, stored.rows(), ROWS);
+        let isa = Isa::detect();
+        let alone = train(&Crew::alone(isa)).expect("not stopped").expect("enough rows");
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let pool = pool.expect("threads");
+            let crew = Crew { isa, pool: Some(&pool), keep_going: &|| true };
+            let codec = train(&crew).expect("not stopped").expect("enough rows");
+            assert!(codec.to_bytes() == alone.to_bytes(), "{threads} threads");
+            for pieces in [0, 5, 40] {
+                let left = std::sync::atomic::AtomicUsize::new(pieces);
+                let take = |left: usize| left.checked_sub(1);
+                let keep_going = || {
+                    use std::sync::atomic::Ordering::Relaxed;
+                    left.fetch_update(Relaxed, Relaxed, take).is_ok()
+                };
+                let crew = Crew { isa, pool: Some(&pool), keep_going: &keep_going };
+                let stopped = train(&crew);
+                assert!(matches!(stopped, Err(crate::error::Error::Cancelled)), "{pieces}");
             }
         }
     }

@@ -38,10 +38,10 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn new(identity: Identity) -> Self {
+    pub(super) fn new(identity: Identity, incompatible: u64) -> Self {
         let mut header = Self {
             magic: MAGIC,
-            features: Features::current(HEADER_BYTES),
+            features: Features::new(HEADER_BYTES, incompatible),
             store: U128::new(identity.store),
             segment: U64::new(identity.segment),
             generation: U64::new(identity.generation),

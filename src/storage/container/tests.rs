@@ -296,7 +296,8 @@ fn unknown_features_are_told_apart() {
     };
     assert!(!open(16, 1).unwrap().is_read_only(), "compatible");
     assert!(open(24, 1).unwrap().is_read_only(), "read-only compatible");
-    for (at, value) in [(32, 1), (8, 2)] {
+    assert!(!open(32, 1).unwrap().is_read_only(), "product codes");
+    for (at, value) in [(32, 2), (39, 128), (8, 2)] {
         let message = match open(at, value) {
             Err(error @ Error::Incompatible { .. }) => error.to_string(),
             other => panic!("{other:?}"),

@@ -64,6 +64,16 @@ impl Pending {
 impl ContainerWriter {
     /// Creates `path` with its header.
     pub(crate) fn create(disk: &Arc<dyn Disk>, path: &Path, identity: Identity) -> Result<Self> {
+        Self::create_needing(0, disk, path, identity)
+    }
+
+    /// The same for a file that nobody may read who does not know these features.
+    pub(crate) fn create_needing(
+        features: u64,
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        identity: Identity,
+    ) -> Result<Self> {
         let file = disk.create(path).map_err(|error| Error::io("create", path, error))?;
         let mut writer = Self {
             path: path.into(),
@@ -73,7 +83,7 @@ impl ContainerWriter {
             open: false,
             sections: Vec::new(),
         };
-        writer.put(Header::new(identity).as_bytes())?;
+        writer.put(Header::new(identity, features).as_bytes())?;
         Ok(writer)
     }
 

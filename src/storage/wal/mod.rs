@@ -61,7 +61,7 @@ impl Header {
     fn new(identity: WalIdentity, first_seq: u64) -> Self {
         let mut header = Self {
             magic: MAGIC,
-            features: Features::current(HEADER_BYTES),
+            features: Features::new(HEADER_BYTES, 0),
             store: U128::new(identity.store),
             number: U64::new(identity.number),
             first_seq: U64::new(first_seq),

@@ -544,3 +544,22 @@ fn words_of_imported_texts_are_searched() {
     assert_eq!(said, "body of old is indexed for search by words\n");
     assert_eq!(ids("old", &["--in", "body"]), [1]);
 }
+
+#[test]
+fn codes_are_chosen_by_name_for_what_an_import_and_a_compaction_write() {
+    let shell = Shell::new();
+    let mut random = crate::common::Random::new(3);
+    let rows: Vec<Vec<f32>> =
+        (0..2_500).map(|_| (0..16).map(|_| random.unit()).collect()).collect();
+    let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+    shell.write("v.npy", npy(&rows));
+    let code =
+        || shell.json(&["stats", "db", "v"])["collections"][0]["segments"][0]["code"].clone();
+    shell.ok(&["import", "db", "v", "v.npy", "--metric", "l2", "--codes", "product:16"]);
+    assert_eq!(code(), "product");
+    assert!(shell.ok(&["stats", "db", "v"]).stdout.contains("scan, product"));
+    // A segment that is as it should be is not written anew: rows must change.
+    shell.ok(&["delete", "db", "v", "7"]);
+    shell.ok(&["compact", "db", "v", "--codes", "full"]);
+    assert_eq!(code(), "full");
+}

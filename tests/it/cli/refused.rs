@@ -364,3 +364,20 @@ fn bits_that_do_not_fit_are_refused() {
     search(&["--values", "1,256"], "eight bits");
     search(&["--vector", "three.jsonl"], "24 dimensions");
 }
+
+#[test]
+fn codes_that_there_are_none_of_are_refused_with_those_that_there_are() {
+    let shell = Shell::with_docs();
+    for command in [&["import", "db", "more", "docs.jsonl"][..], &["compact", "db", "docs"]] {
+        for (codes, word) in [
+            ("haf", "did you mean \"half\""),
+            ("product", "product:64"),
+            ("product:7", "8 to 1024"),
+            ("product:1025", "8 to 1024"),
+            ("product:-8", "8 to 1024"),
+            ("", "expected \"auto\""),
+        ] {
+            shell.fails(&[command, &["--codes", codes]].concat(), 2, word);
+        }
+    }
+}
