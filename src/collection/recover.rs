@@ -42,6 +42,7 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, schema: Schema) -> Result
         log_start: 1,
         next_file: 1,
         segments: Vec::new(),
+        calibration: None,
     };
     manifest.commit(disk, dir).map_err(Error::from)
 }
@@ -201,6 +202,7 @@ fn open_segments(
         frozen: Vec::new(),
         active: Vec::new(),
         hints: Arc::default(),
+        calibration: manifest.calibration.clone(),
     })
 }
 
