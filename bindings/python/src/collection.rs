@@ -22,7 +22,6 @@ use crate::hits::Hits;
 use crate::ids::{IdsArg, has, id_from_python};
 use crate::interrupt::{long, progress_arg};
 use crate::numbers::{column_string, text_string};
-use crate::reading::Source;
 use crate::records::{Records, Scan, as_dict};
 use crate::request::{
     Request, batch_size_count, fields, k_count, kind, limit_count, names, vectors_flag,
