@@ -14,7 +14,7 @@ def filled(tmp_path: Any) -> Any:
     db = nf.open(tmp_path / "db", graph_bytes=0)
     docs = db.collection("docs", dim=16, metric="l2")
     rows = np.random.default_rng(1).normal(size=(4_000, 16)).astype(np.float32)
-    docs.upsert(range(4_000), rows)
+    docs.upsert(np.arange(4_000), rows)
     docs.compact()
     return docs
 
@@ -47,9 +47,9 @@ def test_recall_is_found_measured_and_explained(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("recall", [0, -0.1, 1.01, float("nan"), float("inf")])
 def test_a_recall_that_is_no_share_is_refused(docs: Any, recall: float) -> None:
-    for call in (docs.search, docs.explain, docs.search_batch, docs.measure_recall):
+    for name in ("search", "explain", "search_batch", "measure_recall"):
         with pytest.raises(nf.InvalidArgument, match="recall is .*, expected a share above 0"):
-            call([[0.0, 1.0]] if call in (docs.search_batch, docs.measure_recall) else [0.0, 1.0], recall=recall)
+            getattr(docs, name)([[0.0, 1.0]], recall=recall)
 
 
 def test_arguments_that_do_not_fit_are_told(docs: Any) -> None:
