@@ -202,7 +202,8 @@ mod tests {
         let points = [(10, None, 7_000, 0), (40, None, 9_000, 0), (160, None, 9_900, 0)];
         let ten = curve(10, &points);
         let ef = |recall, k| breadth(std::slice::from_ref(&ten), k, recall, 1.0).ef;
-        assert_eq!((ef(0.9, 10), ef(0.99, 10), ef(0.5, 10)), (40, 160, 10));
+        assert_eq!((ef(0.9, 10), ef(0.5, 10)), (40, 10));
+        assert!((160..=161).contains(&ef(0.99, 10)), "0.99 is no f32");
         let between = ef(0.95, 10);
         assert!((41..160).contains(&between), "{between}");
         assert!((1_599..=1_601).contains(&ef(0.999, 10)), "a tenth is missed of the last point");
@@ -220,8 +221,8 @@ mod tests {
         assert!((slack(0.8) - 1.0).abs() < 1e-3 && (slack(0.98) - 1.2).abs() < 1e-3);
         assert!(slack(0.9) > 1.0 && slack(0.9) < slack(0.95) && slack(0.95) < 1.2);
         assert!(slack(0.99) > 1.2);
-        let Breadth { ef, .. } = breadth(&ten, 10, 0.98, 1.0);
-        assert_eq!((ef, breadth(&ten, 10, 0.98, 1.0).most(10)), (80, 400));
+        let last = breadth(&ten, 10, 0.98, 1.0);
+        assert!((80..=81).contains(&last.ef) && last.most(10) == 400, "{last:?}");
     }
 
     #[test]
