@@ -49,9 +49,10 @@ mod types;
 
 pub use arrow_array;
 pub use bare::{Index, IndexOptions, IndexQuery, Neighbour, Neighbours};
+pub use collection::calibrate::{Calibration, CalibrationPoint};
 pub use collection::embed::{Embedder, Embedding};
 pub use collection::explain::{
-    Explanation, FilterAnswer, FilterExplanation, PartExplanation, SearchList, SearchPlan,
+    EfSource, Explanation, FilterAnswer, FilterExplanation, PartExplanation, SearchList, SearchPlan,
 };
 pub use collection::import::{
     ImportBatch, ImportOptions, ImportReport, OnBad, Phase, Progress, Rejected,
@@ -60,6 +61,7 @@ pub use half;
 
 #[cfg(feature = "text")]
 pub use collection::explain::{TermExplanation, WordsExplanation};
+pub use collection::measure::{MeasuredRecall, RecallQuery};
 pub use collection::options::{Durability, MAX_COLUMN_NAME_BYTES, MAX_COLUMNS, Schema, Settings};
 pub use collection::query::{Hit, Hits, Query};
 pub use collection::ranking::{Fusion, ListRank, Normalize};

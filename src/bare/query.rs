@@ -11,7 +11,7 @@ use super::{Index, State};
 use crate::codec::full::{self, Query};
 use crate::error::{Error, Result};
 use crate::kernel::Isa;
-use crate::segment::search::{Ask, SearchOptions};
+use crate::segment::search::{Ask, Breadth, SearchOptions};
 use crate::types::Vectors;
 
 /// A row that a search found.
@@ -195,12 +195,13 @@ impl<'a> IndexQuery<'a> {
         }
         let options = SearchOptions {
             k: self.k,
-            ef: self.ef.unwrap_or(self.index.options.ef_search).max(1),
+            breadth: Breadth::fixed(self.ef.unwrap_or(self.index.options.ef_search).max(1)),
+            recall: None,
             exact: self.exact,
             isa: Isa::detect(),
             stable: false,
         };
-        let ask = Ask { query, max_distance: self.max_distance };
+        let ask = Ask { max_distance: self.max_distance, ..Ask::from(query) };
         match state {
             State::Memory(stored) => {
                 stored.search(ask, &options, found);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::query::Hits;
-use super::snapshot::View;
+use super::query::{Hits, Request};
+use super::snapshot::{PartView, View};
 use crate::segment::search::SearchStats;
 
 pub use crate::segment::matching::FilterAnswer;
@@ -15,6 +15,8 @@ pub use crate::segment::matching::FilterAnswer;
 pub struct Explanation {
     /// What [`Query::run`](crate::Query::run) would have given.
     pub hits: Hits,
+    /// The recall that was asked for.
+    pub recall: Option<f32>,
     /// The parts that were searched by vectors, in that order: the largest first; then those searched by
     /// words, and those by each sparse vector beside them. A part that was searched several times is there
     /// as often.
@@ -89,6 +91,13 @@ pub struct PartExplanation {
     pub matching_rows: Option<u64>,
     /// How it was searched.
     pub plan: SearchPlan,
+    /// Candidates that the walk was planned for; `None` where no graph was walked.
+    pub ef: Option<u64>,
+    /// How many times as far as the `k` nearest rows found it went on, rather than for all of its candidates, in
+    /// thousandths.
+    pub slack: Option<u64>,
+    /// Why so many.
+    pub ef_source: Option<EfSource>,
     /// Nodes of the graph whose links were followed.
     pub nodes_expanded: u64,
     /// Distances computed by codes, and rows that a sketch of their code has ruled out.
@@ -113,6 +122,48 @@ pub struct PartExplanation {
     /// How long it took. Rows in memory may have been coded, and their words indexed, for later searches in
     /// it.
     pub time: Duration,
+}
+
+/// Why a walk keeps as many candidates as it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EfSource {
+    /// [`Query::ef`](crate::Query::ef) says so.
+    Given,
+    /// [`Settings::ef_search`](crate::Settings::ef_search) does.
+    Settings,
+    /// What walks over the graph found when it was built, for the recall that was asked for.
+    Measured,
+    /// The same, corrected by what [`Collection::calibrate`](crate::Collection::calibrate) has learned.
+    Calibrated,
+    /// The graph is of a version that did not measure that: a formula on the safe side.
+    Formula,
+}
+
+impl std::fmt::Display for EfSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Given => "what is given",
+            Self::Settings => "the settings",
+            Self::Measured => "what was measured",
+            Self::Calibrated => "what was measured and calibrated",
+            Self::Formula => "a formula",
+        })
+    }
+}
+
+impl EfSource {
+    fn of(part: &PartView, request: &Request<'_>, calibrated: bool) -> Self {
+        match (request.recall, request.ef, part.as_segment()) {
+            (Some(_), _, Some((segment, _))) if segment.has_curves() => match calibrated {
+                true => Self::Calibrated,
+                false => Self::Measured,
+            },
+            (Some(_), _, _) => Self::Formula,
+            (None, Some(_), _) => Self::Given,
+            (None, None, _) => Self::Settings,
+        }
+    }
 }
 
 /// By what a part is searched; a search by several of these makes their lists one order.
@@ -166,7 +217,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    pub(crate) fn explain(&self, view: &View) -> Option<PartExplanation> {
+    pub(super) fn explain(&self, view: &View, request: &Request<'_>) -> Option<PartExplanation> {
         let part = view.parts().nth(self.part)?;
         let stats = &self.stats;
         let scanned = stats.rows_scanned > 0 || stats.sparse_scans > 0;
@@ -187,6 +238,10 @@ impl Trace {
             live_rows: part.live() as u64,
             matching_rows: self.matching.map(|rows| rows as u64),
             plan,
+            ef: stats.candidates.checked_div(stats.walks),
+            slack: stats.slack.checked_div(stats.walks).filter(|slack| *slack > 0),
+            ef_source: (stats.walks > 0)
+                .then(|| EfSource::of(part, request, view.calibration.is_some())),
             nodes_expanded: stats.nodes_expanded,
             codes_compared: stats.codes_compared,
             rows_compared: stats.rows_compared + stats.rows_scanned,

@@ -216,8 +216,7 @@ impl<'a> Request<'a> {
             let found = view.words(&plan, listed, hidden, &|| self.check_cancel(), traces)?;
             lists.push((SearchList::Words, found));
         }
-        let max_distance = f32::INFINITY;
-        let params = SearchParams { k: listed, ef: 1, exact: true, max_distance, stable: true };
+        let params = SearchParams::exact(listed);
         for (column, query) in sparse {
             self.check_cancel()?;
             let found = SomeQueries::Sparse(column, query).search(
@@ -283,9 +282,7 @@ impl<'a> Request<'a> {
         let parts = snapshot.view.parts().zip(&asked);
         let hidden: Vec<RowSet> =
             parts.map(|(part, asked)| asked.complement(part.part.len())).collect();
-        let max_distance = f32::INFINITY;
-        let params =
-            SearchParams { k: unknown.len(), ef: 1, exact: true, max_distance, stable: true };
+        let params = SearchParams::exact(unknown.len());
         let found = queries.search(snapshot, &params, Some(&hidden), None)?;
         for found in found.into_iter().flatten() {
             if let Some(at) = unknown.get(&found.place) {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::calibrate::Calibration;
 use super::options::Schema;
 use super::segment_files::{self, MOST};
 use crate::error::{Error, Result};
@@ -59,6 +60,9 @@ pub(crate) struct Manifest {
     /// Every file number used so far is below this.
     pub(crate) next_file: u64,
     pub(crate) segments: Vec<SegmentEntry>,
+    /// What was learned from queries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) calibration: Option<Calibration>,
 }
 
 /// What of a document is understood by every version.
@@ -372,6 +376,7 @@ mod tests {
             log_start: 2,
             next_file: 5,
             segments: Vec::new(),
+            calibration: None,
         }
     }
 

@@ -114,6 +114,7 @@ pub(super) struct Request<'a> {
     /// Whether there is a vector, or a sparse one, beside words and further lists.
     pub(super) has_query: bool,
     pub(super) ef: Option<usize>,
+    pub(super) recall: Option<f32>,
     pub(super) exact: bool,
     pub(super) max_distance: f32,
     pub(super) shape: Shape,
@@ -152,6 +153,7 @@ impl<'a> Query<'a> {
             k: 10,
             has_query: asked.is_some(),
             ef: None,
+            recall: None,
             exact: false,
             max_distance: f32::INFINITY,
             shape: Shape::default(),
@@ -312,10 +314,14 @@ impl<'a> Query<'a> {
             self.one(Some(&mut traces))?;
         #[cfg(feature = "text")]
         let words = request.explain_words(&snapshot, &traces)?;
-        let filter = chosen.zip(request.filter).map(|(chosen, filter)| chosen.explain(&filter));
-        let parts = traces.iter().filter_map(|trace| trace.explain(&snapshot.view)).collect();
+        let filter = chosen.zip(request.filter.as_ref());
+        let filter = filter.map(|(chosen, filter)| chosen.explain(filter));
+        let part = |trace: &Trace| trace.explain(&snapshot.view, &request);
+        let parts = traces.iter().filter_map(part).collect();
+        let recall = request.recall;
         Ok(Explanation {
             hits,
+            recall,
             parts,
             #[cfg(feature = "text")]
             words,
@@ -364,6 +370,7 @@ impl Request<'_> {
         if self.max_distance.is_nan() {
             return Err(Error::invalid("max_distance is NaN; give a number"));
         }
+        self.check_recall()?;
         self.fusion.validate()?;
         self.shape.check(&snapshot.view)?;
         #[cfg(feature = "text")]
@@ -392,13 +399,7 @@ impl Request<'_> {
         traces: Option<&mut Vec<Trace>>,
     ) -> Result<Vec<Vec<Found>>> {
         self.check_cancel()?;
-        let params = SearchParams {
-            k,
-            ef: self.ef.unwrap_or(snapshot.host.settings.ef_search).max(1),
-            exact: self.exact,
-            max_distance: self.max_distance,
-            stable: self.shape.is_paged(),
-        };
+        let params = self.params(snapshot, k);
         let hidden = chosen.map(|chosen| chosen.hidden.as_slice());
         match k {
             0 => Ok(vec![Vec::new(); queries.len()]),
@@ -406,6 +407,18 @@ impl Request<'_> {
                 self.pick(snapshot, queries, (&params, shape), hidden, traces)
             }
             _ => queries.search(snapshot, &params, hidden, traces),
+        }
+    }
+
+    pub(super) fn params(&self, snapshot: &Snapshot, k: usize) -> SearchParams {
+        SearchParams {
+            k,
+            ef: self.ef.unwrap_or(snapshot.host.settings.ef_search).max(1),
+            recall: self.wanted_recall(&snapshot.view),
+            exact: self.is_exact(),
+            max_distance: self.max_distance,
+            stable: self.shape.is_paged(),
+            without: None,
         }
     }
 

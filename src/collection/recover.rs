@@ -45,6 +45,7 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, schema: Schema) -> Result
         log_start: 1,
         next_file: 1,
         segments: Vec::new(),
+        calibration: None,
     };
     manifest.commit(disk, dir).map_err(Error::from)
 }
@@ -239,6 +240,7 @@ fn open_segments(
         active: Vec::new(),
         hints: Arc::default(),
         waits: false,
+        calibration: manifest.calibration.clone(),
     })
 }
 

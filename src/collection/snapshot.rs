@@ -12,6 +12,7 @@ use std::time::Instant;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
+use super::calibrate::Calibration;
 use super::explain::{SearchList, Trace};
 use super::hints::Hints;
 use super::options::Schema;
@@ -23,7 +24,9 @@ use crate::segment::layout::SegmentMeta;
 use crate::segment::memtable::Chunk;
 use crate::segment::part::{Part, live_rows};
 use crate::segment::patch::Patch;
-use crate::segment::search::{Ask, Candidate, Isa, SearchOptions, SearchStats};
+use crate::segment::search::{
+    Ask, Breadth, Candidate, Isa, SearchOptions, SearchStats, WantedRecall,
+};
 use crate::segment::{Segment, columns};
 use crate::types::{Id, IdRef, Ids, Row, Vectors};
 
@@ -120,6 +123,8 @@ pub(crate) struct View {
     pub(crate) hints: Arc<Hints>,
     /// Whether operations of the log are about rows that damage hides: then the log is kept for them.
     pub(crate) waits: bool,
+    /// What was learned from queries.
+    pub(crate) calibration: Option<Calibration>,
 }
 
 /// What a search is asked for, beside the query.
@@ -127,10 +132,27 @@ pub(crate) struct View {
 pub(crate) struct SearchParams {
     pub(crate) k: usize,
     pub(crate) ef: usize,
+    /// As [`SearchOptions::recall`].
+    pub(crate) recall: Option<WantedRecall>,
     pub(crate) exact: bool,
     pub(crate) max_distance: f32,
     /// As [`SearchOptions::stable`].
     pub(crate) stable: bool,
+    /// A row that walks pass by as if its graph had been built without it.
+    pub(crate) without: Option<Place>,
+}
+
+impl SearchParams {
+    /// For the exact `k` nearest at any distance.
+    pub(crate) fn exact(k: usize) -> Self {
+        let max_distance = f32::INFINITY;
+        let (ef, recall, without) = (1, None, None);
+        Self { k, ef, recall, exact: true, max_distance, stable: true, without }
+    }
+
+    pub(crate) fn with_recall(self, recall: Option<WantedRecall>) -> Self {
+        Self { recall, ..self }
+    }
 }
 
 /// A hit before its attributes are read.
@@ -292,9 +314,11 @@ impl View {
         let parts: Vec<&Arc<PartView>> = self.parts().collect();
         let mut order: Vec<usize> = (0..parts.len()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(parts[*index].part.len()));
-        let SearchParams { k, ef, exact, max_distance, stable } = *params;
-        let options = SearchOptions { k, ef, exact, isa, stable };
-        let mut asks: Vec<_> = queries.iter().map(|query| Ask { query, max_distance }).collect();
+        let SearchParams { k, ef, recall, exact, max_distance, stable, without } = *params;
+        let breadth = Breadth::fixed(ef);
+        let options = SearchOptions { k, breadth, recall, exact, isa, stable };
+        let ask = |query| Ask { query, max_distance, without: None };
+        let mut asks: Vec<_> = queries.iter().map(ask).collect();
         let mut found: Vec<Vec<(f32, Place)>> = vec![Vec::new(); queries.len()];
         for index in order {
             let part = parts[index];
@@ -303,6 +327,8 @@ impl View {
             if left == 0 {
                 continue;
             }
+            let without = without.filter(|place| place.part == index).map(|place| place.row);
+            asks.iter_mut().for_each(|ask| ask.without = without);
             let start = traces.is_some().then(|| (Instant::now(), stats));
             let candidates = part.part.search(&asks, &options, dead, &mut stats)?;
             if let (Some(traces), Some((start, before))) = (&mut traces, start) {

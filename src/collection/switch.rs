@@ -34,6 +34,7 @@ pub(crate) fn switch(
     next.generation = writer.manifest.generation + 1;
     next.schema = (*view.schema).clone();
     next.required_features = view.schema.required_features();
+    next.calibration.clone_from(&view.calibration);
     next.seq = seq;
     next.logged = view.seq;
     next.log_start = log_start;

@@ -6,7 +6,7 @@ use crate::bytes::Guard;
 use crate::codec::full::{FullSource, Query, Rows, score_rows};
 use crate::codec::quantizer::{CodeRows, CodedSource};
 use crate::filter::rowset::RowSet;
-use crate::index::hnsw::{self, KEPT_ENTRIES, Keep, View, Want};
+use crate::index::hnsw::{self, KEPT_ENTRIES, Keep, Reach, View, Want};
 use crate::index::topk::{Candidate, TopK};
 use crate::kernel::Isa;
 use crate::types::Row;
@@ -43,7 +43,7 @@ impl<G> Clone for Indexed<'_, G> {
 impl<G> Copy for Indexed<'_, G> {}
 
 /// How much a walk does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Effort {
     /// Candidates, raised to what the hits need.
     pub(crate) keep: Keep,
@@ -51,12 +51,25 @@ pub(crate) struct Effort {
     pub(crate) most_scored: u64,
     /// So does one that meets fewer rows of a thousand near the query that count.
     pub(crate) least_visible: u32,
+    /// A row that is passed by as if the graph had been built without it.
+    pub(crate) without: Option<Row>,
+    /// How many times as far as the hits a walk goes on, rather than until all candidates are expanded.
+    pub(crate) slack: Option<f32>,
 }
+
+/// A walk with a slack goes by the row at this place at least: the nearest few tell too little.
+pub(crate) const LEAST_RANK: usize = 10;
 
 impl Effort {
     /// `ef` candidates, however long it takes.
     pub(crate) fn of(ef: usize) -> Self {
-        Self { keep: Keep::all(ef), most_scored: u64::MAX, least_visible: 0 }
+        Self {
+            keep: Keep::all(ef),
+            most_scored: u64::MAX,
+            least_visible: 0,
+            without: None,
+            slack: None,
+        }
     }
 
     fn raised(self, ef: usize, visible: usize) -> Keep {
@@ -80,22 +93,32 @@ pub(crate) fn nearest<G: Guard>(
     if top.k() == 0 {
         return Counts::default();
     }
-    let Effort { most_scored, least_visible, .. } = effort;
+    let Effort { most_scored, least_visible, without, slack, .. } = effort;
+    let rank = top.k().max(LEAST_RANK);
     let mut buffers = BUFFERS.take();
     let Buffers { found, wanted, distances } = &mut buffers;
     let mut counts = Counts::default();
     if let Some(codes) = codes {
         // Those by codes are off by what the limit cannot know: it is left to the exact distances.
         let compared = codes.codec.compared(top.k()).max(LEAST_COMPARED).max(top.k());
-        let compared = compared.max(effort.keep.ef.max(top.k()) / COMPARED_SHARE);
+        let compared = match slack {
+            None => compared.max(effort.keep.ef.max(top.k()) / COMPARED_SHARE),
+            Some(_) => compared,
+        };
         let keep = effort.raised(compared, compared);
         // More rows may be compared than a short walk goes on from.
         let nearest = if dead.is_empty() { effort.keep.ef.max(top.k()) } else { usize::MAX };
         let limit = f32::INFINITY;
-        let want = Want { keep, nearest, limit, most_scored, least_visible, dead };
+        let reach = slack.map(|slack| Reach { slack, rank, least: compared.max(rank) });
+        let want = Want { keep, nearest, limit, most_scored, least_visible, dead, without, reach };
         let coded = codes.codec.query(isa, query);
         let source = CodedSource { codes: codes.codes, query: &coded, sketches: None };
         counts.walk = hnsw::search(isa, &source, &graph, want, found);
+        let expanded = usize::try_from(counts.walk.expanded).unwrap_or(usize::MAX);
+        let compared = match slack {
+            None => compared,
+            Some(_) => compared.max(expanded / COMPARED_SHARE),
+        };
         wanted.clear();
         wanted.extend(found.iter().take(compared).map(|candidate| candidate.row));
         distances.clear();
@@ -108,7 +131,8 @@ pub(crate) fn nearest<G: Guard>(
     } else {
         let keep = effort.raised(top.k(), top.k());
         let (limit, nearest) = (top.bound(), usize::MAX);
-        let want = Want { keep, nearest, limit, most_scored, least_visible, dead };
+        let reach = slack.map(|slack| Reach { slack, rank, least: rank });
+        let want = Want { keep, nearest, limit, most_scored, least_visible, dead, without, reach };
         counts.walk = hnsw::search(isa, &FullSource { query, rows }, &graph, want, found);
         for candidate in found {
             top.offer(candidate.distance, candidate.row);

@@ -9,6 +9,7 @@ use super::ids::IdColumn;
 use super::layout::{Code, FIELD, SegmentMeta, Statistics};
 use super::memtable::{Batch, Chunk};
 use super::part::Part;
+use super::search::Breadth;
 use super::writer::{BitPlan, IndexPlan, SegmentWriter};
 use super::*;
 use crate::codec::full::{encode_rows, prepare_query};
@@ -99,13 +100,20 @@ fn within(
     let queries = prepare_query(part.space(), &Vectors::from(query)).expect("finite");
     let mut stats = SearchStats::default();
     let hits =
-        part.search(&[Ask { query: &queries[0], max_distance }], options, dead, &mut stats)?;
+        part.search(&[Ask { max_distance, ..Ask::from(&queries[0]) }], options, dead, &mut stats)?;
     let hits = hits[0].iter().map(|hit| Ok((hit.distance, part.id(hit.row)?)));
     Ok((hits.collect::<Result<_>>()?, stats))
 }
 
 fn options(k: usize, exact: bool) -> SearchOptions {
-    SearchOptions { k, ef: 10, exact, isa: Isa::detect(), stable: false }
+    SearchOptions {
+        k,
+        breadth: Breadth::fixed(10),
+        recall: None,
+        exact,
+        isa: Isa::detect(),
+        stable: false,
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
+use super::curve::{self, Curve};
 use crate::codec::blocks::BlockCodec;
 use crate::codec::codes::CodeKind;
 use crate::codec::full::Space;
@@ -67,6 +68,9 @@ pub(crate) const SPDR: Tag = *b"SPDR";
 
 /// Most rows of a segment.
 pub(crate) const MAX_ROWS: usize = 1 << 31;
+/// Hits of the searches, and candidates, of which [`GraphStatistics`] has the recall.
+const RECALL_K: u32 = 10;
+const RECALL_EF: u32 = 64;
 /// Most rows of an attribute group.
 pub(crate) const GROUP_ROWS: usize = 1 << 16;
 /// Bytes of values at which a group ends early.
@@ -117,6 +121,9 @@ pub(crate) struct Statistics {
     pub(crate) id_type: IdType,
     /// How the graph was built, when there is one.
     pub(crate) graph: Option<GraphStatistics>,
+    /// What walks over the graph found when it was built.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) curves: Vec<Curve>,
     /// The code that leads searches; full vectors without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) code: Option<CodeStatistics>,
@@ -169,7 +176,7 @@ pub(crate) struct GraphStatistics {
     pub(crate) m: u32,
     pub(crate) ef_construction: u32,
     pub(crate) seed: u64,
-    /// Of a thousand near rows of a sample, how many searches with the default effort found.
+    /// Of a thousand near rows of a sample, how many searches found that kept [`RECALL_EF`] candidates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) recall: Option<u32>,
 }
@@ -179,7 +186,7 @@ impl Statistics {
         rows: usize,
         space: Space,
         id_type: IdType,
-        graph: Option<(&hnsw::Params, u32)>,
+        graph: Option<(&hnsw::Params, Vec<Curve>)>,
         code: Option<CodeStatistics>,
     ) -> Self {
         let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
@@ -189,12 +196,13 @@ impl Statistics {
             vector_type: space.vector_type,
             metric: space.metric,
             id_type,
-            graph: graph.map(|(params, recall)| GraphStatistics {
+            graph: graph.as_ref().map(|(params, curves)| GraphStatistics {
                 m: small(params.m),
                 ef_construction: small(params.ef_construction),
                 seed: params.seed,
-                recall: Some(recall),
+                recall: curve::found(curves, RECALL_K, RECALL_EF),
             }),
+            curves: graph.map_or_else(Vec::new, |(_, curves)| curves),
             code,
         }
     }
@@ -202,7 +210,7 @@ impl Statistics {
     /// Whether the segment holds `rows` rows of this space and kind of id.
     pub(crate) fn agrees(&self, rows: u32, space: Space, id_type: IdType) -> bool {
         let expected = Self::new(rows as usize, space, id_type, None, None);
-        Self { graph: None, code: None, ..self.clone() } == expected
+        Self { graph: None, curves: Vec::new(), code: None, ..self.clone() } == expected
     }
 }
 
@@ -233,5 +241,21 @@ impl Drop for OwnedFile {
             // A file that stays is swept as an orphan at the next opening.
             let _ = self.disk.remove_file(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_without_curves_are_read() {
+        let space = Space { dimension: 4, vector_type: VectorType::F32, metric: Metric::L2 };
+        let graph = Some((&hnsw::Params::default(), Vec::new()));
+        let statistics = Statistics::new(9, space, IdType::U64, graph, None);
+        let json = serde_json::to_string(&statistics).expect("json");
+        assert!(!json.contains("curves"), "{json}");
+        let read: Statistics = serde_json::from_str(&json).expect("parse");
+        assert!(read.curves.is_empty() && read.agrees(9, space, IdType::U64));
     }
 }

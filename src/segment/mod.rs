@@ -12,6 +12,7 @@ mod bit_tests;
 pub(crate) mod coding;
 mod coding_blocks;
 pub(crate) mod columns;
+mod curve;
 pub(crate) mod derived;
 mod fresh_codes;
 pub(crate) mod id_table;
@@ -46,6 +47,7 @@ use self::attributes::AttributeFile;
 use self::derived::Remade;
 use self::ids::IdsView;
 use self::layout::{Code, CodeStatistics, OwnedFile, Statistics};
+pub(crate) use self::quality::mean_and_error;
 use self::search::{Ask, SearchOptions, SearchStats, Target};
 use crate::bytes::Guarded;
 use crate::codec::blocks::BlockCodec;
@@ -175,6 +177,11 @@ impl Segment {
         self.core.statistics.graph.filter(|_| self.has_graph()).and_then(|graph| graph.recall)
     }
 
+    /// Whether it is known what walks over the graph find.
+    pub(crate) fn has_curves(&self) -> bool {
+        !self.core.statistics.curves.is_empty()
+    }
+
     /// Whether it has a graph that is not known to be damaged.
     pub(crate) fn has_graph(&self) -> bool {
         self.core.graph().is_some()
@@ -254,6 +261,8 @@ impl Segment {
         stats: &mut SearchStats,
     ) -> Result<Vec<Vec<Candidate>>> {
         let core = &*self.core;
+        let live = core.rows.saturating_sub(dead.len());
+        let options = &options.within(&core.statistics.curves, core.rows, live);
         let before = *stats;
         loop {
             let marks = Marks::of([&core.vectors, &core.ids]);

@@ -4,7 +4,7 @@
 //! Ways are weighed in distances: what a scan takes for a row that it scores, code or vector. A walk
 //! scores rows at random places and keeps its candidates sorted besides.
 
-use super::search::SearchOptions;
+use super::search::{Breadth, SearchOptions};
 use crate::index::bit_scan;
 use crate::index::hnsw::Keep;
 use crate::index::nearest::Effort;
@@ -50,7 +50,7 @@ pub(super) enum Aid {
 }
 
 /// How a part is searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Plan {
     Nothing,
     /// All rows are compared, one after the other.
@@ -62,7 +62,7 @@ pub(super) enum Plan {
 }
 
 /// A plan, and what it was chosen by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Planned {
     pub(super) plan: Plan,
     /// What a walk and what a scan would cost, in distances; 0 where that was no question.
@@ -97,6 +97,7 @@ pub(super) fn plan(
         _ => return sure(whole),
     };
     let effort = effort(len, live, (coded, sketched), options);
+    let walk = |effort: Effort| Plan::Walk(reaching(effort, options));
     let kept = (effort.keep.visible as u64).saturating_mul(len as u64) / live as u64;
     let least_cost = (effort.keep.ef as u64).saturating_mul(DISTANCES_PER_CANDIDATE);
     let walk_cost = kept.saturating_mul(DISTANCES_PER_CANDIDATE).max(least_cost);
@@ -104,12 +105,12 @@ pub(super) fn plan(
     let scan_cost = if scan == Plan::Scan { len as u64 } else { picking(live, sketched) };
     let sure_cost = if live < len { with_margin(walk_cost) } else { walk_cost };
     let plan = if sure_cost < scan_cost {
-        Plan::Walk(effort)
+        walk(effort)
     } else if live < len && scan_cost >= least_cost.saturating_mul(PROBE_GAIN).max(PROBE_LEAST) {
         // Where the rows that count are those near the query, a walk is no longer than without a filter.
         let seen = with_margin(effort.keep.visible as u64 * DISTANCES_PER_CANDIDATE);
         let share = seen.saturating_mul(1000) / scan_cost;
-        Plan::Walk(Effort { least_visible: u32::try_from(share).unwrap_or(u32::MAX), ..effort })
+        walk(Effort { least_visible: u32::try_from(share).unwrap_or(u32::MAX), ..effort })
     } else {
         scan
     };
@@ -145,7 +146,7 @@ fn effort(
     options: &SearchOptions,
 ) -> Effort {
     let k = options.k.min(live);
-    let ef = options.ef.max(k).min(len);
+    let ef = options.breadth.ef.max(k).min(len);
     let hidden = len.saturating_sub(live) as u64;
     if hidden == 0 {
         return Effort::of(ef);
@@ -161,7 +162,20 @@ fn effort(
     let room = in_proportion.saturating_mul(HIDDEN_ROOM).max(least);
     let keep = Keep { ef, visible, hidden: usize::try_from(room).unwrap_or(usize::MAX) };
     // When a walk has cost what a scan does, it is no use to go on.
-    Effort { keep, most_scored: picking(live, sketched) / SCORED_SHARE, least_visible: 0 }
+    Effort { keep, most_scored: picking(live, sketched) / SCORED_SHARE, ..Effort::of(ef) }
+}
+
+/// The same with room for walks that go on for longer than is expected, where they end by distances.
+fn reaching(effort: Effort, options: &SearchOptions) -> Effort {
+    let Breadth { ef, slack } = options.breadth;
+    let Some(slack) = slack else { return effort };
+    let most = options.breadth.most(options.k);
+    let times = |count: usize| {
+        usize::try_from(count as u128 * most as u128 / ef.max(1) as u128).unwrap_or(usize::MAX)
+    };
+    let Keep { visible, hidden, .. } = effort.keep;
+    let keep = Keep { ef: most, visible: times(visible), hidden: times(hidden) };
+    Effort { keep, slack: Some(slack), ..effort }
 }
 
 #[cfg(test)]
@@ -174,7 +188,14 @@ mod tests {
     const BARE_GRAPH: Aid = Aid::Graph { coded: false, sketched: false };
 
     fn options(k: usize, ef: usize, exact: bool) -> SearchOptions {
-        SearchOptions { k, ef, exact, isa: Isa::detect(), stable: false }
+        SearchOptions {
+            k,
+            breadth: Breadth::fixed(ef),
+            recall: None,
+            exact,
+            isa: Isa::detect(),
+            stable: false,
+        }
     }
 
     fn plan(len: usize, live: usize, aid: Aid, options: &SearchOptions) -> Plan {

@@ -1,64 +1,206 @@
 //! How good a graph is that was just built: searches for rows of a sample, beside comparing all.
+//!
+//! A row of the graph is found along its own links, more easily than a query that never was in it. So
+//! each is searched for as if the graph had been built without it: neither scored nor expanded.
 
-use crate::bytes::Guard;
+use rayon::ThreadPool;
+
+use super::curve::{Breadth, Curve, ONCE, Point, WHOLE};
+use crate::bytes::Trusted;
 use crate::codec::full::{self, Query, Space};
 use crate::filter::rowset::RowSet;
 use crate::index::flat;
 use crate::index::nearest::{Effort, Indexed, nearest};
 use crate::index::topk::TopK;
 use crate::kernel::Isa;
-use crate::types::Row;
+use crate::types::{Metric, Row};
 
-/// Rows searched for, so many together, and the hits wanted of each.
-const QUERIES: usize = 32;
+/// One row in so many is searched for, within these bounds: the time that takes stays a few parts in
+/// a hundred of the build.
+const SHARE: usize = 256;
+const LEAST_QUERIES: usize = 64;
+const MOST_QUERIES: usize = 256;
+/// Rows searched for together.
 const TOGETHER: usize = 16;
-const K: usize = 10;
-/// Candidates that a search keeps, as by default.
-const EF: usize = 64;
+/// For so many hits, walks of these breadths, and for one in how many rows.
+const SWEEPS: [Sweep; 2] = [
+    Sweep {
+        k: 10,
+        slacks: &[1_000, 1_020, 1_045, 1_075, 1_110, 1_150, 1_200, 1_260, 1_340, 1_450, 1_600],
+        efs: &[10, 16, 24, 40, 64, 100, 160, 256, 400],
+        share: 1,
+    },
+    Sweep {
+        k: 100,
+        slacks: &[1_000, 1_020, 1_045, 1_075, 1_110, 1_150, 1_200],
+        efs: &[100, 160, 256, 400],
+        share: 4,
+    },
+];
+/// Walks of more breadth are not tried for a row of which so many running found everything.
+const FOUND_ALL: usize = 2;
+/// A walk that is not tried would have expanded more than the one before by one part in so many.
+const GROWTH: u64 = 3;
 
-/// Of a thousand of the [`K`] rows nearest to some rows, how many searches with the default effort
-/// find. `None` when `keep_going` says no.
-pub(super) fn sampled_recall<G: Guard>(
+struct Sweep {
+    k: usize,
+    /// Thousandths.
+    slacks: &'static [u32],
+    /// Instead, where distances may be negative and have no multiples.
+    efs: &'static [usize],
+    share: usize,
+}
+
+/// For each row that was searched for, the nodes that each walk of a sweep expanded, and what it found of
+/// ten thousand.
+type Found = [Vec<Vec<(u64, u32)>>; SWEEPS.len()];
+
+/// What walks over the graph find of the rows nearest to some rows. `None` when `keep_going` says no.
+pub(super) fn curves(
     isa: Isa,
     space: Space,
-    indexed: Indexed<'_, G>,
+    indexed: Indexed<'_, Trusted>,
     count: usize,
-    keep_going: &dyn Fn() -> bool,
-) -> Option<u32> {
+    pool: &ThreadPool,
+    keep_going: &(dyn Fn() -> bool + Sync),
+) -> Option<Vec<Curve>> {
     let all = Row::try_from(count).unwrap_or(Row::MAX);
-    let askers: Vec<Row> = (0..all).step_by(count.div_ceil(QUERIES).max(1)).collect();
-    let before = |a: Row, b: Row| a < b;
-    let (mut wanted, mut found) = (0, 0);
-    for askers in askers.chunks(TOGETHER) {
-        if !keep_going() {
-            return None;
+    let queries = (count / SHARE).clamp(LEAST_QUERIES, MOST_QUERIES);
+    let askers: Vec<Row> = (0..all).step_by(count.div_ceil(queries).max(1)).collect();
+    let sample = Sample { isa, space, indexed, count };
+    let mut parts: Vec<Option<Found>> = Vec::new();
+    parts.resize_with(askers.len().div_ceil(TOGETHER), || None);
+    pool.scope(|scope| {
+        for (askers, part) in askers.chunks(TOGETHER).zip(&mut parts) {
+            let sample = &sample;
+            scope.spawn(move |_| *part = keep_going().then(|| sample.search(askers)));
         }
+    });
+    let mut found = Found::default();
+    for part in parts {
+        for (all, some) in found.iter_mut().zip(part?) {
+            all.extend(some);
+        }
+    }
+    let curve = |(sweep, found): (&Sweep, &Vec<_>)| sweep.curve(space.metric, found);
+    Some(SWEEPS.iter().zip(&found).filter_map(curve).collect())
+}
+
+impl Sweep {
+    fn breadths(&self, metric: Metric) -> Vec<Breadth> {
+        if metric == Metric::Dot {
+            return self.efs.iter().map(|ef| Breadth::fixed(*ef)).collect();
+        }
+        #[expect(clippy::cast_precision_loss, reason = "thousandths")]
+        let slack = |slack: &u32| Some(*slack as f32 / ONCE as f32);
+        self.slacks.iter().map(|one| Breadth { ef: self.k, slack: slack(one) }).collect()
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "means of small numbers"
+    )]
+    fn curve(&self, metric: Metric, found: &[Vec<(u64, u32)>]) -> Option<Curve> {
+        let point = |(at, breadth): (usize, Breadth)| {
+            let walks = found.iter().filter_map(|row| row.get(at));
+            let (expanded, shares): (Vec<f64>, Vec<f64>) =
+                walks.map(|(expanded, share)| (*expanded as f64, f64::from(*share))).unzip();
+            let (found, error) = mean_and_error(&shares)?;
+            let (expanded, _) = mean_and_error(&expanded)?;
+            let (ef, slack) = match breadth.slack {
+                Some(_) => (expanded.ceil() as u32, self.slacks.get(at).copied()),
+                None => (breadth.ef as u32, None),
+            };
+            Some(Point { ef, slack, found: found.floor() as u32, error: error.ceil() as u32 })
+        };
+        let points = self.breadths(metric).into_iter().enumerate().filter_map(point);
+        let points: Vec<Point> = points.collect();
+        (!points.is_empty()).then_some(Curve {
+            k: self.k as u32,
+            queries: found.len() as u32,
+            points,
+        })
+    }
+}
+
+/// The mean of `values` and its standard error; none of no values.
+pub(crate) fn mean_and_error(values: &[f64]) -> Option<(f64, f64)> {
+    #[expect(clippy::cast_precision_loss, reason = "samples are small")]
+    let count = values.len() as f64;
+    if values.is_empty() {
+        return None;
+    }
+    let mean = values.iter().sum::<f64>() / count;
+    let square: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+    Some((mean, (square / (count - 1.0).max(1.0) / count).sqrt()))
+}
+
+/// Rows that are searched for.
+struct Sample<'a> {
+    isa: Isa,
+    space: Space,
+    indexed: Indexed<'a, Trusted>,
+    count: usize,
+}
+
+impl Sample<'_> {
+    fn search(&self, askers: &[Row]) -> Found {
+        let Self { isa, space, indexed, count } = *self;
         let query = |asker: &Row| {
             let row = indexed.rows.vectors.get(*asker as usize * space.stride(), space.stride());
             let values = full::unpack_rows(space, &[row]);
             Query::new(space, &values.to_f32(0..space.elements()))
         };
         let queries: Vec<Query> = askers.iter().map(query).collect();
+        let before = |a: Row, b: Row| a < b;
+        let most = SWEEPS.iter().map(|sweep| sweep.k).max().unwrap_or(0);
         // A row is always nearest to itself, and is no achievement.
-        let top = |_: &Query| TopK::new(K + 1, f32::INFINITY, count, &before);
+        let top = |_: &Query| TopK::new(most + 1, f32::INFINITY, count, &before);
         let mut exact: Vec<_> = queries.iter().map(top).collect();
         let asked: Vec<&Query> = queries.iter().collect();
-        let none = RowSet::default();
-        flat::scan_all(isa, &asked, indexed.rows, count, &none, &mut exact);
-        for ((query, exact), asker) in queries.iter().zip(exact).zip(askers) {
-            let mut walked = top(query);
-            nearest(isa, query, indexed, Effort::of(EF), &none, &mut walked);
-            let mut exact = exact.into_sorted();
-            exact.retain(|near| near.row != *asker);
-            exact.truncate(K);
-            let Some(worst) = exact.last().map(|last| last.distance) else { continue };
-            wanted += exact.len();
-            let walked = walked.into_sorted();
-            let near = walked.iter().filter(|near| near.row != *asker && near.distance <= worst);
-            found += near.count().min(exact.len());
+        flat::scan_all(isa, &asked, indexed.rows, count, &RowSet::default(), &mut exact);
+        let mut found = Found::default();
+        for (at, (exact, (query, asker))) in
+            exact.into_iter().zip(queries.iter().zip(askers)).enumerate()
+        {
+            let exact = exact.into_sorted().into_iter().filter(|near| near.row != *asker);
+            let distances: Vec<f32> = exact.map(|near| near.distance).collect();
+            for (sweep, found) in SWEEPS.iter().zip(&mut found) {
+                if at % sweep.share == 0 && !distances.is_empty() {
+                    found.push(self.walk(sweep, query, *asker, &distances));
+                }
+            }
         }
+        found
     }
-    // A single row has no others to be missed.
-    let recall = (found * 1000).checked_div(wanted).unwrap_or(1000);
-    u32::try_from(recall).ok()
+
+    /// What walks for `asker` do and find of its neighbours, which lie at `distances`.
+    fn walk(&self, sweep: &Sweep, query: &Query, asker: Row, distances: &[f32]) -> Vec<(u64, u32)> {
+        let Self { isa, space, indexed, count } = *self;
+        let before = |a: Row, b: Row| a < b;
+        let wanted = &distances[..sweep.k.min(distances.len())];
+        let worst = wanted.last().copied().unwrap_or(f32::INFINITY);
+        let (mut walks, mut all, mut last) = (Vec::new(), 0, 0);
+        for breadth in sweep.breadths(space.metric) {
+            if all == FOUND_ALL {
+                last += last / GROWTH;
+                walks.push((last, WHOLE));
+                continue;
+            }
+            let mut top = TopK::new(sweep.k, f32::INFINITY, count, &before);
+            let Breadth { slack, .. } = breadth;
+            let effort =
+                Effort { without: Some(asker), slack, ..Effort::of(breadth.most(sweep.k)) };
+            let counts = nearest(isa, query, indexed, effort, &RowSet::default(), &mut top);
+            let walked = top.into_sorted();
+            let hits = walked.iter().filter(|near| near.distance <= worst).count();
+            let share = hits.min(wanted.len()) * WHOLE as usize / wanted.len();
+            all = if hits >= wanted.len() { all + 1 } else { 0 };
+            last = counts.walk.expanded;
+            walks.push((last, u32::try_from(share).unwrap_or(WHOLE)));
+        }
+        walks
+    }
 }

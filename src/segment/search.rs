@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::curve::{self, Curve};
 use super::ids::IdsView;
 use super::plan::{self, Aid, Plan};
 use crate::bytes::{Guard, Guarded};
@@ -22,6 +23,7 @@ use crate::index::topk::TopK;
 use crate::types::Row;
 
 // What the floor above passes in and gets back.
+pub(crate) use super::curve::Breadth;
 pub(crate) use crate::index::topk::Candidate;
 pub(crate) use crate::kernel::Isa;
 
@@ -29,13 +31,37 @@ pub(crate) use crate::kernel::Isa;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SearchOptions {
     pub(crate) k: usize,
-    /// Candidates a walk keeps; raised to `k` where that is more.
-    pub(crate) ef: usize,
+    /// How far a walk goes; for `k` candidates at least.
+    pub(crate) breadth: Breadth,
+    /// What walks are to find; they go as far as that takes instead.
+    pub(crate) recall: Option<WantedRecall>,
     /// Scan even where there is a graph.
     pub(crate) exact: bool,
     pub(crate) isa: Isa,
     /// Whether the same search must find the same again, whatever was searched between.
     pub(crate) stable: bool,
+}
+
+/// The share of the true hits that walks are to find.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct WantedRecall {
+    pub(crate) recall: f32,
+    /// Times the candidates that the curve of a graph says.
+    pub(crate) factor: f32,
+}
+
+impl SearchOptions {
+    /// The same with what walks do over a graph of `rows` rows with `curves`, of which `live` count.
+    pub(super) fn within(self, curves: &[Curve], rows: usize, live: usize) -> Self {
+        let Some(WantedRecall { recall, factor }) = self.recall else { return self };
+        let k = self.k.min(live);
+        let Breadth { ef, slack } = curve::breadth(curves, k, recall, factor);
+        // The k nearest rows that count are among so many more of all.
+        let among = k as u128 * rows as u128 / live.max(1) as u128;
+        let among = usize::try_from(among).unwrap_or(rows);
+        let slack = slack.and_then(|_| curve::breadth(curves, among, recall, factor).slack);
+        Self { breadth: Breadth { ef, slack }, ..self }
+    }
 }
 
 /// What a search has done, summed over parts.
@@ -56,8 +82,10 @@ pub(crate) struct SearchStats {
     pub(crate) vain_scans: u64,
     /// Rows of chunks coded for later searches.
     pub(crate) rows_coded: u64,
-    /// Parts whose graph was walked.
+    /// Parts whose graph was walked; candidates that this was planned for, and thousandths of slack.
     pub(crate) walks: u64,
+    pub(crate) candidates: u64,
+    pub(crate) slack: u64,
     /// Weights of sparse vectors, or rows of words, read from inverted indexes.
     pub(crate) postings: u64,
     /// Parts of which only rows that count were compared.
@@ -79,6 +107,8 @@ impl SearchStats {
         self.vain_scans += other.vain_scans;
         self.rows_coded += other.rows_coded;
         self.walks += other.walks;
+        self.candidates += other.candidates;
+        self.slack += other.slack;
         self.postings += other.postings;
         self.sparse_scans += other.sparse_scans;
         self.walk_cost += other.walk_cost;
@@ -97,11 +127,25 @@ impl SearchStats {
             vain_scans: self.vain_scans - before.vain_scans,
             rows_coded: self.rows_coded - before.rows_coded,
             walks: self.walks - before.walks,
+            candidates: self.candidates - before.candidates,
+            slack: self.slack - before.slack,
             postings: self.postings - before.postings,
             sparse_scans: self.sparse_scans - before.sparse_scans,
             walk_cost: self.walk_cost - before.walk_cost,
             scan_cost: self.scan_cost - before.scan_cost,
         }
+    }
+
+    /// Adds a walk that is begun.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a slack is a small positive number"
+    )]
+    fn begin(&mut self, Breadth { ef, slack }: Breadth) {
+        self.walks += 1;
+        self.candidates += ef as u64;
+        self.slack += slack.map_or(0, |slack| (slack * 1e3).round() as u64);
     }
 
     /// Adds a walk over `target`.
@@ -165,12 +209,14 @@ pub(crate) struct Ask<'a> {
     pub(crate) query: &'a Query,
     /// Farther rows are left out; infinity for no limit.
     pub(crate) max_distance: f32,
+    /// A row that walks pass by as if the graph had been built without it.
+    pub(crate) without: Option<Row>,
 }
 
 impl<'a> From<&'a Query> for Ask<'a> {
     /// For hits at any distance.
     fn from(query: &'a Query) -> Self {
-        Self { query, max_distance: f32::INFINITY }
+        Self { query, max_distance: f32::INFINITY, without: None }
     }
 }
 
@@ -190,7 +236,8 @@ pub(crate) fn search<G: Guard>(
     // few keeps those that it meets.
     let many = target.codes.filter(|_| k > LEAST_COMPARED || !dead.is_empty());
     let compared = many.map_or(0, |codes| codes.codec.compared(k));
-    let wanted = SearchOptions { ef: options.ef.max(compared), ..*options };
+    let breadth = Breadth { ef: options.breadth.ef.max(compared), ..options.breadth };
+    let wanted = SearchOptions { breadth, ..*options };
     let (isa, found) = (options.isa, vec![Vec::new(); asks.len()]);
     let mut search = Search { target, asks, isa, dead, live, k, before: &before, stats, found };
     let (mut scanned, mut sifted) = (Vec::new(), Vec::new());
@@ -204,6 +251,7 @@ pub(crate) fn search<G: Guard>(
             Plan::ScanSome => search.scan_some(at, !options.exact),
             Plan::ScanCodes => sifted.push(at),
             Plan::Walk(effort) => {
+                search.stats.begin(breadth);
                 if !search.walk(at, effort) {
                     match plan::scan(target.len, live, target.codes.is_some()) {
                         Plan::ScanSome => search.scan_some(at, true),
@@ -251,9 +299,9 @@ impl<'a, G: Guard> Search<'a, '_, G> {
     fn walk(&mut self, at: usize, effort: Effort) -> bool {
         let Self { target, isa, dead, k, .. } = *self;
         let Some(graph) = target.graph else { return false };
-        let Ask { query, max_distance } = self.asks[at];
+        let Ask { query, max_distance, without } = self.asks[at];
+        let effort = Effort { without, ..effort };
         let indexed = Indexed { rows: target.rows, codes: target.codes, graph };
-        self.stats.walks += 1;
         // Where the walk has room for all dead rows, they push no live one out: a limit may end it early,
         // and fewer than k hits are what it asks for. Otherwise too few hits mean that dead rows were in the
         // way.

@@ -8,6 +8,7 @@ use super::ids::IdColumn;
 use super::layout::SegmentMeta;
 use super::memtable::{Batch, Chunk};
 use super::part::Part;
+use super::search::Breadth;
 use super::writer::{GraphPlan, IndexPlan, SegmentWriter};
 use super::*;
 use crate::codec::full::{encode_rows, prepare_query};
@@ -75,7 +76,14 @@ fn search(part: &Part, query: &[f32], exact: bool) -> Result<(Vec<Row>, SearchSt
         dead.insert(row);
     });
     let queries = prepare_query(part.space(), &Vectors::from(query)).expect("finite");
-    let options = SearchOptions { k: 3, ef: 64, exact, isa: Isa::detect(), stable: false };
+    let options = SearchOptions {
+        k: 3,
+        breadth: Breadth::fixed(64),
+        recall: None,
+        exact,
+        isa: Isa::detect(),
+        stable: false,
+    };
     let mut stats = SearchStats::default();
     let hits = part.search(&[Ask::from(&queries[0])], &options, &dead, &mut stats)?;
     Ok((hits[0].iter().map(|hit| hit.row).collect(), stats))

@@ -10,6 +10,7 @@ use super::layout::{AttributeMeta, SegmentMeta};
 use super::memtable::{Batch, Chunk};
 use super::part::Part;
 use super::patch::Patch;
+use super::search::Breadth;
 use super::writer::{Finished, GraphPlan, IndexPlan, SegmentWriter};
 use super::*;
 use crate::codec::full::{encode_rows, prepare_query};
@@ -99,7 +100,14 @@ fn open(dir: &Path, meta: &SegmentMeta, space: Space, id_type: IdType) -> Result
 }
 
 fn options(k: usize, exact: bool) -> SearchOptions {
-    SearchOptions { k, ef: 32, exact, isa: Isa::detect(), stable: false }
+    SearchOptions {
+        k,
+        breadth: Breadth::fixed(32),
+        recall: None,
+        exact,
+        isa: Isa::detect(),
+        stable: false,
+    }
 }
 
 fn found(part: &Part, query: usize, options: &SearchOptions, dead: &RowSet) -> Vec<(f32, Id)> {
@@ -115,7 +123,7 @@ fn within(
 ) -> Vec<(f32, Id)> {
     let queries = prepare_query(part.space(), &Vectors::from(&vector(query))).expect("finite");
     let mut stats = SearchStats::default();
-    let ask = Ask { query: &queries[0], max_distance };
+    let ask = Ask { max_distance, ..Ask::from(&queries[0]) };
     let hits = part.search(&[ask], options, dead, &mut stats).expect("undamaged");
     assert_eq!(stats.scans + stats.walks, 1);
     hits[0].iter().map(|hit| (hit.distance, part.id(hit.row).expect("undamaged"))).collect()

@@ -11,6 +11,7 @@ use zerocopy::IntoBytes;
 use super::Segment;
 use super::coding::{self, Coding};
 use super::coding_blocks::{self, BlockCoding};
+use super::curve::Curve;
 use super::id_table::IdTable;
 use super::ids::IdColumn;
 use super::layout::{self, Code, CodeStatistics, FIELD, MAX_ROWS, OwnedFile, Statistics};
@@ -170,8 +171,8 @@ impl SegmentWriter {
             IndexPlan::Nothing => (None, None),
             IndexPlan::Bits(plan) => (None, self.write_bits(plan)?),
             IndexPlan::Graph(plan) => {
-                let (recall, code) = self.write_graph(plan)?;
-                (Some((&plan.params, recall)), code)
+                let (curves, code) = self.write_graph(plan)?;
+                (Some((&plan.params, curves)), code)
             }
         };
         let statistics = Statistics::new(rows, self.space, self.ids.id_type(), graph, code);
@@ -199,7 +200,10 @@ impl SegmentWriter {
 
     /// Writes the graph and, before it, the codes it is built on and walked by; how well it is found
     /// to lead, and the codes.
-    fn write_graph(&mut self, plan: &GraphPlan<'_>) -> Result<(u32, Option<CodeStatistics>)> {
+    fn write_graph(
+        &mut self,
+        plan: &GraphPlan<'_>,
+    ) -> Result<(Vec<Curve>, Option<CodeStatistics>)> {
         let vectors = self.container.map_section(layout::RAWV, FIELD)?;
         let inverse_norms = std::mem::take(&mut self.inverse_norms);
         let rows = Rows {
@@ -236,13 +240,13 @@ impl SegmentWriter {
         let misread = || Error::invalid("a graph that was just written cannot be read");
         let graph = View::parse(Guarded::trusted(map.as_slice()), count).ok_or_else(misread)?;
         let indexed = Indexed { rows, codes, graph };
-        let recall = quality::sampled_recall(*isa, space, indexed, count, keep_going);
-        let recall = recall.ok_or(Error::Cancelled)?;
+        let curves = quality::curves(*isa, space, indexed, count, plan.pool, keep_going);
+        let curves = curves.ok_or(Error::Cancelled)?;
         let code = coding.as_ref().map(|Coding { codec, agreement }| CodeStatistics {
             kind: codec.kind().into(),
             agreement: *agreement,
         });
-        Ok((recall, code))
+        Ok((curves, code))
     }
 
     /// Writes the codes to scan by, where they pay.

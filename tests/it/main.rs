@@ -39,6 +39,7 @@ mod picks;
 mod planner;
 mod processes;
 mod rag;
+mod recall;
 mod repair;
 mod sections;
 mod sparse;

@@ -1,5 +1,6 @@
 //! A collection: what is written, read and searched.
 
+mod asking;
 mod writing;
 
 pub(crate) use self::writing::Given;
@@ -21,7 +22,6 @@ use crate::hits::Hits;
 use crate::ids::{IdsArg, has, id_from_python};
 use crate::interrupt::{long, progress_arg};
 use crate::numbers::{column_string, text_string};
-use crate::reading::Source;
 use crate::records::{Records, Scan, as_dict};
 use crate::request::{
     Request, batch_size_count, fields, k_count, kind, limit_count, names, vectors_flag,
@@ -76,15 +76,6 @@ impl Collection {
         let row_bytes = schema.vector_type().row_bytes(dimension);
         let (shape, database) = (Shape::of(&schema), database.clone().unbind());
         Ok(Self { inner, dimension, shape, row_bytes, database })
-    }
-
-    /// Its rows and its shape.
-    fn held(&self, py: Python<'_>) -> PyResult<(usize, nearfield::Schema)> {
-        call(py, || Ok((self.inner.len()?, self.inner.schema()?)))
-    }
-
-    fn source(&self) -> Source<'_> {
-        Source::Collection(&self.inner)
     }
 }
 
@@ -365,8 +356,10 @@ impl Collection {
     /// The `k` rows nearest to the vector `q`, or to a text that is embedded first (`text`, in a
     /// collection opened with `embed=`); fewer if there are fewer.
     ///
-    /// `ef` is how many candidates a graph search keeps: more find more of the true neighbours and
-    /// take longer. `exact` compares with every row. `max_distance` leaves out what is farther.
+    /// `recall` is the share of the true `k` nearest rows that is to be found, on average over queries like
+    /// the rows: above 0, at most 1, which compares with every row as `exact` does. Or `ef` is how many
+    /// candidates a graph search keeps: more find more of the true neighbours and take longer; 100 if
+    /// neither is given. `max_distance` leaves out what is farther.
     /// `select` names the columns to read (all if it is left out, none for `[]`), and `vectors`
     /// reads the vectors too.
     ///
@@ -429,8 +422,8 @@ impl Collection {
     ///   Hit(id=1, distance=2, score=-2, title='near'),
     /// ])
     #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
-    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
-        max_distance=None, select=None, vectors=False, where=None, offset=None, \
+    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, recall=None, \
+        exact=False, max_distance=None, select=None, vectors=False, where=None, offset=None, \
         min_distance=None, group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
         words=None, plain=False, words_in=None, highlight=None, fusion=None, rrf_k=None, \
         alpha=None, normalize=None, candidates=None, rerank=None, rerank_candidates=None, \
@@ -444,8 +437,7 @@ impl Collection {
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Hits> {
         let request = Request::read("Collection.search", k, asked, None)?;
-        let embedder = || self.inner.embedder();
-        let query = texts::query(py, embedder, q, text.as_deref(), self.shape, &request)?;
+        let query = self.query(py, q, text.as_deref(), &request)?;
         reading::search(py, self.source(), query.as_ref(), self.shape, request)
     }
 
@@ -458,8 +450,8 @@ impl Collection {
     /// >>> docs.explain([1, 1], k=1).parts[0]["plan"]
     /// 'scan'
     #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
-    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
-        max_distance=None, select=None, vectors=False, where=None, offset=None, \
+    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, recall=None, \
+        exact=False, max_distance=None, select=None, vectors=False, where=None, offset=None, \
         min_distance=None, group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
         words=None, plain=False, words_in=None, highlight=None, fusion=None, rrf_k=None, \
         alpha=None, normalize=None, candidates=None, rerank=None, rerank_candidates=None, \
@@ -473,8 +465,7 @@ impl Collection {
         asked: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Explanation> {
         let request = Request::read("Collection.explain", k, asked, None)?;
-        let embedder = || self.inner.embedder();
-        let query = texts::query(py, embedder, q, text.as_deref(), self.shape, &request)?;
+        let query = self.query(py, q, text.as_deref(), &request)?;
         reading::explain(py, self.source(), query.as_ref(), self.shape, request)
     }
 
@@ -496,11 +487,12 @@ impl Collection {
     /// >>> docs.search_batch([[0, 0], [3, 4]], words=["far", "far"], alpha=0.2, k=1).ids.tolist()
     /// [[2], [2]]
     #[pyo3(signature = (queries=None, k=10, *, texts=None, **asked))]
-    #[pyo3(text_signature = "($self, queries=None, k=10, *, texts=None, ef=None, exact=False, \
-        max_distance=None, select=(), vectors=False, where=None, offset=None, min_distance=None, \
-        group_by=None, per_group=1, mmr=None, mmr_candidates=None, words=None, plain=False, \
-        words_in=None, highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
-        candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
+    #[pyo3(text_signature = "($self, queries=None, k=10, *, texts=None, ef=None, recall=None, \
+        exact=False, max_distance=None, select=(), vectors=False, where=None, offset=None, \
+        min_distance=None, group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
+        words=None, plain=False, words_in=None, highlight=None, fusion=None, rrf_k=None, \
+        alpha=None, normalize=None, candidates=None, rerank=None, rerank_candidates=None, \
+        sparse=None)")]
     fn search_batch(
         &self,
         py: Python<'_>,
@@ -597,6 +589,45 @@ impl Collection {
     ) -> PyResult<Explanation> {
         let request = Request::read("Collection.explain_sparse", k, asked, None)?;
         reading::explain_sparse(self.source(), &column, query, self.shape.width, request)
+    }
+
+    /// Measures recall: which share of the true `k` nearest rows searches find, beside comparing every row. It
+    /// searches for `queries`, or, if they are left out, for a `sample` of its own rows, each as if the
+    /// collection did not have it. `ef`, `recall` and `where` are as for `search`. Returns a dict: "recall", the
+    /// mean over "queries" searches; "low" and "high", between which the mean over all such queries lies for
+    /// 95 of a hundred samples; "percentile_5", the recall that one query in twenty falls short of; "k".
+    ///
+    /// Queries that are unlike the rows are harder to answer: measure with those that you have.
+    ///
+    /// Raises as `search`, and `InvalidArgument` when there is nothing to search for or to find.
+    ///
+    /// >>> docs.measure_recall(k=1, recall=0.95)["recall"]
+    /// 1.0
+    #[pyo3(signature = (queries=None, k=10, **asked))]
+    #[pyo3(text_signature = "($self, queries=None, k=10, *, sample=200, ef=None, recall=None, \
+        where=None)")]
+    fn measure_recall<'py>(
+        &self,
+        py: Python<'py>,
+        queries: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = k_count)] k: usize,
+        asked: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        as_dict(py, to_string(&self.measured(py, queries, k, asked)?))
+    }
+
+    /// Learns from `queries` (50 at least, as users ask them) how far searches must go for the `recall` that is
+    /// asked for, where queries are unlike the rows: questions, say, or texts that look for images. What it
+    /// learns is durable, takes the place of what it learned before, and stays when segments are merged. It
+    /// compares every row with every query. Returns a dict of the number of "queries" and "points", a dict for each
+    /// recall that was tried: "asked", "factor" (how many times less may be missed of rows for it) and "found".
+    /// `None` forgets what was learned, and returns None.
+    ///
+    /// Raises `InvalidArgument` for too few queries, `DimensionMismatch`, `InvalidVector` and what writes do.
+    ///
+    /// >>> docs.calibrate(None)
+    fn calibrate<'py>(&self, queries: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.learned(queries)
     }
 
     /// The rows there are now, to be read as often as wanted while writers go on; see `Snapshot`.
@@ -746,14 +777,7 @@ impl Collection {
         py: Python<'py>,
         progress: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let progress = progress.map(progress_arg).transpose()?.flatten();
-        let what = || format!("verifying {:?}", self.inner.name());
-        let report = log::timed(py, what, || {
-            long(py, progress, |task| {
-                task.watched("verifying", |tell| self.inner.verify_while(tell))
-            })
-        })?;
-        as_dict(py, to_string(&report))
+        as_dict(py, to_string(&self.verified(py, progress)?))
     }
 
     /// Numbers about the collection, as a dict: rows, dead rows, bytes, segments.

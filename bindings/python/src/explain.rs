@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nearfield::{
-    FilterExplanation, PartExplanation, SearchList, SearchPlan, TermExplanation, WordsExplanation,
+    EfSource, FilterExplanation, PartExplanation, SearchList, SearchPlan, TermExplanation,
+    WordsExplanation,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -22,6 +23,7 @@ use crate::rows::{escape, paragraph};
 #[pyclass(frozen, module = "nearfield")]
 pub(crate) struct Explanation {
     found: Arc<Found>,
+    recall: Option<f32>,
     parts: Vec<PartExplanation>,
     filter: Option<FilterExplanation>,
     words: Option<WordsExplanation>,
@@ -47,13 +49,13 @@ const COUNTS: [(&str, &str); 10] = [
 impl Explanation {
     pub(crate) fn new(
         found: Arc<Found>,
-        parts: Vec<PartExplanation>,
+        (recall, parts): (Option<f32>, Vec<PartExplanation>),
         filter: Option<FilterExplanation>,
         words: Option<WordsExplanation>,
         times: [Duration; 3],
         rerank: Option<Duration>,
     ) -> Self {
-        Self { found, parts, filter, words, times, rerank }
+        Self { found, recall, parts, filter, words, times, rerank }
     }
 
     /// What was filtered and looked for, in lines.
@@ -62,7 +64,8 @@ impl Explanation {
             let FilterExplanation { filter, matching_rows, time, .. } = filter;
             format!("{filter}: {matching_rows} rows, {time:.1?}")
         });
-        filter.into_iter().chain(self.words.as_ref().map(shown)).collect()
+        let recall = self.recall.map(|recall| format!("recall {recall} is asked for"));
+        filter.into_iter().chain(self.words.as_ref().map(shown)).chain(recall).collect()
     }
 
     fn took(&self) -> String {
@@ -84,11 +87,23 @@ impl Explanation {
         Hits { found: Arc::clone(&self.found) }
     }
 
+    /// The recall that was asked for; None where none was.
+    ///
+    /// >>> docs.explain([3, 4], recall=0.95).recall
+    /// 0.95
+    #[getter]
+    fn recall(&self) -> Option<f64> {
+        // As it was written, which the nearest f32 is not.
+        self.recall.and_then(|recall| recall.to_string().parse().ok())
+    }
+
     /// A dict for each part that was searched, by the vector first, then by words and by sparse vectors: its
     /// "list" ("vector", "words" or "sparse", with the "column" of sparse vectors, else None), "segment" (None for rows in memory), "plan" ("scan", "scan_matching", "scan_codes", "walk",
     /// "walk_then_scan", "scan_codes_then_scan", "postings" of sparse vectors, "words"), "rows",
-    /// "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "postings_read" (entries of inverted
-    /// indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in
+    /// "live_rows", "ef" (candidates that a walk was planned for), "slack" (how many times as far as the hits it
+    /// went on, rather than for all of its candidates) and "ef_source" ("given", "settings", "measured" when
+    /// the graph was built, "calibrated", "formula"), all three None where there was no walk, "nodes_expanded",
+    /// "codes_compared", "rows_compared", "postings_read" (entries of inverted indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in
     /// distances; 0 where there was no choice), "candidates", "matching_rows" (of the filter, else None),
     /// "damaged" (tags of the sections in which damage was found; those that are not rows were done without),
     /// "seconds".
@@ -107,6 +122,9 @@ impl Explanation {
             for ((name, _), count) in COUNTS.iter().zip(counts(part)) {
                 dict.set_item(name, count)?;
             }
+            dict.set_item("ef", part.ef)?;
+            dict.set_item("slack", part.slack.map(|slack| slack as f64 / 1e3))?;
+            dict.set_item("ef_source", part.ef_source.map(source))?;
             dict.set_item("matching_rows", part.matching_rows)?;
             dict.set_item("damaged", &part.damaged)?;
             dict.set_item("seconds", part.time.as_secs_f64())?;
@@ -272,6 +290,17 @@ fn plan(plan: SearchPlan) -> &'static str {
         SearchPlan::ScanCodesThenScan => "scan_codes_then_scan",
         SearchPlan::Postings => "postings",
         SearchPlan::Words => "words",
+        _ => "other",
+    }
+}
+
+fn source(source: EfSource) -> &'static str {
+    match source {
+        EfSource::Given => "given",
+        EfSource::Settings => "settings",
+        EfSource::Measured => "measured",
+        EfSource::Calibrated => "calibrated",
+        EfSource::Formula => "formula",
         _ => "other",
     }
 }

@@ -113,8 +113,8 @@ fn explanation(
     let id_type = source.kind(py, explained.hits.hits.first())?;
     let times = [explained.prepare, explained.search, explained.read];
     let found = Found::new(explained.hits, id_type, width);
-    let nearfield::Explanation { parts, filter, words, rerank, .. } = explained;
-    Ok(Explanation::new(found, parts, filter, words, times, rerank))
+    let nearfield::Explanation { recall, parts, filter, words, rerank, .. } = explained;
+    Ok(Explanation::new(found, (recall, parts), filter, words, times, rerank))
 }
 
 pub(crate) fn search_batch(

@@ -17,6 +17,7 @@ use crate::words::WordsArg;
 pub(crate) struct Request {
     pub(crate) k: usize,
     pub(crate) ef: Option<usize>,
+    pub(crate) recall: Option<f32>,
     pub(crate) exact: bool,
     pub(crate) max_distance: Option<f32>,
     pub(crate) picks: Picks,
@@ -29,7 +30,7 @@ pub(crate) struct Request {
 }
 
 /// Keyword arguments of vectors alone: hits of sparse ones are exact.
-const OF_VECTORS: [&str; 2] = ["ef", "exact"];
+const OF_VECTORS: [&str; 3] = ["ef", "recall", "exact"];
 const OF_ALL: [&str; 23] = [
     "k",
     "max_distance",
@@ -75,16 +76,29 @@ impl Request {
         given: Option<&Bound<'_, PyDict>>,
         select: Option<Vec<String>>,
     ) -> PyResult<Self> {
-        let (picks, ef, exact, max_distance) = (Picks::default(), None, false, None);
+        let (picks, ef, recall, exact) = (Picks::default(), None, None, false);
+        let max_distance = None;
         let (vectors, filter, words, sparse) = (false, None, WordsArg::default(), Vec::new());
-        let mut request =
-            Self { k, ef, exact, max_distance, picks, select, vectors, filter, words, sparse };
+        let mut request = Self {
+            k,
+            ef,
+            recall,
+            exact,
+            max_distance,
+            picks,
+            select,
+            vectors,
+            filter,
+            words,
+            sparse,
+        };
         let batch = function.ends_with("batch");
         for (name, value) in given.into_iter().flatten() {
             let name = name.cast::<PyString>()?.to_str()?.to_owned();
             let exact = function.contains("sparse") && OF_VECTORS.contains(&name.as_str());
             match name.as_str() {
                 "ef" if !exact => request.ef = ef_count(&value)?,
+                "recall" if !exact => request.recall = recall_share(&value)?,
                 "exact" if !exact => request.exact = exact_flag(&value)?,
                 "max_distance" => request.max_distance = distance(&value)?,
                 "select" => request.select = names(&value)?,
@@ -117,6 +131,9 @@ impl Request {
         query = self.words.apply(query, width).k(self.k).exact(self.exact);
         if let Some(ef) = self.ef {
             query = query.ef(ef);
+        }
+        if let Some(recall) = self.recall {
+            query = query.recall(recall);
         }
         if let Some(distance) = self.max_distance {
             query = query.max_distance(distance);
@@ -154,6 +171,10 @@ pub(crate) fn batch_size_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {
 
 pub(crate) fn ef_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
     if value.is_none() { Ok(None) } else { at_least(1, "1 or more", "ef", value).map(Some) }
+}
+
+pub(crate) fn recall_share(value: &Bound<'_, PyAny>) -> PyResult<Option<f32>> {
+    if value.is_none() { Ok(None) } else { number("recall", value).map(Some) }
 }
 
 pub(crate) fn limit_count(value: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {

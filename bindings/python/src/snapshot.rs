@@ -84,7 +84,8 @@ impl Snapshot {
     /// >>> docs.snapshot().search([3, 4], k=1).ids.tolist()
     /// [2]
     #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
-    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
+    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, \
+                             recall=None, exact=False, \
                              max_distance=None, select=None, vectors=False, where=None, \
                              offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
                              mmr_candidates=None, words=None, plain=False, words_in=None, \
@@ -108,7 +109,8 @@ impl Snapshot {
     /// >>> docs.snapshot().explain([3, 4], k=1).hits.ids.tolist()
     /// [2]
     #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
-    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, exact=False, \
+    #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, \
+                             recall=None, exact=False, \
                              max_distance=None, select=None, vectors=False, where=None, \
                              offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
                              mmr_candidates=None, words=None, plain=False, words_in=None, \
@@ -132,7 +134,8 @@ impl Snapshot {
     /// >>> docs.snapshot().search_batch([[0, 0], [3, 4]], k=1).ids.tolist()
     /// [[1], [2]]
     #[pyo3(signature = (queries=None, k=10, *, texts=None, **asked))]
-    #[pyo3(text_signature = "($self, queries=None, k=10, *, texts=None, ef=None, exact=False, \
+    #[pyo3(text_signature = "($self, queries=None, k=10, *, texts=None, ef=None, \
+                             recall=None, exact=False, \
                              max_distance=None, select=(), vectors=False, where=None, offset=None, \
                              min_distance=None, group_by=None, per_group=1, mmr=None, \
                              mmr_candidates=None, words=None, plain=False, words_in=None, \

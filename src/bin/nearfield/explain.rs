@@ -24,6 +24,9 @@ pub(crate) struct Explained {
     filter: Option<Filtered>,
     #[serde(skip_serializing_if = "Option::is_none")]
     words: Option<Worded>,
+    /// The recall that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recall: Option<f32>,
     parts: Vec<Part>,
 }
 
@@ -60,6 +63,13 @@ struct Part {
     live_rows: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     matching_rows: Option<u64>,
+    /// Candidates that the walk was planned for, thousandths of its slack, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ef: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slack: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ef_source: Option<String>,
     nodes_expanded: u64,
     codes_compared: u64,
     rows_compared: u64,
@@ -97,6 +107,7 @@ impl From<&Explanation> for Explained {
                 seconds: filter.time.as_secs_f64(),
             }),
             words: explained.words.as_ref().map(Worded::from),
+            recall: explained.recall,
             parts: explained.parts.iter().map(Part::from).collect(),
         }
     }
@@ -166,6 +177,9 @@ impl From<&PartExplanation> for Part {
             rows: part.rows,
             live_rows: part.live_rows,
             matching_rows: part.matching_rows,
+            ef: part.ef,
+            slack: part.slack,
+            ef_source: part.ef_source.map(|source| source.to_string()),
             nodes_expanded: part.nodes_expanded,
             codes_compared: part.codes_compared,
             rows_compared: part.rows_compared,
@@ -181,6 +195,20 @@ impl From<&PartExplanation> for Part {
 }
 
 impl Explained {
+    /// What was done for the recall that was asked for.
+    fn print_recall(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Some(recall) = self.recall else { return Ok(()) };
+        writeln!(out, "recall {recall} is asked for")?;
+        for part in &self.parts {
+            let (Some(segment), Some(source)) = (part.segment, &part.ef_source) else { continue };
+            let slack = part.slack.map_or_else(String::new, |slack| {
+                format!(", up to {}.{:03} times as far as the hits", slack / 1_000, slack % 1_000)
+            });
+            writeln!(out, "segment {segment}: candidates by {source}{slack}")?;
+        }
+        Ok(())
+    }
+
     /// A table with a line for each part.
     pub(crate) fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         let time = |seconds| {
@@ -195,9 +223,10 @@ impl Explained {
         if let Some(words) = &self.words {
             words.print(out)?;
         }
+        self.print_recall(out)?;
         let mut table = show::table([
-            "part", "by", "plan", "rows", "live", "nodes", "codes", "compared", "postings", "read",
-            "time",
+            "part", "by", "plan", "rows", "live", "ef", "nodes", "codes", "compared", "postings",
+            "read", "time",
         ]);
         for part in &self.parts {
             let place = part.segment.map_or_else(|| "memory".into(), |at| format!("segment {at}"));
@@ -207,6 +236,7 @@ impl Explained {
                 comfy_table::Cell::new(part.plan),
                 show::right(show::count(part.rows)),
                 show::right(show::count(part.matching_rows.unwrap_or(part.live_rows))),
+                show::right(part.ef.map_or_else(String::new, show::count)),
                 show::right(show::count(part.nodes_expanded)),
                 show::right(show::count(part.codes_compared)),
                 show::right(show::count(part.rows_compared)),

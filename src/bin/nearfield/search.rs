@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// Candidates a graph search keeps: more are slower and find more [default: 100]
     #[arg(long, value_name = "N")]
     ef: Option<usize>,
+    /// Share of the true nearest rows to find, on average over queries like the rows: above 0, at most 1
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["ef", "exact"])]
+    recall: Option<f32>,
     /// Compare with every row instead of walking graphs
     #[arg(long)]
     exact: bool,
@@ -277,9 +280,10 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
 fn alone(args: &Args) -> Result<(), Failure> {
     let refused =
         |name| Failure::usage(format!("sparse vectors are searched exactly; leave {name} out"));
-    match (args.exact, args.ef) {
-        (true, _) => Err(refused("--exact")),
-        (_, Some(_)) => Err(refused("--ef")),
+    match (args.exact, args.ef, args.recall) {
+        (true, ..) => Err(refused("--exact")),
+        (_, Some(_), _) => Err(refused("--ef")),
+        (_, _, Some(_)) => Err(refused("--recall")),
         _ => Ok(()),
     }
 }
@@ -357,6 +361,9 @@ fn complete<'a>(args: &'a Args, query: Query<'a>) -> Query<'a> {
     }
     if let Some(ef) = args.ef {
         query = query.ef(ef);
+    }
+    if let Some(recall) = args.recall {
+        query = query.recall(recall);
     }
     if let Some(distance) = args.max_distance {
         query = query.max_distance(distance);

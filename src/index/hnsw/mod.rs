@@ -40,7 +40,7 @@ pub(crate) use merge::{GONE, Seed, merge};
 pub(crate) use pool::Keep;
 pub(crate) use repair::verify;
 pub(crate) use search::{Want, search};
-pub(crate) use walk::{Counts, KEPT_ENTRIES};
+pub(crate) use walk::{Counts, KEPT_ENTRIES, Reach};
 
 /// How a graph is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -134,6 +134,17 @@ impl Pool {
         u32::try_from(self.visible * 1000 / self.keys.len().max(1)).unwrap_or(0)
     }
 
+    /// How far the visible node at place `at` is, nearest first; infinitely where there are fewer.
+    #[inline(always)]
+    pub(super) fn distance_at(&self, at: usize) -> f32 {
+        let key = if self.visible == self.keys.len() {
+            self.keys.get(at)
+        } else {
+            self.keys.iter().filter(|key| **key & HIDDEN == 0).nth(at)
+        };
+        key.map_or(f32::INFINITY, |key| distance_of(*key))
+    }
+
     /// Whether a node at `distance` can enter.
     #[inline(always)]
     pub(super) fn admits(&self, distance: f32) -> bool {

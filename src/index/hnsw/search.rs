@@ -5,7 +5,7 @@ use crate::codec::{QuerySource, Scorer, ScorerOp};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::graph::View;
 use crate::index::hnsw::pool::{Keep, Ties};
-use crate::index::hnsw::walk::{Counts, Links, Scratch, Stop, descend, walk};
+use crate::index::hnsw::walk::{Counts, Links, Reach, Scratch, Stop, descend, walk};
 use crate::index::topk::Candidate;
 use crate::kernel::Isa;
 use crate::types::Row;
@@ -25,6 +25,10 @@ pub(crate) struct Want<'a> {
     pub(crate) least_visible: u32,
     /// Rows that are walked through and not found.
     pub(crate) dead: &'a RowSet,
+    /// A row that is passed by as if it were not there.
+    pub(crate) without: Option<Row>,
+    /// How far beyond what is found it goes; until all that is kept is expanded if that is not said.
+    pub(crate) reach: Option<Reach>,
 }
 
 /// The nearest rows that a walk finds, nearest first, into `found`; none when the graph has more rows than the source. What the walk has done.
@@ -59,7 +63,7 @@ impl<H: Guard> ScorerOp for Search<'_, '_, H> {
     #[inline(always)]
     fn run<S: Scorer>(self, scorer: S) {
         let Self { view, want, found, scratch } = self;
-        let Want { keep, nearest, limit, most_scored, least_visible, dead } = want;
+        let Want { keep, nearest, limit, most_scored, least_visible, dead, without, reach } = want;
         let keep = keep.within(view.len());
         if view.len() > scorer.rows() {
             return;
@@ -67,14 +71,15 @@ impl<H: Guard> ScorerOp for Search<'_, '_, H> {
         let mut level = view.levels();
         let mut node = view.entry();
         let entry = if level > 0 { view.row(level, node) } else { node };
-        let entry_distance = scorer.score(entry);
+        let gone = |row| without == Some(row);
+        let entry_distance = if gone(entry) { f32::INFINITY } else { scorer.score(entry) };
         scratch.counts.scored += 1;
         let mut distance = entry_distance;
         let mut seeds = Seeds::default();
         let any_dead = !dead.is_empty();
         while level > 0 {
             let counts = &mut scratch.counts;
-            let upper = Upper { view, level };
+            let upper = Upper { view, level, without };
             (node, distance) = descend(&scorer, &upper, node, distance, counts, |row, distance| {
                 if any_dead && distance < seeds.farthest() && !dead.contains(row) {
                     seeds.add(distance, row);
@@ -89,6 +94,9 @@ impl<H: Guard> ScorerOp for Search<'_, '_, H> {
             scratch.counts.scored += 1;
         }
         scratch.reset(view.len(), keep, Ties::PLAIN);
+        if let Some(row) = without.filter(|row| (*row as usize) < view.len()) {
+            scratch.pass_by(row);
+        }
         scratch.start(distance, node, dead.contains(node));
         // From the entry every row can be reached, from elsewhere perhaps not.
         scratch.start(entry_distance, entry, dead.contains(entry));
@@ -98,9 +106,15 @@ impl<H: Guard> ScorerOp for Search<'_, '_, H> {
                 scratch.start(distance, row, false);
             }
         }
+        let base = Base { view };
+        if gone(node) && gone(entry) {
+            for row in base.list(node).take_while(|row| (*row as usize) < view.len()) {
+                scratch.start(scorer.score(row), row, dead.contains(row));
+            }
+        }
         let at_least = keep.ef / 4;
-        let stop = Stop { limit, at_least, nearest, scored: most_scored, least_visible };
-        walk(&scorer, &Base { view }, dead, stop, scratch);
+        let stop = Stop { limit, at_least, nearest, scored: most_scored, least_visible, reach };
+        walk(&scorer, &base, dead, stop, scratch);
         let visible = scratch.pool.visible();
         found.extend(visible.map(|(distance, row)| Candidate { distance, row }));
     }
@@ -165,6 +179,7 @@ impl<H: Guard> Links for Base<'_, '_, H> {
 struct Upper<'a, 'g, H> {
     view: &'a View<'g, H>,
     level: usize,
+    without: Option<Row>,
 }
 
 impl<H: Guard> Links for Upper<'_, '_, H> {
@@ -180,7 +195,9 @@ impl<H: Guard> Links for Upper<'_, '_, H> {
 
     #[inline(always)]
     fn list(&self, node: u32) -> impl Iterator<Item = u32> {
-        self.view.upper_links(self.level, node).iter().copied()
+        let links = self.view.upper_links(self.level, node).iter().copied();
+        let gone = |link| self.without.is_some_and(|gone| self.row(link) == gone);
+        links.filter(move |link| *link as usize >= self.count() || !gone(*link))
     }
 
     #[inline(always)]

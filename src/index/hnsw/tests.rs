@@ -601,3 +601,61 @@ proptest! {
 }
 
 static GRAPH: std::sync::OnceLock<AlignedBytes> = std::sync::OnceLock::new();
+
+#[test]
+fn a_row_that_is_passed_by_hides_no_other_row_and_may_be_the_entry() {
+    let values = clustered(1, 800, 12, 1.0, -0.5);
+    for count in [2, 20, 800] {
+        let stored = Stored::new(Metric::L2, VectorType::F32, 12, &values[..count * 12]);
+        let graph = check(&stored.build(2));
+        let view = View::parse(Guarded::trusted(graph.as_slice()), count).expect("a graph");
+        let (mut wanted, mut found) = (0, 0);
+        for row in 0..count as Row {
+            let query = Query::new(stored.space, &values[row as usize * 12..][..12]);
+            let none = RowSet::default();
+            let exact = stored.exact(&query, 11, &none);
+            let exact: Vec<Row> =
+                exact.into_iter().map(|near| near.1).filter(|near| *near != row).collect();
+            let mut top = TopK::new(10, f32::INFINITY, count, &|a, b| a < b);
+            let effort = Effort { without: Some(row), ..Effort::of(40) };
+            search(Isa::detect(), &query, stored.indexed(view), effort, &none, &mut top);
+            let walked = top.into_sorted();
+            assert!(walked.iter().all(|near| near.row != row), "{row} of {count}");
+            wanted += exact.len().min(10);
+            found += walked.iter().filter(|near| exact.contains(&near.row)).count();
+        }
+        let share = f64::from(found as u32) / f64::from(wanted as u32);
+        assert!(share >= 0.95, "{share} of {count}");
+    }
+}
+
+#[test]
+fn a_walk_with_a_slack_goes_farther_with_more_and_finds_hits_among_hidden_rows() {
+    let values = clustered(1, 2_000, 12, 1.0, -0.5);
+    let queries = clustered(2, 40, 12, 1.0, -0.5);
+    let stored = Stored::new(Metric::L2, VectorType::F32, 12, &values);
+    let graph = check(&stored.build(2));
+    let view = View::parse(Guarded::trusted(graph.as_slice()), stored.count).expect("a graph");
+    let hidden = RowSet::from_rows(&(0..2_000).filter(|row| row % 3 > 0).collect::<Vec<Row>>());
+    for dead in [RowSet::default(), hidden] {
+        let mut before = (0, 0);
+        for slack in [1.0, 1.2, 1.6] {
+            let (mut expanded, mut found) = (0, 0);
+            for query in queries.chunks(12) {
+                let query = Query::new(stored.space, query);
+                let exact = stored.exact(&query, 10, &dead);
+                let mut top = TopK::new(10, f32::INFINITY, stored.count, &|a, b| a < b);
+                let effort = Effort { slack: Some(slack), ..Effort::of(400) };
+                let counts =
+                    search(Isa::detect(), &query, stored.indexed(view), effort, &dead, &mut top);
+                expanded += counts.walk.expanded;
+                let walked = top.into_sorted();
+                assert!(walked.len() == 10 && walked.iter().all(|near| !dead.contains(near.row)));
+                found += walked.iter().filter(|near| near.distance <= exact[9].0).count();
+            }
+            assert!((expanded, found) > before && found >= before.1, "{found} with {slack}");
+            before = (expanded, found);
+        }
+        assert!(before.1 >= 392, "{} of 400", before.1);
+    }
+}

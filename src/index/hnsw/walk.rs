@@ -71,6 +71,12 @@ impl Scratch {
         self.pool.reset(keep, ties);
     }
 
+    /// Passes by `node` as if it were not there.
+    #[inline(always)]
+    pub(super) fn pass_by(&mut self, node: u32) {
+        self.visited.insert(node);
+    }
+
     /// Adds a node to start from, unless it was added.
     #[inline(always)]
     pub(super) fn start(&mut self, distance: f32, node: u32, hidden: bool) {
@@ -94,6 +100,29 @@ pub(super) struct Stop {
     pub(super) scored: u64,
     /// Once [`PROBED`] are scored, so many of a thousand kept nodes are visible, or the walk ends.
     pub(super) least_visible: u32,
+    /// How far beyond the hits it goes.
+    pub(super) reach: Option<Reach>,
+}
+
+/// A walk that goes as far beyond what it has found as the distances there say, rather than for a
+/// number of candidates: longer for a query in whose surroundings many rows are about as near.
+/// After "Distance Adaptive Beam Search" (Al-Jazzazi et al. 2025, arXiv 2505.15636).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Reach {
+    /// No node is expanded that is farther than so many times the visible node at place `rank`.
+    pub(crate) slack: f32,
+    pub(crate) rank: usize,
+    /// So many visible nodes are kept, however far.
+    pub(crate) least: usize,
+}
+
+impl Reach {
+    /// The distance up to which nodes are expanded, and that up to which they are kept.
+    #[inline(always)]
+    fn limits(self, pool: &Pool) -> (f32, f32) {
+        let expanded = self.slack * pool.distance_at(self.rank.saturating_sub(1));
+        (expanded, expanded.max(pool.distance_at(self.least.saturating_sub(1))))
+    }
 }
 
 /// Rows scored before a walk is judged by how many of those near the query are visible.
@@ -106,6 +135,7 @@ impl Stop {
         nearest: usize::MAX,
         scored: u64::MAX,
         least_visible: 0,
+        reach: None,
     };
 }
 
@@ -142,6 +172,14 @@ pub(super) fn walk<S: Scorer, L: Links>(
         if pool.cursor() > stop.nearest && pool.is_full() {
             return;
         }
+        let mut kept = f32::INFINITY;
+        if let Some(reach) = stop.reach {
+            let (expanded, limit) = reach.limits(pool);
+            if distance > expanded {
+                return;
+            }
+            kept = limit;
+        }
         if counts.scored > stop.scored {
             counts.gave_up = true;
             return;
@@ -170,7 +208,7 @@ pub(super) fn walk<S: Scorer, L: Links>(
         let mut count = 0;
         for (index, distance) in distances[..fresh].iter().enumerate() {
             near[count] = index;
-            count += usize::from(pool.admits(*distance));
+            count += usize::from(*distance <= kept && pool.admits(*distance));
         }
         for &index in &near[..count] {
             if pool.admits(distances[index]) {

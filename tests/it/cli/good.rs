@@ -134,6 +134,10 @@ fn no_hits_all_hits_and_near_hits_are_answered() {
     assert_eq!(hits(&["-k", "0"]), 0);
     assert_eq!(hits(&["-k", "18446744073709551615"]), 4);
     assert_eq!(hits(&["-k", "10000000000", "--ef", "18446744073709551615"]), 4);
+    assert_eq!(hits(&["--recall", "0.9"]), 4);
+    let args = ["search", "db", "docs", "--values", "0,0", "--recall", "0.9", "--explain"];
+    let recall = shell.json(&args)["explanation"]["recall"].as_f64().unwrap();
+    assert!((recall - 0.9).abs() < 1e-6, "{recall}");
     assert_eq!(hits(&["--max-distance", "1"]), 2);
     assert_eq!(hits(&["--max-distance", "-1"]), 0);
     let like = shell.json(&["search", "db", "docs", "--like", "a", "-k", "18446744073709551615"]);

@@ -78,6 +78,8 @@ fn wrong_usage_is_exit_code_2() {
             "--alpha",
         ),
         (&["search", "db", "docs", "--sparse", "a=1:2", "--exact"], "leave --exact out"),
+        (&["search", "db", "docs", "--sparse", "a=1:2", "--recall", "0.9"], "leave --recall out"),
+        (&["search", "db", "docs", "--values", "1,2", "--recall", "0.9", "--ef", "9"], "--ef"),
         (&["update", "db", "docs", "--set", "{\"year\": 1}"], "--where"),
         (&["update", "db", "docs", "a", "--set", "{}"], "no column"),
         (&["update", "db", "docs", "a", "--set", "year=1"], "JSON"),

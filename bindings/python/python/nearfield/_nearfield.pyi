@@ -584,6 +584,7 @@ class Collection:
         *,
         text: str | None = None,
         ef: int | None = None,
+        recall: float | None = None,
         exact: bool = False,
         max_distance: float | None = None,
         select: str | Sequence[str] | None = None,
@@ -611,8 +612,10 @@ class Collection:
         """The `k` rows nearest to the vector `q`, or to a text that is embedded first (`text`, in a
         collection opened with `embed=`); fewer if there are fewer.
 
-        `ef` is how many candidates a graph search keeps: more find more of the true neighbours and
-        take longer. `exact` compares with every row. `max_distance` leaves out what is farther.
+        `recall` is the share of the true `k` nearest rows that is to be found, on average over queries like
+        the rows: above 0, at most 1, which compares with every row as `exact` does. Or `ef` is how many
+        candidates a graph search keeps: more find more of the true neighbours and take longer; 100 if
+        neither is given. `max_distance` leaves out what is farther.
         `select` names the columns to read (all if it is left out, none for `[]`), and `vectors`
         reads the vectors too.
 
@@ -682,6 +685,7 @@ class Collection:
         *,
         text: str | None = None,
         ef: int | None = None,
+        recall: float | None = None,
         exact: bool = False,
         max_distance: float | None = None,
         select: str | Sequence[str] | None = None,
@@ -722,6 +726,7 @@ class Collection:
         *,
         texts: _Texts | None = None,
         ef: int | None = None,
+        recall: float | None = None,
         exact: bool = False,
         max_distance: float | None = None,
         select: str | Sequence[str] | None = (),
@@ -907,6 +912,41 @@ class Collection:
         >>> explained.hits.ids.tolist(), sum(part["rows"] for part in explained.parts)
         ([8], 4)
         """
+    def measure_recall(
+        self,
+        queries: _Vectors | None = None,
+        k: int = 10,
+        *,
+        sample: int = 200,
+        ef: int | None = None,
+        recall: float | None = None,
+        where: _Where = None,
+    ) -> dict[str, Any]:
+        """Measures recall: which share of the true `k` nearest rows searches find, beside comparing every row. It
+        searches for `queries`, or, if they are left out, for a `sample` of its own rows, each as if the
+        collection did not have it. `ef`, `recall` and `where` are as for `search`. Returns a dict: "recall", the
+        mean over "queries" searches; "low" and "high", between which the mean over all such queries lies for
+        95 of a hundred samples; "percentile_5", the recall that one query in twenty falls short of; "k".
+
+        Queries that are unlike the rows are harder to answer: measure with those that you have.
+
+        Raises as `search`, and `InvalidArgument` when there is nothing to search for or to find.
+
+        >>> docs.measure_recall(k=1, recall=0.95)["recall"]
+        1.0
+        """
+    def calibrate(self, queries: _Vectors | None) -> dict[str, Any] | None:
+        """Learns from `queries` (50 at least, as users ask them) how far searches must go for the `recall` that is
+        asked for, where queries are unlike the rows: questions, say, or texts that look for images. What it
+        learns is durable, takes the place of what it learned before, and stays when segments are merged. It
+        compares every row with every query. Returns a dict of the number of "queries" and "points", a dict for each
+        recall that was tried: "asked", "factor" (how many times less may be missed of rows for it) and "found".
+        `None` forgets what was learned, and returns None.
+
+        Raises `InvalidArgument` for too few queries, `DimensionMismatch`, `InvalidVector` and what writes do.
+
+        >>> docs.calibrate(None)
+        """
     def snapshot(self) -> Snapshot:
         """The rows there are now, to be read as often as wanted while writers go on; see `Snapshot`.
 
@@ -1044,6 +1084,7 @@ class Snapshot:
         *,
         text: str | None = None,
         ef: int | None = None,
+        recall: float | None = None,
         exact: bool = False,
         max_distance: float | None = None,
         select: str | Sequence[str] | None = None,
@@ -1080,6 +1121,7 @@ class Snapshot:
         *,
         text: str | None = None,
         ef: int | None = None,
+        recall: float | None = None,
         exact: bool = False,
         max_distance: float | None = None,
         select: str | Sequence[str] | None = None,
@@ -1116,6 +1158,7 @@ class Snapshot:
         *,
         texts: _Texts | None = None,
         ef: int | None = None,
+        recall: float | None = None,
         exact: bool = False,
         max_distance: float | None = None,
         select: str | Sequence[str] | None = (),
@@ -1444,12 +1487,21 @@ class Explanation:
         [2]
         """
     @property
+    def recall(self) -> float | None:
+        """The recall that was asked for; None where none was.
+
+        >>> docs.explain([3, 4], recall=0.95).recall
+        0.95
+        """
+    @property
     def parts(self) -> list[dict[str, Any]]:
         """A dict for each part that was searched, by the vector first, then by words and by sparse vectors: its
         "list" ("vector", "words" or "sparse", with the "column" of sparse vectors, else None), "segment" (None for rows in memory), "plan" ("scan", "scan_matching", "scan_codes", "walk",
         "walk_then_scan", "scan_codes_then_scan", "postings" of sparse vectors, "words"), "rows",
-        "live_rows", "nodes_expanded", "codes_compared", "rows_compared", "postings_read" (entries of inverted
-        indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in
+        "live_rows", "ef" (candidates that a walk was planned for), "slack" (how many times as far as the hits it
+        went on, rather than for all of its candidates) and "ef_source" ("given", "settings", "measured" when
+        the graph was built, "calibrated", "formula"), all three None where there was no walk, "nodes_expanded",
+        "codes_compared", "rows_compared", "postings_read" (entries of inverted indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in
         distances; 0 where there was no choice), "candidates", "matching_rows" (of the filter, else None),
         "damaged" (tags of the sections in which damage was found; those that are not rows were done without),
         "seconds".

@@ -173,6 +173,14 @@ class Collection:
     ) -> nearfield.BatchHits:
         return await to_thread(self.sync.search_sparse_batch, column, queries, k, **settings)
 
+    async def measure_recall(
+        self, queries: Any = None, k: int = 10, **settings: Any
+    ) -> dict[str, Any]:
+        return await to_thread(self.sync.measure_recall, queries, k, **settings)
+
+    async def calibrate(self, queries: Any) -> dict[str, Any] | None:
+        return await to_thread(self.sync.calibrate, queries)
+
     async def explain_sparse(
         self, column: str, query: Any, k: int = 10, **settings: Any
     ) -> nearfield.Explanation:
