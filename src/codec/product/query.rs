@@ -301,20 +301,6 @@ impl<K: Kernel, G: Guard> Scorer for ProductScorer<'_, K, G> {
     }
 
     #[inline(always)]
-    fn score_run(&self, first: Row, out: &mut [f32]) {
-        let (batches, rest) = out.as_chunks_mut::<BATCH>();
-        let mut row = first;
-        for out in batches {
-            *out = self.score_rows([row, row + 1, row + 2, row + 3]);
-            row += 4;
-        }
-        for out in rest {
-            *out = self.score(row);
-            row += 1;
-        }
-    }
-
-    #[inline(always)]
     fn prefetch(&self, row: Row) {
         let codes = self.codes.hint(row as usize * self.stride, self.stride);
         self.kernel.prefetch(codes);
