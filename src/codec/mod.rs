@@ -73,7 +73,19 @@ pub(crate) trait Scorer {
     }
 
     /// Distances to the rows from `first` on, as many as `out` holds.
-    fn score_run(&self, first: Row, out: &mut [f32]);
+    #[inline(always)]
+    fn score_run(&self, first: Row, out: &mut [f32]) {
+        let (batches, rest) = out.as_chunks_mut::<BATCH>();
+        let mut row = first;
+        for out in batches {
+            *out = self.score_four([row, row + 1, row + 2, row + 3]);
+            row += 4;
+        }
+        for out in rest {
+            *out = self.score(row);
+            row += 1;
+        }
+    }
 
     /// Asks for the bytes of `row` ahead of time.
     fn prefetch(&self, row: Row);

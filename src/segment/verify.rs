@@ -12,7 +12,7 @@ use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::BLOCK_ROWS;
 use crate::index::hnsw;
 use crate::kernel::Isa;
-use crate::storage::container::{Section, Tag, Watch};
+use crate::storage::container::{Findings, Section, Watch};
 use crate::types::Row;
 
 /// Rows that are checked between two questions whether to go on.
@@ -49,34 +49,18 @@ impl Segment {
         watch: &mut Watch<'_>,
         found: &mut dyn FnMut(Error),
     ) -> Result<()> {
-        let mut damaged = Vec::new();
-        let read = self.core.container.verify_each(watch, &mut |tag, error| {
-            damaged.push(tag);
-            found(error);
-            Ok(())
-        });
-        let mut told = |checked: Result<()>| match checked {
-            Err(Error::Cancelled) => Err(Error::Cancelled),
-            Err(error) => {
-                found(error);
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        };
-        told(read)?;
-        // What does not match its checksum has been told of, and nothing is compared with it.
-        let whole = |tags: &[Tag]| !tags.iter().any(|tag| damaged.contains(tag));
-        if whole(&[layout::IDSC, layout::IDTB, layout::IDSO]) {
-            told(self.verify_ids(dead, watch))?;
+        let mut findings = Findings::of(&self.core.container, watch, found)?;
+        if findings.whole(&[layout::IDSC, layout::IDTB, layout::IDSO]) {
+            findings.note(self.verify_ids(dead, watch))?;
         }
-        if whole(&[layout::RAWV, layout::NORM]) {
-            told(self.verify_norms(watch))?;
+        if findings.whole(&[layout::RAWV, layout::NORM]) {
+            findings.note(self.verify_norms(watch))?;
         }
-        if whole(&[layout::RAWV, layout::NORM, layout::QPAR, layout::CODE, layout::SKCH]) {
-            told(self.verify_codes(watch))?;
+        if findings.whole(&[layout::RAWV, layout::NORM, layout::QPAR, layout::CODE, layout::SKCH]) {
+            findings.note(self.verify_codes(watch))?;
         }
-        if whole(&[layout::GRPH]) {
-            told(self.verify_graph())?;
+        if findings.whole(&[layout::GRPH]) {
+            findings.note(self.verify_graph())?;
         }
         match &self.attributes {
             Some(attributes) => attributes.verify_each(watch, found),

@@ -276,20 +276,6 @@ impl<K: Kernel, G: Guard, const FORM: u8> Scorer for CodeScorer<'_, K, G, FORM> 
     }
 
     #[inline(always)]
-    fn score_run(&self, first: Row, out: &mut [f32]) {
-        let (batches, rest) = out.as_chunks_mut::<BATCH>();
-        let mut row = first;
-        for out in batches {
-            *out = self.score_rows([row, row + 1, row + 2, row + 3]);
-            row += 4;
-        }
-        for out in rest {
-            *out = self.score(row);
-            row += 1;
-        }
-    }
-
-    #[inline(always)]
     fn prefetch(&self, row: Row) {
         let table = &self.table;
         table.kernel.prefetch(table.codes.hint(row as usize * table.stride, table.stride));

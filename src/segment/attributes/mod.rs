@@ -39,7 +39,7 @@ use self::sparse::SparseIndex;
 use super::columns::{self, ColumnEntry, Directory, HEADER_BYTES, Malformed};
 use super::layout::{self, AttributeMeta, OwnedFile};
 use crate::error::{Error, Result};
-use crate::storage::container::{Container, Section, Tag, Watch};
+use crate::storage::container::{Container, Findings, Section, Tag, Watch};
 use crate::storage::disk::Disk;
 use crate::types::{Column, Row};
 
@@ -238,36 +238,21 @@ impl AttributeFile {
         watch: &mut Watch<'_>,
         found: &mut dyn FnMut(Error),
     ) -> Result<()> {
-        let mut damaged = Vec::new();
-        let read = self.container.verify_each(watch, &mut |tag, error| {
-            damaged.push(tag);
-            found(error);
-            Ok(())
-        });
-        let mut told = |checked: Result<()>| match checked {
-            Err(Error::Cancelled) => Err(Error::Cancelled),
-            Err(error) => {
-                found(error);
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        };
-        told(read)?;
-        let whole = |tag: Tag| !damaged.contains(&tag);
-        if !whole(layout::GRPS) {
+        let mut findings = Findings::of(&self.container, watch, found)?;
+        if !findings.whole(&[layout::GRPS]) {
             // There is nothing to compare the others with.
             return Ok(());
         }
-        told(self.verify_groups(watch))?;
-        if whole(layout::AIDX) {
-            told(self.verify_indexes())?;
+        findings.note(self.verify_groups(watch))?;
+        if findings.whole(&[layout::AIDX]) {
+            findings.note(self.verify_indexes())?;
         }
         #[cfg(feature = "text")]
-        if whole(layout::TEXT) {
-            told(self.verify_texts(watch))?;
+        if findings.whole(&[layout::TEXT]) {
+            findings.note(self.verify_texts(watch))?;
         }
-        if whole(layout::SPIX) && whole(layout::SPDR) {
-            told(self.verify_sparse())?;
+        if findings.whole(&[layout::SPIX, layout::SPDR]) {
+            findings.note(self.verify_sparse())?;
         }
         Ok(())
     }

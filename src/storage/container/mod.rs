@@ -24,6 +24,7 @@ use self::section::{MappedFile, Place, mismatch};
 use super::disk::Disk;
 use crate::error::{Error, Result};
 
+mod findings;
 mod layout;
 mod parse;
 mod section;
@@ -31,6 +32,7 @@ mod section;
 mod tests;
 mod writer;
 
+pub(crate) use self::findings::Findings;
 pub(crate) use self::section::Section;
 pub(crate) use self::writer::{ContainerWriter, WrittenSection};
 
@@ -168,7 +170,7 @@ impl Container {
 
     /// [`verify_while`](Self::verify_while) that hands what is wrong with a section to `found`, with its
     /// tag, and goes on unless that fails.
-    pub(crate) fn verify_each(
+    fn verify_each(
         &self,
         watch: &mut Watch<'_>,
         found: &mut dyn FnMut(Tag, Error) -> Result<()>,
