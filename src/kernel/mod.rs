@@ -25,6 +25,7 @@ mod isa;
 #[cfg(target_arch = "x86_64")]
 mod loads;
 pub(crate) mod look_up;
+pub(crate) mod panel;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod v3;
@@ -44,6 +45,7 @@ use fast_scan::BLOCK_ROWS;
 pub(crate) use isa::Isa;
 use isa::Tier;
 use look_up::ENTRIES;
+use panel::Products;
 
 /// The bytes of codes that the kernels take at a time.
 pub(crate) const CODE_BYTES: usize = 64;
@@ -123,8 +125,9 @@ pub(crate) trait Kernel: Copy + Send + Sync {
     /// multiple of [`CODE_BYTES`]; [`fast_scan`] has the layout. Exact for up to 16,777,216 elements.
     fn fast_scan(self, table: &[u8], block: &[u8]) -> [u32; BLOCK_ROWS];
 
-    /// A bit for each of `values` that is at most `bound`, the first in the lowest bit. None for NaN.
-    fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32;
+    /// A bit for each of 16 or 32 `values` that is at most `bound`, the first in the lowest bit. None for
+    /// NaN.
+    fn at_most<const N: usize>(self, values: &[f32; N], bound: f32) -> u32;
 
     /// The lowest bit of each of `bytes`, the first in the lowest bit.
     fn low_bits(self, bytes: &[u8; 32]) -> u32;
@@ -134,6 +137,10 @@ pub(crate) trait Kernel: Copy + Send + Sync {
     fn look_up<const R: usize>(self, tables: &[[u16; ENTRIES]], rows: [&[u8]; R]) -> [u32; R] {
         look_up::sums(tables, rows)
     }
+
+    /// `Σ aᵢ · bᵢ` of all pairs of rows of two panels, whose layout [`panel`] has: signed bytes in the
+    /// first, unsigned ones in the second. Exact for up to 65,536 elements.
+    fn panel_products(self, a: &[[u8; CODE_BYTES]], b: &[[u8; CODE_BYTES]]) -> Products;
 
     /// Asks for the cache lines of `items` ahead of their use.
     #[inline(always)]
