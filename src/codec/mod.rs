@@ -20,10 +20,14 @@ mod rotation;
 mod tests;
 
 use crate::kernel::Isa;
+use crate::kernel::panel::PANEL_ROWS;
 use crate::types::Row;
 
 /// Rows scored at once, so that the query's lanes are loaded once for all of them.
 pub(crate) const BATCH: usize = 4;
+
+/// Rows of a panel.
+pub(crate) const LINE: usize = PANEL_ROWS;
 
 /// Rows wanted that steps speak of.
 const HITS: usize = 16;
@@ -119,6 +123,31 @@ pub(crate) trait Pairs: Copy {
     fn scorer(self, row: Row) -> Self::Scorer;
 }
 
+/// Rows that were laid out to be compared with many at once, [`LINE`] a panel; the last panel is filled up.
+pub(crate) trait Block: Default + Send + Sync {
+    /// How many rows there are.
+    fn len(&self) -> usize;
+
+    /// How many panels they take.
+    fn panels(&self) -> usize;
+}
+
+/// Pairs of rows of which many are compared at once.
+pub(crate) trait BlockPairs: Pairs {
+    /// Rows laid out for that.
+    type Block: Block;
+
+    /// Lays `rows` out.
+    fn lay_out(self, rows: &[Row], block: &mut Self::Block);
+
+    /// The distances of all rows of a panel of `a` to all of `b`: a line for each panel of `b`, row after
+    /// row. What stands for rows that fill a panel up means nothing.
+    fn score_panel(self, a: &Self::Block, panel: usize, b: &Self::Block, out: &mut [[f32; LINE]]);
+
+    /// A bit for each of a line that is at most `bound`, the first in the lowest bit.
+    fn at_most(self, line: &[f32; LINE], bound: f32) -> u32;
+}
+
 /// A loop over a scorer; like a [`kernel::Op`](crate::kernel::Op), inlined into its root.
 pub(crate) trait ScorerOp {
     /// What the loop returns.
@@ -137,6 +166,15 @@ pub(crate) trait PairsOp {
     fn run<P: Pairs>(self, pairs: P) -> Self::Output;
 }
 
+/// The same over pairs of which many are compared at once.
+pub(crate) trait BlocksOp<B> {
+    /// What the loop returns.
+    type Output;
+
+    /// Must be `#[inline(always)]`, like everything below it.
+    fn run<P: BlockPairs<Block = B>>(self, pairs: P) -> Self::Output;
+}
+
 /// A query and the rows it is compared with, in some encoding.
 pub(crate) trait QuerySource {
     /// Runs `op` with the scorer, inside the kernel root of `isa`.
@@ -147,6 +185,15 @@ pub(crate) trait QuerySource {
 pub(crate) trait PairSource: Sync {
     /// Runs `op` with the pairs, inside the kernel root of `isa`.
     fn run<O: PairsOp>(&self, isa: Isa, op: O) -> O::Output;
+}
+
+/// Rows of which many are compared at once, in some encoding.
+pub(crate) trait BlockSource: PairSource {
+    /// Rows laid out for that.
+    type Block: Block;
+
+    /// Runs `op` with the pairs, inside the kernel root of `isa`.
+    fn run_blocks<O: BlocksOp<Self::Block>>(&self, isa: Isa, op: O) -> O::Output;
 }
 
 /// Σ f(x), over lanes of its own.

@@ -298,7 +298,11 @@ impl Stored {
         let graph = match self.code_rows() {
             Some(CodeRows { codec: Quantizer::Levels(codec), codes }) => {
                 let source = CodedPairs::new(isa, LevelRows { codec, codes }, lift);
-                hnsw::merge(isa, &source, self.count, &params, &seeds, &pool, &|| true)
+                if parts.is_empty() {
+                    hnsw::build_in_bulk(isa, &source, self.count, &params, &pool, &|| true)
+                } else {
+                    hnsw::merge(isa, &source, self.count, &params, &seeds, &pool, &|| true)
+                }
             }
             _ => {
                 let source = FullPairs { space, rows, lift };

@@ -41,7 +41,7 @@ pub(super) fn sums(table: &[u8], block: &[u8]) -> [u32; BLOCK_ROWS] {
 
 /// A bit for each value that is at most `bound`.
 #[inline(always)]
-pub(super) fn at_most(values: &[f32; BLOCK_ROWS], bound: f32) -> u32 {
+pub(super) fn at_most<const N: usize>(values: &[f32; N], bound: f32) -> u32 {
     let mut mask = 0;
     for (bit, value) in values.iter().enumerate() {
         mask |= u32::from(*value <= bound) << bit;

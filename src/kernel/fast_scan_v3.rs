@@ -74,7 +74,7 @@ fn widened(sums: __m256i) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn at_most(values: &[f32; BLOCK_ROWS], bound: f32) -> u32 {
+pub(super) fn at_most<const N: usize>(values: &[f32; N], bound: f32) -> u32 {
     let bound = _mm256_set1_ps(bound);
     let mut mask = 0;
     for (part, values) in values.as_chunks::<8>().0.iter().enumerate() {

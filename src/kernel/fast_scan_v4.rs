@@ -60,16 +60,15 @@ pub(super) fn sums(table: &[u8], block: &[u8]) -> [u32; BLOCK_ROWS] {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn at_most(values: &[f32; BLOCK_ROWS], bound: f32) -> u32 {
+pub(super) fn at_most<const N: usize>(values: &[f32; N], bound: f32) -> u32 {
     let bound = _mm512_set1_ps(bound);
-    let (values, _) = values.as_chunks::<16>();
-    // SAFETY: reads the 64 bytes of the array, unaligned.
-    let low = unsafe { _mm512_loadu_ps(values[0].as_ptr()) };
-    // SAFETY: as above.
-    let high = unsafe { _mm512_loadu_ps(values[1].as_ptr()) };
-    let low = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(low, bound);
-    let high = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(high, bound);
-    u32::from(low) | u32::from(high) << 16
+    let mut mask = 0;
+    for (part, values) in values.as_chunks::<16>().0.iter().enumerate() {
+        // SAFETY: reads the 64 bytes of the array, unaligned.
+        let values = unsafe { _mm512_loadu_ps(values.as_ptr()) };
+        mask |= u32::from(_mm512_cmp_ps_mask::<_CMP_LE_OQ>(values, bound)) << (16 * part);
+    }
+    mask
 }
 
 #[inline]

@@ -27,6 +27,7 @@ mod loads;
 pub(crate) mod look_up;
 #[cfg(target_arch = "x86_64")]
 mod look_up_v4;
+pub(crate) mod panel;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod v3;
@@ -46,6 +47,7 @@ use fast_scan::BLOCK_ROWS;
 pub(crate) use isa::Isa;
 use isa::Tier;
 use look_up::{ENTRIES, Planes};
+use panel::Products;
 
 /// The bytes of codes that the kernels take at a time.
 pub(crate) const CODE_BYTES: usize = 64;
@@ -125,8 +127,9 @@ pub(crate) trait Kernel: Copy + Send + Sync {
     /// multiple of [`CODE_BYTES`]; [`fast_scan`] has the layout. Exact for up to 16,777,216 elements.
     fn fast_scan(self, table: &[u8], block: &[u8]) -> [u32; BLOCK_ROWS];
 
-    /// A bit for each of `values` that is at most `bound`, the first in the lowest bit. None for NaN.
-    fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32;
+    /// A bit for each of 16 or 32 `values` that is at most `bound`, the first in the lowest bit. None for
+    /// NaN.
+    fn at_most<const N: usize>(self, values: &[f32; N], bound: f32) -> u32;
 
     /// The lowest bit of each of `bytes`, the first in the lowest bit.
     fn low_bits(self, bytes: &[u8; 32]) -> u32;
@@ -146,6 +149,10 @@ pub(crate) trait Kernel: Copy + Send + Sync {
     ) -> [u32; look_up::ROWS] {
         look_up::sums_of_many(planes, rows)
     }
+
+    /// `Σ aᵢ · bᵢ` of all pairs of rows of two panels, whose layout [`panel`] has: signed bytes in the
+    /// first, unsigned ones in the second. Exact for up to 65,536 elements.
+    fn panel_products(self, a: &[[u8; CODE_BYTES]], b: &[[u8; CODE_BYTES]]) -> Products;
 
     /// Asks for the cache lines of `items` ahead of their use.
     #[inline(always)]

@@ -2,6 +2,7 @@
 //! form the compiler vectorises by itself (SSE2, NEON).
 
 use super::fast_scan::{self, BLOCK_ROWS};
+use super::panel::{self, Products};
 use super::{CODE_BYTES, Element, Kernel, bits, hadamard, whole};
 
 const LANES: usize = 16;
@@ -121,12 +122,17 @@ impl Kernel for Scalar {
     }
 
     #[inline(always)]
+    fn panel_products(self, a: &[[u8; CODE_BYTES]], b: &[[u8; CODE_BYTES]]) -> Products {
+        panel::products(a, b)
+    }
+
+    #[inline(always)]
     fn fast_scan(self, table: &[u8], block: &[u8]) -> [u32; BLOCK_ROWS] {
         fast_scan::sums(table, block)
     }
 
     #[inline(always)]
-    fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32 {
+    fn at_most<const N: usize>(self, values: &[f32; N], bound: f32) -> u32 {
         fast_scan::at_most(values, bound)
     }
 

@@ -6,7 +6,8 @@ use half::f16;
 use zerocopy::IntoBytes;
 
 use super::fast_scan::BLOCK_ROWS;
-use super::{Kernel, Op, Plain, bits, fast_scan_v3, hadamard, whole};
+use super::panel::{self, Products};
+use super::{CODE_BYTES, Kernel, Op, Plain, bits, fast_scan_v3, hadamard, whole};
 
 pub(super) const LANES: usize = 8;
 const ACCUMULATORS: usize = 4;
@@ -144,13 +145,19 @@ impl Kernel for V3 {
     }
 
     #[inline(always)]
+    fn panel_products(self, a: &[[u8; CODE_BYTES]], b: &[[u8; CODE_BYTES]]) -> Products {
+        // SAFETY: `self` proves the tier.
+        unsafe { panel::v3::products(a, b) }
+    }
+
+    #[inline(always)]
     fn fast_scan(self, table: &[u8], block: &[u8]) -> [u32; BLOCK_ROWS] {
         // SAFETY: `self` proves the tier.
         unsafe { fast_scan_v3::sums(table, block) }
     }
 
     #[inline(always)]
-    fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32 {
+    fn at_most<const N: usize>(self, values: &[f32; N], bound: f32) -> u32 {
         // SAFETY: `self` proves the tier.
         unsafe { fast_scan_v3::at_most(values, bound) }
     }

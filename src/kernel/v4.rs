@@ -7,6 +7,7 @@ use zerocopy::IntoBytes;
 
 use super::fast_scan::BLOCK_ROWS;
 use super::look_up::{Planes, ROWS};
+use super::panel::{self, Products};
 use super::{CODE_BYTES, Kernel, Op, bits, fast_scan_v4, hadamard, look_up_v4, v3, whole};
 
 pub(super) const LANES: usize = 16;
@@ -127,13 +128,19 @@ impl Kernel for V4 {
     }
 
     #[inline(always)]
+    fn panel_products(self, a: &[[u8; CODE_BYTES]], b: &[[u8; CODE_BYTES]]) -> Products {
+        // SAFETY: `self` proves the tier.
+        unsafe { panel::v4::products(a, b) }
+    }
+
+    #[inline(always)]
     fn fast_scan(self, table: &[u8], block: &[u8]) -> [u32; BLOCK_ROWS] {
         // SAFETY: `self` proves the tier.
         unsafe { fast_scan_v4::sums(table, block) }
     }
 
     #[inline(always)]
-    fn at_most(self, values: &[f32; BLOCK_ROWS], bound: f32) -> u32 {
+    fn at_most<const N: usize>(self, values: &[f32; N], bound: f32) -> u32 {
         // SAFETY: `self` proves the tier.
         unsafe { fast_scan_v4::at_most(values, bound) }
     }

@@ -34,6 +34,7 @@ use crate::codec::{STEPS, sum_of};
 use crate::kernel::{self, CODE_BYTES, Isa, Kernel};
 use crate::types::Metric;
 
+mod block;
 mod encode;
 mod factors;
 mod pairs;

@@ -1,11 +1,12 @@
 //! Pairs of code rows, with what comparing two of them needs beside their bytes.
 
+use super::block::CodeBlock;
 use super::factors::{CARRIERS, unpack};
-use super::scorer::{BYTE_PAIRS, Compare, HALF_PAIRS, LevelRows};
+use super::scorer::{BYTE_PAIRS, Compare, CompareBlocks, HALF_PAIRS, LevelRows};
 use super::{CodeKind, Codec};
 use crate::bytes::Guard;
 use crate::codec::lift::Lift;
-use crate::codec::{PairSource, PairsOp};
+use crate::codec::{BlockSource, BlocksOp, PairSource, PairsOp};
 use crate::kernel::{self, CODE_BYTES, Isa, Kernel};
 
 /// Pairs of code rows.
@@ -43,6 +44,21 @@ impl<G: Guard> PairSource for CodedPairs<'_, G> {
         match self.rows.codec.kind {
             CodeKind::Byte => kernel::run(isa, Compare::<G, O, BYTE_PAIRS> { source: self, op }),
             CodeKind::Half => kernel::run(isa, Compare::<G, O, HALF_PAIRS> { source: self, op }),
+        }
+    }
+}
+
+impl<G: Guard> BlockSource for CodedPairs<'_, G> {
+    type Block = CodeBlock;
+
+    fn run_blocks<O: BlocksOp<CodeBlock>>(&self, isa: Isa, op: O) -> O::Output {
+        match self.rows.codec.kind {
+            CodeKind::Byte => {
+                kernel::run(isa, CompareBlocks::<G, O, BYTE_PAIRS> { source: self, op })
+            }
+            CodeKind::Half => {
+                kernel::run(isa, CompareBlocks::<G, O, HALF_PAIRS> { source: self, op })
+            }
         }
     }
 }

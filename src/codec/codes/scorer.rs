@@ -1,11 +1,12 @@
 //! Distances of code rows from a query or from each other.
 
+use super::block::CodeBlock;
 use super::factors::unpack;
 use super::pairs::{CodedPairs, Own, half_constant, half_product};
 use super::sketch::Sketches;
 use super::{CodeKind, Codec, LevelQuery};
 use crate::bytes::{Guard, Guarded};
-use crate::codec::{BATCH, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
+use crate::codec::{BATCH, BlocksOp, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
 use crate::kernel::{self, Isa, Kernel};
 use crate::types::{Metric, Row};
 
@@ -88,6 +89,22 @@ impl<G: Guard, O: ScorerOp, const FORM: u8> kernel::Op for Scan<'_, '_, G, O, FO
     }
 }
 
+pub(super) struct CompareBlocks<'a, 'b, G, O, const FORM: u8> {
+    pub(super) source: &'a CodedPairs<'b, G>,
+    pub(super) op: O,
+}
+
+impl<G: Guard, O: BlocksOp<CodeBlock>, const FORM: u8> kernel::Op
+    for CompareBlocks<'_, '_, G, O, FORM>
+{
+    type Output = O::Output;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> O::Output {
+        self.op.run(Table::<K, G, FORM>::of_pairs(kernel, self.source))
+    }
+}
+
 pub(super) struct Compare<'a, 'b, G, O, const FORM: u8> {
     pub(super) source: &'a CodedPairs<'b, G>,
     pub(super) op: O,
@@ -98,24 +115,21 @@ impl<G: Guard, O: PairsOp, const FORM: u8> kernel::Op for Compare<'_, '_, G, O, 
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> O::Output {
-        let CodedPairs { rows, lift, own, filling } = self.source;
-        let (heights, inverse_longest) = lift.parts();
-        let table = Table::<K, G, FORM>::new(kernel, *rows);
-        self.op.run(Table { heights, inverse_longest, own, filling: *filling, ..table })
+        self.op.run(Table::<K, G, FORM>::of_pairs(kernel, self.source))
     }
 }
 
 /// Code rows as one kernel sees them.
-struct Table<'a, K, G, const FORM: u8> {
-    kernel: K,
+pub(super) struct Table<'a, K, G, const FORM: u8> {
+    pub(super) kernel: K,
     codes: Guarded<'a, G>,
-    stride: usize,
-    constant: f32,
+    pub(super) stride: usize,
+    pub(super) constant: f32,
     // Of pairs alone.
-    heights: &'a [f32],
-    inverse_longest: f32,
+    pub(super) heights: &'a [f32],
+    pub(super) inverse_longest: f32,
     own: &'a [Own],
-    filling: u32,
+    pub(super) filling: u32,
 }
 
 impl<K: Copy, G, const FORM: u8> Clone for Table<'_, K, G, FORM> {
@@ -143,15 +157,25 @@ impl<'a, K: Kernel, G: Guard, const FORM: u8> Table<'a, K, G, FORM> {
         }
     }
 
+    #[inline(always)]
+    fn of_pairs<'b>(kernel: K, source: &'a CodedPairs<'b, G>) -> Self
+    where
+        'b: 'a,
+    {
+        let CodedPairs { rows, lift, own, filling } = source;
+        let (heights, inverse_longest) = lift.parts();
+        Self { heights, inverse_longest, own, filling: *filling, ..Self::new(kernel, *rows) }
+    }
+
     /// Levels of a row and the bits that they carry.
     #[inline(always)]
-    fn row(&self, row: Row) -> (&'a [u8], u32) {
+    pub(super) fn row(&self, row: Row) -> (&'a [u8], u32) {
         let levels = self.codes.get(row as usize * self.stride, self.stride);
         (levels, levels.last_chunk().map_or(0, |last| self.kernel.low_bits(last)))
     }
 
     #[inline(always)]
-    fn own(&self, row: Row) -> Own {
+    pub(super) fn own(&self, row: Row) -> Own {
         self.own.get(row as usize).copied().unwrap_or_default()
     }
 }
@@ -181,7 +205,7 @@ impl<'a, K: Kernel, G: Guard, const FORM: u8> Pairs for Table<'a, K, G, FORM> {
 }
 
 /// The scorer of a query, or of a code row, over code rows.
-struct CodeScorer<'a, K, G, const FORM: u8> {
+pub(super) struct CodeScorer<'a, K, G, const FORM: u8> {
     table: Table<'a, K, G, FORM>,
     query: &'a [u8],
     ask: Ask,

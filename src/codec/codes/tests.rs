@@ -4,7 +4,10 @@ use super::*;
 use crate::bytes::{Guarded, Trusted};
 use crate::codec::full::{FullSource, Query, encode_rows};
 use crate::codec::lift::Lift;
-use crate::codec::{PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
+use crate::codec::{
+    Block, BlockPairs, BlockSource, BlocksOp, LINE, PairSource, Pairs, PairsOp, QuerySource,
+    Scorer, ScorerOp,
+};
 use crate::types::{Row, VectorType, Vectors};
 
 struct Stored {
@@ -102,6 +105,62 @@ fn distances_are_near_the_exact_ones_on_every_tier() {
                     let all = (codes.as_slice().to_vec(), found, pairs);
                     let before = before.get_or_insert_with(|| all.clone());
                     assert!(*before == all, "{metric} {dimension} {kind:?} {}", isa.name());
+                }
+            }
+        }
+    }
+}
+
+/// The distances of all pairs, one row at a time and many at once.
+struct All(usize);
+
+impl<B: Block> BlocksOp<B> for All {
+    type Output = [Vec<f32>; 2];
+
+    #[inline(always)]
+    fn run<P: BlockPairs<Block = B>>(self, pairs: P) -> Self::Output {
+        let rows: Vec<Row> = (0..self.0 as Row).collect();
+        let mut single = vec![0.0; rows.len() * rows.len()];
+        for (row, line) in rows.iter().zip(single.chunks_mut(rows.len())) {
+            pairs.scorer(*row).score_batch(&rows, line);
+        }
+        let mut block = B::default();
+        // What was laid out before leaves no trace.
+        pairs.lay_out(&rows[..rows.len() / 2], &mut block);
+        pairs.lay_out(&rows, &mut block);
+        let mut lines = vec![[0.0; LINE]; LINE * block.panels()];
+        let mut together = Vec::new();
+        for panel in 0..block.panels() {
+            pairs.score_panel(&block, panel, &block, &mut lines);
+            for line in lines.chunks(block.panels()).take(rows.len() - panel * LINE) {
+                together.extend_from_slice(&line.as_flattened()[..rows.len()]);
+            }
+        }
+        [single, together]
+    }
+}
+
+#[test]
+fn many_pairs_at_once_are_as_far_as_one_by_one() {
+    let count = 37;
+    for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
+        for dimension in [1, 3, 64, 100, 200, 784] {
+            for scale in [1.0, 1e30, 1e-42] {
+                let mut values = noise(1, count * dimension);
+                values.iter_mut().for_each(|value| *value *= scale);
+                values[..dimension].fill(0.0);
+                values.copy_within(5 * dimension..6 * dimension, 20 * dimension);
+                let stored = Stored::new(metric, dimension, &values);
+                let lift = Lift::new(stored.space, stored.rows(), count);
+                for (kind, isa) in [CodeKind::Byte, CodeKind::Half]
+                    .into_iter()
+                    .flat_map(|kind| Isa::available().map(move |isa| (kind, isa)))
+                {
+                    let (codec, codes) = stored.code(kind, isa);
+                    let codes = Guarded::trusted(codes.as_slice());
+                    let source = CodedPairs::new(isa, LevelRows { codec: &codec, codes }, &lift);
+                    let [single, together] = source.run_blocks(isa, All(count));
+                    assert!(single == together, "{metric} {dimension} {kind:?} {}", isa.name());
                 }
             }
         }

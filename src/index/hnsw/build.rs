@@ -38,7 +38,7 @@ pub(crate) fn build<S: PairSource>(
 ) -> Option<Graph> {
     assert!(count < MAX_ROWS);
     let plan = Plan::new(count, params, 0..);
-    let rows = Rows { plan: &plan, order: Spread::over(count), keep_going };
+    let rows = Rows::above(&plan, 0, keep_going);
     if !insert_all(isa, source, &plan, 0, &rows, pool) {
         return None;
     }
@@ -287,11 +287,23 @@ impl Work {
     }
 }
 
-/// All rows but the entry, each from the entry.
-struct Rows<'a> {
+/// All rows but the entry that reach a level, each from the entry.
+pub(super) struct Rows<'a> {
     plan: &'a Plan,
+    level: usize,
     order: Spread,
     keep_going: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl<'a> Rows<'a> {
+    /// Those that reach `level`, to be linked there and above.
+    pub(super) fn above(
+        plan: &'a Plan,
+        level: usize,
+        keep_going: &'a (dyn Fn() -> bool + Sync),
+    ) -> Self {
+        Self { plan, level, order: Spread::over(plan.tops.len()), keep_going }
+    }
 }
 
 impl Jobs for Rows<'_> {
@@ -301,7 +313,8 @@ impl Jobs for Rows<'_> {
 
     fn job(&self, index: usize) -> Option<(Row, usize)> {
         let row = Row::try_from(self.order.at(index)).ok()?;
-        (row != self.plan.entry).then_some((row, 0))
+        let reaches = usize::from(self.plan.tops[row as usize]) >= self.level;
+        (row != self.plan.entry && reaches).then_some((row, self.level))
     }
 
     fn keep_going(&self) -> bool {

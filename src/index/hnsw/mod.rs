@@ -22,19 +22,23 @@
 //! | `repair` | links to rows that nothing leads to; [`verify`] |
 
 mod build;
+mod bulk;
 mod graph;
+mod leaves;
 mod merge;
 mod pool;
 mod prune;
 mod repair;
 mod rounds;
 mod search;
+mod shelf;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use build::build;
+pub(crate) use bulk::build_in_bulk;
 pub(crate) use graph::{Graph, View};
 pub(crate) use merge::{GONE, Seed, merge};
 pub(crate) use pool::Keep;

@@ -3,9 +3,11 @@
 use proptest::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::bulk::LEAST_ROWS;
 use super::graph::{Graph, HEADER_BYTES};
-use super::{GONE, Params, Seed, View, build, merge, verify};
+use super::{GONE, Params, Seed, View, build, build_in_bulk, merge, verify};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
+use crate::codec::codes::{CodeKind, Codec, CodedPairs, LevelRows};
 use crate::codec::full::{FullPairs, Query, Rows, Space, encode_rows};
 use crate::codec::lift::Lift;
 use crate::filter::rowset::RowSet;
@@ -93,7 +95,7 @@ impl Stored {
 
 type Found = Vec<(f32, Row)>;
 
-fn pool(threads: usize) -> ThreadPool {
+pub(super) fn pool(threads: usize) -> ThreadPool {
     ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool")
 }
 
@@ -113,6 +115,38 @@ fn check(graph: &Graph) -> AlignedBytes {
     bytes
 }
 
+/// Stored vectors with codes of them.
+pub(super) struct Coded {
+    stored: Stored,
+    codec: Codec,
+    codes: AlignedBytes,
+    lift: Lift,
+}
+
+impl Coded {
+    pub(super) fn new(kind: CodeKind, metric: Metric, dimension: usize, values: &[f32]) -> Self {
+        let stored = Stored::new(metric, VectorType::F32, dimension, values);
+        let (space, rows, count) = (stored.space, stored.rows(), stored.count);
+        let codec = Codec::train(kind, space, rows, count);
+        let mut codes = AlignedBytes::zeroed(codec.stride() * count);
+        codec.encode(Isa::detect(), rows, 0..count, codes.as_mut_slice());
+        let lift = Lift::new(space, rows, count);
+        Self { stored, codec, codes, lift }
+    }
+
+    pub(super) fn source(&self) -> CodedPairs<'_, Trusted> {
+        let codes = Guarded::trusted(self.codes.as_slice());
+        CodedPairs::new(Isa::detect(), LevelRows { codec: &self.codec, codes }, &self.lift)
+    }
+
+    fn build(&self, isa: Isa, threads: usize) -> Graph {
+        let (params, count) = (Params::default(), self.stored.count);
+        assert!(count >= LEAST_ROWS);
+        let graph = build_in_bulk(isa, &self.source(), count, &params, &pool(threads), &|| true);
+        graph.expect("not stopped")
+    }
+}
+
 /// Reproducible numbers from 0 to 1 without a pattern.
 fn noise(seed: u64) -> impl FnMut() -> f32 {
     let mut next = bits(seed);
@@ -120,7 +154,13 @@ fn noise(seed: u64) -> impl FnMut() -> f32 {
 }
 
 /// Points around twenty centres, which are the same for every seed.
-fn clustered(seed: u64, count: usize, dimension: usize, scale: f32, shift: f32) -> Vec<f32> {
+pub(super) fn clustered(
+    seed: u64,
+    count: usize,
+    dimension: usize,
+    scale: f32,
+    shift: f32,
+) -> Vec<f32> {
     let mut centre = noise(99);
     let centres: Vec<f32> = (0..20 * dimension).map(|_| centre()).collect();
     let mut next = noise(seed);
@@ -234,6 +274,67 @@ fn every_tier_builds_a_graph_that_finds() {
         let graph = check(&graph.expect("not stopped"));
         let recall = stored.recall(graph.as_slice(), &queries, 64, &RowSet::default());
         assert!(recall >= 0.98, "{}: {recall}", isa.name());
+    }
+}
+
+#[test]
+fn a_graph_built_in_bulk_finds_what_one_of_insertions_finds() {
+    let none = RowSet::default();
+    let count = LEAST_ROWS + 300;
+    for (kind, metric, dimension) in [
+        (CodeKind::Byte, Metric::L2, 20),
+        (CodeKind::Half, Metric::Cosine, 50),
+        (CodeKind::Byte, Metric::Dot, 24),
+        (CodeKind::Byte, Metric::L2, 1),
+        (CodeKind::Byte, Metric::L2, 3),
+    ] {
+        let values = clustered(1, count, dimension, 1.0, -0.5);
+        let queries = clustered(2, 60, dimension, 1.0, -0.5);
+        let coded = Coded::new(kind, metric, dimension, &values);
+        let recall =
+            |graph: &Graph| coded.stored.recall(check(graph).as_slice(), &queries, 32, &none);
+        let built = recall(&coded.build(Isa::detect(), 2));
+        let params = Params::default();
+        let source = coded.source();
+        let inserted = build(Isa::detect(), &source, count, &params, &pool(2), &|| true);
+        let inserted = recall(&inserted.expect("not stopped"));
+        assert!(built >= inserted - 0.02, "{metric} {dimension}: {built}, inserted {inserted}");
+    }
+}
+
+#[test]
+fn every_tier_builds_in_bulk_and_any_number_of_threads_the_same() {
+    let values = clustered(1, LEAST_ROWS, 16, 1.0, 0.0);
+    let queries = clustered(2, 30, 16, 1.0, 0.0);
+    let coded = Coded::new(CodeKind::Half, Metric::L2, 16, &values);
+    for isa in Isa::available() {
+        let graphs = [1, 3].map(|threads| check(&coded.build(isa, threads)));
+        assert!(graphs[0].as_slice() == graphs[1].as_slice(), "{}", isa.name());
+        let recall = coded.stored.recall(graphs[0].as_slice(), &queries, 64, &RowSet::default());
+        assert!(recall >= 0.97, "{}: {recall}", isa.name());
+    }
+    let (params, source) = (Params::default(), coded.source());
+    let count = coded.stored.count;
+    let stopped = build_in_bulk(Isa::detect(), &source, count, &params, &pool(2), &|| false);
+    assert!(stopped.is_none());
+}
+
+#[test]
+fn copies_and_huge_rows_built_in_bulk_can_all_be_reached() {
+    let (count, dimension) = (LEAST_ROWS + 10, 12);
+    let different = clustered(1, count, dimension, 1.0, 0.0);
+    let alike: Vec<f32> = different[..dimension].repeat(count);
+    let mut quarter = different.clone();
+    quarter[..count / 4 * dimension].copy_from_slice(&alike[..count / 4 * dimension]);
+    let huge: Vec<f32> = different.iter().map(|x| x * 1e30).collect();
+    for values in [alike, quarter, huge] {
+        let coded = Coded::new(CodeKind::Byte, Metric::L2, dimension, &values);
+        let graph = check(&coded.build(Isa::detect(), 2));
+        let query = Query::new(coded.stored.space, &values[..dimension]);
+        // With ef of all rows nothing is left out.
+        let none = RowSet::default();
+        let found = coded.stored.walk(graph.as_slice(), &query, count, count, &none);
+        assert_eq!(found.len(), count);
     }
 }
 
