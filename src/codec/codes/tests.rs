@@ -154,7 +154,7 @@ fn many_pairs_at_once_are_as_far_as_one_by_one() {
                 let lift = Lift::new(stored.space, stored.rows(), count);
                 for (kind, isa) in [CodeKind::Byte, CodeKind::Half]
                     .into_iter()
-                    .flat_map(|kind| Isa::available().map(move |isa| (kind, isa)))
+                    .flat_map(|kind| Isa::available().into_iter().map(move |isa| (kind, isa)))
                 {
                     let (codec, codes) = stored.code(kind, isa);
                     let codes = Guarded::trusted(codes.as_slice());

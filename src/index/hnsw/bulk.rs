@@ -106,6 +106,7 @@ impl Bulk<'_> {
 
     /// In which direction of `row` another lies.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a bit for each of sixteen")]
     fn direction<P: BlockPairs>(&self, pairs: P, row: Row, other: &Link) -> u16 {
         if other.distance == 0.0 {
             return COPY | (other.node % COPIES) as u16;
