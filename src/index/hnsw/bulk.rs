@@ -67,7 +67,7 @@ pub(crate) fn build_in_bulk<S: BlockSource>(
     let bulk = Bulk {
         plan: &plan,
         sides: sides(isa, source, count, pool),
-        leaves: deal(isa, source, count, FANS, pool),
+        leaves: deal(isa, source, count, FANS, pool, keep_going),
         shelves: Shelves::new(count, most),
         keep_going,
         stopped: AtomicBool::new(false),

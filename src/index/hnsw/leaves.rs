@@ -29,18 +29,19 @@ struct Group {
 
 /// Deals the first `count` rows into leaves of at most [`LEAF_ROWS`], each to the nearest leaders: to as many
 /// as `fans` says at first, in groups that are too large again, and to one afterwards. The same from any number of
-/// threads.
+/// threads. Once `keep_going` says no, they are not complete.
 pub(super) fn deal<S: BlockSource>(
     isa: Isa,
     source: &S,
     count: usize,
     fans: [usize; 2],
     pool: &ThreadPool,
+    keep_going: &(dyn Fn() -> bool + Sync),
 ) -> Vec<Vec<Row>> {
     let mut leaves = Vec::new();
     let mut groups = vec![Group { depth: 0, rows: (0..).take(count).collect() }];
-    while !groups.is_empty() {
-        let dealt = divide(isa, source, &groups, fans, pool);
+    while !groups.is_empty() && keep_going() {
+        let dealt = divide(isa, source, &groups, fans, pool, keep_going);
         let mut next = Vec::new();
         for (group, children) in groups.iter().zip(dealt) {
             let mut small: Vec<Row> = Vec::new();
@@ -76,6 +77,7 @@ fn divide<S: BlockSource>(
     groups: &[Group],
     fans: [usize; 2],
     pool: &ThreadPool,
+    keep_going: &(dyn Fn() -> bool + Sync),
 ) -> Vec<Vec<Vec<Row>>> {
     pool.install(|| {
         let leaders: Vec<Leaders<S::Block>> = groups
@@ -95,7 +97,10 @@ fn divide<S: BlockSource>(
             .collect();
         let chosen: Vec<Vec<u32>> = chunks
             .par_iter()
-            .map(|(index, rows)| source.run_blocks(isa, Assign { leaders: &leaders[*index], rows }))
+            .map(|(index, rows)| {
+                let assign = Assign { leaders: &leaders[*index], rows };
+                if keep_going() { source.run_blocks(isa, assign) } else { Vec::new() }
+            })
             .collect();
         let mut dealt: Vec<Vec<Vec<Row>>> =
             leaders.iter().map(|leaders| vec![Vec::new(); leaders.block.len()]).collect();
@@ -271,14 +276,14 @@ mod tests {
         for values in [clustered(1, 20_000, 8, 1.0, 0.0), alike] {
             let coded = Coded::new(CodeKind::Byte, Metric::L2, 8, &values);
             let source = coded.source();
-            let leaves = deal(Isa::detect(), &source, 20_000, [8, 2], &pool(2));
+            let leaves = deal(Isa::detect(), &source, 20_000, [8, 2], &pool(2), &|| true);
             let mut times = vec![0; 20_000];
             for leaf in &leaves {
                 assert!(leaf.len() <= LEAF_ROWS);
                 leaf.iter().for_each(|row| times[*row as usize] += 1);
             }
             assert!(times.iter().all(|times| (1..=16).contains(times)));
-            let again = deal(Isa::detect(), &source, 20_000, [8, 2], &pool(1));
+            let again = deal(Isa::detect(), &source, 20_000, [8, 2], &pool(1), &|| true);
             assert!(leaves == again);
         }
     }

@@ -375,7 +375,7 @@ fn a_log_of_another_store_or_number_is_refused() {
     }
     fault
         .edit(Path::new(PATH), |file| {
-            file[32] = 1;
+            file[39] = 128;
             let crc = crc32c::crc32c(&file[..84]);
             file[84..88].copy_from_slice(&crc.to_le_bytes());
         })
