@@ -3,7 +3,7 @@
 //! Rows are dealt into small leaves of near ones, each into several; all pairs of a leaf are
 //! compared, and every row keeps, for each direction in which near rows lie, the nearest. What it
 //! keeps is pruned like the candidates of an insertion, and those chosen take links back. The levels
-//! above, one row in 32, are inserted.
+//! above, one row in 32, are inserted; their links lead from cluster to cluster on level 0 as well.
 //!
 //! Directions are told by which of two anchors a candidate lies nearer to than the row itself does,
 //! for a dozen pairs of them.
@@ -22,6 +22,7 @@ use super::prune::{Link, select};
 use super::repair::repair;
 use super::rounds::{Spread, insert_all};
 use super::shelf::{STRIPE_ROWS, Shelves, link};
+use super::walk::Links;
 use super::{Params, build};
 use crate::codec::{Block, BlockPairs, BlockSource, BlocksOp, LINE, Pairs, PairsOp, Scorer};
 use crate::kernel::Isa;
@@ -33,6 +34,8 @@ pub(crate) const LEAST_ROWS: usize = 8 * LEAF_ROWS;
 const FANS: [usize; 2] = [8, 2];
 /// So many rows of a leaf are candidates of each, and as many more that are hardly farther.
 const NEAREST: usize = 12;
+/// One link in so many, of a row that reaches the level above, is one of that level.
+const FAR_SHARE: usize = 4;
 /// Pairs of anchors, each a bit of a direction.
 const PAIRS: usize = 12;
 /// The bit that sets copies of a row apart from directions, and how many of them a row may keep.
@@ -82,6 +85,7 @@ pub(crate) fn build_in_bulk<S: BlockSource>(
     if bulk.stopped.load(Relaxed) {
         return None;
     }
+    add_far(&plan);
     let mut graph = plan.finish(params);
     repair(isa, source, &mut graph);
     Some(graph)
@@ -297,5 +301,29 @@ impl PairsOp for LinkBack<'_> {
                 }
             }
         }
+    }
+}
+
+/// Gives rows that reach the level above their links of that level, the farthest first, in what room they
+/// have and for the last of a full list. Leaves hold near rows alone: walks that must leave a cluster would find
+/// no way out.
+fn add_far(plan: &Plan) {
+    let [base, above, ..] = plan.layers.as_slice() else { return };
+    let mut list: Vec<Link> = Vec::new();
+    let mut far: Vec<Link> = Vec::new();
+    for node in (0..).take(above.count()) {
+        let row = above.row(node);
+        list.clear();
+        list.extend(base.read(row).take(base.max - base.max / FAR_SHARE));
+        far.clear();
+        far.extend(above.read(node));
+        far.sort_unstable_by(|a, b| b.distance.total_cmp(&a.distance).then(a.node.cmp(&b.node)));
+        for link in &far {
+            let link = Link { node: above.row(link.node), ..*link };
+            if list.len() < base.max && list.iter().all(|other| other.node != link.node) {
+                list.push(link);
+            }
+        }
+        base.write(row, &list);
     }
 }
