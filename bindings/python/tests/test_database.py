@@ -329,7 +329,7 @@ def test_product_codes_lead_searches_and_stats_say_so(tmp_path: Path):
         assert [segment["code"] for segment in docs.stats()["segments"]] == ["product"]
         assert docs.search(rows[7], k=1).ids[0] == 7
     index = nf.Index(16, "l2", code="product:16", threads=1)
-    index.add(np.arange(2_500), rows)
+    index.add(rows, np.arange(2_500))
     index.build()
     assert index.search(rows[7], k=1)[0][0] == 7
     with pytest.raises(nf.InvalidArgument, match="product:9999"):
