@@ -14,7 +14,7 @@ pub(crate) const ONCE: u32 = 1_000;
 /// A graph without the row that is searched for would have linked its neighbours past it: of what walks with
 /// a slack that pass the row by miss, those for queries that were never rows missed 1/1.4 to 1/2.3. Of
 /// inner products, which have no slack, no less was missed.
-const PASSED_BY: f64 = 1.4;
+const PASSED_BY: f64 = 1.25;
 /// Least share of hits that a curve is asked to miss.
 const LEAST_MISS: f64 = 1e-4;
 /// Most candidates that a recall asks for.
