@@ -194,7 +194,7 @@ mod tests {
 
     /// What rows find where a curve takes it that other queries find `found`.
     fn seen(found: u32) -> u32 {
-        WHOLE - (WHOLE - found) * 7 / 5
+        WHOLE - (f64::from(WHOLE - found) * PASSED_BY) as u32
     }
 
     #[test]
