@@ -167,7 +167,11 @@ impl Manifest {
         if version != VERSION.to_string() {
             return Err(Error::Incompatible {
                 file: path.into(),
-                reason: format!("manifest version {version:?}, this version reads {VERSION}"),
+                reason: format!(
+                    "it has manifest version {version:?}, nearfield {} reads version {VERSION}; \
+                     open it with a newer nearfield",
+                    env!("CARGO_PKG_VERSION"),
+                ),
             });
         }
         let document = &bytes[end + 1..];
@@ -182,7 +186,7 @@ impl Manifest {
         if let Some(feature) = needs.required_features.iter().find(unknown) {
             return Err(Error::Incompatible {
                 file: path.into(),
-                reason: format!("it requires feature {feature:?}; use a newer nearfield"),
+                reason: format!("it requires feature {feature:?}; open it with a newer nearfield"),
             });
         }
         let manifest: Self = serde_json::from_slice(document).map_err(unparsed)?;

@@ -28,6 +28,7 @@ mod derived;
 mod explain;
 mod faults;
 mod filters;
+mod formats;
 #[cfg(feature = "text")]
 mod hybrid;
 mod indexes;

@@ -61,7 +61,7 @@ const NOTES: [&str; 4] =
     [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("dbg", "!")];
 
 /// Directories that exist only on somebody's machine.
-const MACHINE_PATHS: [&str; 6] = [
+pub(crate) const MACHINE_PATHS: [&str; 6] = [
     concat!("/ho", "me/"),
     concat!("/ro", "ot/"),
     concat!("/tm", "p/"),
