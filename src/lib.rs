@@ -70,7 +70,8 @@ pub use collection::salvage::{Loss, RepairedCollection};
 #[cfg(feature = "text")]
 pub use collection::words::Snippets;
 pub use collection::{
-    Attributes, Collection, CompactReport, Scan, SegmentStats, Snapshot, Stats, VerifyReport,
+    Attributes, Collection, CompactReport, Scan, SearchStats, SegmentStats, Snapshot, Stats,
+    VerifyReport,
 };
 pub use database::repair::{RepairOptions, RepairReport};
 pub use database::{Database, MAX_NAME_BYTES, OpenOptions};

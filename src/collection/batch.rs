@@ -3,7 +3,8 @@
 
 use rayon::prelude::*;
 
-use super::asked::{Queries, SomeQueries};
+use super::Snapshot;
+use super::asked::{Asked, Queries, SomeQueries};
 use super::query::{Hits, Query, Request, Select};
 use super::ranking::Ranked;
 use super::snapshot::Found;
@@ -24,36 +25,39 @@ impl Query<'_> {
     pub fn run_batch(self) -> Result<Vec<Hits>> {
         let Self { snapshot, asked, request } = self;
         let snapshot = snapshot?;
+        let hits = request.run_batch(&snapshot, asked)?;
+        snapshot.meters.searched_batch(hits.len());
+        Ok(hits)
+    }
+}
+
+impl<'a> Request<'a> {
+    fn run_batch(&self, snapshot: &Snapshot, asked: Option<Asked<'a>>) -> Result<Vec<Hits>> {
         let queries = asked.map(|asked| asked.prepare(&snapshot.view)).transpose()?;
         let queries = queries.as_ref().map(Queries::all);
-        let many = request.queries(queries.map(SomeQueries::len))?;
-        let wanted = request.wanted(&snapshot)?;
-        let chosen = request.choose(&snapshot)?;
+        let many = self.queries(queries.map(SomeQueries::len))?;
+        let wanted = self.wanted(snapshot)?;
+        let chosen = self.choose(snapshot)?;
         let queries = match queries {
-            Some(queries) if request.is_of_vectors_alone() => queries,
+            Some(queries) if self.is_of_vectors_alone() => queries,
             queries => {
                 let one = |query| {
                     let vector = queries.map(|queries| queries.one(query));
-                    let (request, wanted) = (request.one(query), wanted.as_ref());
-                    let ranked = request.rank(&snapshot, vector, chosen.as_ref(), wanted, None)?;
-                    request.read(&snapshot, ranked.0, wanted)
+                    let (request, wanted) = (self.one(query), wanted.as_ref());
+                    let ranked = request.rank(snapshot, vector, chosen.as_ref(), wanted, None)?;
+                    request.read(snapshot, ranked.0, wanted)
                 };
                 let pool = snapshot.host.pool()?;
                 return pool.install(|| (0..many).into_par_iter().map(one).collect());
             }
         };
         let some = |queries: SomeQueries<'_>| -> Result<Vec<Hits>> {
-            let metric = queries.metric(&snapshot);
-            let found = request.search(
-                &snapshot,
-                queries,
-                (request.k, &request.shape),
-                chosen.as_ref(),
-                None,
-            )?;
+            let metric = queries.metric(snapshot);
+            let found =
+                self.search(snapshot, queries, (self.k, &self.shape), chosen.as_ref(), None)?;
             let read = |found: Vec<Found>| {
                 let ranked = found.into_iter().map(|found| Ranked::near(found, metric)).collect();
-                request.read(&snapshot, ranked, wanted.as_ref())
+                self.read(snapshot, ranked, wanted.as_ref())
             };
             found.into_iter().map(read).collect()
         };
@@ -71,9 +75,7 @@ impl Query<'_> {
         };
         Ok(hits?.into_iter().flatten().collect())
     }
-}
 
-impl<'a> Request<'a> {
     /// How many queries there are, beside `vectors`: each list has something for every one.
     pub(super) fn queries(&self, vectors: Option<usize>) -> Result<usize> {
         #[cfg(feature = "text")]

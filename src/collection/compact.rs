@@ -156,6 +156,28 @@ pub(crate) fn is_due(view: &View, settings: &Settings) -> bool {
     plan(&shapes(view), settings, false).is_some()
 }
 
+/// Live rows that merges have yet to take, and bytes of their vectors: of segments whose merging is due, and of
+/// those that lack a graph.
+pub(crate) fn debt(view: &View, settings: &Settings) -> (u64, u64) {
+    let shapes = shapes(view);
+    let owed = owed(shapes.clone(), settings);
+    let sum = |of: fn(&Shape) -> u64| owed.iter().map(|index| of(&shapes[*index])).sum();
+    (sum(|shape| shape.live), sum(|shape| shape.bytes))
+}
+
+/// The segments that merges have yet to take, by index.
+fn owed(mut shapes: Vec<Shape>, settings: &Settings) -> Vec<usize> {
+    let mut owed = Vec::new();
+    while let Some(plan) = plan(&shapes, settings, true) {
+        for index in plan.inputs {
+            owed.push(index);
+            // So that it is in no further plan.
+            shapes[index].broken = true;
+        }
+    }
+    owed
+}
+
 /// Runs one merge if one is due; returns whether it did.
 pub(crate) fn step(core: &Core, idle: bool) -> Result<bool> {
     // What was replayed and perhaps never synced must be in a segment before a manifest says that
@@ -375,6 +397,21 @@ mod tests {
         let large = vec![Shape { rows: 1_600_000, live: 1_600_000, ..shape }; 6];
         assert_eq!(plan(&large, &settings, false), None);
         assert_eq!(plan(&large, &settings, true).map(|due| due.inputs), Some(vec![0]));
+    }
+
+    #[test]
+    fn each_segment_that_merges_have_yet_to_take_is_owed_once() {
+        let owed = |shapes: &[Shape]| {
+            let mut owed = owed(shapes.to_vec(), &Settings::default());
+            owed.sort_unstable();
+            owed
+        };
+        let (flat, graph) = (shape(64, 0, false), shape(64, 0, true));
+        assert_eq!(owed(&[]), [0; 0]);
+        assert_eq!(owed(&[graph, shape(1, 0, false)]), [0; 0]);
+        assert_eq!(owed(&[graph, flat, shape(200, 30, true)]), [1, 2]);
+        assert_eq!(owed(&[flat, graph, flat, graph, shape(300, 0, true)]), [0, 1, 2, 3]);
+        assert_eq!(owed(&[Shape { broken: true, ..flat }]), [0; 0]);
     }
 
     #[test]

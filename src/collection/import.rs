@@ -196,7 +196,9 @@ impl Collection {
         for batch in source {
             import.push(batch?)?;
         }
-        import.commit()
+        let report = import.commit()?;
+        core.meters.wrote();
+        Ok(report)
     }
 }
 

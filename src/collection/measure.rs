@@ -192,7 +192,7 @@ impl<'a> Trial<'a> {
 
     fn search(&self, queries: &[full::Query], params: &SearchParams) -> Result<Vec<Vec<Found>>> {
         self.request.check_cancel()?;
-        let Snapshot { host, view } = self.snapshot;
+        let Snapshot { host, view, .. } = self.snapshot;
         view.search(host.isa, queries, params, self.hidden.as_deref(), None)
     }
 

@@ -31,6 +31,7 @@ mod made_ids;
 pub(crate) mod manifest;
 mod matching;
 pub(crate) mod measure;
+pub(crate) mod meters;
 mod op;
 pub(crate) mod options;
 mod prepare;
@@ -84,6 +85,7 @@ use crate::types::{Column, Id, Ids, Vectors};
 
 pub use self::attributes::Attributes;
 pub use self::compact::CompactReport;
+pub use self::meters::SearchStats;
 pub use self::scan::Scan;
 pub use self::stats::{SegmentStats, Stats, VerifyReport};
 
@@ -108,6 +110,7 @@ pub(crate) struct Core {
     pub(crate) compacting: Mutex<()>,
     pub(crate) signals: threads::Signals,
     spare: spare::Spare,
+    pub(crate) meters: Arc<meters::Meters>,
     made_ids: made_ids::MadeIds,
     /// Next number for a file.
     pub(crate) next_file: AtomicU64,
@@ -258,7 +261,8 @@ impl Collection {
     pub fn snapshot(&self) -> Result<Snapshot> {
         let core = self.core();
         core.check()?;
-        Ok(Snapshot { host: core.host.clone(), view: core.slot.load_full() })
+        let (host, meters) = (core.host.clone(), core.meters.clone());
+        Ok(Snapshot { host, view: core.slot.load_full(), meters })
     }
 
     /// Adds rows whose ids are new. `vectors` is row-major, one vector per id; `attributes` a
@@ -485,6 +489,7 @@ fn owned(ids: &Ids<'_>) -> Ids<'static> {
 pub struct Snapshot {
     pub(crate) host: Arc<Host>,
     pub(crate) view: Arc<View>,
+    meters: Arc<meters::Meters>,
 }
 
 impl Snapshot {

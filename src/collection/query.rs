@@ -359,8 +359,9 @@ impl<'a> Query<'a> {
             request.rank(&snapshot, queries, chosen.as_ref(), wanted.as_ref(), traces)?;
         let searched = start.elapsed().saturating_sub(prepared);
         let hits = request.read(&snapshot, ranked, wanted.as_ref())?;
-        let read = start.elapsed().saturating_sub(prepared + searched);
-        let times = [prepared, searched, read];
+        let all = start.elapsed();
+        snapshot.meters.searched(all);
+        let times = [prepared, searched, all.saturating_sub(prepared + searched)];
         Ok(Answer { hits, snapshot, chosen, request, rerank, times })
     }
 }

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::calibrate::Calibration;
+use super::meters::SearchStats;
 use super::snapshot::PartView;
-use super::{Collection, Core, verify};
+use super::{Collection, Core, compact, verify};
 use crate::error::{Error, Result};
 use crate::segment::derived::is_of_derived;
 use crate::segment::layout::Code;
 use crate::storage::container::Watch;
 
 /// What a collection is made of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// Live rows.
@@ -36,6 +38,19 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// Bytes in logs that the next flush of the memtable makes unnecessary.
     pub log_bytes: u64,
+    /// Rows that merges have yet to take, in the background or by [`Collection::compact`]: of segments that are
+    /// to be merged, or are large enough for a graph and have none. Fresh rows, in no segment yet, are none of
+    /// them.
+    pub debt_rows: u64,
+    /// Bytes of the vectors of those rows.
+    pub debt_bytes: u64,
+    /// Writes done since opening, through all handles of the [`Database`](crate::Database): each call that
+    /// adds, replaces, updates or deletes rows or changes the schema, and each import.
+    pub writes: u64,
+    /// Searches since opening, of all handles and snapshots, and the times they took.
+    pub searches: SearchStats,
+    /// What [`Collection::calibrate`] learned, if it did.
+    pub calibration: Option<Calibration>,
     /// Bytes written to logs since opening.
     pub written_log_bytes: u64,
     /// Bytes written by flushes since opening.
@@ -110,6 +125,7 @@ impl Collection {
         let writer = core.writer();
         let fresh = || view.frozen.iter().flat_map(|frozen| &frozen.parts).chain(&view.active);
         let size = |part: &Arc<PartView>| part.memory_bytes();
+        let (debt_rows, debt_bytes) = compact::debt(&view, &core.host.settings);
         Ok(Stats {
             rows: view.len() as u64,
             dead_rows: view.parts().map(|part| part.dead.len() as u64).sum(),
@@ -121,6 +137,11 @@ impl Collection {
             generation: writer.manifest.generation,
             disk_bytes: directory_bytes(core)?,
             log_bytes: writer.log_bytes,
+            debt_rows,
+            debt_bytes,
+            writes: core.meters.writes(),
+            searches: core.meters.searches(),
+            calibration: view.calibration.clone(),
             written_log_bytes: writer.written.log,
             written_flush_bytes: writer.written.flush,
             written_compaction_bytes: writer.written.compaction,

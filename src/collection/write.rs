@@ -399,6 +399,12 @@ impl Writer {
 
 /// Runs one operation through the queue and returns how many rows it wrote or removed.
 pub(crate) fn submit(core: &Core, work: Work) -> Result<u64> {
+    let rows = queued(core, work)?;
+    core.meters.wrote();
+    Ok(rows)
+}
+
+fn queued(core: &Core, work: Work) -> Result<u64> {
     flush::secure(core)?;
     core.wait_for_room()?;
     let ticket = Ticket::new(work);

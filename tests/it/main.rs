@@ -43,6 +43,7 @@ mod rag;
 mod recall;
 mod repair;
 mod sections;
+mod seen;
 mod sparse;
 mod texts;
 mod tidy;

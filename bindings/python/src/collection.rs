@@ -780,7 +780,9 @@ impl Collection {
         as_dict(py, to_string(&self.verified(py, progress)?))
     }
 
-    /// Numbers about the collection, as a dict: rows, dead rows, bytes, segments.
+    /// Numbers about the collection, as a dict: rows, dead rows, bytes, segments, "debt_rows" that merges have
+    /// yet to take, "writes" since opening and "searches": their "count" and, in nanoseconds, "p50_ns", "p95_ns",
+    /// "p99_ns" and a "histogram".
     ///
     /// Raises `Closed` and `Forked`.
     ///

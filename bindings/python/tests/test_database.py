@@ -245,6 +245,19 @@ def test_repair_saves_the_rows_that_are_whole_and_says_what_is_lost(tmp_path: Pa
         nf.repair(tmp_path / "empty", tmp_path / "other.nf")
 
 
+def test_stats_count_searches_and_writes(docs: nf.Collection):
+    before = docs.stats()
+    docs.search([1.0, 0.0])
+    docs.search_batch([[1.0, 0.0], [0.0, 1.0]])
+    docs.delete([1])
+    after = docs.stats()
+    assert after["writes"] == before["writes"] + 1
+    assert after["searches"]["count"] == before["searches"]["count"] + 3
+    assert after["searches"]["timed"] == before["searches"]["timed"] + 1
+    assert 0 < after["searches"]["p50_ns"] <= after["searches"]["p99_ns"]
+    assert after["debt_rows"] == 0 and after["calibration"] is None
+
+
 def test_everything_is_closed_after_close(db: nf.Database, docs: nf.Collection):
     db.close()
     db.close()

@@ -53,19 +53,33 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     })
 }
 
+/// What merges have yet to take; nothing where there is none.
+fn debt(stats: &Stats) -> String {
+    match stats.debt_rows {
+        0 => String::new(),
+        rows => format!("{} of {}", show::counted(rows, "row"), show::size(stats.debt_bytes)),
+    }
+}
+
 fn print(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
     let Entry { shape, stats } = entry;
     writeln!(out, "{}: {}", shape.name, shape.words())?;
     let ids = shape.id_type.map_or_else(|| "not known yet".to_owned(), |kind| kind.to_string());
+    let calibration = stats.calibration.as_ref().map(|learned| learned.queries as u64);
     let facts = [
         ("ids", ids),
         ("columns", shape.column_words()),
         ("rows", show::count(stats.rows)),
         ("dead rows", show::count(stats.dead_rows)),
         ("rows in memory", show::count(stats.memtable_rows)),
+        ("to be merged", debt(stats)),
         ("on disk", show::size(stats.disk_bytes)),
         ("of it logs", show::size(stats.log_bytes)),
         ("operations", show::count(stats.seq)),
+        (
+            "calibrated by",
+            calibration.map_or_else(String::new, |many| format!("{} queries", show::count(many))),
+        ),
         ("manifest", show::count(stats.generation)),
         ("cpu", stats.cpu_tier.to_owned()),
     ];
