@@ -11,6 +11,7 @@
 //! A collection appears, disappears and changes its name by one atomic rename of its directory.
 
 mod copy;
+pub(crate) mod doctor;
 pub(crate) mod repair;
 
 use std::collections::{HashMap, HashSet};

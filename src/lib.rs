@@ -73,6 +73,7 @@ pub use collection::{
     Attributes, Collection, CompactReport, Scan, SearchStats, SegmentStats, Snapshot, Stats,
     VerifyReport,
 };
+pub use database::doctor::{DoctorOptions, DoctorPart, DoctorReport};
 pub use database::repair::{RepairOptions, RepairReport};
 pub use database::{Database, MAX_NAME_BYTES, OpenOptions};
 pub use error::{Error, Result};

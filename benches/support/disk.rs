@@ -84,4 +84,8 @@ impl Disk for CountingDisk {
     fn lock(&self, path: &Path, note: &str) -> io::Result<Option<DiskLock>> {
         OsDisk.lock(path, note)
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        OsDisk.is_locked(path)
+    }
 }

@@ -6,7 +6,7 @@
 //! A reader applies frames only up to the sequence number that
 //! the log itself says is on disk: it never shows a row that a power cut could take back.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 
 use super::host::{Host, fresh_store_id};
-use super::manifest::{self, Loaded, Manifest, SegmentEntry};
+use super::manifest::{self, FileMeta, Loaded, Manifest, SegmentEntry};
 use super::op::{self, Op};
 use super::options::Schema;
 use super::retire::Tenancy;
@@ -314,28 +314,32 @@ fn writer(
 fn sweep(host: &Arc<Host>, dir: &Path, loaded: &Loaded, entries: &[DirEntry]) {
     let kept: Vec<&Manifest> =
         std::iter::once(&loaded.manifest).chain(loaded.previous.as_ref()).collect();
-    let generations: Vec<u64> = kept.iter().map(|manifest| manifest.generation).collect();
-    let oldest_log = kept.iter().map(|manifest| manifest.log_start).min().unwrap_or(0);
-    let mut named = HashSet::new();
-    for meta in kept.iter().flat_map(|manifest| &manifest.segments) {
-        named.insert(FileName::Segment(meta.id));
-        let attributes = meta.attributes.iter();
-        named.extend(attributes.map(|file| FileName::Attributes(meta.id, file.generation)));
-        let tombstones = meta.tombstones.iter();
-        named.extend(tombstones.map(|file| FileName::Tombstones(meta.id, file.generation)));
-    }
     for entry in entries {
-        let orphan = match segment_files::parse(&entry.name) {
-            Some(FileName::Manifest(number)) => !generations.contains(&number),
-            Some(FileName::Log(number)) => number < oldest_log,
-            Some(FileName::Temporary) => true,
-            Some(file) => !named.contains(&file),
-            None => false,
-        };
+        let file = segment_files::parse(&entry.name);
+        let orphan = file.is_some_and(|file| !is_named(file, &kept));
         if orphan && host.disk.remove_file(&dir.join(&entry.name)).is_err() {
             // It stays for the next opening.
             continue;
         }
+    }
+}
+
+/// Whether one of the manifests `kept` names a file, or may need a log.
+pub(crate) fn is_named(file: FileName, kept: &[&Manifest]) -> bool {
+    let segment = |id: u64| {
+        let segments = kept.iter().flat_map(|manifest| &manifest.segments);
+        segments.filter(move |segment| segment.id == id)
+    };
+    let is = |file: &Option<FileMeta>, generation: u64| {
+        file.as_ref().is_some_and(|file| file.generation == generation)
+    };
+    match file {
+        FileName::Manifest(number) => kept.iter().any(|manifest| manifest.generation == number),
+        FileName::Log(number) => kept.iter().any(|manifest| number >= manifest.log_start),
+        FileName::Segment(id) => segment(id).next().is_some(),
+        FileName::Attributes(id, number) => segment(id).any(|found| is(&found.attributes, number)),
+        FileName::Tombstones(id, number) => segment(id).any(|found| is(&found.tombstones, number)),
+        FileName::Temporary => false,
     }
 }
 

@@ -103,6 +103,10 @@ impl Disk for Tenancy {
         self.disk.sync_dir(dir)
     }
 
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.disk.is_locked(path)
+    }
+
     fn holds(&self, lock: &DiskLock) -> bool {
         self.disk.holds(lock)
     }

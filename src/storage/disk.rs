@@ -64,6 +64,9 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// handle has it. `note` is written into the file for whoever finds it locked, who reads it
     /// with [`read`](Self::read); a full disk costs the note, not the lock.
     fn lock(&self, path: &Path, note: &str) -> io::Result<Option<DiskLock>>;
+    /// Whether somebody holds the lock on a file, which is only read. Whoever asks for the lock in the same
+    /// moment may find it taken.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
     /// Whether the file of a lock still has its name: false where somebody has removed it.
     fn holds(&self, lock: &DiskLock) -> bool {
         let _ = lock;
@@ -178,6 +181,14 @@ impl Disk for OsDisk {
         // The note is a courtesy: opening must work on a full disk.
         let _ = file.set_len(0).and_then(|()| file.write_all(note.as_bytes()));
         Ok(Some(Box::new(file)))
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        match File::open(path)?.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     fn holds(&self, lock: &DiskLock) -> bool {
@@ -378,9 +389,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("LOCK");
         let held = OsDisk.lock(&path, "first, a long note").unwrap().unwrap();
+        assert!(OsDisk.is_locked(&path).unwrap());
         assert!(OsDisk.lock(&path, "second").unwrap().is_none());
         assert_eq!(OsDisk.read(&path, 0).unwrap(), b"first, a long note");
         drop(held);
+        assert!(!OsDisk.is_locked(&path).unwrap());
         assert!(OsDisk.lock(&path, "third").unwrap().is_some());
         assert_eq!(OsDisk.read(&path, 0).unwrap(), b"third");
     }

@@ -25,6 +25,7 @@ mod contract;
 mod crash;
 mod damage;
 mod derived;
+mod doctor;
 mod explain;
 mod faults;
 mod filters;

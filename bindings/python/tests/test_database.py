@@ -245,6 +245,22 @@ def test_repair_saves_the_rows_that_are_whole_and_says_what_is_lost(tmp_path: Pa
         nf.repair(tmp_path / "empty", tmp_path / "other.nf")
 
 
+def test_doctor_tells_of_a_damaged_database_and_not_of_its_data(tmp_path: Path):
+    path = tmp_path / "my.nf"
+    with nf.open(path) as db:
+        docs = db.create("docs", 2, columns={"salary": "int64"})
+        docs.upsert([4711], np.ones((1, 2), np.float32), [{"salary": 815}])
+        docs.compact()
+    text = nf.doctor(path)
+    assert "collection docs" in text and "1, 0 dead" in text and "no problem was found" in text
+    assert "salary" not in text and "4711" not in text and "815" not in text
+    assert "\"salary\" int64" in nf.doctor(str(path), names=True, verify=True)
+    for manifest in (path / "docs").glob("MANIFEST-*"):
+        manifest.write_bytes(b"")
+    assert "problems: 1" in nf.doctor(path)
+    assert "problems" in nf.doctor(tmp_path / "nothing.nf")
+
+
 def test_stats_count_searches_and_writes(docs: nf.Collection):
     before = docs.stats()
     docs.search([1.0, 0.0])

@@ -4,8 +4,8 @@
 //! form of answer is wanted and knows the library by its public interface alone. Answers go to
 //! standard output, messages and progress to standard error.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 damage found by `verify` or rows lost that `repair` could
-//! not save, 130 interrupted.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 damage found by `verify`, problems found by `doctor` or rows
+//! lost that `repair` could not save, 130 interrupted.
 
 mod args;
 mod cells;
@@ -16,6 +16,7 @@ mod count;
 mod create;
 mod delete;
 mod demo;
+mod doctor;
 mod explain;
 mod export;
 mod failure;
@@ -81,6 +82,7 @@ enum Command {
     Backup(copy::BackupArgs),
     Restore(copy::RestoreArgs),
     Repair(repair::Args),
+    Doctor(doctor::Args),
     Export(export::Args),
     Drop(collections::DropArgs),
     Rename(collections::RenameArgs),
@@ -119,6 +121,7 @@ fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Backup(args) => copy::backup(args, output),
         Command::Restore(args) => copy::restore(args, output),
         Command::Repair(args) => repair::run(args, output),
+        Command::Doctor(args) => doctor::run(args, output),
         Command::Export(args) => export::run(args, output),
         Command::Drop(args) => collections::drop(args, output),
         Command::Rename(args) => collections::rename(args, output),

@@ -285,6 +285,12 @@ impl Disk for FaultDisk {
         state.locked.insert(id);
         Ok(Some(Box::new(FaultLock { disk: self.clone(), id })))
     }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let state = self.reading()?;
+        let id = state.tree.file(path)?;
+        Ok(state.locked.contains(&id))
+    }
 }
 
 #[derive(Debug)]

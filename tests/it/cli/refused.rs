@@ -273,6 +273,11 @@ fn writers_are_refused_while_another_process_holds_the_database() {
 fn damage_is_found_by_verify_and_told_with_exit_code_3() {
     let shell = Shell::new();
     shell.ok(&["import", "db", "packages", &data("packages.parquet")]);
+    let doctor = shell.json(&["doctor", "db"]);
+    assert_eq!(
+        (&doctor["problems"], &doctor["parts"][2]["name"]),
+        (&json!([]), &json!("collection packages"))
+    );
     let files = fs::read_dir(shell.path("db/packages")).unwrap();
     let largest =
         files.map(|entry| entry.unwrap()).max_by_key(|entry| entry.metadata().unwrap().len());
@@ -286,8 +291,10 @@ fn damage_is_found_by_verify_and_told_with_exit_code_3() {
     let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(found["ok"], false);
     assert_eq!(found["collections"][0]["problems"].as_array().unwrap().len(), 1);
-    let told = shell.run(&["verify", "db"]);
-    assert!(told.code == Some(3) && told.stdout.contains("corrupt"), "{told:?}");
+    for args in [&["verify", "db"][..], &["doctor", "db", "--verify"]] {
+        let told = shell.run(args);
+        assert!(told.code == Some(3) && told.stdout.contains("corrupt"), "{told:?}");
+    }
 }
 
 #[test]

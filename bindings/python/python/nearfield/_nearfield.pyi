@@ -112,6 +112,7 @@ __all__ = [
     "Snapshot",
     "__version__",
     "col",
+    "doctor",
     "open",
     "repair",
     "restore",
@@ -159,6 +160,16 @@ def open(
     >>> with nf.open(tmp / "new.nf") as db:
     ...     db.collections()
     []
+    """
+def doctor(path: _Path, *, names: bool = False, verify: bool = False) -> str:
+    """Looks at the database in the directory `path`, whole or damaged, and returns what a report of a defect should
+    say of it, as text to paste: this build and machine, files with their sizes, schema and statistics of each
+    collection, and what does not open. No data of a row is in it, and no name of a column unless `names=True`.
+    `verify=True` reads and checks every byte. Everything is only read, beside whoever writes.
+
+    >>> import nearfield as nf
+    >>> "no problem was found" in nf.doctor(db.path)
+    True
     """
 def repair(
     source: _Path, target: _Path, *, keep_doubtful: bool = False, progress: _Progress = None

@@ -25,7 +25,7 @@ from typing import Any
 
 import nearfield
 
-__all__ = ["Collection", "Database", "Index", "Snapshot", "open", "repair", "restore"]
+__all__ = ["Collection", "Database", "Index", "Snapshot", "doctor", "open", "repair", "restore"]
 
 
 def open(path: Any, mode: Any = "w", **settings: Any) -> _Opening:
@@ -54,6 +54,11 @@ class _Opening:
     async def __aexit__(self, *_exception: object) -> None:
         if self._database is not None:
             await self._database.close()
+
+
+async def doctor(path: Any, **settings: Any) -> str:
+    """As `nearfield.doctor`."""
+    return await to_thread(nearfield.doctor, path, **settings)
 
 
 async def repair(source: Any, target: Any, **settings: Any) -> dict[str, Any]:

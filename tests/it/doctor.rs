@@ -1,0 +1,176 @@
+//! What the doctor tells of a database: enough for a report of a defect, nothing of its data, whatever is
+//! damaged.
+
+#![expect(clippy::disallowed_methods, reason = "damage is done to the file itself")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nearfield::{
+    DataType, Database, DoctorOptions, DoctorReport, Metric, OpenOptions, Schema, Settings,
+};
+
+use crate::common::{Random, Scratch, notes};
+
+/// What is done to the bytes of a file.
+type Damage<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+
+/// A database with data that must not be told: one segment, and a log.
+fn database(path: &Path) -> Database {
+    let mut settings = Settings::default();
+    settings.background = false;
+    settings.graph_bytes = 0;
+    let db = OpenOptions::new().settings(settings).open(path).unwrap();
+    let schema = Schema::new(8, Metric::L2)
+        .column("note", DataType::Utf8)
+        .column("year", DataType::Int64)
+        .text("secretbody");
+    let docs = db.collection("docs", schema).unwrap();
+    let mut random = Random::new(8);
+    let ids: Vec<String> = (0..40).map(|row| format!("secretid{row}")).collect();
+    let texts = vec![Some("secretnote"); 40];
+    let vectors: Vec<f32> = ids.iter().flat_map(|_| random.vector(8)).collect();
+    docs.upsert(ids.clone(), &vectors, &notes(&texts, &[Some(718_281); 40])).unwrap();
+    docs.compact().unwrap();
+    docs.delete(&[ids[0].as_str()]).unwrap();
+    db
+}
+
+fn doctor(path: &Path) -> DoctorReport {
+    Database::doctor(path, DoctorOptions::new().verify(true))
+}
+
+fn facts(report: &DoctorReport, what: &str) -> Vec<String> {
+    let facts = report.parts.iter().flat_map(|part| &part.facts);
+    facts.filter(|(name, _)| *name == what).map(|(_, fact)| fact.clone()).collect()
+}
+
+/// Fails when a report tells what is in the rows, or a directory that was not given.
+fn assert_discreet(report: &DoctorReport, path: &Path) {
+    let text = report.to_string();
+    for secret in ["secret", "718281", "\"note\"", "\"year\""] {
+        assert!(!text.contains(secret), "{secret}:\n{text}");
+    }
+    let given = format!("  directory      {}\n", path.display());
+    assert!(text.contains(&given), "{text}");
+    let parent = path.parent().unwrap().to_str().unwrap();
+    assert!(!text.replace(&given, "").contains(parent), "{text}");
+}
+
+#[test]
+fn a_whole_database_is_told_without_its_data() {
+    let scratch = Scratch::new();
+    let db = database(&scratch.path());
+    fs::create_dir(scratch.path().join(".new-00ff")).unwrap();
+    fs::write(scratch.path().join("secretfile"), "x").unwrap();
+    fs::write(scratch.path().join("docs").join("secretfile"), "x").unwrap();
+    let report = doctor(&scratch.path());
+    assert_eq!(report.problems, [""; 0]);
+    assert_discreet(&report, &scratch.path());
+    let names: Vec<&str> = report.parts.iter().map(|part| part.name.as_str()).collect();
+    let version = concat!("nearfield ", env!("CARGO_PKG_VERSION"));
+    assert_eq!(names, [version, "database", "collection docs"]);
+    assert_eq!(facts(&report, "columns"), ["utf8, int64, utf8 (indexed, language english)"]);
+    assert_eq!(facts(&report, "vectors"), ["8 dimensions, f32, l2"]);
+    assert_eq!(facts(&report, "rows"), ["39, 1 dead"]);
+    let segment = facts(&report, "segment").join("");
+    assert!(segment.contains("40 rows, 1 dead") && segment.contains("graph by"), "{segment}");
+    assert!(facts(&report, "verified")[0].ends_with(" 0 problems"));
+    assert!(facts(&report, "left over")[0].starts_with(".new-00ff"));
+    assert_eq!(facts(&report, "not ours"), ["1 files or directories"]);
+    let files = facts(&report, "file");
+    for kind in ["MANIFEST-", "wal-", ".nfs", ".attr"] {
+        assert!(files.iter().any(|file| file.contains(kind)), "{kind}: {files:?}");
+    }
+    assert!(files.contains(&"1 bytes, not ours".to_owned()), "{files:?}");
+    let writer = &facts(&report, "writer")[0];
+    let own = format!("pid {}, command ", std::process::id());
+    assert!(writer.starts_with(&own) && !writer.contains('/'), "{writer}");
+    db.close().unwrap();
+    assert_eq!(facts(&doctor(&scratch.path()), "writer"), ["nobody"]);
+    let named = Database::doctor(scratch.path(), DoctorOptions::new().names(true));
+    assert!(facts(&named, "columns")[0].starts_with("\"note\" utf8, \"year\" int64"));
+}
+
+#[test]
+fn a_file_that_no_manifest_names_is_told() {
+    let scratch = Scratch::new();
+    database(&scratch.path()).close().unwrap();
+    fs::write(scratch.path().join("docs").join("seg-000999.nfs"), "left").unwrap();
+    let files = facts(&doctor(&scratch.path()), "file");
+    let unnamed: Vec<&String> = files.iter().filter(|file| file.contains("no manifest")).collect();
+    assert_eq!(unnamed, ["seg-000999.nfs, 4 bytes, named by no manifest that counts"]);
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(self::files(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
+
+/// The second collection is told whole whatever happens to the first.
+#[test]
+fn whatever_is_damaged_is_told_and_the_rest_as_well() {
+    let scratch = Scratch::new();
+    let db = database(&scratch.path());
+    db.collection("zoo", Schema::new(1, Metric::L2)).unwrap().upsert(&[1], &[1.0_f32], ()).unwrap();
+    db.close().unwrap();
+    let damages: [(&str, Damage<'_>); 4] = [
+        ("emptied", &|_| Vec::new()),
+        // Of a log, more than the zeros behind it.
+        ("cut", &|bytes| bytes[..bytes.len() / 32].to_vec()),
+        ("flipped", &|bytes| {
+            let mut bytes = bytes.to_vec();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            bytes[0] ^= 1;
+            bytes
+        }),
+        ("noise", &|bytes| {
+            bytes.iter().map(|byte| byte.wrapping_mul(31).wrapping_add(7)).collect()
+        }),
+    ];
+    let all = files(&scratch.path().join("docs"));
+    let newest = all.iter().rfind(|path| path.to_string_lossy().contains("MANIFEST")).unwrap();
+    for path in &all {
+        let whole = fs::read(path).unwrap();
+        for (what, damage) in damages {
+            fs::write(path, damage(&whole)).unwrap();
+            let report = doctor(&scratch.path());
+            assert_discreet(&report, &scratch.path());
+            let name = path.file_name().unwrap().to_str().unwrap();
+            assert!(!report.problems.is_empty(), "{name} {what}:\n{report}");
+            assert!(
+                report.problems.iter().all(|problem| problem.starts_with("docs: ")),
+                "{report}"
+            );
+            let zoo = report.parts.last().unwrap();
+            assert!(
+                zoo.name == "collection zoo" && zoo.facts.contains(&("rows", "1, 0 dead".into()))
+            );
+            if path == newest {
+                assert_eq!(facts(&report, "passed over").len(), 1, "{what}:\n{report}");
+            }
+            fs::write(path, &whole).unwrap();
+        }
+    }
+    fs::remove_file(scratch.path().join("LOCK")).unwrap();
+    let report = doctor(&scratch.path());
+    assert_eq!(report.problems.len(), 1, "{report}");
+    assert_eq!(facts(&report, "vectors").len(), 2, "{report}");
+}
+
+#[test]
+fn what_is_no_database_is_told_and_nothing_is_made_of_it() {
+    let scratch = Scratch::new();
+    let report = doctor(&scratch.path());
+    assert!(!report.problems.is_empty() && report.parts.len() == 2, "{report}");
+    assert!(!scratch.path().exists());
+    fs::write(scratch.path(), "a file").unwrap();
+    assert!(!doctor(&scratch.path()).problems.is_empty());
+    assert_eq!(fs::read(scratch.path()).unwrap(), b"a file");
+}
