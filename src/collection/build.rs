@@ -63,10 +63,15 @@ impl Sink {
         Ok(map)
     }
 
-    /// Completes and opens the segment; rows whose id a later row repeats are dead in it.
-    pub(crate) fn finish(self, core: &Core, graph: bool, cancel: &AtomicBool) -> Result<PartView> {
+    /// Completes and opens the segment; rows whose id a later row repeats are dead in it. `Cancelled` when
+    /// `keep_going` says no.
+    pub(crate) fn finish(
+        self,
+        core: &Core,
+        graph: bool,
+        keep_going: &(dyn Fn() -> bool + Sync),
+    ) -> Result<PartView> {
         let settings = &core.host.settings;
-        let keep_going = || !cancel.load(Ordering::Relaxed) && !core.cancel.load(Ordering::Relaxed);
         // Threads are started for those alone who have work for them.
         let busy = graph || matches!(settings.code, CodeChoice::Product { .. });
         let pool = if busy { Some(core.host.pool()?) } else { None };
@@ -80,11 +85,11 @@ impl Sink {
                 code: settings.code,
                 isa: core.host.isa,
                 pool,
-                keep_going: &keep_going,
+                keep_going,
             }),
             _ => None,
         };
-        let crew = Crew { isa: core.host.isa, pool, keep_going: &keep_going };
+        let crew = Crew { isa: core.host.isa, pool, keep_going };
         let bits = BitPlan { code: settings.code, crew };
         let plan = plan.as_ref().map_or(IndexPlan::Bits(bits), IndexPlan::Graph);
         let finished = self.writer.finish(plan)?;
@@ -187,7 +192,12 @@ impl Built {
     }
 }
 
-/// Writes the live rows of `parts` as one segment; `None` when there is none.
+/// Says no once `cancel` is set or the collection is being closed.
+pub(crate) fn until<'a>(core: &'a Core, cancel: &'a AtomicBool) -> impl Fn() -> bool + Sync + 'a {
+    || !cancel.load(Ordering::Relaxed) && !core.cancel.load(Ordering::Relaxed)
+}
+
+/// As [`write`], until `cancel` is set or the collection is being closed.
 pub(crate) fn build(
     core: &Core,
     schema: &Arc<Schema>,
@@ -195,18 +205,29 @@ pub(crate) fn build(
     graph: bool,
     cancel: &AtomicBool,
 ) -> Result<Option<Built>> {
+    write(core, schema, parts, graph, &until(core, cancel))
+}
+
+/// Writes the live rows of `parts` as one segment; `None` when there is none. `Cancelled` when `keep_going`
+/// says no.
+pub(crate) fn write(
+    core: &Core,
+    schema: &Arc<Schema>,
+    parts: &[Arc<PartView>],
+    graph: bool,
+    keep_going: &(dyn Fn() -> bool + Sync),
+) -> Result<Option<Built>> {
     let live: usize = parts.iter().map(|part| part.live()).sum();
     let (Some(id_type), true) = (schema.id_type(), live > 0) else { return Ok(None) };
     let mut sink = Sink::create(core, schema, id_type)?;
     let mut sources = Vec::with_capacity(parts.len());
     for part in parts {
-        let cancelled = core.cancel.load(Ordering::Relaxed) || cancel.load(Ordering::Relaxed);
-        if cancelled && graph {
+        if !keep_going() {
             return Err(Error::Cancelled);
         }
         sources.push((part.dead.clone(), sink.push_part(part)?));
     }
-    let part = sink.finish(core, graph, cancel)?;
+    let part = sink.finish(core, graph, keep_going)?;
     Ok(Some(Built { part, sources }))
 }
 

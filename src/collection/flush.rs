@@ -151,7 +151,8 @@ impl Files {
     fn write(core: &Core, before: &View) -> Result<Self> {
         let parts: Vec<Arc<PartView>> =
             before.frozen.iter().flat_map(|frozen| frozen.parts.iter().cloned()).collect();
-        let built = build::build(core, &before.schema, &parts, false, &core.cancel)?;
+        // To its end also while the collection is being closed.
+        let built = build::write(core, &before.schema, &parts, false, &|| true)?;
         let mut files = Self { built, renewed: Vec::new(), stuck: false };
         for part in before.segments.iter().filter(|part| !part.patch.is_empty()) {
             match build::rewrite_attributes(core, &before.schema, part) {

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError};
 use arrow_array::RecordBatch;
 
 use super::apply::{self, row_number};
-use super::build::Sink;
+use super::build::{Sink, until};
 use super::options::Schema;
 use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
@@ -362,7 +362,7 @@ impl<'a> Import<'a> {
             self.tell(Phase::Indexing)?;
         }
         let cancel = self.options.cancel.clone().unwrap_or_else(|| self.core.cancel.clone());
-        self.finished.push(sink.finish(self.core, graph, &cancel)?);
+        self.finished.push(sink.finish(self.core, graph, &until(self.core, &cancel))?);
         Ok(())
     }
 

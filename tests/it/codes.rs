@@ -283,6 +283,32 @@ fn a_product_code_leads_walks_and_scans_through_merges_deletes_and_reopening() {
     }
 }
 
+#[test]
+fn closing_writes_what_is_in_memory_to_a_segment_with_product_codes() {
+    let (dimension, count) = (64, 4_500);
+    let values = leaning(count, dimension, 21);
+    let ids: Vec<u64> = (0..count as u64).collect();
+    for background in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.code = CodeChoice::Product { bytes: 24 };
+        settings.background = background;
+        let options = OpenOptions::new().settings(settings);
+        let db = options.open(dir.path().join("db")).unwrap();
+        let rows = db.collection("rows", Schema::new(dimension, Metric::L2)).unwrap();
+        rows.upsert(&ids, &values, ()).unwrap();
+        db.close().unwrap();
+        let db = OpenOptions::new().open(dir.path().join("db")).unwrap();
+        let segments = db.open_collection("rows").unwrap().stats().unwrap().segments;
+        assert_eq!(
+            (segments.len(), segments[0].rows),
+            (1, count as u64),
+            "background: {background}"
+        );
+        assert_eq!(segments[0].code, "product");
+    }
+}
+
 /// The newest manifest of a collection.
 fn manifest(dir: &TempDir) -> String {
     let files = std::fs::read_dir(dir.path().join("db/rows")).unwrap();
