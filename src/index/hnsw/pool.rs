@@ -134,13 +134,22 @@ impl Pool {
         u32::try_from(self.visible * 1000 / self.keys.len().max(1)).unwrap_or(0)
     }
 
+    /// Whether any node that is kept is hidden.
+    #[inline(always)]
+    pub(super) fn has_hidden(&self) -> bool {
+        self.visible < self.keys.len()
+    }
+
     /// How far the visible node at place `at` is, nearest first; infinitely where there are fewer.
     #[inline(always)]
     pub(super) fn distance_at(&self, at: usize) -> f32 {
-        let key = if self.visible == self.keys.len() {
-            self.keys.get(at)
-        } else {
+        if at >= self.visible {
+            return f32::INFINITY;
+        }
+        let key = if self.has_hidden() {
             self.keys.iter().filter(|key| **key & HIDDEN == 0).nth(at)
+        } else {
+            self.keys.get(at)
         };
         key.map_or(f32::INFINITY, |key| distance_of(*key))
     }

@@ -109,7 +109,8 @@ pub(super) struct Stop {
 /// After "Distance Adaptive Beam Search" (Al-Jazzazi et al. 2025, arXiv 2505.15636).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Reach {
-    /// No node is expanded that is farther than so many times the visible node at place `rank`.
+    /// No node is expanded that is farther than so many times the visible node at place `rank`, or than it
+    /// where its distance is below 0, as that of a near node may be by codes.
     pub(crate) slack: f32,
     pub(crate) rank: usize,
     /// So many visible nodes are kept, however far.
@@ -120,10 +121,15 @@ impl Reach {
     /// The distance up to which nodes are expanded, and that up to which they are kept.
     #[inline(always)]
     fn limits(self, pool: &Pool) -> (f32, f32) {
-        let expanded = self.slack * pool.distance_at(self.rank.saturating_sub(1));
+        let last = pool.distance_at(self.rank.saturating_sub(1));
+        let expanded = last.max(self.slack * last);
         (expanded, expanded.max(pool.distance_at(self.least.saturating_sub(1))))
     }
 }
+
+/// Where hidden nodes are kept, the place of a limit is found by counting: for one in so many nodes that are
+/// counted, as many are expanded before that is done again.
+const COUNTED_SHARE: usize = 64;
 
 /// Rows scored before a walk is judged by how many of those near the query are visible.
 const PROBED: u64 = 256;
@@ -165,6 +171,7 @@ pub(super) fn walk<S: Scorer, L: Links>(
     let mut near = [0; MAX_CAP];
     let any_dead = !dead.is_empty();
     let mut probing = stop.least_visible > 0;
+    let (mut limits, mut counted_again) = ((f32::INFINITY, f32::INFINITY), 0);
     while let Some((distance, node)) = pool.pop() {
         if distance > stop.limit && pool.cursor() > stop.at_least {
             return;
@@ -174,11 +181,16 @@ pub(super) fn walk<S: Scorer, L: Links>(
         }
         let mut kept = f32::INFINITY;
         if let Some(reach) = stop.reach {
-            let (expanded, limit) = reach.limits(pool);
-            if distance > expanded {
+            // Limits fall as nodes enter: those of before are never too near.
+            if counts.expanded >= counted_again {
+                limits = reach.limits(pool);
+                let lasting = if pool.has_hidden() { reach.least / COUNTED_SHARE } else { 0 };
+                counted_again = counts.expanded + lasting as u64;
+            }
+            if distance > limits.0 {
                 return;
             }
-            kept = limit;
+            kept = limits.1;
         }
         if counts.scored > stop.scored {
             counts.gave_up = true;
@@ -274,5 +286,27 @@ pub(super) fn descend<S: Scorer, L: Links>(
         if distance >= before {
             return (node, distance);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_expands_all_that_is_as_near_as_its_hits_also_below_a_distance_of_0() {
+        let reach = Reach { slack: 1.25, rank: 2, least: 3 };
+        let limits = |distances: [f32; 4]| {
+            let mut pool = Pool::default();
+            pool.reset(Keep::all(9), Ties::PLAIN);
+            (0..).zip(distances).for_each(|(node, distance)| {
+                pool.insert(distance, node, node == 0);
+            });
+            reach.limits(&pool)
+        };
+        assert_eq!(limits([0.5, 1.0, 4.0, 8.0]), (5.0, 8.0));
+        assert_eq!(limits([-9.0, -8.0, -4.0, -1.0]), (-4.0, -1.0));
+        assert_eq!(limits([-9.0, -8.0, 0.0, 0.0]), (0.0, 0.0));
+        assert_eq!(limits([-9.0, -8.0, f32::INFINITY, 1.0]), (1.25, f32::INFINITY));
     }
 }
