@@ -2,11 +2,15 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::bytes::Guard;
 use crate::codec::full::{FullSource, Query, Rows};
+use crate::codec::product::Crew;
 use crate::codec::{QuerySource, Scorer, ScorerOp};
+use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
-use crate::index::topk::TopK;
+use crate::index::topk::{Candidate, TopK};
 use crate::kernel::Isa;
 use crate::types::Row;
 
@@ -14,6 +18,11 @@ use crate::types::Row;
 const BLOCK: usize = 64;
 /// Bytes of rows that several queries read one after the other.
 const PIECE_BYTES: usize = 128 << 10;
+/// Rows that a thread of a crew scans at a time: each finds as many as are wanted of all.
+const LEAST_PART: usize = 1 << 12;
+const MOST_PART: usize = 1 << 16;
+/// Parts for each thread, where there are rows enough.
+const PARTS: usize = 4;
 
 /// Offers `top` every row of `range` that is not in `dead`. Rows behind the last are left out.
 pub(crate) fn scan<G: Guard>(
@@ -37,18 +46,73 @@ pub(crate) fn scan_all<G: Guard>(
     dead: &RowSet,
     tops: &mut [TopK<'_>],
 ) {
-    let len = Row::try_from(len).unwrap_or(Row::MAX);
-    let row_bytes = rows.vectors.len() / (len as usize).max(1);
+    let end = Row::try_from(len).unwrap_or(Row::MAX);
+    let row_bytes = rows.vectors.len() / len.max(1);
+    scan_range(isa, queries, rows, (0..end, row_bytes), dead, tops);
+}
+
+/// The same of a range of rows of so many bytes.
+fn scan_range<G: Guard>(
+    isa: Isa,
+    queries: &[&Query],
+    rows: Rows<'_, G>,
+    (range, row_bytes): (Range<Row>, usize),
+    dead: &RowSet,
+    tops: &mut [TopK<'_>],
+) {
     let piece = match queries.len() {
-        1 => len,
+        1 => Row::MAX,
         _ => Row::try_from(PIECE_BYTES / row_bytes.max(1)).unwrap_or(Row::MAX),
     };
-    for first in (0..len).step_by(piece.max(1) as usize) {
-        let range = first..len.min(first.saturating_add(piece.max(1)));
+    for first in range.clone().step_by(piece.max(1) as usize) {
+        let piece = first..range.end.min(first.saturating_add(piece.max(1)));
         for (query, top) in queries.iter().zip(tops.iter_mut()) {
-            scan(isa, query, rows, range.clone(), dead, top);
+            scan(isa, query, rows, piece.clone(), dead, top);
         }
     }
+}
+
+/// For each query the `k` nearest of the first `len` rows, by (distance, row), found by all of a crew: the rows
+/// are read once for all of the queries.
+///
+/// # Errors
+/// `Cancelled` when the crew is told to stop.
+pub(crate) fn nearest<G: Guard>(
+    crew: &Crew<'_>,
+    queries: &[&Query],
+    rows: Rows<'_, G>,
+    len: usize,
+    k: usize,
+) -> Result<Vec<Vec<Candidate>>> {
+    let threads = crew.pool.map_or(1, |pool| pool.current_num_threads());
+    let part = len.div_ceil(PARTS * threads.max(1)).clamp(LEAST_PART, MOST_PART);
+    let (end, row_bytes) =
+        (Row::try_from(len).unwrap_or(Row::MAX), rows.vectors.len() / len.max(1));
+    let of_part = |first: Row| {
+        if !(crew.keep_going)() {
+            return Err(Error::Cancelled);
+        }
+        let range = first..end.min(first.saturating_add(Row::try_from(part).unwrap_or(Row::MAX)));
+        let top = |_: &&Query| TopK::new(k, f32::INFINITY, part, &|a, b| a < b);
+        let mut tops: Vec<TopK<'_>> = queries.iter().map(top).collect();
+        let dead = RowSet::default();
+        scan_range(crew.isa, queries, rows, (range, row_bytes), &dead, &mut tops);
+        Ok(tops.into_iter().map(TopK::into_sorted).collect())
+    };
+    let firsts: Vec<Row> = (0..end).step_by(part).collect();
+    let found: Result<Vec<Vec<Vec<Candidate>>>> = match crew.pool {
+        Some(pool) => pool.install(|| firsts.into_par_iter().map(of_part).collect()),
+        None => firsts.into_iter().map(of_part).collect(),
+    };
+    let mut nearest = vec![Vec::new(); queries.len()];
+    for part in found? {
+        nearest.iter_mut().zip(part).for_each(|(nearest, part)| nearest.extend(part));
+    }
+    for nearest in &mut nearest {
+        nearest.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(a.row.cmp(&b.row)));
+        nearest.truncate(k);
+    }
+    Ok(nearest)
 }
 
 struct Scan<'a, 'b> {
@@ -135,6 +199,34 @@ mod tests {
             scan(isa, &query, rows, 500..777, &dead, &mut top);
             let found: Vec<Row> = top.into_sorted().iter().map(|c| c.row).collect();
             assert_eq!(found, [500, 503], "{}", isa.name());
+        }
+    }
+    #[test]
+    fn a_crew_finds_what_one_scan_does_until_it_is_told_to_stop() {
+        const ROWS: usize = 3 * LEAST_PART + 7;
+        let (space, vectors) = line(ROWS);
+        let rows = Rows {
+            vectors: Guarded::trusted(vectors.as_slice()),
+            inverse_norms: Guarded::trusted(&[]),
+        };
+        let at = [0.0, 1_365.0, 4_000.4, 1e9];
+        let queries = at.map(|at| Query::new(space, &[at]));
+        let queries: Vec<&Query> = queries.iter().collect();
+        let isa = Isa::detect();
+        let before = |a: Row, b: Row| a < b;
+        let mut tops: Vec<_> =
+            queries.iter().map(|_| TopK::new(5, f32::INFINITY, ROWS, &before)).collect();
+        scan_all(isa, &queries, rows, ROWS, &RowSet::default(), &mut tops);
+        let expected: Vec<_> = tops.into_iter().map(TopK::into_sorted).collect();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("threads");
+        for pool in [None, Some(&pool)] {
+            let crew = Crew { isa, pool, keep_going: &|| true };
+            let found = nearest(&crew, &queries, rows, ROWS, 5).expect("nobody stops it");
+            assert_eq!(found, expected);
+            assert_eq!(nearest(&crew, &queries, rows, 2, 5).expect("as before")[0].len(), 2);
+            let stopped = Crew { keep_going: &|| false, ..crew };
+            let stopped = nearest(&stopped, &queries, rows, ROWS, 5);
+            assert!(matches!(stopped, Err(Error::Cancelled)));
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn choose<G: Guard>(
         && choice != CodeChoice::Full
         && space.takes_codes()
         && space.dimension >= LEAST_DIMENSION;
-    if !wanted || !coding::fits(space, rows, count) {
+    if !wanted || !coding::fits(crew, space, rows, count)? {
         return Ok(None);
     }
     let codec = BitCodec::train(space, rows, count);
@@ -76,7 +76,7 @@ fn choose_product<G: Guard>(
     count: usize,
     bytes: usize,
 ) -> Result<Option<BlockCoding>> {
-    if !space.takes_codes() || !coding::fits(space, rows, count) {
+    if !space.takes_codes() || !coding::fits(crew, space, rows, count)? {
         return Ok(None);
     }
     let isa = crew.isa;
@@ -96,7 +96,7 @@ fn choose_product<G: Guard>(
     };
     let steps = product::COMPARED.map(|step| compared(step, coding::K));
     let measured = (bytes, steps);
-    let agreements = coding::agreements(isa, space, rows, count, measured, &score);
+    let agreements = coding::agreements(crew, space, rows, count, measured, &score)?;
     let (step, agreement) = coding::best_step(agreements);
     let good = agreement >= LEAST_AGREEMENT && product_scan::pays(steps[step], count);
     let codec = codec.comparing(product::COMPARED[step]);

@@ -8,10 +8,11 @@ use rayon::ThreadPool;
 use super::curve::{Breadth, Curve, ONCE, Point, WHOLE};
 use crate::bytes::Trusted;
 use crate::codec::full::{self, Query, Space};
+use crate::codec::product::Crew;
 use crate::filter::rowset::RowSet;
 use crate::index::flat;
 use crate::index::nearest::{Effort, Indexed, nearest};
-use crate::index::topk::TopK;
+use crate::index::topk::{Candidate, TopK};
 use crate::kernel::Isa;
 use crate::types::{Metric, Row};
 
@@ -20,7 +21,7 @@ use crate::types::{Metric, Row};
 const SHARE: usize = 256;
 const LEAST_QUERIES: usize = 64;
 const MOST_QUERIES: usize = 256;
-/// Rows searched for together.
+/// Rows searched for by a thread before it looks whether to go on.
 const TOGETHER: usize = 16;
 /// For so many hits, walks of these breadths, and for one in how many rows.
 const SWEEPS: [Sweep; 2] = [
@@ -68,10 +69,19 @@ pub(super) fn curves(
     let queries = (count / SHARE).clamp(LEAST_QUERIES, MOST_QUERIES);
     let askers: Vec<Row> = (0..all).step_by(count.div_ceil(queries).max(1)).collect();
     let sample = Sample { isa, space, indexed, count };
+    let queries: Vec<Query> = askers.iter().map(|asker| sample.query(*asker)).collect();
+    let asked: Vec<&Query> = queries.iter().collect();
+    // A row is always nearest to itself, and is no achievement.
+    let most = 1 + SWEEPS.iter().map(|sweep| sweep.k).max().unwrap_or(0);
+    let crew = Crew { isa, pool: Some(pool), keep_going };
+    let near = flat::nearest(&crew, &asked, indexed.rows, count, most).ok()?;
+    let searched = askers.into_iter().zip(queries).zip(near);
+    let searched: Vec<Asker> =
+        searched.map(|((row, query), near)| Asker::new(row, query, near)).collect();
     let mut parts: Vec<Option<Found>> = Vec::new();
-    parts.resize_with(askers.len().div_ceil(TOGETHER), || None);
+    parts.resize_with(searched.len().div_ceil(TOGETHER), || None);
     pool.scope(|scope| {
-        for (askers, part) in askers.chunks(TOGETHER).zip(&mut parts) {
+        for (askers, part) in searched.chunks(TOGETHER).zip(&mut parts) {
             let sample = &sample;
             scope.spawn(move |_| *part = keep_going().then(|| sample.search(askers)));
         }
@@ -137,7 +147,22 @@ pub(crate) fn mean_and_error(values: &[f64]) -> Option<(f64, f64)> {
     Some((mean, (square / (count - 1.0).max(1.0) / count).sqrt()))
 }
 
-/// Rows that are searched for.
+/// A row that is searched for.
+struct Asker {
+    row: Row,
+    query: Query,
+    /// Those of its neighbours, nearest first.
+    distances: Vec<f32>,
+}
+
+impl Asker {
+    fn new(row: Row, query: Query, near: Vec<Candidate>) -> Self {
+        let others = near.into_iter().filter(|near| near.row != row);
+        Self { row, query, distances: others.map(|near| near.distance).collect() }
+    }
+}
+
+/// What is searched.
 struct Sample<'a> {
     isa: Isa,
     space: Space,
@@ -146,39 +171,29 @@ struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    fn search(&self, askers: &[Row]) -> Found {
-        let Self { isa, space, indexed, count } = *self;
-        let query = |asker: &Row| {
-            let row = indexed.rows.vectors.get(*asker as usize * space.stride(), space.stride());
-            let values = full::unpack_rows(space, &[row]);
-            Query::new(space, &values.to_f32(0..space.elements()))
-        };
-        let queries: Vec<Query> = askers.iter().map(query).collect();
-        let before = |a: Row, b: Row| a < b;
-        let most = SWEEPS.iter().map(|sweep| sweep.k).max().unwrap_or(0);
-        // A row is always nearest to itself, and is no achievement.
-        let top = |_: &Query| TopK::new(most + 1, f32::INFINITY, count, &before);
-        let mut exact: Vec<_> = queries.iter().map(top).collect();
-        let asked: Vec<&Query> = queries.iter().collect();
-        flat::scan_all(isa, &asked, indexed.rows, count, &RowSet::default(), &mut exact);
+    fn query(&self, row: Row) -> Query {
+        let Self { space, indexed, .. } = *self;
+        let row = indexed.rows.vectors.get(row as usize * space.stride(), space.stride());
+        let values = full::unpack_rows(space, &[row]);
+        Query::new(space, &values.to_f32(0..space.elements()))
+    }
+
+    fn search(&self, askers: &[Asker]) -> Found {
         let mut found = Found::default();
-        for (at, (exact, (query, asker))) in
-            exact.into_iter().zip(queries.iter().zip(askers)).enumerate()
-        {
-            let exact = exact.into_sorted().into_iter().filter(|near| near.row != *asker);
-            let distances: Vec<f32> = exact.map(|near| near.distance).collect();
+        for (at, asker) in askers.iter().enumerate() {
             for (sweep, found) in SWEEPS.iter().zip(&mut found) {
-                if at % sweep.share == 0 && !distances.is_empty() {
-                    found.push(self.walk(sweep, query, *asker, &distances));
+                if at % sweep.share == 0 && !asker.distances.is_empty() {
+                    found.push(self.walk(sweep, asker));
                 }
             }
         }
         found
     }
 
-    /// What walks for `asker` do and find of its neighbours, which lie at `distances`.
-    fn walk(&self, sweep: &Sweep, query: &Query, asker: Row, distances: &[f32]) -> Vec<(u64, u32)> {
+    /// What walks for a row do and find of its neighbours.
+    fn walk(&self, sweep: &Sweep, asker: &Asker) -> Vec<(u64, u32)> {
         let Self { isa, space, indexed, count } = *self;
+        let Asker { row, query, distances } = asker;
         let before = |a: Row, b: Row| a < b;
         let wanted = &distances[..sweep.k.min(distances.len())];
         let worst = wanted.last().copied().unwrap_or(f32::INFINITY);
@@ -191,8 +206,7 @@ impl Sample<'_> {
             }
             let mut top = TopK::new(sweep.k, f32::INFINITY, count, &before);
             let Breadth { slack, .. } = breadth;
-            let effort =
-                Effort { without: Some(asker), slack, ..Effort::of(breadth.most(sweep.k)) };
+            let effort = Effort { without: Some(*row), slack, ..Effort::of(breadth.most(sweep.k)) };
             let counts = nearest(isa, query, indexed, effort, &RowSet::default(), &mut top);
             let walked = top.into_sorted();
             let hits = walked.iter().filter(|near| near.distance <= worst).count();
