@@ -193,14 +193,9 @@ impl<'a> IndexQuery<'a> {
         if self.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        let options = SearchOptions {
-            k: self.k,
-            breadth: Breadth::fixed(self.ef.unwrap_or(self.index.options.ef_search).max(1)),
-            recall: None,
-            exact: self.exact,
-            isa: Isa::detect(),
-            stable: false,
-        };
+        let breadth = Breadth::fixed(self.ef.unwrap_or(self.index.options.ef_search).max(1));
+        let options = SearchOptions::new(Isa::detect(), self.k, breadth);
+        let options = SearchOptions { exact: self.exact, ..options };
         let ask = Ask { max_distance: self.max_distance, ..Ask::from(query) };
         match state {
             State::Memory(stored) => {

@@ -138,7 +138,7 @@ pub(crate) struct SearchParams {
     pub(crate) max_distance: f32,
     /// As [`SearchOptions::stable`].
     pub(crate) stable: bool,
-    /// A row that walks pass by as if its graph had been built without it.
+    /// As [`SearchOptions::without`].
     pub(crate) without: Option<Place>,
 }
 
@@ -315,9 +315,9 @@ impl View {
         let mut order: Vec<usize> = (0..parts.len()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(parts[*index].part.len()));
         let SearchParams { k, ef, recall, exact, max_distance, stable, without } = *params;
-        let breadth = Breadth::fixed(ef);
-        let options = SearchOptions { k, breadth, recall, exact, isa, stable };
-        let ask = |query| Ask { query, max_distance, without: None };
+        let options = SearchOptions::new(isa, k, Breadth::fixed(ef));
+        let options = SearchOptions { recall, exact, stable, ..options };
+        let ask = |query| Ask { query, max_distance };
         let mut asks: Vec<_> = queries.iter().map(ask).collect();
         let mut found: Vec<Vec<(f32, Place)>> = vec![Vec::new(); queries.len()];
         for index in order {
@@ -328,7 +328,7 @@ impl View {
                 continue;
             }
             let without = without.filter(|place| place.part == index).map(|place| place.row);
-            asks.iter_mut().for_each(|ask| ask.without = without);
+            let options = SearchOptions { without, ..options };
             let start = traces.is_some().then(|| (Instant::now(), stats));
             let candidates = part.part.search(&asks, &options, dead, &mut stats)?;
             if let (Some(traces), Some((start, before))) = (&mut traces, start) {

@@ -106,14 +106,7 @@ fn within(
 }
 
 fn options(k: usize, exact: bool) -> SearchOptions {
-    SearchOptions {
-        k,
-        breadth: Breadth::fixed(10),
-        recall: None,
-        exact,
-        isa: Isa::detect(),
-        stable: false,
-    }
+    SearchOptions { exact, ..SearchOptions::new(Isa::detect(), k, Breadth::fixed(10)) }
 }
 
 #[test]

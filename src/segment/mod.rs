@@ -262,7 +262,7 @@ impl Segment {
     ) -> Result<Vec<Vec<Candidate>>> {
         let core = &*self.core;
         let live = core.rows.saturating_sub(dead.len());
-        let options = &options.within(&core.statistics.curves, core.rows, live);
+        let options = &options.within(&core.statistics, core.rows, live);
         let before = *stats;
         loop {
             let marks = Marks::of([&core.vectors, &core.ids]);

@@ -90,7 +90,7 @@ pub(super) fn plan(
             let pays = bit_scan::pays(options.k.min(live), live, limited);
             return sure(if pays { Plan::ScanCodes } else { whole });
         }
-        Aid::Product { compared } if !options.exact => {
+        Aid::Product { compared } if options.codes && !options.exact => {
             let pays = product_scan::pays(compared, live);
             return sure(if pays { Plan::ScanCodes } else { whole });
         }
@@ -188,14 +188,7 @@ mod tests {
     const BARE_GRAPH: Aid = Aid::Graph { coded: false, sketched: false };
 
     fn options(k: usize, ef: usize, exact: bool) -> SearchOptions {
-        SearchOptions {
-            k,
-            breadth: Breadth::fixed(ef),
-            recall: None,
-            exact,
-            isa: Isa::detect(),
-            stable: false,
-        }
+        SearchOptions { exact, ..SearchOptions::new(Isa::detect(), k, Breadth::fixed(ef)) }
     }
 
     fn plan(len: usize, live: usize, aid: Aid, options: &SearchOptions) -> Plan {
@@ -228,6 +221,12 @@ mod tests {
             |compared| plan(10_000, 10_000, Aid::Product { compared }, &options(10, 64, false));
         assert_eq!(product(150), Plan::ScanCodes);
         assert_eq!(product(1_500), Plan::Scan);
+        let surely = SearchOptions { codes: false, ..options(10, 64, false) };
+        let by = |aid| plan(10_000, 10_000, aid, &surely);
+        assert_eq!(
+            (by(Aid::Product { compared: 150 }), by(Aid::Bits)),
+            (Plan::Scan, Plan::ScanCodes)
+        );
     }
 
     #[test]

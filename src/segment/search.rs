@@ -1,9 +1,11 @@
 //! The search of one part: a pure plan, then a scan or a walk, then candidates by (distance, id).
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use super::curve::{self, Curve};
+use super::curve;
 use super::ids::IdsView;
+use super::layout::Statistics;
 use super::plan::{self, Aid, Plan};
 use crate::bytes::{Guard, Guarded};
 use crate::codec::bits::BitRows;
@@ -27,7 +29,7 @@ pub(crate) use super::curve::Breadth;
 pub(crate) use crate::index::topk::Candidate;
 pub(crate) use crate::kernel::Isa;
 
-/// What is asked of each part.
+/// What is asked of a part.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SearchOptions {
     pub(crate) k: usize,
@@ -40,27 +42,49 @@ pub(crate) struct SearchOptions {
     pub(crate) isa: Isa,
     /// Whether the same search must find the same again, whatever was searched between.
     pub(crate) stable: bool,
+    /// Whether scans may go by codes that keep most near rows near, but not all.
+    pub(crate) codes: bool,
+    /// A row that is not to be found: walks pass it by as if the graph had been built without it.
+    pub(crate) without: Option<Row>,
 }
 
 /// The share of the true hits that walks are to find.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct WantedRecall {
     pub(crate) recall: f32,
-    /// Times the candidates that the curve of a graph says.
+    /// How many times less than `recall` allows may be missed, by what is known of rows.
     pub(crate) factor: f32,
 }
 
+impl WantedRecall {
+    /// Whether it is found by codes that keep so many of a thousand near rows.
+    fn allows(self, agreement: u32) -> bool {
+        // A little less, since 0.97 is no f32.
+        let missed = f64::from(1000_u32.saturating_sub(agreement)) - 1e-3;
+        missed * f64::from(self.factor) <= 1e3 * (1.0 - f64::from(self.recall))
+    }
+}
+
 impl SearchOptions {
-    /// The same with what walks do over a graph of `rows` rows with `curves`, of which `live` count.
-    pub(super) fn within(self, curves: &[Curve], rows: usize, live: usize) -> Self {
-        let Some(WantedRecall { recall, factor }) = self.recall else { return self };
+    /// The `k` nearest, by walks of some breadth.
+    pub(crate) fn new(isa: Isa, k: usize, breadth: Breadth) -> Self {
+        let (recall, exact, stable) = (None, false, false);
+        Self { k, breadth, recall, exact, isa, stable, codes: true, without: None }
+    }
+
+    /// The same with what walks and scans do in a segment of `rows` rows, of which `live` count.
+    pub(super) fn within(self, known: &Statistics, rows: usize, live: usize) -> Self {
+        let Some(wanted) = self.recall else { return self };
+        let WantedRecall { recall, factor } = wanted;
+        let curves = &known.curves;
         let k = self.k.min(live);
         let Breadth { ef, slack } = curve::breadth(curves, k, recall, factor);
         // The k nearest rows that count are among so many more of all.
         let among = k as u128 * rows as u128 / live.max(1) as u128;
         let among = usize::try_from(among).unwrap_or(rows);
         let slack = slack.and_then(|_| curve::breadth(curves, among, recall, factor).slack);
-        Self { breadth: Breadth { ef, slack }, ..self }
+        let codes = known.code.is_some_and(|code| wanted.allows(code.agreement));
+        Self { breadth: Breadth { ef, slack }, codes, ..self }
     }
 }
 
@@ -209,14 +233,12 @@ pub(crate) struct Ask<'a> {
     pub(crate) query: &'a Query,
     /// Farther rows are left out; infinity for no limit.
     pub(crate) max_distance: f32,
-    /// A row that walks pass by as if the graph had been built without it.
-    pub(crate) without: Option<Row>,
 }
 
 impl<'a> From<&'a Query> for Ask<'a> {
     /// For hits at any distance.
     fn from(query: &'a Query) -> Self {
-        Self { query, max_distance: f32::INFINITY, without: None }
+        Self { query, max_distance: f32::INFINITY }
     }
 }
 
@@ -231,15 +253,22 @@ pub(crate) fn search<G: Guard>(
 ) -> Vec<Vec<Candidate>> {
     let live = target.len.saturating_sub(dead.len());
     let before = |a: Row, b: Row| target.ids.compare(a, b) == Ordering::Less;
-    let k = options.k.min(live);
+    let mut out = Cow::Borrowed(dead);
+    if let Some(row) = options.without {
+        out.to_mut().insert(row);
+    }
+    let out = &*out;
+    let k = options.k.min(target.len.saturating_sub(out.len()));
     // Where codes lead, a walk for many hits has as many candidates as are compared exactly; one for
     // few keeps those that it meets.
     let many = target.codes.filter(|_| k > LEAST_COMPARED || !dead.is_empty());
     let compared = many.map_or(0, |codes| codes.codec.compared(k));
     let breadth = Breadth { ef: options.breadth.ef.max(compared), ..options.breadth };
     let wanted = SearchOptions { breadth, ..*options };
-    let (isa, found) = (options.isa, vec![Vec::new(); asks.len()]);
-    let mut search = Search { target, asks, isa, dead, live, k, before: &before, stats, found };
+    let (isa, without) = (options.isa, options.without);
+    let found = vec![Vec::new(); asks.len()];
+    let mut search =
+        Search { target, asks, isa, dead, without, out, live, k, before: &before, stats, found };
     let (mut scanned, mut sifted) = (Vec::new(), Vec::new());
     for (at, ask) in asks.iter().enumerate() {
         let planned = plan::plan(target.len, live, target.aid(k), &wanted, ask.max_distance);
@@ -248,13 +277,13 @@ pub(crate) fn search<G: Guard>(
         match planned.plan {
             Plan::Nothing => {}
             Plan::Scan => scanned.push(at),
-            Plan::ScanSome => search.scan_some(at, !options.exact),
+            Plan::ScanSome => search.scan_some(at, options.codes && !options.exact),
             Plan::ScanCodes => sifted.push(at),
             Plan::Walk(effort) => {
                 search.stats.begin(breadth);
                 if !search.walk(at, effort) {
                     match plan::scan(target.len, live, target.codes.is_some()) {
-                        Plan::ScanSome => search.scan_some(at, true),
+                        Plan::ScanSome => search.scan_some(at, options.codes),
                         _ => scanned.push(at),
                     }
                 }
@@ -282,6 +311,9 @@ struct Search<'a, 'g, G> {
     asks: &'a [Ask<'a>],
     isa: Isa,
     dead: &'a RowSet,
+    without: Option<Row>,
+    /// The dead rows, and that one.
+    out: &'a RowSet,
     live: usize,
     /// At most `live`.
     k: usize,
@@ -297,9 +329,9 @@ impl<'a, G: Guard> Search<'a, '_, G> {
 
     /// Walks the graph; false when dead rows were in the way of it.
     fn walk(&mut self, at: usize, effort: Effort) -> bool {
-        let Self { target, isa, dead, k, .. } = *self;
+        let Self { target, isa, dead, k, without, .. } = *self;
         let Some(graph) = target.graph else { return false };
-        let Ask { query, max_distance, without } = self.asks[at];
+        let Ask { query, max_distance } = self.asks[at];
         let effort = Effort { without, ..effort };
         let indexed = Indexed { rows: target.rows, codes: target.codes, graph };
         // Where the walk has room for all dead rows, they push no live one out: a limit may end it early,
@@ -324,11 +356,11 @@ impl<'a, G: Guard> Search<'a, '_, G> {
 
     /// Compares the live rows alone, by codes where there are any and they `may` lead.
     fn scan_some(&mut self, at: usize, may: bool) {
-        let Self { target, isa, dead, .. } = *self;
+        let Self { target, isa, out, .. } = *self;
         let codes = target.codes.filter(|_| may);
         let source = Source { rows: target.rows, codes, sketches: target.sketches };
         let mut top = self.top(at);
-        let counts = sparse::scan(isa, self.asks[at].query, source, target.len, dead, &mut top);
+        let counts = sparse::scan(isa, self.asks[at].query, source, target.len, out, &mut top);
         let stride = codes.map_or(0, |codes| codes.codec.stride() as u64);
         self.stats.sparse_scans += 1;
         self.stats.codes_compared += counts.by_codes.max(counts.sketched);
@@ -355,7 +387,7 @@ impl<'a, G: Guard> Search<'a, '_, G> {
         }
         let (places, mut asked): (Vec<usize>, Vec<_>) = asked.into_iter().unzip();
         let sifted = BitTarget { bits, rows: target.rows, len: target.len };
-        bit_scan::scan(isa, &mut asked, &sifted, self.dead);
+        bit_scan::scan(isa, &mut asked, &sifted, self.out);
         let done: Vec<_> = asked.iter().map(|asked| asked.scanned).collect();
         drop(asked);
         let stats = &mut *self.stats;
@@ -380,10 +412,10 @@ impl<'a, G: Guard> Search<'a, '_, G> {
 
     /// Compares the rows that come first by their product codes.
     fn scan_products(&mut self, blocks: ProductBlocks<'_, G>, at: usize) {
-        let Self { target, isa, dead, .. } = *self;
+        let Self { target, isa, out, .. } = *self;
         let mut top = self.top(at);
         let rows = ProductTarget { blocks, rows: target.rows, len: target.len };
-        let compared = product_scan::scan(isa, self.asks[at].query, &rows, dead, &mut top);
+        let compared = product_scan::scan(isa, self.asks[at].query, &rows, out, &mut top);
         self.stats.scans += 1;
         self.stats.codes_compared += target.len as u64;
         self.stats.rows_compared += compared;
@@ -393,10 +425,10 @@ impl<'a, G: Guard> Search<'a, '_, G> {
 
     /// Compares all rows for some queries.
     fn scan(&mut self, scanned: &[usize]) {
-        let Self { target, isa, dead, .. } = *self;
+        let Self { target, isa, out, .. } = *self;
         let mut tops: Vec<_> = scanned.iter().map(|at| self.top(*at)).collect();
         let queries: Vec<_> = scanned.iter().map(|at| self.asks[*at].query).collect();
-        flat::scan_all(isa, &queries, target.rows, target.len, dead, &mut tops);
+        flat::scan_all(isa, &queries, target.rows, target.len, out, &mut tops);
         let count = scanned.len() as u64;
         self.stats.scans += count;
         self.stats.rows_scanned += count * self.live as u64;

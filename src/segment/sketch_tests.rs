@@ -76,14 +76,8 @@ fn search(part: &Part, query: &[f32], exact: bool) -> Result<(Vec<Row>, SearchSt
         dead.insert(row);
     });
     let queries = prepare_query(part.space(), &Vectors::from(query)).expect("finite");
-    let options = SearchOptions {
-        k: 3,
-        breadth: Breadth::fixed(64),
-        recall: None,
-        exact,
-        isa: Isa::detect(),
-        stable: false,
-    };
+    let options = SearchOptions::new(Isa::detect(), 3, Breadth::fixed(64));
+    let options = SearchOptions { exact, ..options };
     let mut stats = SearchStats::default();
     let hits = part.search(&[Ask::from(&queries[0])], &options, &dead, &mut stats)?;
     Ok((hits[0].iter().map(|hit| hit.row).collect(), stats))

@@ -100,14 +100,7 @@ fn open(dir: &Path, meta: &SegmentMeta, space: Space, id_type: IdType) -> Result
 }
 
 fn options(k: usize, exact: bool) -> SearchOptions {
-    SearchOptions {
-        k,
-        breadth: Breadth::fixed(32),
-        recall: None,
-        exact,
-        isa: Isa::detect(),
-        stable: false,
-    }
+    SearchOptions { exact, ..SearchOptions::new(Isa::detect(), k, Breadth::fixed(32)) }
 }
 
 fn found(part: &Part, query: usize, options: &SearchOptions, dead: &RowSet) -> Vec<(f32, Id)> {
@@ -439,10 +432,8 @@ fn replace(path: &Path, bytes: &[u8]) {
     disk.create(path).expect("it is gone").append(bytes).expect("room on the disk");
 }
 
-#[test]
-fn a_graph_finds_nearly_what_a_scan_finds_and_skips_dead_rows() {
-    let dir = TempDir::new().expect("a directory");
-    let space = space(Metric::L2, VectorType::F32);
+/// A segment of 3,000 rows with a graph, and the chunk that it was written from.
+fn linked(dir: &Path, space: Space) -> (Part, Part) {
     let ids: Vec<u64> = (0..3000).map(|row| row * 5).collect();
     let chunk = chunk(space, &Ids::from(&ids));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
@@ -456,11 +447,41 @@ fn a_graph_finds_nearly_what_a_scan_finds_and_skips_dead_rows() {
         keep_going: &keep_going,
     };
     let none = RowSet::default();
-    let (meta, _) = write(dir.path(), &chunk, IdType::U64, &none, IndexPlan::Graph(&plan));
-    let segment = open(dir.path(), &meta, space, IdType::U64).expect("just written");
+    let (meta, _) = write(dir, &chunk, IdType::U64, &none, IndexPlan::Graph(&plan));
+    let segment = open(dir, &meta, space, IdType::U64).expect("just written");
     segment.verify(&none, &mut |_| Ok(())).expect("undamaged");
     assert!(segment.has_graph());
-    let segment = Part::from(segment);
+    (Part::from(segment), chunk)
+}
+
+#[test]
+fn a_row_that_is_not_to_be_found_makes_room_for_the_next_in_walks_and_scans() {
+    let dir = TempDir::new().expect("a directory");
+    let (segment, chunk) = linked(dir.path(), space(Metric::L2, VectorType::F32));
+    let none = RowSet::default();
+    for row in 0..20 {
+        let mut expected = found(&chunk, row, &options(11, true), &none);
+        expected.retain(|hit| hit.1 != Id::U64(row as u64 * 5));
+        expected.truncate(10);
+        let without = |exact| SearchOptions {
+            without: Some(row.try_into().expect("a row")),
+            ..options(10, exact)
+        };
+        for part in [&segment, &chunk] {
+            assert_eq!(found(part, row, &without(true), &none), expected);
+        }
+        let walked = found(&segment, row, &without(false), &none);
+        assert!(walked.len() == 10 && walked.iter().all(|hit| hit.1 != Id::U64(row as u64 * 5)));
+        let all = SearchOptions { k: 3000, ..without(false) };
+        assert_eq!(found(&segment, row, &all, &none).len(), 2999);
+    }
+}
+
+#[test]
+fn a_graph_finds_nearly_what_a_scan_finds_and_skips_dead_rows() {
+    let dir = TempDir::new().expect("a directory");
+    let space = space(Metric::L2, VectorType::F32);
+    let (segment, chunk) = linked(dir.path(), space);
     let mut dead = RowSet::default();
     for row in (0..3000).step_by(3) {
         dead.insert(row);
