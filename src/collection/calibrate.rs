@@ -103,6 +103,7 @@ impl Collection {
                 "{given} queries are given to calibrate with; give {LEAST_QUERIES} or more, as users ask them"
             )));
         }
+        let trial = trial.compare()?;
         let mut points = Vec::new();
         for asked in ASKED {
             points.push(point(asked, |factor| {

@@ -99,8 +99,8 @@ impl<'a> RecallQuery<'a> {
     /// Searches, and compares every row for every query, on all threads of the database.
     ///
     /// # Errors
-    /// `InvalidArgument` when there is nothing to search for or nothing to find; else as
-    /// [`Query::run_batch`].
+    /// `InvalidArgument` for a sample of 0, and when there is nothing to search for or nothing to find; else
+    /// as [`Query::run_batch`].
     pub fn run(self) -> Result<MeasuredRecall> {
         let Query { snapshot, asked, request } = self.query;
         let snapshot = snapshot?;
@@ -108,9 +108,19 @@ impl<'a> RecallQuery<'a> {
         if request.k == 0 {
             return Err(Error::invalid("recall of 0 hits is asked for; give a k of 1 or more"));
         }
-        let trial = Trial::new(&snapshot, &request, asked, self.sample)?;
+        if self.sample == 0 {
+            return Err(Error::invalid("sample is 0, expected 1 or more"));
+        }
+        let trial = Trial::new(&snapshot, &request, asked, self.sample)?.compare()?;
         let shares = trial.shares(request.params(&snapshot, request.k))?;
-        let none = || Error::invalid("no query has anything to find; the filter leaves no row");
+        let none = || {
+            Error::invalid(match request.filter {
+                Some(_) => "no query has anything to find: the filter leaves no row",
+                None => {
+                    "no query has anything to find: there is no row, or none but that searched for"
+                }
+            })
+        };
         MeasuredRecall::of(request.k, shares).ok_or_else(none)
     }
 }
@@ -144,7 +154,7 @@ pub(super) struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    /// Compares every row for the queries `asked`, or for a `sample` of rows.
+    /// Of the queries `asked`, or of a `sample` of rows.
     pub(super) fn new(
         snapshot: &'a Snapshot,
         request: &'a Request<'a>,
@@ -152,42 +162,43 @@ impl<'a> Trial<'a> {
         sample: usize,
     ) -> Result<Self> {
         let view = &snapshot.view;
-        let (asked, rows) = match asked {
-            Some(asked) => (asked, None),
+        let (asked, rows, missing) = match asked {
+            Some(asked) => (asked, None, "no queries are given; give one or more"),
             None => {
                 let rows = sampled(view, sample);
-                (Asked::Vectors(view.vectors(&rows)?), Some(rows))
+                let asked = Asked::Vectors(view.vectors(&rows)?);
+                (asked, Some(rows), "there are no rows to search for; store some, or give queries")
             }
         };
         let Queries::Vectors(queries) = asked.prepare(view)? else {
             return Err(Error::invalid("recall is measured of vectors"));
         };
         if queries.is_empty() {
-            return Err(Error::invalid("there is nothing to search for: no rows, or no queries"));
+            return Err(Error::invalid(missing));
         }
         let hidden = request.choose(snapshot)?.map(|chosen| chosen.hidden);
-        let truth = Vec::new();
-        let mut trial = Self { snapshot, request, hidden, queries, rows, truth };
-        let params = SearchParams::exact(trial.wanted());
-        let chunks: Vec<usize> = (0..trial.queries.len()).step_by(TOGETHER).collect();
+        Ok(Self { snapshot, request, hidden, queries, rows, truth: Vec::new() })
+    }
+
+    /// Compares every row for every query.
+    pub(super) fn compare(mut self) -> Result<Self> {
+        // A row finds itself besides.
+        let wanted = self.request.k.saturating_add(usize::from(self.rows.is_some()));
+        let params = SearchParams::exact(wanted);
+        let chunks: Vec<usize> = (0..self.queries.len()).step_by(TOGETHER).collect();
         let exact = |first: &usize| -> Result<Vec<_>> {
-            let last = trial.queries.len().min(first + TOGETHER);
-            let found = trial.search(&trial.queries[*first..last], &params)?;
-            Ok((*first..).zip(found).map(|(at, found)| trial.true_hits(at, found)).collect())
+            let last = self.queries.len().min(first + TOGETHER);
+            let found = self.search(&self.queries[*first..last], &params)?;
+            Ok((*first..).zip(found).map(|(at, found)| self.true_hits(at, found)).collect())
         };
-        let pool = snapshot.host.pool()?;
+        let pool = self.snapshot.host.pool()?;
         let truth: Result<Vec<_>> = pool.install(|| chunks.par_iter().map(exact).collect());
-        trial.truth = truth?.into_iter().flatten().collect();
-        Ok(trial)
+        self.truth = truth?.into_iter().flatten().collect();
+        Ok(self)
     }
 
     pub(super) fn len(&self) -> usize {
         self.queries.len()
-    }
-
-    /// Rows that a search is for: one of the collection finds itself besides.
-    fn wanted(&self) -> usize {
-        self.request.k.saturating_add(usize::from(self.rows.is_some()))
     }
 
     fn search(&self, queries: &[full::Query], params: &SearchParams) -> Result<Vec<Vec<Found>>> {
@@ -196,14 +207,14 @@ impl<'a> Trial<'a> {
         view.search(host.isa, queries, params, self.hidden.as_deref(), None)
     }
 
-    /// Of what query number `at` has found what counts.
-    fn hits(&self, at: usize, found: Vec<Found>) -> impl Iterator<Item = Found> {
-        let own = self.rows.as_ref().map(|rows| rows[at]);
-        found.into_iter().filter(move |found| own != Some(found.place)).take(self.request.k)
+    /// The row that query number `at` is of.
+    fn own(&self, at: usize) -> Option<Place> {
+        self.rows.as_ref().map(|rows| rows[at])
     }
 
-    fn true_hits(&self, at: usize, found: Vec<Found>) -> (HashSet<Place>, f32) {
-        let hits: Vec<Found> = self.hits(at, found).collect();
+    fn true_hits(&self, at: usize, mut hits: Vec<Found>) -> (HashSet<Place>, f32) {
+        hits.retain(|hit| self.own(at) != Some(hit.place));
+        hits.truncate(self.request.k);
         let worst = hits.last().map_or(f32::NEG_INFINITY, |last| last.distance);
         (hits.into_iter().map(|hit| hit.place).collect(), worst)
     }
@@ -215,10 +226,9 @@ impl<'a> Trial<'a> {
             if truth.is_empty() {
                 return Ok(None);
             }
-            let without = self.rows.as_ref().map(|rows| rows[at]);
-            let params = SearchParams { k: self.wanted(), without, ..params };
+            let params = SearchParams { without: self.own(at), ..params };
             let found = self.search(&self.queries[at..=at], &params)?;
-            let hits = found.into_iter().flat_map(|found| self.hits(at, found));
+            let hits = found.into_iter().flatten();
             let near = |hit: &Found| hit.distance <= *worst || truth.contains(&hit.place);
             let near = hits.filter(near).count().min(truth.len());
             #[expect(clippy::cast_precision_loss, reason = "hits are few")]

@@ -160,13 +160,18 @@ fn a_recall_that_is_no_share_is_refused() {
     }
     refused(docs.search(&query).recall(0.9).ef(10).run().map(drop), "give one of them");
     refused(docs.measure_recall().k(0).run().map(drop), "k of 1 or more");
-    refused(docs.measure_recall().sample(0).run().map(drop), "nothing to search for");
-    refused(docs.measure_recall().queries(&[0.0_f32; 0]).run().map(drop), "nothing to search for");
+    refused(docs.measure_recall().sample(0).run().map(drop), "sample is 0, expected 1 or more");
+    refused(docs.measure_recall().queries(&[0.0_f32; 0]).run().map(drop), "no queries are given");
     refused(docs.measure_recall().filter("draw > 1000").run().map(drop), "leaves no row");
     let wrong = docs.measure_recall().queries(&query[1..]).run();
     assert!(matches!(wrong, Err(Error::DimensionMismatch { .. })), "{wrong:?}");
     let wrong = docs.measure_recall().queries(&[f32::NAN; DIMENSION]).run();
     assert!(matches!(wrong, Err(Error::InvalidVector { .. })), "{wrong:?}");
+    docs.delete_where("id > 0").unwrap();
+    refused(docs.measure_recall().run().map(drop), "none but that searched for");
+    docs.delete(&[0_u64]).unwrap();
+    refused(docs.measure_recall().run().map(drop), "no rows to search for");
+    refused(docs.measure_recall().queries(&query).run().map(drop), "there is no row");
 }
 
 #[test]
