@@ -113,6 +113,8 @@ pub(super) struct Request<'a> {
     pub(super) k: usize,
     /// Whether there is a vector, or a sparse one, beside words and further lists.
     pub(super) has_query: bool,
+    /// Whether it is a sparse one.
+    pub(super) is_sparse: bool,
     pub(super) ef: Option<usize>,
     pub(super) recall: Option<f32>,
     pub(super) exact: bool,
@@ -152,6 +154,7 @@ impl<'a> Query<'a> {
         let request = Request {
             k: 10,
             has_query: asked.is_some(),
+            is_sparse: matches!(asked, Some(Asked::Sparse(..))),
             ef: None,
             recall: None,
             exact: false,

@@ -7,10 +7,12 @@ use crate::segment::search::WantedRecall;
 
 impl Query<'_> {
     /// The share of the true `k` nearest rows that is to be found, on average over queries like the rows:
-    /// above 0, at most 1; 1 compares with every row, as [`exact`](Self::exact) does. Walks keep as many
-    /// candidates as that took, with a margin, when their graph was built, corrected by what
-    /// [`Collection::calibrate`](crate::Collection::calibrate) has learned; where it is not known, as many as a
-    /// formula on the safe side says. Not together with [`ef`](Self::ef).
+    /// above 0, at most 1; 1 compares with every row, as [`exact`](Self::exact) does. Walks go as far beyond
+    /// what they find, in distance, as that took, with a margin, when their graph was built, corrected by what
+    /// [`Collection::calibrate`](crate::Collection::calibrate) has learned; by inner product they keep as many
+    /// candidates as it took. Where that is not known, they keep as many as a formula on the safe side says.
+    /// Scans go by codes only where these keep that share of near rows near. Not together with
+    /// [`ef`](Self::ef) or [`exact`](Self::exact), and not for sparse vectors, which are searched exactly.
     ///
     /// ```
     /// # fn main() -> nearfield::Result<()> {
@@ -33,10 +35,13 @@ impl Request<'_> {
     pub(super) fn check_recall(&self) -> Result<()> {
         let Some(recall) = self.recall else { return Ok(()) };
         check(recall)?;
+        let refused = |what| Err(Error::invalid(format!("recall {recall} {what}")));
         match self.ef {
-            Some(ef) => Err(Error::invalid(format!(
-                "recall {recall} and ef {ef} are given; give one of them"
-            ))),
+            Some(ef) => refused(format!("and ef {ef} are given; give one of them")),
+            None if self.exact => refused("and exact are given; give one of them".into()),
+            None if self.is_sparse => refused(
+                "is given, and sparse vectors are searched exactly; leave recall out".into(),
+            ),
             None => Ok(()),
         }
     }

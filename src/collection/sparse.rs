@@ -93,7 +93,7 @@ impl Collection {
     /// that of `query` (`&vector` for [`Query::run`], a slice of any number for [`Query::run_batch`]).
     ///
     /// The product is a hit's score, its negation the distance, and hits are exact always: `ef` and
-    /// `exact` change nothing. Found are rows that have an index in common with the query, whatever the
+    /// `exact` change nothing, and `recall` is refused. Found are rows that have an index in common with the query, whatever the
     /// sign of their score, so that fewer than `k` may be. Filters, pages and groups are as for vectors;
     /// [`Query::mmr`] compares the rows' vectors, not their sparse ones.
     ///

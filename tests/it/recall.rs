@@ -159,6 +159,13 @@ fn a_recall_that_is_no_share_is_refused() {
         refused(docs.measure_recall().recall(recall).run().map(drop), &named);
     }
     refused(docs.search(&query).recall(0.9).ef(10).run().map(drop), "give one of them");
+    for recall in [0.9, 1.0] {
+        let both = || docs.search(&query).recall(recall).exact(true);
+        let named = format!("recall {recall} and exact are given; give one of them");
+        refused(both().run().map(drop), &named);
+        refused(both().run_batch().map(drop), &named);
+        refused(both().explain().map(drop), &named);
+    }
     refused(docs.measure_recall().k(0).run().map(drop), "k of 1 or more");
     refused(docs.measure_recall().sample(0).run().map(drop), "sample is 0, expected 1 or more");
     refused(docs.measure_recall().queries(&[0.0_f32; 0]).run().map(drop), "no queries are given");

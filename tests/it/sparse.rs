@@ -277,11 +277,12 @@ fn what_is_no_sparse_search_is_refused() {
     assert!(docs.search_sparse("words", &query).run().unwrap().is_empty());
     assert!(docs.search_sparse("words", &SparseVector::default()).run().unwrap().is_empty());
     assert!(docs.search_sparse("words", none).run_batch().unwrap().is_empty());
-    let refused: [(Query<'_>, &str); 4] = [
+    let refused: [(Query<'_>, &str); 5] = [
         (docs.search_sparse("word", &query), "did you mean \"words\""),
         (docs.search_sparse("n", &query), "expected sparse, given int64"),
         (docs.search_sparse("words", none), "expected one sparse vector, given 0"),
         (docs.search_sparse("words", &query).mmr(1.5), "mmr is 1.5"),
+        (docs.search_sparse("words", &query).recall(0.9), "leave recall out"),
     ];
     for (query, expected) in refused {
         let error = query.run().unwrap_err().to_string();

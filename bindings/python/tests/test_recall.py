@@ -57,6 +57,10 @@ def test_arguments_that_do_not_fit_are_told(docs: Any) -> None:
         docs.search([0, 1], recall="high")
     with pytest.raises(nf.InvalidArgument, match="give one of them"):
         docs.search([0, 1], recall=0.9, ef=10)
+    with pytest.raises(nf.InvalidArgument, match="recall 0.9 and exact are given"):
+        docs.search([0, 1], recall=0.9, exact=True)
+    with pytest.raises(nf.InvalidArgument, match="sample is 0, expected 1 or more"):
+        docs.measure_recall(sample=0)
     with pytest.raises(TypeError, match="did you mean sample"):
         docs.measure_recall(samples=3)
     with pytest.raises(nf.DimensionMismatch):
