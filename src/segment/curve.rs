@@ -148,8 +148,8 @@ pub(crate) fn found(curves: &[Curve], k: u32, ef: u32) -> Option<u32> {
     Some((before.found + u32::try_from(more).unwrap_or(0)) * 1000 / WHOLE)
 }
 
-/// How far a walk for `k` hits goes to find the share `recall` of them: by `factor` farther than `curves`
-/// say, and for `k` candidates at least.
+/// How far a walk for `k` hits goes to find the share `recall` of them, where `factor` times less may be missed
+/// than `curves` say, and for `k` candidates at least.
 pub(crate) fn breadth(curves: &[Curve], k: usize, recall: f32, factor: f32) -> Breadth {
     // A walk that goes by more candidates misses less, at least in proportion.
     let miss = (1.0 - f64::from(recall)) / f64::from(factor);

@@ -68,7 +68,7 @@ pub(crate) const SPDR: Tag = *b"SPDR";
 
 /// Most rows of a segment.
 pub(crate) const MAX_ROWS: usize = 1 << 31;
-/// Hits of the searches, and candidates, of which [`GraphStatistics`] has the recall.
+/// Hits of the walks, and nodes that they expand, of which [`GraphStatistics`] has the recall.
 const RECALL_K: u32 = 10;
 const RECALL_EF: u32 = 64;
 /// Most rows of an attribute group.
@@ -176,7 +176,8 @@ pub(crate) struct GraphStatistics {
     pub(crate) m: u32,
     pub(crate) ef_construction: u32,
     pub(crate) seed: u64,
-    /// Of a thousand near rows of a sample, how many searches found that kept [`RECALL_EF`] candidates.
+    /// Of a thousand near rows of a sample, how many walks found that expanded [`RECALL_EF`] nodes on average or,
+    /// by inner product, kept so many candidates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) recall: Option<u32>,
 }
