@@ -284,6 +284,22 @@ fn a_product_code_leads_walks_and_scans_through_merges_deletes_and_reopening() {
 }
 
 #[test]
+fn a_graph_built_in_bulk_is_walked_by_product_codes() {
+    let (dimension, count) = (32, 8_500);
+    let values = leaning(count, dimension, 41);
+    let queries = leaning(50, dimension, 42);
+    let code = CodeChoice::Product { bytes: 16 };
+    let (_dir, rows) = indexed(Metric::L2, dimension, &values, code);
+    assert_eq!(rows.stats().unwrap().segments[0].code, "product");
+    let part = rows.search(&queries[..dimension]).ef(24).explain().unwrap().parts.remove(0);
+    assert!(part.plan == SearchPlan::Walk && part.codes_compared > 0, "{part:?}");
+    let found = recall(&rows, dimension, &queries);
+    assert!(found >= 0.88, "{found}");
+    let asked = rows.measure_recall().queries(&queries).recall(0.9).run().unwrap().recall;
+    assert!(asked >= 0.88, "{asked}");
+}
+
+#[test]
 fn closing_writes_what_is_in_memory_to_a_segment_with_product_codes() {
     let (dimension, count) = (64, 4_500);
     let values = leaning(count, dimension, 21);

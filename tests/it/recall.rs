@@ -14,6 +14,8 @@ use crate::common::Random;
 
 const DIMENSION: usize = 24;
 const ROWS: usize = 6_000;
+/// So many that their graph is built in bulk.
+const MANY_ROWS: usize = 9_000;
 const QUERIES: usize = 150;
 
 struct Data {
@@ -22,8 +24,13 @@ struct Data {
     random: Random,
 }
 
-/// Rows of numbers alone, hard to tell apart; the first `equal` of them are the same.
-fn data(metric: Metric, equal: usize) -> Data {
+/// Rows of numbers alone, hard to tell apart.
+fn data(metric: Metric) -> Data {
+    filled(metric, ROWS, 0)
+}
+
+/// So many rows; the first `equal` of them are the same.
+fn filled(metric: Metric, rows: usize, equal: usize) -> Data {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = Settings::default();
     settings.graph_bytes = 0;
@@ -34,10 +41,10 @@ fn data(metric: Metric, equal: usize) -> Data {
     let mut random = Random::new(3);
     let one = random.vector(DIMENSION);
     let mut vectors = one.repeat(equal);
-    (equal..ROWS).for_each(|_| vectors.extend(random.vector(DIMENSION)));
-    let draws: Int64Array = (0..ROWS).map(|_| random.below(100) as i64).collect();
+    (equal..rows).for_each(|_| vectors.extend(random.vector(DIMENSION)));
+    let draws: Int64Array = (0..rows).map(|_| random.below(100) as i64).collect();
     let draws = RecordBatch::try_from_iter([("draw", Arc::new(draws) as ArrayRef)]).unwrap();
-    let ids: Vec<u64> = (0..ROWS as u64).collect();
+    let ids: Vec<u64> = (0..rows as u64).collect();
     docs.upsert(&ids, &vectors, &draws).unwrap();
     docs.compact().unwrap();
     Data { _dir: dir, docs, random }
@@ -57,7 +64,7 @@ fn measured(docs: &Collection, queries: &[f32], recall: f32, filter: Option<&str
 #[test]
 fn the_recall_asked_for_is_found_and_explained() {
     for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
-        let Data { _dir, docs, mut random } = data(metric, 0);
+        let Data { _dir, docs, mut random } = data(metric);
         let queries = queries(&mut random);
         let mut before = 0;
         for recall in [0.8, 0.9, 0.95] {
@@ -85,7 +92,7 @@ fn the_recall_asked_for_is_found_and_explained() {
 
 #[test]
 fn the_recall_asked_for_is_found_under_filters_and_among_deleted_rows() {
-    let Data { _dir, docs, mut random } = data(Metric::L2, 0);
+    let Data { _dir, docs, mut random } = data(Metric::L2);
     let queries = queries(&mut random);
     for filter in ["draw < 80", "draw < 50", "draw < 10"] {
         let found = measured(&docs, &queries, 0.9, Some(filter));
@@ -103,7 +110,7 @@ fn the_recall_asked_for_is_found_under_filters_and_among_deleted_rows() {
 
 #[test]
 fn a_quarter_of_equal_rows_does_not_mislead() {
-    let Data { _dir, docs, mut random } = data(Metric::L2, ROWS / 4);
+    let Data { _dir, docs, mut random } = filled(Metric::L2, MANY_ROWS, MANY_ROWS / 4);
     let queries = queries(&mut random);
     let found = measured(&docs, &queries, 0.9, None);
     assert!(found >= 0.88, "{found}");
@@ -113,7 +120,7 @@ fn a_quarter_of_equal_rows_does_not_mislead() {
 
 #[test]
 fn a_measurement_of_rows_tells_what_new_queries_find() {
-    let Data { _dir, docs, mut random } = data(Metric::L2, 0);
+    let Data { _dir, docs, mut random } = data(Metric::L2);
     let queries = queries(&mut random);
     let of_rows = docs.measure_recall().sample(400).ef(24).run().unwrap();
     let MeasuredRecall { recall, low, high, percentile_5, .. } = of_rows;
@@ -143,7 +150,7 @@ fn a_measurement_of_rows_tells_what_new_queries_find() {
 
 #[test]
 fn a_recall_that_is_no_share_is_refused() {
-    let Data { _dir, docs, .. } = data(Metric::L2, 0);
+    let Data { _dir, docs, .. } = data(Metric::L2);
     let query = vec![0.5_f32; DIMENSION];
     let refused = |result: Result<(), Error>, names: &str| {
         let message = match result {
@@ -183,7 +190,7 @@ fn a_recall_that_is_no_share_is_refused() {
 
 #[test]
 fn a_calibration_makes_up_for_queries_unlike_the_rows_and_outlives_merges_and_openings() {
-    let Data { _dir: dir, docs, mut random } = data(Metric::Cosine, 0);
+    let Data { _dir: dir, docs, mut random } = data(Metric::Cosine);
     // Between rows, and nearer to none: harder than any of them.
     let hard: Vec<f32> = queries(&mut random).iter().map(|value| value.powi(3)).collect();
     assert_eq!(docs.calibration().unwrap(), None);
@@ -211,7 +218,7 @@ fn a_calibration_makes_up_for_queries_unlike_the_rows_and_outlives_merges_and_op
 
 #[test]
 fn queries_that_tell_nothing_calibrate_nothing() {
-    let Data { _dir, docs, mut random } = data(Metric::L2, 0);
+    let Data { _dir, docs, mut random } = data(Metric::L2);
     let queries = queries(&mut random);
     let refused = docs.calibrate(&queries[..DIMENSION * 49]).unwrap_err().to_string();
     assert!(
