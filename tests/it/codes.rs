@@ -284,6 +284,32 @@ fn a_product_code_leads_walks_and_scans_through_merges_deletes_and_reopening() {
 }
 
 #[test]
+fn scans_go_by_product_codes_only_where_these_keep_the_share_that_is_asked_for() {
+    let (dimension, count) = (48, 4_000);
+    let mut next = noise(31);
+    let values: Vec<f32> = (0..count * dimension).map(|_| next()).collect();
+    // The first that are so short that they lose some.
+    let coded = [16, 14, 12, 11, 10, 9, 8].into_iter().find_map(|bytes| {
+        let code = CodeChoice::Product { bytes };
+        let (dir, rows) = compacted(Metric::L2, dimension, &values, code, u64::MAX);
+        let segment = rows.stats().unwrap().segments.remove(0);
+        let agreement = segment.code_agreement.filter(|_| segment.code == "product")?;
+        (agreement < 997).then_some((dir, rows, agreement))
+    });
+    let (_dir, rows, agreement) = coded.expect("codes that lose some rows");
+    let query = &values[..dimension];
+    let plan = |recall: u32| {
+        let search = rows.search(query).recall(recall as f32 / 1e3);
+        search.explain().unwrap().parts[0].plan
+    };
+    assert_eq!(plan(agreement), SearchPlan::ScanCodes);
+    assert_eq!(plan(agreement + 1), SearchPlan::Scan);
+    let queries: Vec<f32> = (0..100 * dimension).map(|_| next()).collect();
+    let found = rows.measure_recall().queries(&queries).recall(0.999).run().unwrap().recall;
+    assert_eq!(found, 1.0);
+}
+
+#[test]
 fn a_graph_built_in_bulk_is_walked_by_product_codes() {
     let (dimension, count) = (32, 8_500);
     let values = leaning(count, dimension, 41);
