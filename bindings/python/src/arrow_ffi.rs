@@ -10,13 +10,14 @@
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type, to_ffi};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchIterator, StructArray, make_array};
 use arrow_data::ArrayData;
 use arrow_data::transform::MutableArrayData;
-use arrow_schema::{ArrowError, DataType};
+use arrow_schema::{ArrowError, DataType, Schema};
 use pyo3::exceptions::{PyException, PyImportError};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -87,12 +88,13 @@ pub(crate) fn export_array<'py>(
     Ok((capsule(py, schema, SCHEMA)?, capsule(py, array, ARRAY)?))
 }
 
-/// A table as the capsule that `__arrow_c_stream__` returns.
-pub(crate) fn export_stream<'py>(
-    py: Python<'py>,
-    batch: &RecordBatch,
-) -> PyResult<Bound<'py, PyCapsule>> {
-    let batches = RecordBatchIterator::new([Ok(batch.clone())], batch.schema());
+/// A table in parts, which all have the columns of the first, as the capsule that `__arrow_c_stream__` returns.
+pub(crate) fn export_stream(
+    py: Python<'_>,
+    batches: Vec<RecordBatch>,
+) -> PyResult<Bound<'_, PyCapsule>> {
+    let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+    let batches = RecordBatchIterator::new(batches.into_iter().map(Ok), schema);
     capsule(py, FFI_ArrowArrayStream::new(Box::new(batches)), STREAM)
 }
 

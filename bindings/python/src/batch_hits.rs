@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use nearfield::IdType;
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyIterator, PyList, PySlice, PyTuple};
+use pyo3::types::{PyCapsule, PyDict, PyIterator, PyList, PySlice, PyTuple};
 
+use crate::errors::invalid;
 use crate::hits::{Found, Hits, position};
-use crate::{pickles, rows};
+use crate::{arrow_ffi, pickles, rows};
 
 /// A `k` up to which arrays are k wide however few hits there are.
 pub(crate) const PADDED: usize = 1_024;
@@ -27,6 +29,10 @@ const SHOWN: usize = 3;
 /// >>> ids, distances = found
 /// >>> ids.tolist(), found.counts.tolist()
 /// ([[1, 2, -1], [2, 1, -1]], [2, 2])
+///
+/// Takes part in the Arrow PyCapsule interface: `pyarrow.table(found)` and `polars.DataFrame(found)`
+/// read one table of all hits, the number of the query, from 0 on, in its first column, "query". A
+/// column called "query", "distance" or "score" stands in place of that.
 #[pyclass(frozen, module = "nearfield")]
 pub(crate) struct BatchHits {
     found: Vec<Arc<Found>>,
@@ -67,6 +73,15 @@ impl BatchHits {
             places.extend((found.hits.len()..width).map(|_| padding()));
         }
         places
+    }
+
+    /// The hits of each query with its number.
+    fn batches(&self, py: Python<'_>) -> PyResult<Vec<RecordBatch>> {
+        let numbered = |(query, found): (i64, &Arc<Found>)| {
+            let batch = rows::numbered(found.batch(py)?, "query", query);
+            batch.map_err(|error| invalid(py, error.to_string()))
+        };
+        (0..).zip(&self.found).map(numbered).collect()
     }
 
     fn float_array<'py>(
@@ -144,6 +159,53 @@ impl BatchHits {
     fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         let count = |found: &Arc<Found>| i64::try_from(found.hits.len()).unwrap_or(i64::MAX);
         PyArray1::from_iter(py, self.found.iter().map(count))
+    }
+
+    /// A list with a dict for each hit, those of the first query first: query, id, distance, score
+    /// and, if read, the columns and the vector.
+    ///
+    /// >>> docs.search_batch([[0, 0], [3, 4]], k=1, select=["title"]).to_dicts()[1]
+    /// {'query': 1, 'id': 2, 'distance': 0.0, 'score': -0.0, 'title': 'far'}
+    fn to_dicts<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let batches = self.batches(py)?;
+        let places =
+            batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
+        places.map(|(batch, row)| rows::dict(py, batch, row)).collect()
+    }
+
+    /// The hits as a `pyarrow.Table`.
+    ///
+    /// >>> docs.search_batch([[0, 0], [3, 4]]).to_arrow()["query"].to_pylist()  # doctest: +SKIP
+    /// [0, 0, 1, 1]
+    fn to_arrow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        rows::to_arrow(slf.as_any())
+    }
+
+    /// The hits as a `pandas.DataFrame`.
+    ///
+    /// >>> docs.search_batch([[0, 0], [3, 4]], k=1).to_pandas()["id"].tolist()  # doctest: +SKIP
+    /// [1, 2]
+    fn to_pandas<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        rows::to_pandas(slf.as_any())
+    }
+
+    /// The hits as a `polars.DataFrame`.
+    ///
+    /// >>> docs.search_batch([[0, 0], [3, 4]], k=1).to_polars()["id"].to_list()  # doctest: +SKIP
+    /// [1, 2]
+    fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        rows::to_polars(slf.as_any())
+    }
+
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        // The interface lets a producer ignore the wish for another schema.
+        let _ = requested_schema;
+        arrow_ffi::export_stream(py, self.batches(py)?)
     }
 
     /// The hits of the first queries, a table each.

@@ -236,7 +236,7 @@ impl Hits {
         requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let _ = requested_schema;
-        arrow_ffi::export_stream(py, self.found.batch(py)?)
+        arrow_ffi::export_stream(py, vec![self.found.batch(py)?.clone()])
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::types::{Float16Type, Float32Type, Int8Type, UInt8Type};
 use arrow_array::{
-    Array, ArrayRef, FixedSizeListArray, LargeStringArray, PrimitiveArray, RecordBatch,
+    Array, ArrayRef, FixedSizeListArray, Int64Array, LargeStringArray, PrimitiveArray, RecordBatch,
     RecordBatchOptions, UInt64Array,
 };
 use arrow_schema::{ArrowError, Field, Schema as ArrowSchema};
@@ -112,6 +112,23 @@ pub(crate) fn record_batch<'a>(
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options)
+}
+
+/// `batch` behind a column of one number, unless it has a column of that name.
+pub(crate) fn numbered(
+    batch: &RecordBatch,
+    name: &str,
+    number: i64,
+) -> Result<RecordBatch, ArrowError> {
+    if batch.column_by_name(name).is_some() {
+        return Ok(batch.clone());
+    }
+    let column = Int64Array::from_value(number, batch.num_rows());
+    let mut fields = vec![Arc::new(Field::new(name, column.data_type().clone(), false))];
+    fields.extend(batch.schema_ref().fields().iter().cloned());
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(column)];
+    columns.extend_from_slice(batch.columns());
+    RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns)
 }
 
 fn id_column<'a>(ids: impl Iterator<Item = &'a Id>, id_type: IdType) -> ArrayRef {

@@ -89,14 +89,35 @@ def test_pandas_frames(docs: nf.Collection):
     assert frame["title"].tolist() == ["near", "far"]
 
 
+def test_the_answers_of_a_batch_are_one_table(docs: nf.Collection):
+    found = docs.search_batch([[0, 0], [3, 4], [9, 9]], k=2, max_distance=10, select=["title"], vectors=True)
+    rows = found.to_dicts()
+    assert [(row["query"], row["id"]) for row in rows] == [(0, 1), (1, 2)]
+    assert list(rows[0]) == ["query", "id", "distance", "score", "title", "vector"]
+    pa = pytest.importorskip("pyarrow")
+    pl = pytest.importorskip("polars")
+    table = found.to_arrow()
+    assert pa.table(found).equals(table) and table.to_pylist()[1]["title"] == "far"
+    assert table.schema.field("query").type == pa.int64()
+    assert pl.DataFrame(found).equals(found.to_polars()) and found.to_polars()["query"].to_list() == [0, 1]
+    assert found.to_pandas()["distance"].tolist() == [0.0, 0.0]
+    nothing = docs.search_batch(np.empty((0, 2)))
+    assert nothing.to_dicts() == [] and nothing.to_arrow().num_rows == 0
+
+
+def test_a_column_called_query_stands_in_place_of_the_number(docs: nf.Collection):
+    docs.upsert([7], [[5, 5]], {"query": ["what?"]})
+    assert docs.search_batch([[5, 5]], k=1, select=["query"]).to_dicts()[0]["query"] == "what?"
+
+
 def test_a_missing_library_is_named(docs: nf.Collection, monkeypatch):
     for name in ["pyarrow", "polars", "pandas"]:
         monkeypatch.setitem(sys.modules, name, None)
-    hits = docs.search([0, 0])
-    for method, name in [("to_arrow", "pyarrow"), ("to_pandas", "pandas"), ("to_polars", "polars")]:
-        with pytest.raises(ImportError, match=f"pip install {name}"):
-            getattr(hits, method)()
-    assert hits.to_dicts()[0]["title"] == "near"
+    for hits in [docs.search([0, 0]), docs.search_batch([[0, 0]], select=["title"])]:
+        for method, name in [("to_arrow", "pyarrow"), ("to_pandas", "pandas"), ("to_polars", "polars")]:
+            with pytest.raises(ImportError, match=f"pip install {name}"):
+                getattr(hits, method)()
+        assert hits.to_dicts()[0]["title"] == "near"
 
 
 def test_text_and_html_are_short_and_escaped(docs: nf.Collection):

@@ -1942,6 +1942,10 @@ class BatchHits:
     >>> ids, distances = found
     >>> ids.tolist(), found.counts.tolist()
     ([[1, 2, -1], [2, 1, -1]], [2, 2])
+
+    Takes part in the Arrow PyCapsule interface: `pyarrow.table(found)` and `polars.DataFrame(found)`
+    read one table of all hits, the number of the query, from 0 on, in its first column, "query". A
+    column called "query", "distance" or "score" stands in place of that.
     """
     def _repr_html_(self) -> str: ...
     @property
@@ -1974,6 +1978,32 @@ class BatchHits:
         >>> docs.search_batch([[0, 0], [3, 4]], k=5, max_distance=1).counts.tolist()
         [1, 1]
         """
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """A list with a dict for each hit, those of the first query first: query, id, distance, score
+        and, if read, the columns and the vector.
+
+        >>> docs.search_batch([[0, 0], [3, 4]], k=1, select=["title"]).to_dicts()[1]
+        {'query': 1, 'id': 2, 'distance': 0.0, 'score': -0.0, 'title': 'far'}
+        """
+    def to_arrow(self) -> Any:
+        """The hits as a `pyarrow.Table`.
+
+        >>> docs.search_batch([[0, 0], [3, 4]]).to_arrow()["query"].to_pylist()  # doctest: +SKIP
+        [0, 0, 1, 1]
+        """
+    def to_pandas(self) -> Any:
+        """The hits as a `pandas.DataFrame`.
+
+        >>> docs.search_batch([[0, 0], [3, 4]], k=1).to_pandas()["id"].tolist()  # doctest: +SKIP
+        [1, 2]
+        """
+    def to_polars(self) -> Any:
+        """The hits as a `polars.DataFrame`.
+
+        >>> docs.search_batch([[0, 0], [3, 4]], k=1).to_polars()["id"].to_list()  # doctest: +SKIP
+        [1, 2]
+        """
+    def __arrow_c_stream__(self, requested_schema: CapsuleType | None = None) -> CapsuleType: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
     @overload
     def __getitem__(self, index: int, /) -> Hits: ...
