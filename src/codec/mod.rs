@@ -146,6 +146,9 @@ pub(crate) trait BlockPairs: Pairs {
 
     /// A bit for each of a line that is at most `bound`, the first in the lowest bit.
     fn at_most(self, line: &[f32; LINE], bound: f32) -> u32;
+
+    /// Asks for `items` ahead of time.
+    fn prefetch<T>(self, items: &[T]);
 }
 
 /// A loop over a scorer; like a [`kernel::Op`](crate::kernel::Op), inlined into its root.

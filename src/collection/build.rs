@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Core;
-use super::options::Schema;
+use super::options::{Schema, Settings};
 use super::snapshot::PartView;
 use crate::codec::product::Crew;
 use crate::error::{Error, Result};
@@ -19,6 +19,16 @@ use crate::types::{CodeChoice, IdType};
 
 /// Seed of every graph: the same rows give the same graph.
 const SEED: u64 = 0x6e65_6172_6669_656c;
+
+/// How graphs are built: in half of the memory there may be, since others work beside it.
+pub(super) fn graph_params(settings: &Settings) -> GraphParams {
+    GraphParams {
+        m: settings.m,
+        ef_construction: settings.ef_construction,
+        seed: SEED,
+        memory: settings.memory_budget / 2,
+    }
+}
 
 /// A segment being written.
 #[derive(Debug)]
@@ -77,11 +87,7 @@ impl Sink {
         let pool = if busy { Some(core.host.pool()?) } else { None };
         let plan = match pool {
             Some(pool) if graph => Some(GraphPlan {
-                params: GraphParams {
-                    m: settings.m,
-                    ef_construction: settings.ef_construction,
-                    seed: SEED,
-                },
+                params: graph_params(settings),
                 code: settings.code,
                 isa: core.host.isa,
                 pool,

@@ -20,8 +20,6 @@ use crate::error::{Error, Result};
 const TIER_WIDTH: usize = 4;
 /// Dead rows of a segment, in percent, from which it is rewritten.
 const DEAD_PERCENT: u64 = 20;
-/// Anonymous bytes that building a graph takes per row, beside the mapped vectors.
-const BUILD_BYTES_PER_ROW: u64 = 320;
 
 /// What a [`Collection::compact`](super::Collection::compact) did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -134,8 +132,9 @@ fn that_fit(shapes: &[Shape], mut inputs: Vec<usize>, settings: &Settings) -> Ve
 
 /// Most rows of one segment: what a graph build may hold within the memory budget.
 pub(crate) fn max_rows(settings: &Settings) -> u64 {
-    let budget = settings.memory_budget as u64 / 2;
-    (budget / BUILD_BYTES_PER_ROW).clamp(1_000, u64::from(u32::MAX / 2))
+    let params = build::graph_params(settings);
+    let rows = params.memory / params.least_bytes_per_row();
+    (rows as u64).clamp(1_000, u64::from(u32::MAX / 2))
 }
 
 fn shapes(view: &View) -> Vec<Shape> {

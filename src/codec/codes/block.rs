@@ -100,6 +100,11 @@ impl<K: Kernel, G: Guard, const FORM: u8> BlockPairs for Table<'_, K, G, FORM> {
     }
 
     #[inline(always)]
+    fn prefetch<T>(self, items: &[T]) {
+        self.kernel.prefetch(items);
+    }
+
+    #[inline(always)]
     fn score_panel(self, a: &CodeBlock, panel: usize, b: &CodeBlock, out: &mut [[f32; LINE]]) {
         let (signed, own) = (a.signed_of(panel), &a.panels[panel]);
         for (at, other) in b.panels.iter().enumerate() {

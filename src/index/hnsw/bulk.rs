@@ -11,13 +11,14 @@
 //! Sources: Rubel et al., "PiPNN" (2026), for leaves and candidates by direction; Malkov and Yashunin
 //! for pruning.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use rayon::ThreadPool;
 
 use super::build::{Plan, Rows, Work};
 use super::graph::{Graph, MAX_ROWS};
-use super::leaves::{LEAF_ROWS, deal, nearest};
+use super::leaves::{LEAF_ROWS, deal, nearest, order};
 use super::prune::{Link, select};
 use super::repair::repair;
 use super::rounds::{Spread, insert_all};
@@ -31,9 +32,11 @@ use crate::types::Row;
 /// Fewer rows are inserted one by one.
 pub(crate) const LEAST_ROWS: usize = 8 * LEAF_ROWS;
 /// How many leaders take a row at first, and in each group that is divided again.
-const FANS: [usize; 2] = [8, 2];
+const FANS: [usize; 2] = [10, 2];
 /// So many rows of a leaf are candidates of each, and as many more that are hardly farther.
 const NEAREST: usize = 12;
+/// A row is a candidate of so many of those.
+const MUTUAL: usize = 2;
 /// One link in so many, of a row that reaches the level above, is one of that level.
 const FAR_SHARE: usize = 4;
 /// Pairs of anchors, each a bit of a direction.
@@ -43,6 +46,10 @@ const COPY: u16 = 1 << 15;
 const COPIES: u32 = 16;
 /// Rows that a thread takes at a time.
 const CHUNK_ROWS: usize = 256;
+/// Rows of a leaf after this one whose candidates are asked for.
+const AHEAD: usize = 2;
+/// Most parts that have their candidates one after the other.
+const MOST_PARTS: usize = 16;
 
 /// Builds the graph of the first `count` rows on all threads of `pool`, as [`build`] does. `None` when
 /// `keep_going`, asked now and then, says no.
@@ -66,48 +73,78 @@ pub(crate) fn build_in_bulk<S: BlockSource>(
     if !insert_all(isa, source, &plan, 0, &upper, pool) {
         return None;
     }
-    let most = (params.ef_construction / 2).next_multiple_of(LINE).clamp(2 * LINE, 8 * LINE);
-    let bulk = Bulk {
-        plan: &plan,
-        sides: sides(isa, source, count, pool),
-        leaves: deal(isa, source, count, FANS, pool, keep_going),
-        shelves: Shelves::new(count, most),
-        keep_going,
-        stopped: AtomicBool::new(false),
-    };
-    let next = AtomicUsize::new(0);
-    pool.broadcast(|_| source.run_blocks(isa, Compare { bulk: &bulk, next: &next }));
-    let next = AtomicUsize::new(0);
-    pool.broadcast(|_| source.run(isa, Prune { bulk: &bulk, next: &next }));
-    let back = Back::of(&plan);
-    let next = AtomicUsize::new(0);
-    pool.broadcast(|_| source.run(isa, LinkBack { bulk: &bulk, back: &back, next: &next }));
-    if bulk.stopped.load(Relaxed) {
-        return None;
-    }
+    link_all(isa, source, &plan, params, pool, keep_going)?;
     add_far(&plan);
     let mut graph = plan.finish(params);
     repair(isa, source, &mut graph);
     Some(graph)
 }
 
-struct Bulk<'a> {
-    plan: &'a Plan,
-    sides: Vec<[f32; LINE]>,
-    leaves: Vec<Vec<Row>>,
-    shelves: Shelves,
+/// Makes the lists of level 0.
+fn link_all<S: BlockSource>(
+    isa: Isa,
+    source: &S,
+    plan: &Plan,
+    params: &Params,
+    pool: &ThreadPool,
+    keep_going: &(dyn Fn() -> bool + Sync),
+) -> Option<()> {
+    let count = plan.tops.len();
+    let go = &Go { keep_going, stopped: AtomicBool::new(false) };
+    {
+        let sides = &sides(isa, source, count, pool, go);
+        let leaves = &deal(isa, source, count, FANS, pool, keep_going);
+        for rows in parts(count, params) {
+            let shelves = &Shelves::new(rows, candidates(params));
+            let (bulk, next) = (Bulk { sides, leaves, shelves, go }, AtomicUsize::new(0));
+            pool.broadcast(|_| source.run_blocks(isa, Compare { bulk: &bulk, next: &next }));
+            let next = AtomicUsize::new(0);
+            pool.broadcast(|_| source.run(isa, Prune { plan, shelves, go, next: &next }));
+        }
+    }
+    let (back, next) = (Back::of(plan), AtomicUsize::new(0));
+    pool.broadcast(|_| source.run(isa, LinkBack { plan, back: &back, go, next: &next }));
+    (!go.stopped.load(Relaxed)).then_some(())
+}
+
+/// Most candidates of a row.
+fn candidates(params: &Params) -> usize {
+    (params.ef_construction / 2).next_multiple_of(LINE).clamp(2 * LINE, 8 * LINE)
+}
+
+/// The rows that have their candidates at the same time: as many as the memory allows.
+fn parts(count: usize, params: &Params) -> impl Iterator<Item = Range<usize>> {
+    let left = params.memory.saturating_sub(count.saturating_mul(params.bytes_per_row()));
+    let at_once =
+        (left / Shelves::bytes_per_row(candidates(params))).max(count.div_ceil(MOST_PARTS));
+    let parts = count.div_ceil(at_once.max(1));
+    let rows = count.div_ceil(parts).next_multiple_of(STRIPE_ROWS);
+    (0..count).step_by(rows).map(move |first| first..count.min(first + rows))
+}
+
+/// Whether to go on.
+struct Go<'a> {
     keep_going: &'a (dyn Fn() -> bool + Sync),
     stopped: AtomicBool,
 }
 
-impl Bulk<'_> {
-    fn goes_on(&self) -> bool {
+impl Go<'_> {
+    fn on(&self) -> bool {
         if !(self.keep_going)() {
             self.stopped.store(true, Relaxed);
         }
         !self.stopped.load(Relaxed)
     }
+}
 
+struct Bulk<'a> {
+    sides: &'a [[f32; LINE]],
+    leaves: &'a [Vec<Row>],
+    shelves: &'a Shelves,
+    go: &'a Go<'a>,
+}
+
+impl Bulk<'_> {
     /// In which direction of `row` another lies.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a bit for each of sixteen")]
@@ -130,6 +167,7 @@ fn sides<S: BlockSource>(
     source: &S,
     count: usize,
     pool: &ThreadPool,
+    go: &Go<'_>,
 ) -> Vec<[f32; LINE]> {
     let rows: Vec<Row> = (0..).take(count).collect();
     let anchors: Vec<Row> = Spread::of(&rows).take(2 * PAIRS).collect();
@@ -137,7 +175,11 @@ fn sides<S: BlockSource>(
     pool.scope(|scope| {
         for (rows, sides) in rows.chunks(CHUNK_ROWS).zip(sides.chunks_mut(CHUNK_ROWS)) {
             let anchors = &anchors;
-            scope.spawn(move |_| source.run(isa, Sides { anchors, rows, sides }));
+            scope.spawn(move |_| {
+                if go.on() {
+                    source.run(isa, Sides { anchors, rows, sides });
+                }
+            });
         }
     });
     sides
@@ -164,7 +206,7 @@ impl PairsOp for Sides<'_> {
     }
 }
 
-/// Compares all pairs of each leaf, and offers each row its nearest and those that it is nearest to.
+/// Compares the rows of each leaf that have their candidates now with all of it, and offers each its nearest.
 struct Compare<'a> {
     bulk: &'a Bulk<'a>,
     next: &'a AtomicUsize,
@@ -175,41 +217,66 @@ impl<B: Block> BlocksOp<B> for Compare<'_> {
 
     #[inline(always)]
     fn run<P: BlockPairs<Block = B>>(self, pairs: P) {
-        let Self { bulk, next } = self;
+        let Self { bulk: bulk @ Bulk { shelves, .. }, next } = self;
         let mut block = B::default();
         let (mut lines, mut best) = (Vec::new(), Vec::new());
         let mut lists: Vec<Vec<Link>> = vec![Vec::new(); LEAF_ROWS];
         while let Some(leaf) = bulk.leaves.get(next.fetch_add(1, Relaxed)) {
-            if !bulk.goes_on() {
+            if !bulk.go.on() {
                 return;
+            }
+            // The rows of a leaf ascend.
+            let place = |end: usize| leaf.partition_point(|row| (*row as usize) < end);
+            let own = place(shelves.rows().start)..place(shelves.rows().end);
+            if own.is_empty() {
+                continue;
             }
             pairs.lay_out(leaf, &mut block);
             lines.resize(LINE * block.panels(), [0.0; LINE]);
-            for panel in 0..block.panels() {
+            for panel in own.start / LINE..own.end.div_ceil(LINE) {
                 pairs.score_panel(&block, panel, &block, &mut lines);
                 for (row, line) in (panel * LINE..).zip(lines.chunks_exact_mut(block.panels())) {
-                    let Some(own) = leaf.get(row) else { break };
+                    if !own.contains(&row) {
+                        continue;
+                    }
                     line[row / LINE][row % LINE] = f32::INFINITY;
                     nearest(pairs, line, leaf.len(), NEAREST, 2 * NEAREST, &mut best);
                     best.retain(|(_, other)| *other as usize != row);
-                    for (distance, other) in &best {
+                    let mutual = first(&mut best, MUTUAL);
+                    for (at, (distance, other)) in best.iter().enumerate() {
                         let (distance, other) = (*distance, *other as usize);
                         lists[row].push(Link { distance, node: leaf[other] });
-                        lists[other].push(Link { distance, node: *own });
+                        if at < mutual && own.contains(&other) {
+                            lists[other].push(Link { distance, node: leaf[row] });
+                        }
                     }
                 }
             }
-            for (row, list) in leaf.iter().zip(&mut lists) {
-                let offers = list.drain(..).map(|link| (link, bulk.direction(pairs, *row, &link)));
-                bulk.shelves.offer(*row, offers);
+            for at in own {
+                if let Some(later) = leaf.get(at + AHEAD) {
+                    shelves.prefetch(pairs, *later);
+                }
+                let direction = |link: &Link| bulk.direction(pairs, leaf[at], link);
+                shelves.offer(leaf[at], lists[at].drain(..), direction);
             }
         }
     }
 }
 
+/// Puts the `k` nearest first; returns how many there are.
+#[inline(always)]
+fn first(found: &mut [(f32, u32)], k: usize) -> usize {
+    if found.len() > k {
+        found.select_nth_unstable_by(k - 1, order);
+    }
+    found.len().min(k)
+}
+
 /// Prunes the candidates of each row.
 struct Prune<'a> {
-    bulk: &'a Bulk<'a>,
+    plan: &'a Plan,
+    shelves: &'a Shelves,
+    go: &'a Go<'a>,
     next: &'a AtomicUsize,
 }
 
@@ -218,22 +285,20 @@ impl PairsOp for Prune<'_> {
 
     #[inline(always)]
     fn run<P: Pairs>(self, pairs: P) {
-        let Self { bulk: bulk @ Bulk { plan, shelves, .. }, next } = self;
+        let Self { plan, shelves, go, next } = self;
         let layer = &plan.layers[0];
         let mut work = Work::new(plan);
         loop {
             let stripe = next.fetch_add(1, Relaxed);
-            if stripe >= shelves.stripes() || !bulk.goes_on() {
+            if stripe >= shelves.stripes() || !go.on() {
                 return;
             }
             shelves.each_of(stripe, |row, entries| {
                 entries.sort_unstable();
                 work.candidates.clear();
                 work.candidates.extend(entries.iter().map(|entry| link(*entry)));
-                if let Some(row) = Row::try_from(row).ok().filter(|_| row < plan.tops.len()) {
-                    select(pairs, layer, &work.candidates, layer.max, &mut work.kept);
-                    layer.write(row, &work.kept);
-                }
+                select(pairs, layer, &work.candidates, layer.max, &mut work.kept);
+                layer.write(row, &work.kept);
             });
         }
     }
@@ -277,7 +342,8 @@ impl Back {
 
 /// Gives each row the links of those that chose it.
 struct LinkBack<'a> {
-    bulk: &'a Bulk<'a>,
+    plan: &'a Plan,
+    go: &'a Go<'a>,
     back: &'a Back,
     next: &'a AtomicUsize,
 }
@@ -287,11 +353,11 @@ impl PairsOp for LinkBack<'_> {
 
     #[inline(always)]
     fn run<P: Pairs>(self, pairs: P) {
-        let Self { bulk: bulk @ Bulk { plan, .. }, back, next } = self;
+        let Self { plan, go, back, next } = self;
         let mut work = Work::new(plan);
         loop {
             let first = next.fetch_add(STRIPE_ROWS, Relaxed);
-            if first >= plan.tops.len() || !bulk.goes_on() {
+            if first >= plan.tops.len() || !go.on() {
                 return;
             }
             for row in (first..plan.tops.len()).take(STRIPE_ROWS) {
@@ -305,25 +371,51 @@ impl PairsOp for LinkBack<'_> {
 }
 
 /// Gives rows that reach the level above their links of that level, the farthest first, in what room they
-/// have and for the last of a full list. Leaves hold near rows alone: walks that must leave a cluster would find
-/// no way out.
+/// have, and of a full list in place of up to a quarter, the farthest. Leaves hold near rows alone: walks that must leave
+/// a cluster would find no way out.
 fn add_far(plan: &Plan) {
     let [base, above, ..] = plan.layers.as_slice() else { return };
-    let mut list: Vec<Link> = Vec::new();
-    let mut far: Vec<Link> = Vec::new();
+    let ascending =
+        |a: &Link, b: &Link| a.distance.total_cmp(&b.distance).then(a.node.cmp(&b.node));
+    let (mut list, mut far): (Vec<Link>, Vec<Link>) = Default::default();
     for node in (0..).take(above.count()) {
         let row = above.row(node);
         list.clear();
-        list.extend(base.read(row).take(base.max - base.max / FAR_SHARE));
+        list.extend(base.read(row));
+        list.sort_unstable_by(ascending);
         far.clear();
-        far.extend(above.read(node));
-        far.sort_unstable_by(|a, b| b.distance.total_cmp(&a.distance).then(a.node.cmp(&b.node)));
-        for link in &far {
-            let link = Link { node: above.row(link.node), ..*link };
-            if list.len() < base.max && list.iter().all(|other| other.node != link.node) {
-                list.push(link);
+        far.extend(above.read(node).map(|link| Link { node: above.row(link.node), ..link }));
+        far.retain(|link| list.iter().all(|other| other.node != link.node));
+        far.sort_unstable_by(|a, b| ascending(b, a));
+        far.truncate((base.max - list.len()).max(base.max / FAR_SHARE));
+        list.truncate(base.max - far.len());
+        list.append(&mut far);
+        base.write(row, &list);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_hold_all_rows_in_the_memory_that_there_is() {
+        let enough = Params::default();
+        let of = |count, params| parts(count, &params).collect::<Vec<_>>();
+        assert_eq!(of(1_000_000, enough).len(), 1);
+        for (count, most) in [(LEAST_ROWS, 10), (1_000_003, 10)] {
+            let little = Params { memory: count * enough.least_bytes_per_row(), ..enough };
+            for (params, most) in [(little, most), (Params { memory: 0, ..enough }, MOST_PARTS)] {
+                let parts = of(count, params);
+                assert!((2..=most).contains(&parts.len()), "{parts:?}");
+                assert_eq!((parts[0].start, parts[parts.len() - 1].end), (0, count));
+                for pair in parts.windows(2) {
+                    assert_eq!(pair[0].end, pair[1].start);
+                }
+                let most = parts[0].len() * Shelves::bytes_per_row(candidates(&params));
+                let left = params.memory.saturating_sub(count * params.bytes_per_row());
+                assert!(most <= left + left / 8 || params.memory == 0, "{most} of {left}");
             }
         }
-        base.write(row, &list);
     }
 }

@@ -1,5 +1,7 @@
 //! Rows dealt into small overlapping groups of near ones.
 
+use std::cmp::Ordering;
+
 use rayon::ThreadPool;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
@@ -28,8 +30,8 @@ struct Group {
 }
 
 /// Deals the first `count` rows into leaves of at most [`LEAF_ROWS`], each to the nearest leaders: to as many
-/// as `fans` says at first, in groups that are too large again, and to one afterwards. The same from any number of
-/// threads. Once `keep_going` says no, they are not complete.
+/// as `fans` says at first, in groups that are too large again, and to one afterwards. The rows of a leaf ascend. The
+/// same from any number of threads. Once `keep_going` says no, they are not complete.
 pub(super) fn deal<S: BlockSource>(
     isa: Isa,
     source: &S,
@@ -204,10 +206,15 @@ pub(super) fn nearest<P: BlockPairs>(
         }
     }
     if found.len() > most {
-        let order = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
         found.select_nth_unstable_by(most - 1, order);
         found.truncate(most);
     }
+}
+
+/// Nearer places first, and of those as near the first.
+#[inline(always)]
+pub(super) fn order(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
+    a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
 }
 
 #[inline(always)]
@@ -241,7 +248,7 @@ mod tests {
         fn run<P: BlockPairs<Block = B>>(self, pairs: P) -> Self::Output {
             let mut found = Vec::new();
             nearest(pairs, self.lines, self.len, self.k, self.most, &mut found);
-            found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            found.sort_unstable_by(order);
             found
         }
     }
@@ -258,7 +265,7 @@ mod tests {
                 (0..len / LINE + 1).map(|_| std::array::from_fn(|_| drawn(&mut next))).collect();
             let mut all: Vec<(f32, u32)> =
                 lines.as_flattened()[..len].iter().copied().zip(0..).collect();
-            all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            all.sort_unstable_by(order);
             for isa in Isa::available() {
                 for (k, most) in [(1, 1), (8, 8), (12, 24)] {
                     let asked = Nearest { lines: &lines, len, k, most };

@@ -55,10 +55,26 @@ pub(crate) struct Params {
     pub(crate) ef_construction: usize,
     /// Draws the levels. The same seed, rows and tier give the same graph on any number of threads.
     pub(crate) seed: u64,
+    /// Bytes that a build may take, where it can do with less.
+    pub(crate) memory: usize,
+}
+
+impl Params {
+    /// Bytes that a build takes for each row, beside its candidates: links of level 0 with their lengths, and in
+    /// which leaves and on which sides a row is.
+    fn bytes_per_row(&self) -> usize {
+        16 * self.m + 128
+    }
+
+    /// Bytes for each row with which a build goes well.
+    pub(crate) fn least_bytes_per_row(&self) -> usize {
+        // Candidates of a ninth of the rows at a time.
+        self.bytes_per_row() + 128
+    }
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Self { m: 16, ef_construction: 200, seed: 42 }
+        Self { m: 16, ef_construction: 200, seed: 42, memory: usize::MAX }
     }
 }

@@ -4,9 +4,11 @@
 //! What is kept does not depend on the order in which rows are offered: it is always the nearest few
 //! of the nearest of each direction.
 
-use std::sync::{Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::prune::Link;
+use crate::codec::BlockPairs;
 use crate::types::Row;
 
 /// The direction of no candidate.
@@ -14,8 +16,9 @@ const NONE: u16 = u16::MAX;
 /// Rows under one lock.
 pub(super) const STRIPE_ROWS: usize = 16;
 
-/// Candidates of all rows.
+/// Candidates of some rows, one after the other.
 pub(super) struct Shelves {
+    rows: Range<usize>,
     /// Most candidates of a row.
     most: usize,
     stripes: Vec<Mutex<Stripe>>,
@@ -31,41 +34,77 @@ pub(super) struct Stripe {
 }
 
 impl Shelves {
-    pub(super) fn new(count: usize, most: usize) -> Self {
+    /// Bytes that a row takes.
+    pub(super) fn bytes_per_row(most: usize) -> usize {
+        let stripe = size_of::<Mutex<Stripe>>().div_ceil(STRIPE_ROWS);
+        most * (size_of::<u64>() + size_of::<u16>()) + stripe
+    }
+
+    pub(super) fn new(rows: Range<usize>, most: usize) -> Self {
         let stripe = || Stripe {
             entries: vec![0; STRIPE_ROWS * most],
             directions: vec![NONE; STRIPE_ROWS * most],
             counts: [0; STRIPE_ROWS],
             worst: [u64::MAX; STRIPE_ROWS],
         };
-        let stripes = count.div_ceil(STRIPE_ROWS);
-        Self { most, stripes: (0..stripes).map(|_| Mutex::new(stripe())).collect() }
+        let stripes = (0..rows.len().div_ceil(STRIPE_ROWS)).map(|_| Mutex::new(stripe())).collect();
+        Self { rows, most, stripes }
+    }
+
+    pub(super) fn rows(&self) -> &Range<usize> {
+        &self.rows
     }
 
     pub(super) fn stripes(&self) -> usize {
         self.stripes.len()
     }
 
-    /// Offers rows, each with its distance and direction, as candidates of `row`.
+    /// The stripe of a row, and its place there.
     #[inline(always)]
-    pub(super) fn offer(&self, row: Row, offers: impl Iterator<Item = (Link, u16)>) {
-        let Some(stripe) = self.stripes.get(row as usize / STRIPE_ROWS) else { return };
-        let mut stripe = stripe.lock().unwrap_or_else(PoisonError::into_inner);
-        for (link, direction) in offers {
+    fn place(&self, row: Row) -> Option<(MutexGuard<'_, Stripe>, usize)> {
+        let at = (row as usize).checked_sub(self.rows.start)?;
+        let stripe = self.stripes.get(at / STRIPE_ROWS)?;
+        Some((stripe.lock().unwrap_or_else(PoisonError::into_inner), at % STRIPE_ROWS))
+    }
+
+    /// Asks for what `row` has ahead of time.
+    #[inline(always)]
+    pub(super) fn prefetch<P: BlockPairs>(&self, pairs: P, row: Row) {
+        if let Some((stripe, at)) = self.place(row) {
+            let places = at * self.most..(at + 1) * self.most;
+            pairs.prefetch(&stripe.entries[places.clone()]);
+            pairs.prefetch(&stripe.directions[places]);
+        }
+    }
+
+    /// Offers rows as candidates of `row`, each in its `direction`.
+    #[inline(always)]
+    pub(super) fn offer(
+        &self,
+        row: Row,
+        offers: impl Iterator<Item = Link>,
+        direction: impl Fn(&Link) -> u16,
+    ) {
+        let Some((mut stripe, at)) = self.place(row) else { return };
+        for link in offers {
             let entry = u64::from(link.distance.to_bits()) << 32 | u64::from(link.node);
-            stripe.offer(row as usize % STRIPE_ROWS, self.most, entry, direction);
+            if entry < stripe.worst[at] {
+                stripe.put(at, self.most, entry, direction(&link));
+            }
         }
     }
 
     /// Hands the candidates of the rows of a stripe to `take`, each row's at once.
     #[inline(always)]
-    pub(super) fn each_of(&self, stripe: usize, mut take: impl FnMut(usize, &mut [u64])) {
+    pub(super) fn each_of(&self, stripe: usize, mut take: impl FnMut(Row, &mut [u64])) {
         let Some(rows) = self.stripes.get(stripe) else { return };
         let mut rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
         let Stripe { entries, counts, .. } = &mut *rows;
         let lists = entries.chunks_exact_mut(self.most).zip(counts.iter());
-        for (at, (entries, count)) in lists.enumerate() {
-            take(stripe * STRIPE_ROWS + at, &mut entries[..*count]);
+        for (row, (entries, count)) in self.rows.clone().skip(stripe * STRIPE_ROWS).zip(lists) {
+            if let Ok(row) = Row::try_from(row) {
+                take(row, &mut entries[..*count]);
+            }
         }
     }
 }
@@ -78,10 +117,7 @@ pub(super) fn link(entry: u64) -> Link {
 
 impl Stripe {
     #[inline(always)]
-    fn offer(&mut self, row: usize, most: usize, entry: u64, direction: u16) {
-        if entry >= self.worst[row] {
-            return;
-        }
+    fn put(&mut self, row: usize, most: usize, entry: u64, direction: u16) {
         let count = self.counts[row];
         let entries = &mut self.entries[row * most..][..most];
         let directions = &mut self.directions[row * most..][..most];
@@ -122,25 +158,21 @@ mod tests {
     #[test]
     fn what_is_kept_does_not_depend_on_the_order_of_offers() {
         let mut next = bits(3);
-        let mut offers: Vec<(Link, u16)> = (0..3000)
-            .map(|node| {
-                let distance = (next() % 500) as f32;
-                // The same row may be offered often.
-                (Link { distance, node: node % 900 }, (next() % 70) as u16)
-            })
+        let directions: Vec<u16> = (0..900).map(|_| (next() % 70) as u16).collect();
+        let distances: Vec<f32> = (0..900).map(|_| (next() % 500) as f32).collect();
+        // The same row may be offered often.
+        let mut offers: Vec<Link> = (0..3000)
+            .map(|offer| Link { distance: distances[offer % 900], node: offer as u32 % 900 })
             .collect();
-        // A row is always as far and in the same direction.
-        for at in 900..3000 {
-            offers[at] = offers[at % 900];
-        }
-        let kept = |offers: &[(Link, u16)]| {
-            let shelves = Shelves::new(20, 32);
+        let kept = |offers: &[Link]| {
+            let shelves = Shelves::new(40..60, 32);
+            let direction = |link: &Link| directions[link.node as usize];
             for offers in offers.chunks(7) {
-                shelves.offer(17, offers.iter().copied());
+                shelves.offer(57, offers.iter().copied(), direction);
             }
             let mut kept = Vec::new();
             shelves.each_of(1, |row, entries| {
-                assert!(row == 17 || entries.is_empty());
+                assert!(row == 57 || entries.is_empty());
                 entries.sort_unstable();
                 kept.extend_from_slice(entries);
             });
@@ -148,9 +180,9 @@ mod tests {
         };
         // The nearest of each direction, and of those the nearest.
         let mut nearest = [u64::MAX; 70];
-        for (link, direction) in &offers {
+        for link in &offers {
             let entry = u64::from(link.distance.to_bits()) << 32 | u64::from(link.node);
-            let nearest = &mut nearest[usize::from(*direction)];
+            let nearest = &mut nearest[usize::from(directions[link.node as usize])];
             *nearest = entry.min(*nearest);
         }
         nearest.sort_unstable();
