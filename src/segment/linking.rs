@@ -58,10 +58,10 @@ impl GraphPlan<'_> {
             }
             Some(CodeRows { codec: Quantizer::Levels(codec), codes }) => {
                 let source = CodedPairs::new(*isa, LevelRows { codec, codes }, lift);
-                if seeds.is_empty() {
-                    hnsw::build_in_bulk(*isa, &source, count, params, pool, keep_going)
-                } else {
+                if hnsw::merge_pays(count, seeds) {
                     hnsw::merge(*isa, &source, count, params, seeds, pool, keep_going)
+                } else {
+                    hnsw::build_in_bulk(*isa, &source, count, params, pool, keep_going)
                 }
             }
             // So few bytes tell too little of two rows: others are made for the build alone.

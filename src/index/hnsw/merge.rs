@@ -17,6 +17,7 @@ use crate::bytes::Guard;
 use crate::codec::{PairSource, Pairs, PairsOp, Scorer};
 use crate::index::hnsw::Params;
 use crate::index::hnsw::build::{Plan, Work};
+use crate::index::hnsw::bulk::LEAST_ROWS;
 use crate::index::hnsw::graph::{Graph, MAX_ROWS, View};
 use crate::index::hnsw::prune::Link;
 use crate::index::hnsw::repair::repair;
@@ -91,6 +92,15 @@ impl<G: Guard> Seed<'_, G> {
         order.retain(|row| self.new_row(*row).is_some());
         order
     }
+}
+
+/// Whether a merge costs less than building in bulk: while it inserts no more than half of the rows. Those of no seed
+/// count twice, since they are inserted from the entry.
+pub(crate) fn merge_pays<G: Guard>(count: usize, seeds: &[Seed<'_, G>]) -> bool {
+    let rows = || seeds.iter().map(Seed::live);
+    let (largest, known) = (rows().max().unwrap_or(0), rows().sum::<usize>());
+    let inserted = known - largest + 2 * count.saturating_sub(known);
+    count < LEAST_ROWS || 2 * inserted <= count
 }
 
 /// Builds the graph of the first `count` rows from `seeds`, whose new rows are all different and

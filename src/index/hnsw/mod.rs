@@ -40,7 +40,7 @@ mod tests;
 pub(crate) use build::build;
 pub(crate) use bulk::build_in_bulk;
 pub(crate) use graph::{Graph, View};
-pub(crate) use merge::{GONE, Seed, merge};
+pub(crate) use merge::{GONE, Seed, merge, merge_pays};
 pub(crate) use pool::Keep;
 pub(crate) use repair::verify;
 pub(crate) use search::{Want, search};

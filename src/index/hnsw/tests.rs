@@ -5,7 +5,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::bulk::LEAST_ROWS;
 use super::graph::{Graph, HEADER_BYTES};
-use super::{GONE, Params, Seed, View, build, build_in_bulk, merge, verify};
+use super::{GONE, Params, Seed, View, build, build_in_bulk, merge, merge_pays, verify};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::codec::codes::{CodeKind, Codec, CodedPairs, LevelRows};
 use crate::codec::full::{FullPairs, Query, Rows, Space, encode_rows};
@@ -421,6 +421,26 @@ fn dead_rows_are_walked_through_and_never_returned() {
         all
     });
     assert_eq!(stored.walk(graph.as_slice(), &query, 10, 64, &all), []);
+}
+
+#[test]
+fn a_merge_pays_while_it_inserts_no_more_than_half() {
+    let stored = Stored::new(Metric::L2, VectorType::F32, 2, &clustered(1, 10, 2, 1.0, 0.0));
+    let graph = check(&stored.build(1));
+    let view = View::parse(Guarded::trusted(graph.as_slice()), 10).expect("a graph");
+    let to = vec![0; 20_000];
+    for (count, parts, pays) in [
+        (20_000, &[10_000, 10_000][..], true),
+        (20_000, &[5_000; 4], false),
+        (20_000, &[15_000], true),
+        (20_000, &[14_000], false),
+        (20_000, &[16_000, 2_000], true),
+        (20_000, &[], false),
+        (LEAST_ROWS - 1, &[], true),
+    ] {
+        let seeds = parts.iter().map(|rows| Seed { view, to: &to[..*rows] }).collect::<Vec<_>>();
+        assert_eq!(merge_pays(count, &seeds), pays, "{count} rows of {parts:?}");
+    }
 }
 
 #[test]
