@@ -23,6 +23,7 @@ use crate::collection::host::{Host, fresh_store_id};
 use crate::collection::options::{Durability, Schema, Settings};
 use crate::collection::{Collection, recover};
 use crate::error::{Error, Result};
+use crate::span::span;
 use crate::storage::disk::{DirEntry, Disk, DiskLock, OsDisk};
 use crate::types::time;
 
@@ -118,6 +119,7 @@ impl OpenOptions {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
         self.settings.validate()?;
         let path = path.as_ref();
+        span!(INFO, "open", path = %path.display());
         if path.as_os_str().is_empty() {
             return Err(Error::invalid("the path of the database is empty; give a directory"));
         }

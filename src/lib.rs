@@ -43,6 +43,7 @@ pub(crate) mod index;
 pub mod interop;
 pub(crate) mod kernel;
 pub(crate) mod segment;
+pub(crate) mod span;
 pub(crate) mod storage;
 pub(crate) mod text;
 mod types;

@@ -9,6 +9,7 @@ use super::query::{Hits, Query, Request, Select};
 use super::ranking::Ranked;
 use super::snapshot::Found;
 use crate::error::{Error, Result};
+use crate::span::span;
 use crate::types::SparseVector;
 
 /// Queries of a batch that one thread searches for together.
@@ -36,6 +37,14 @@ impl<'a> Request<'a> {
         let queries = asked.map(|asked| asked.prepare(&snapshot.view)).transpose()?;
         let queries = queries.as_ref().map(Queries::all);
         let many = self.queries(queries.map(SomeQueries::len))?;
+        span!(
+            DEBUG,
+            "search_batch",
+            collection = snapshot.meters.name.as_str(),
+            queries = many,
+            k = self.k,
+            rows = snapshot.len(),
+        );
         let wanted = self.wanted(snapshot)?;
         let chosen = self.choose(snapshot)?;
         let queries = match queries {

@@ -15,6 +15,7 @@ use super::renew;
 use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
 use crate::error::{Error, Result};
+use crate::span::span;
 
 /// Segments of one tier that are merged together.
 const TIER_WIDTH: usize = 4;
@@ -277,6 +278,14 @@ fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
 /// Merges the segments of `plan` into one. The caller holds `compacting`.
 fn run(core: &Core, plan: &Plan, cancel: &AtomicBool) -> Result<()> {
     let Begun { before, inputs, ids } = begin(core, plan)?;
+    span!(
+        INFO,
+        "merge",
+        collection = core.name.as_str(),
+        segments = inputs.len(),
+        rows = inputs.iter().map(|part| part.live()).sum::<usize>(),
+        graph = plan.graph,
+    );
     let built = build::build(core, &before.schema, &inputs, plan.graph, cancel);
     let mut writer = core.writer();
     writer.compacting = None;

@@ -13,6 +13,7 @@ use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
 use super::write::{self, Writer};
 use crate::error::{Error, Result};
+use crate::span::span;
 
 /// An active memtable at least this full becomes a segment when the user flushes.
 const FLUSH_BYTES: usize = 8 << 20;
@@ -121,11 +122,17 @@ pub(crate) fn flush_frozen(core: &Core) -> Result<()> {
     if before.frozen.is_empty() {
         return Ok(());
     }
+    span!(INFO, "flush", collection = core.name.as_str(), rows = rows_of(&before));
     let flushed = Files::write(core, &before)
         .and_then(|mut files| files.commit(core, &mut core.writer(), &before));
     // Also after a failure: the flushing thread tries again.
     core.signals.rebuilt();
     flushed
+}
+
+#[cfg(feature = "tracing")]
+fn rows_of(view: &View) -> usize {
+    view.frozen.iter().flat_map(|frozen| &frozen.parts).map(|part| part.live()).sum()
 }
 
 /// Freezes and flushes what there is while nobody can write. The caller holds `flushing`.

@@ -21,6 +21,7 @@ use crate::codec::full;
 use crate::error::{Error, Result, element};
 use crate::segment::columns;
 use crate::segment::memtable::Batch;
+use crate::span::span;
 use crate::types::naming::wrong_kind_of_id;
 use crate::types::{Column, IdType, Ids, Row, Vectors};
 
@@ -189,6 +190,7 @@ impl Collection {
         options: ImportOptions<'_>,
     ) -> Result<ImportReport> {
         let core = self.writable()?;
+        span!(INFO, "import", collection = core.name.as_str());
         core.writer().check()?;
         let schema = core.slot.load().schema.clone();
         let schema = apply::with_columns(&schema, &options.columns)?.map_or(schema, Arc::new);

@@ -41,6 +41,9 @@ pub struct SearchStats {
 /// The counters of an open collection, shared by its handles and snapshots.
 #[derive(Debug)]
 pub(crate) struct Meters {
+    /// Name of the collection.
+    #[cfg(feature = "tracing")]
+    pub(crate) name: String,
     times: [AtomicU64; BUCKETS],
     total_ns: AtomicU64,
     batched: AtomicU64,
@@ -48,8 +51,11 @@ pub(crate) struct Meters {
 }
 
 impl Meters {
-    pub(crate) fn new() -> Self {
+    #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "for spans alone"))]
+    pub(crate) fn new(name: &str) -> Self {
         Self {
+            #[cfg(feature = "tracing")]
+            name: name.into(),
             times: [const { AtomicU64::new(0) }; BUCKETS],
             total_ns: AtomicU64::new(0),
             batched: AtomicU64::new(0),
@@ -120,6 +126,19 @@ fn quantile(histogram: &[(u64, u64)], all: u64, percent: u64) -> u64 {
     reached.map_or(0, |(limit, _)| *limit)
 }
 
+#[cfg(feature = "tracing")]
+impl super::write::Work {
+    /// Rows that it is known to be about before it is done.
+    pub(super) fn rows(&self) -> usize {
+        match self {
+            Self::Add(batch) | Self::Upsert(batch) => batch.ids.len(),
+            Self::Update { ids, .. } | Self::Delete(ids) => ids.len(),
+            Self::Widen { work, .. } => work.rows(),
+            _ => 0,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,7 +162,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_those_of_the_times_within_an_eighth() {
-        let meters = Meters::new();
+        let meters = Meters::new("docs");
         assert_eq!(meters.searches(), SearchStats::default());
         for micros in 1..=1_000 {
             meters.searched(Duration::from_micros(micros));
@@ -163,7 +182,7 @@ mod tests {
 
     #[test]
     fn one_slow_search_in_a_hundred_shows_in_no_percentile_but_the_last() {
-        let meters = Meters::new();
+        let meters = Meters::new("docs");
         for _ in 0..98 {
             meters.searched(Duration::from_micros(10));
         }

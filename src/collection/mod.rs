@@ -78,6 +78,7 @@ use crate::bytes::AlignedBytes;
 use crate::error::{Error, Result};
 use crate::segment::columns;
 use crate::segment::memtable::Batch;
+use crate::span::span;
 use crate::storage::disk::Disk;
 use crate::text::options::TextOptions;
 use crate::types::naming::wrong_kind_of_id;
@@ -192,6 +193,7 @@ pub struct Collection {
 
 impl Collection {
     pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Self> {
+        span!(INFO, "open_collection", collection = name);
         let core = Arc::new(recover::open(name, host)?);
         Ok(Self { keeper: Arc::new(threads::Keeper::start(core)?), embedder: None })
     }

@@ -17,6 +17,7 @@ use super::{Collection, Snapshot};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::filter::rowset::RowSet;
+use crate::span::span;
 use crate::types::{Id, SparseVector, Vectors};
 
 /// One answer of a search.
@@ -340,6 +341,13 @@ impl<'a> Query<'a> {
         let start = Instant::now();
         let Self { snapshot, asked, request } = self;
         let snapshot = snapshot?;
+        span!(
+            DEBUG,
+            "search",
+            collection = snapshot.meters.name.as_str(),
+            k = request.k,
+            rows = snapshot.len(),
+        );
         match request.queries(asked.as_ref().map(|_| 1))? {
             1 => {}
             0 => return Err(Error::invalid("there is nothing to search for")),

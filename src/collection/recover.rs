@@ -89,7 +89,7 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
         compacting: Mutex::default(),
         signals: super::threads::Signals::default(),
         spare: super::spare::Spare::default(),
-        meters: Arc::new(super::meters::Meters::new()),
+        meters: Arc::new(super::meters::Meters::new(name)),
         made_ids: super::made_ids::MadeIds::default(),
         next_file: AtomicU64::new(next_file),
         doubtful: AtomicBool::new(doubtful),

@@ -22,6 +22,7 @@ use super::{Core, apply, flush, segment_files};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::segment::memtable::Batch;
+use crate::span::span;
 use crate::storage::wal::{Payload, WalIdentity, WalWriter};
 use crate::text::options::TextOptions;
 use crate::types::{Column, Ids};
@@ -399,6 +400,7 @@ impl Writer {
 
 /// Runs one operation through the queue and returns how many rows it wrote or removed.
 pub(crate) fn submit(core: &Core, work: Work) -> Result<u64> {
+    span!(DEBUG, "write", collection = core.name.as_str(), rows = work.rows());
     let rows = queued(core, work)?;
     core.meters.wrote();
     Ok(rows)

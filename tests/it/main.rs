@@ -45,6 +45,8 @@ mod recall;
 mod repair;
 mod sections;
 mod seen;
+#[cfg(feature = "tracing")]
+mod spans;
 mod sparse;
 mod texts;
 mod tidy;

@@ -33,6 +33,7 @@ const ROOMS: &[Room] = &[
     room("types", GROUND, &[]),
     room("error", GROUND, &[]),
     room("bytes", GROUND, &[]),
+    room("span", GROUND, &[]),
     room("kernel", 1, &[]),
     room("storage", 1, &[]),
     room("codec", 2, &["kernel"]),

@@ -7,10 +7,11 @@ use super::DoctorPart;
 use crate::segment::search::Isa;
 
 /// The features of the crate, and whether they are on.
-const FEATURES: [(&str, bool); 4] = [
+const FEATURES: [(&str, bool); 5] = [
     ("text", cfg!(feature = "text")),
     ("parquet", cfg!(feature = "parquet")),
     ("cli", cfg!(feature = "cli")),
+    ("tracing", cfg!(feature = "tracing")),
     ("testing", cfg!(feature = "testing")),
 ];
 
