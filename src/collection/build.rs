@@ -20,13 +20,13 @@ use crate::types::{CodeChoice, IdType};
 /// Seed of every graph: the same rows give the same graph.
 const SEED: u64 = 0x6e65_6172_6669_656c;
 
-/// How graphs are built. What else an import holds takes the rest.
+/// How graphs are built. What else an import holds, and what is freed and not given back, takes the rest.
 pub(super) fn graph_params(settings: &Settings) -> GraphParams {
     GraphParams {
         m: settings.m,
         ef_construction: settings.ef_construction,
         seed: SEED,
-        memory: settings.memory_budget / 4 * 3,
+        memory: settings.memory_budget / 8 * 5,
     }
 }
 
