@@ -30,7 +30,7 @@ use self::stored::Stored;
 use crate::codec::full::Space;
 use crate::error::{Error, Result};
 use crate::kernel::Isa;
-use crate::segment::linking::GraphPlan;
+use crate::segment::linking::{GraphPlan, until_no};
 use crate::types::{Metric, VectorType, Vectors};
 
 /// An index of vectors in memory, each under a number. All methods take `&self` and may be called
@@ -236,7 +236,7 @@ impl Index {
     }
 
     fn build_aside(&self, keep_going: &(dyn Fn() -> bool + Sync)) -> Result<()> {
-        let pool = self.pool()?;
+        let (pool, keep_going) = (self.pool()?, &until_no(keep_going));
         aside(|| self.change(|stored| stored.build(&self.plan(pool, keep_going))))?
     }
 

@@ -12,12 +12,13 @@ use crate::filter::rowset::RowSet;
 use crate::segment::Segment;
 use crate::segment::attributes::{AttributeFile, AttributeWriter};
 use crate::segment::layout::{self, SegmentMeta};
+use crate::segment::linking::until_no;
 use crate::segment::memtable::Batch;
 use crate::segment::part::RowMap;
 use crate::segment::writer::{BitPlan, GraphParams, GraphPlan, IndexPlan, SegmentWriter};
 use crate::types::{CodeChoice, IdType};
 
-/// Seed of every graph: the same rows give the same graph.
+/// Seed of every graph: the same rows give the same graph, in the same memory.
 const SEED: u64 = 0x6e65_6172_6669_656c;
 
 /// How graphs are built. What else an import holds, and what is freed and not given back, takes the rest.
@@ -81,7 +82,7 @@ impl Sink {
         graph: bool,
         keep_going: &(dyn Fn() -> bool + Sync),
     ) -> Result<PartView> {
-        let settings = &core.host.settings;
+        let (settings, keep_going) = (&core.host.settings, &until_no(keep_going));
         // Threads are started for those alone who have work for them.
         let busy = graph || matches!(settings.code, CodeChoice::Product { .. });
         let pool = if busy { Some(core.host.pool()?) } else { None };

@@ -1,6 +1,8 @@
 //! The graph over the rows of a segment: built on codes that tell how far two rows are from each
 //! other, whatever code then leads walks over it.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use rayon::ThreadPool;
 
 use super::coding::{self, Coding};
@@ -11,7 +13,7 @@ use crate::codec::lift::Lift;
 use crate::codec::product::Crew;
 use crate::codec::quantizer::{CodeRows, Quantizer};
 use crate::error::{Error, Result};
-use crate::index::hnsw::{self, Graph, Params, Seed};
+use crate::index::hnsw::{self, Graph, Merge, Params, Seed};
 use crate::kernel::Isa;
 use crate::types::CodeChoice;
 
@@ -24,8 +26,20 @@ pub(crate) struct GraphPlan<'a> {
     pub(crate) code: CodeChoice,
     pub(crate) isa: Isa,
     pub(crate) pool: &'a ThreadPool,
-    /// Asked now and then; "no" gives `Error::Cancelled`.
+    /// Asked now and then, from any thread; "no" gives `Error::Cancelled`. What said it once must keep to it
+    /// ([`until_no`]): work is left out at any "no", and noticed at the last.
     pub(crate) keep_going: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// `ask`, but what said "no" once is asked no more.
+pub(crate) fn until_no(ask: impl Fn() -> bool + Sync) -> impl Fn() -> bool + Sync {
+    let going = AtomicBool::new(true);
+    move || {
+        if going.load(Relaxed) && !ask() {
+            going.store(false, Relaxed);
+        }
+        going.load(Relaxed)
+    }
 }
 
 impl std::fmt::Debug for GraphPlan<'_> {
@@ -58,10 +72,9 @@ impl GraphPlan<'_> {
             }
             Some(CodeRows { codec: Quantizer::Levels(codec), codes }) => {
                 let source = CodedPairs::new(*isa, LevelRows { codec, codes }, lift);
-                if hnsw::merge_pays(count, seeds) {
-                    hnsw::merge(*isa, &source, count, params, seeds, pool, keep_going)
-                } else {
-                    hnsw::build_in_bulk(*isa, &source, count, params, pool, keep_going)
+                match Merge::of(seeds).filter(|merge| merge.pays(count)) {
+                    Some(merge) => merge.run(*isa, &source, count, params, pool, keep_going),
+                    None => hnsw::build_in_bulk(*isa, &source, count, params, pool, keep_going),
                 }
             }
             // So few bytes tell too little of two rows: others are made for the build alone.

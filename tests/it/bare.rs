@@ -366,6 +366,25 @@ fn a_build_told_to_stop_after_removals_keeps_the_graph_there_was() {
 }
 
 #[test]
+fn a_build_in_bulk_told_once_to_stop_is_cancelled_whatever_is_said_later() {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    let index = IndexOptions::new().threads(2).create(8, Metric::L2).unwrap();
+    index.add(None, clustered(9_000, 8, 7)).unwrap();
+    let (asked, no) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+    let more = || asked.fetch_add(1, Relaxed) != no.load(Relaxed);
+    for at in [0, 1, 2, 10, 30, 60, 100, 200, 400, 700] {
+        asked.store(0, Relaxed);
+        no.store(at, Relaxed);
+        assert!(matches!(index.build_while(more), Err(Error::Cancelled)), "no at question {at}");
+        assert_eq!(index.unbuilt().unwrap(), 9_000);
+        assert!(asked.load(Relaxed) <= at + 2, "both threads may have been asking");
+    }
+    no.store(usize::MAX, Relaxed);
+    index.build_while(more).unwrap();
+    assert!(asked.load(Relaxed) > 700 && index.unbuilt().unwrap() == 0);
+}
+
+#[test]
 fn searches_from_another_pool_of_threads_build_once_and_all_end() {
     use rayon::prelude::*;
     const ROWS: usize = 6_000;

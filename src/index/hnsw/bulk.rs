@@ -12,7 +12,7 @@
 //! for pruning.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rayon::ThreadPool;
 
@@ -90,21 +90,20 @@ fn link_all<S: BlockSource>(
     keep_going: &(dyn Fn() -> bool + Sync),
 ) -> Option<()> {
     let count = plan.tops.len();
-    let go = &Go { keep_going, stopped: AtomicBool::new(false) };
     {
-        let sides = &sides(isa, source, count, pool, go);
+        let sides = &sides(isa, source, count, pool, keep_going);
         let leaves = &deal(isa, source, count, FANS, pool, keep_going);
         for rows in parts(count, params) {
             let shelves = &Shelves::new(rows, candidates(params));
-            let (bulk, next) = (Bulk { sides, leaves, shelves, go }, AtomicUsize::new(0));
+            let (bulk, next) = (Bulk { sides, leaves, shelves, keep_going }, AtomicUsize::new(0));
             pool.broadcast(|_| source.run_blocks(isa, Compare { bulk: &bulk, next: &next }));
             let next = AtomicUsize::new(0);
-            pool.broadcast(|_| source.run(isa, Prune { plan, shelves, go, next: &next }));
+            pool.broadcast(|_| source.run(isa, Prune { plan, shelves, keep_going, next: &next }));
         }
     }
     let (back, next) = (Back::of(plan), AtomicUsize::new(0));
-    pool.broadcast(|_| source.run(isa, LinkBack { plan, back: &back, go, next: &next }));
-    (!go.stopped.load(Relaxed)).then_some(())
+    pool.broadcast(|_| source.run(isa, LinkBack { plan, back: &back, keep_going, next: &next }));
+    keep_going().then_some(())
 }
 
 /// Most candidates of a row.
@@ -122,26 +121,11 @@ fn parts(count: usize, params: &Params) -> impl Iterator<Item = Range<usize>> {
     (0..count).step_by(rows).map(move |first| first..count.min(first + rows))
 }
 
-/// Whether to go on.
-struct Go<'a> {
-    keep_going: &'a (dyn Fn() -> bool + Sync),
-    stopped: AtomicBool,
-}
-
-impl Go<'_> {
-    fn on(&self) -> bool {
-        if !(self.keep_going)() {
-            self.stopped.store(true, Relaxed);
-        }
-        !self.stopped.load(Relaxed)
-    }
-}
-
 struct Bulk<'a> {
     sides: &'a [[f32; LINE]],
     leaves: &'a [Vec<Row>],
     shelves: &'a Shelves,
-    go: &'a Go<'a>,
+    keep_going: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl Bulk<'_> {
@@ -167,7 +151,7 @@ fn sides<S: BlockSource>(
     source: &S,
     count: usize,
     pool: &ThreadPool,
-    go: &Go<'_>,
+    keep_going: &(dyn Fn() -> bool + Sync),
 ) -> Vec<[f32; LINE]> {
     let rows: Vec<Row> = (0..).take(count).collect();
     let anchors: Vec<Row> = Spread::of(&rows).take(2 * PAIRS).collect();
@@ -176,7 +160,7 @@ fn sides<S: BlockSource>(
         for (rows, sides) in rows.chunks(CHUNK_ROWS).zip(sides.chunks_mut(CHUNK_ROWS)) {
             let anchors = &anchors;
             scope.spawn(move |_| {
-                if go.on() {
+                if keep_going() {
                     source.run(isa, Sides { anchors, rows, sides });
                 }
             });
@@ -222,7 +206,7 @@ impl<B: Block> BlocksOp<B> for Compare<'_> {
         let (mut lines, mut best) = (Vec::new(), Vec::new());
         let mut lists: Vec<Vec<Link>> = vec![Vec::new(); LEAF_ROWS];
         while let Some(leaf) = bulk.leaves.get(next.fetch_add(1, Relaxed)) {
-            if !bulk.go.on() {
+            if !(bulk.keep_going)() {
                 return;
             }
             // The rows of a leaf ascend.
@@ -276,7 +260,7 @@ fn first(found: &mut [(f32, u32)], k: usize) -> usize {
 struct Prune<'a> {
     plan: &'a Plan,
     shelves: &'a Shelves,
-    go: &'a Go<'a>,
+    keep_going: &'a (dyn Fn() -> bool + Sync),
     next: &'a AtomicUsize,
 }
 
@@ -285,12 +269,12 @@ impl PairsOp for Prune<'_> {
 
     #[inline(always)]
     fn run<P: Pairs>(self, pairs: P) {
-        let Self { plan, shelves, go, next } = self;
+        let Self { plan, shelves, keep_going, next } = self;
         let layer = &plan.layers[0];
         let mut work = Work::new(plan);
         loop {
             let stripe = next.fetch_add(1, Relaxed);
-            if stripe >= shelves.stripes() || !go.on() {
+            if stripe >= shelves.stripes() || !keep_going() {
                 return;
             }
             shelves.each_of(stripe, |row, entries| {
@@ -343,7 +327,7 @@ impl Back {
 /// Gives each row the links of those that chose it.
 struct LinkBack<'a> {
     plan: &'a Plan,
-    go: &'a Go<'a>,
+    keep_going: &'a (dyn Fn() -> bool + Sync),
     back: &'a Back,
     next: &'a AtomicUsize,
 }
@@ -353,11 +337,11 @@ impl PairsOp for LinkBack<'_> {
 
     #[inline(always)]
     fn run<P: Pairs>(self, pairs: P) {
-        let Self { plan, go, back, next } = self;
+        let Self { plan, keep_going, back, next } = self;
         let mut work = Work::new(plan);
         loop {
             let first = next.fetch_add(STRIPE_ROWS, Relaxed);
-            if first >= plan.tops.len() || !go.on() {
+            if first >= plan.tops.len() || !keep_going() {
                 return;
             }
             for row in (first..plan.tops.len()).take(STRIPE_ROWS) {

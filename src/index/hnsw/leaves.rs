@@ -97,19 +97,25 @@ fn divide<S: BlockSource>(
             .enumerate()
             .flat_map(|(index, group)| group.rows.chunks(CHUNK_ROWS).map(move |rows| (index, rows)))
             .collect();
-        let chosen: Vec<Vec<u32>> = chunks
+        let chosen: Vec<Vec<u16>> = chunks
             .par_iter()
             .map(|(index, rows)| {
                 let assign = Assign { leaders: &leaders[*index], rows };
                 if keep_going() { source.run_blocks(isa, assign) } else { Vec::new() }
             })
             .collect();
-        let mut dealt: Vec<Vec<Vec<Row>>> =
-            leaders.iter().map(|leaders| vec![Vec::new(); leaders.block.len()]).collect();
+        let mut counts: Vec<Vec<usize>> =
+            leaders.iter().map(|leaders| vec![0; leaders.block.len()]).collect();
+        for ((index, _), chosen) in chunks.iter().zip(&chosen) {
+            chosen.iter().for_each(|leader| counts[*index][usize::from(*leader)] += 1);
+        }
+        // With the room that they take: there are as many as rows in the graph, several times over.
+        let room = |counts: Vec<usize>| counts.into_iter().map(Vec::with_capacity).collect();
+        let mut dealt: Vec<Vec<Vec<Row>>> = counts.into_iter().map(room).collect();
         for ((index, rows), chosen) in chunks.iter().zip(&chosen) {
             for (row, chosen) in rows.iter().zip(chosen.chunks(leaders[*index].fan)) {
                 for leader in chosen {
-                    dealt[*index][*leader as usize].push(*row);
+                    dealt[*index][usize::from(*leader)].push(*row);
                 }
             }
         }
@@ -143,10 +149,11 @@ struct Assign<'a, B> {
 }
 
 impl<B: Block> BlocksOp<B> for Assign<'_, B> {
-    type Output = Vec<u32>;
+    type Output = Vec<u16>;
 
     #[inline(always)]
-    fn run<P: BlockPairs<Block = B>>(self, pairs: P) -> Vec<u32> {
+    #[expect(clippy::cast_possible_truncation, reason = "leaders are at most twice MOST_LEADERS")]
+    fn run<P: BlockPairs<Block = B>>(self, pairs: P) -> Vec<u16> {
         let Self { leaders: Leaders { fan, block: leaders }, rows } = self;
         let mut block = B::default();
         pairs.lay_out(rows, &mut block);
@@ -158,7 +165,7 @@ impl<B: Block> BlocksOp<B> for Assign<'_, B> {
             let rows = (rows.len() - panel * LINE).min(LINE);
             for line in lines.chunks_exact(leaders.panels()).take(rows) {
                 nearest(pairs, line, leaders.len(), *fan, *fan, &mut best);
-                chosen.extend(best.iter().map(|(_, at)| *at));
+                chosen.extend(best.iter().map(|(_, at)| *at as u16));
             }
         }
         chosen

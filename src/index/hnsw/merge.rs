@@ -9,7 +9,7 @@
 //! same round are candidates too. Rows of no part come last, spread over all.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rayon::ThreadPool;
 
@@ -94,17 +94,48 @@ impl<G: Guard> Seed<'_, G> {
     }
 }
 
-/// Whether a merge costs less than building in bulk: while it inserts no more than half of the rows. Those of no seed
+/// Graphs over parts of the rows, and what of them is taken over.
+pub(crate) struct Merge<'s, 'g, G> {
+    seeds: &'s [Seed<'g, G>],
+    /// Whose lists are.
+    largest: usize,
+    /// The new rows of those lists, [`GONE`] for the others.
+    to: Vec<Row>,
+}
+
+impl<'s, 'g, G: Guard> Merge<'s, 'g, G> {
+    /// `None` where of no part most lists are left: those that are, are islands, not worth their bridges.
+    pub(crate) fn of(seeds: &'s [Seed<'g, G>]) -> Option<Self> {
+        let lasting = seeds.iter().map(Seed::lasting);
+        let (largest, to) = lasting.enumerate().max_by_key(|(_, to)| rows(to))?;
+        let whole = rows(&to) > 0 && 2 * rows(&to) >= seeds[largest].live();
+        whole.then_some(Self { seeds, largest, to })
+    }
+
+    fn others(&self) -> impl Iterator<Item = &'s Seed<'g, G>> {
+        let others = self.seeds.iter().enumerate().filter(|(at, _)| *at != self.largest);
+        others.map(|(_, seed)| seed)
+    }
+
+    /// Whether a graph of the first `count` rows costs less so than built in bulk.
+    pub(crate) fn pays(&self, count: usize) -> bool {
+        pays(count, rows(&self.to), self.others().map(Seed::live).sum())
+    }
+}
+
+fn rows(to: &[Row]) -> usize {
+    to.iter().filter(|row| **row != GONE).count()
+}
+
+/// While no more than half of the rows are inserted. Those that are neither `kept` nor `known` to another seed
 /// count twice, since they are inserted from the entry.
-pub(crate) fn merge_pays<G: Guard>(count: usize, seeds: &[Seed<'_, G>]) -> bool {
-    let rows = || seeds.iter().map(Seed::live);
-    let (largest, known) = (rows().max().unwrap_or(0), rows().sum::<usize>());
-    let inserted = known - largest + 2 * count.saturating_sub(known);
+fn pays(count: usize, kept: usize, known: usize) -> bool {
+    let inserted = known + 2 * count.saturating_sub(kept + known);
     count < LEAST_ROWS || 2 * inserted <= count
 }
 
 /// Builds the graph of the first `count` rows from `seeds`, whose new rows are all different and
-/// below `count`, on all threads of `pool`. `None` when `keep_going`, asked now and then, says no.
+/// below `count`, on all threads of `pool`. `None` once `keep_going`, asked now and then, says no.
 ///
 /// # Panics
 /// When `count` is not below 2³⁰, or there are fewer rows.
@@ -117,48 +148,51 @@ pub(crate) fn merge<S: PairSource, G: Guard>(
     pool: &ThreadPool,
     keep_going: &(dyn Fn() -> bool + Sync),
 ) -> Option<Graph> {
-    assert!(count < MAX_ROWS);
-    let lasting = seeds.iter().map(Seed::lasting);
-    let rows = |to: &Vec<Row>| to.iter().filter(|row| **row != GONE).count();
-    let base = lasting.enumerate().max_by_key(|(_, to)| rows(to));
-    // Where most lists go, those that are left are islands: not worth their bridges.
-    let whole = |(at, to): &(usize, Vec<Row>)| rows(to) > 0 && 2 * rows(to) >= seeds[*at].live();
-    let Some((largest, to)) = base.filter(whole) else {
-        return super::build(isa, source, count, params, pool, keep_going);
-    };
-    let kept: Vec<Row> = to.iter().copied().filter(|row| *row != GONE).collect();
-    let plan = Plan::new(count, params, kept.iter().copied());
-    let base = Seed { view: seeds[largest].view, to: &to };
-    let others = seeds.iter().enumerate().filter(|(index, _)| *index != largest);
-    let state = State {
-        plan: &plan,
-        base: &base,
-        others: others.map(|(_, seed)| seed).collect(),
-        keep_going,
-    };
-    let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-    pool.broadcast(|_| {
-        source.run(isa, Keep { state: &state, next: &next, stopped: &stopped });
-    });
-    if stopped.into_inner() {
-        return None;
+    match Merge::of(seeds) {
+        Some(merge) => merge.run(isa, source, count, params, pool, keep_going),
+        None => super::build(isa, source, count, params, pool, keep_going),
     }
-    let is_high = |row: &Row| plan.tops[*row as usize] > 0 && *row != plan.entry;
-    let high: Vec<Row> = kept.iter().copied().filter(is_high).collect();
-    // The levels above have nothing but the entry yet.
-    let lifts = Queue {
-        state: &state,
-        jobs: Spread::of(&high).map(Job::Lift).collect(),
-        places: Vec::new(),
-    };
-    if !insert_all(isa, source, &plan, 0, &lifts, pool)
-        || !insert_all(isa, source, &plan, kept.len(), &Queue::of_rest(&state, count), pool)
-    {
-        return None;
+}
+
+impl<G: Guard> Merge<'_, '_, G> {
+    /// As [`merge`].
+    pub(crate) fn run<S: PairSource>(
+        &self,
+        isa: Isa,
+        source: &S,
+        count: usize,
+        params: &Params,
+        pool: &ThreadPool,
+        keep_going: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Graph> {
+        assert!(count < MAX_ROWS);
+        let Self { seeds, largest, to } = self;
+        let kept: Vec<Row> = to.iter().copied().filter(|row| *row != GONE).collect();
+        let plan = Plan::new(count, params, kept.iter().copied());
+        let base = Seed { view: seeds[*largest].view, to };
+        let state = State { plan: &plan, base: &base, others: self.others().collect(), keep_going };
+        let next = AtomicUsize::new(0);
+        pool.broadcast(|_| source.run(isa, Keep { state: &state, next: &next }));
+        if !keep_going() {
+            return None;
+        }
+        let is_high = |row: &Row| plan.tops[*row as usize] > 0 && *row != plan.entry;
+        let high: Vec<Row> = kept.iter().copied().filter(is_high).collect();
+        // The levels above have nothing but the entry yet.
+        let lifts = Queue {
+            state: &state,
+            jobs: Spread::of(&high).map(Job::Lift).collect(),
+            places: Vec::new(),
+        };
+        if !insert_all(isa, source, &plan, 0, &lifts, pool)
+            || !insert_all(isa, source, &plan, kept.len(), &Queue::of_rest(&state, count), pool)
+        {
+            return None;
+        }
+        let mut graph = plan.finish(params);
+        repair(isa, source, &mut graph);
+        Some(graph)
     }
-    let mut graph = plan.finish(params);
-    repair(isa, source, &mut graph);
-    Some(graph)
 }
 
 /// What is done for one row.
@@ -266,7 +300,6 @@ impl<G: Guard> Jobs for Queue<'_, '_, '_, G> {
 struct Keep<'a, 's, 'g, G> {
     state: &'a State<'s, 'g, G>,
     next: &'a AtomicUsize,
-    stopped: &'a AtomicBool,
 }
 
 impl<G: Guard> PairsOp for Keep<'_, '_, '_, G> {
@@ -274,16 +307,12 @@ impl<G: Guard> PairsOp for Keep<'_, '_, '_, G> {
 
     #[inline(always)]
     fn run<P: Pairs>(self, pairs: P) {
-        let Self { state, next, stopped } = self;
+        let Self { state, next } = self;
         let mut work = Work::new(state.plan);
         let to = state.base.to;
         loop {
             let start = next.fetch_add(CHUNK_ROWS, Relaxed);
-            if start >= to.len() || stopped.load(Relaxed) {
-                return;
-            }
-            if !(state.keep_going)() {
-                stopped.store(true, Relaxed);
+            if start >= to.len() || !(state.keep_going)() {
                 return;
             }
             for (old, row) in (start..to.len().min(start + CHUNK_ROWS)).zip(&to[start..]) {
@@ -341,4 +370,24 @@ fn keep<P: Pairs, G: Guard>(
     }
     layer.write(row, &kept);
     work.kept = kept;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merge_pays_while_it_inserts_no_more_than_half() {
+        for (count, kept, known, expected) in [
+            (20_000, 10_000, 10_000, true),
+            (20_000, 5_000, 15_000, false),
+            (20_000, 15_000, 0, true),
+            (20_000, 14_000, 0, false),
+            (20_000, 16_000, 2_000, true),
+            (20_000, 0, 0, false),
+            (LEAST_ROWS - 1, 0, 0, true),
+        ] {
+            assert_eq!(pays(count, kept, known), expected, "{kept} + {known} of {count}");
+        }
+    }
 }

@@ -15,7 +15,10 @@
 //! | `pool` | the best nodes of a walk, sorted |
 //! | `walk` | the loop shared by search and build |
 //! | `search` | the walk over a [`View`] |
-//! | `build` | a graph from nothing |
+//! | `build` | a graph from nothing, row after row |
+//! | `bulk` | a graph from nothing, level 0 at once |
+//! | `leaves` | rows dealt into small groups of near ones |
+//! | `shelf` | the candidates of each row, the nearest of each direction |
 //! | `rounds` | parallel insertion |
 //! | `merge` | a graph from the graphs of parts |
 //! | `prune` | which candidates become links |
@@ -40,11 +43,14 @@ mod tests;
 pub(crate) use build::build;
 pub(crate) use bulk::build_in_bulk;
 pub(crate) use graph::{Graph, View};
-pub(crate) use merge::{GONE, Seed, merge, merge_pays};
+pub(crate) use merge::{GONE, Merge, Seed, merge};
 pub(crate) use pool::Keep;
 pub(crate) use repair::verify;
 pub(crate) use search::{Want, search};
 pub(crate) use walk::{Counts, KEPT_ENTRIES, Reach};
+
+use graph::cap;
+use prune::Link;
 
 /// How a graph is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +59,9 @@ pub(crate) struct Params {
     pub(crate) m: usize,
     /// Candidates kept while the neighbours of a new node are looked for; at least 1.
     pub(crate) ef_construction: usize,
-    /// Draws the levels. The same seed, rows and tier give the same graph on any number of threads.
+    /// Draws the levels. The same seed, memory, rows and tier give the same graph on any number of threads.
     pub(crate) seed: u64,
-    /// Bytes that a build may take, where it can do with less.
+    /// Bytes that a build may take, where it can do with less. In bulk, fewer rows at a time choose each other then.
     pub(crate) memory: usize,
 }
 
@@ -63,7 +69,7 @@ impl Params {
     /// Bytes that a build takes for each row, beside its candidates: links of level 0 with their lengths, and in
     /// which leaves and on which sides a row is.
     fn bytes_per_row(&self) -> usize {
-        16 * self.m + 128
+        size_of::<Link>() * cap(self.m) + 128
     }
 
     /// Bytes for each row with which a build goes well.

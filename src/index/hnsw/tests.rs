@@ -5,7 +5,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::bulk::LEAST_ROWS;
 use super::graph::{Graph, HEADER_BYTES};
-use super::{GONE, Params, Seed, View, build, build_in_bulk, merge, merge_pays, verify};
+use super::{GONE, Merge, Params, Seed, View, build, build_in_bulk, merge, verify};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::codec::codes::{CodeKind, Codec, CodedPairs, LevelRows};
 use crate::codec::full::{FullPairs, Query, Rows, Space, encode_rows};
@@ -424,22 +424,22 @@ fn dead_rows_are_walked_through_and_never_returned() {
 }
 
 #[test]
-fn a_merge_pays_while_it_inserts_no_more_than_half() {
-    let stored = Stored::new(Metric::L2, VectorType::F32, 2, &clustered(1, 10, 2, 1.0, 0.0));
-    let graph = check(&stored.build(1));
-    let view = View::parse(Guarded::trusted(graph.as_slice()), 10).expect("a graph");
-    let to = vec![0; 20_000];
-    for (count, parts, pays) in [
-        (20_000, &[10_000, 10_000][..], true),
-        (20_000, &[5_000; 4], false),
-        (20_000, &[15_000], true),
-        (20_000, &[14_000], false),
-        (20_000, &[16_000, 2_000], true),
-        (20_000, &[], false),
-        (LEAST_ROWS - 1, &[], true),
-    ] {
-        let seeds = parts.iter().map(|rows| Seed { view, to: &to[..*rows] }).collect::<Vec<_>>();
-        assert_eq!(merge_pays(count, &seeds), pays, "{count} rows of {parts:?}");
+fn after_a_great_deletion_a_merge_pays_only_while_most_lists_last() {
+    let count = 2 * LEAST_ROWS;
+    let values = clustered(1, count, 6, 1.0, 0.0);
+    let coded = Coded::new(CodeKind::Byte, Metric::L2, 6, &values);
+    let graph = check(&coded.build(Isa::detect(), 2));
+    let view = View::parse(Guarded::trusted(graph.as_slice()), count).expect("a graph");
+    // Which share of the rows stays.
+    for (percent, pays) in [(100, true), (80, true), (60, true), (20, false), (2, false)] {
+        let mut draw = bits(7);
+        let mut next = 0..;
+        let mut place = || if draw() % 100 < percent { next.next().expect("no end") } else { GONE };
+        let to: Vec<Row> = (0..count).map(|_| place()).collect();
+        let live = next.start as usize;
+        let seeds = [Seed { view, to: &to }];
+        let merge = Merge::of(&seeds).filter(|merge| merge.pays(live.max(LEAST_ROWS)));
+        assert_eq!(merge.is_some(), pays, "{percent} % stay");
     }
 }
 
