@@ -4,6 +4,8 @@
 //! a block's checksum on first touch while the code that reads it (codes, graphs, columns) stays
 //! infallible and knows no file. Little-endian machines only: stored numbers are read in place.
 
+use std::time::Duration;
+
 use zerocopy::{FromBytes, Immutable};
 
 #[cfg(target_endian = "big")]
@@ -78,6 +80,25 @@ pub(crate) trait Guard: Sync {
     /// Makes sure that `len` bytes from `offset` are what was written, or remembers that they are
     /// not. Never fails and never blocks on a lock.
     fn touch(&self, offset: usize, len: usize);
+
+    /// Whether the bytes are those of a file, so that reading them may wait for a disk.
+    const IN_FILE: bool = false;
+
+    /// Told that bytes are about to be read.
+    #[inline(always)]
+    fn expect(&self, _offset: usize, _len: usize) {}
+
+    /// Told what `ranges` places that were expected took to read.
+    fn took(&self, _time: Duration, _ranges: u64, _warms: Warms) {}
+}
+
+/// What reading here and there does to the memory that holds a file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Warms {
+    /// All of them will soon be in memory, if there is room.
+    All,
+    /// Only those that are read.
+    Little,
 }
 
 /// The guard of bytes that were never on disk.
@@ -127,10 +148,16 @@ impl<'a, G: Guard> Guarded<'a, G> {
         &self.bytes[offset..offset + len]
     }
 
-    /// The bytes from `offset` for a prefetch hint: neither touched nor to be read.
+    /// The bytes from `offset` for a prefetch hint: not touched, but expected to be read.
     #[inline(always)]
     pub(crate) fn hint(&self, offset: usize, len: usize) -> &'a [u8] {
+        self.guard.expect(offset, len);
         &self.bytes[offset..offset + len]
+    }
+
+    /// As [`Guard::took`].
+    pub(crate) fn took(&self, time: Duration, ranges: u64, warms: Warms) {
+        self.guard.took(time, ranges, warms);
     }
 
     /// The u32 at `index`, where the slice starts with u32s; 0 when outside.

@@ -1,8 +1,10 @@
 //! A walk over a graph, by codes where there are any, and the exact distances of what it found.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
 
-use crate::bytes::Guard;
+use crate::bytes::{Guard, Warms};
 use crate::codec::full::{FullSource, Query, Rows, score_rows};
 use crate::codec::quantizer::{CodeRows, CodedSource};
 use crate::filter::rowset::RowSet;
@@ -113,7 +115,11 @@ pub(crate) fn nearest<G: Guard>(
         let want = Want { keep, nearest, limit, most_scored, least_visible, dead, without, reach };
         let coded = codes.codec.query(isa, query);
         let source = CodedSource { codes: codes.codes, query: &coded, sketches: None };
+        let clock = Clock::<G>::start();
         counts.walk = hnsw::search(isa, &source, &graph, want, found);
+        let walked = clock.time();
+        codes.codes.took(walked, counts.walk.scored, Warms::All);
+        graph.took(walked, counts.walk.scored);
         let expanded = usize::try_from(counts.walk.expanded).unwrap_or(usize::MAX);
         let compared = match slack {
             None => compared,
@@ -125,6 +131,7 @@ pub(crate) fn nearest<G: Guard>(
         distances.resize(wanted.len(), 0.0);
         score_rows(isa, query, rows, wanted, distances);
         counts.compared = wanted.len() as u64;
+        rows.vectors.took(clock.time() - walked, counts.compared, Warms::Little);
         for (row, distance) in wanted.iter().zip(distances) {
             top.offer(*distance, *row);
         }
@@ -133,7 +140,11 @@ pub(crate) fn nearest<G: Guard>(
         let (limit, nearest) = (top.bound(), usize::MAX);
         let reach = slack.map(|slack| Reach { slack, rank, least: rank });
         let want = Want { keep, nearest, limit, most_scored, least_visible, dead, without, reach };
+        let clock = Clock::<G>::start();
         counts.walk = hnsw::search(isa, &FullSource { query, rows }, &graph, want, found);
+        let walked = clock.time();
+        rows.vectors.took(walked, counts.walk.scored, Warms::All);
+        graph.took(walked, counts.walk.scored);
         for candidate in found {
             top.offer(candidate.distance, candidate.row);
         }
@@ -142,6 +153,19 @@ pub(crate) fn nearest<G: Guard>(
         BUFFERS.set(buffers);
     }
     counts
+}
+
+/// Tells time where bytes may wait for a disk; elsewhere none passes.
+struct Clock<G>(Option<Instant>, PhantomData<G>);
+
+impl<G: Guard> Clock<G> {
+    fn start() -> Self {
+        Self(G::IN_FILE.then(Instant::now), PhantomData)
+    }
+
+    fn time(&self) -> Duration {
+        self.0.map_or(Duration::ZERO, |start| start.elapsed())
+    }
 }
 
 /// Memory of a search, kept for the thread's next.

@@ -19,7 +19,6 @@
 
 use std::fs::File;
 use std::io;
-#[cfg(feature = "text")]
 use std::ops::Range;
 #[cfg(feature = "text")]
 use std::sync::Arc;
@@ -73,6 +72,17 @@ impl Mapped {
             Bytes::Map(map) => map,
             Bytes::Memory(bytes) => bytes.as_slice(),
         }
+    }
+
+    /// Asks the system for bytes that are soon read, so that the disk delivers them side by side. Advice only:
+    /// nothing is read by it, and nothing follows where the system does not take it.
+    pub(crate) fn will_need(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Bytes::Map(map) = &self.0 {
+            let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 }
 

@@ -15,9 +15,11 @@
 //! The bytes may be damaged: [`View::parse`] checks the header against the length, and a list
 //! ends at the first link that is not below its bound, so no walk leaves the graph.
 
+use std::time::Duration;
+
 use zerocopy::IntoBytes;
 
-use crate::bytes::{Guard, Guarded, view};
+use crate::bytes::{Guard, Guarded, Warms, view};
 use crate::error::Result;
 use crate::index::hnsw::Params;
 use crate::types::Row;
@@ -239,6 +241,11 @@ impl<'a, G: Guard> View<'a, G> {
     #[inline(always)]
     pub(super) fn links(&self, row: Row) -> &'a [u32] {
         view(self.bytes.get(HEADER_BYTES + row as usize * self.cap * 4, self.cap * 4))
+    }
+
+    /// Told what a walk took that read `ranges` places.
+    pub(crate) fn took(&self, time: Duration, ranges: u64) {
+        self.bytes.took(time, ranges, Warms::All);
     }
 
     /// The bytes of [`links`](Self::links), for a prefetch.

@@ -11,13 +11,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
 use super::Tag;
 use super::layout::{BLOCK_BYTES, section_name};
-use crate::bytes::{AlignedBytes, Guard, Guarded};
+use crate::bytes::{AlignedBytes, Guard, Guarded, Warms};
 use crate::error::{Error, Result};
 use crate::storage::disk::Disk;
 #[cfg(feature = "text")]
@@ -68,7 +69,19 @@ struct Shared {
     bad: AtomicUsize,
     /// The block that failed last.
     failed_block: AtomicUsize,
+    /// For how many more searches the disk is asked for what is expected.
+    asking: AtomicUsize,
+    /// Nanoseconds of searches that waited for the disk.
+    waited: AtomicU64,
 }
+
+/// Searches that ask ahead after one that waited for the disk.
+const ASKING_SEARCHES: usize = 32;
+/// A search takes no longer than this, and so much for each place that it reads, unless it waits for the disk.
+const READ_TIME: Duration = Duration::from_micros(60);
+const PLACE_TIME: Duration = Duration::from_micros(1);
+/// Nanoseconds in which a byte is read by searches that warm all there is: what waits for longer has no room.
+const WARMING_TIME: u64 = 5;
 
 /// Where a section lies in its file; the ranges were checked against the file's length.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +126,8 @@ impl Section {
                 unchecked: AtomicUsize::new(place.blocks()),
                 bad: AtomicUsize::new(0),
                 failed_block: AtomicUsize::new(0),
+                asking: AtomicUsize::new(0),
+                waited: AtomicU64::new(0),
             }),
         }
     }
@@ -247,6 +262,19 @@ impl Section {
         good
     }
 
+    /// Asks the disk for a range, and for what its checksum covers where that is still to be compared.
+    #[cold]
+    #[inline(never)]
+    fn ask_for(&self, offset: usize, len: usize) {
+        let Place { start, len: all, .. } = self.shared.place;
+        let (first, last) = (offset / BLOCK_BYTES, offset.saturating_add(len) / BLOCK_BYTES);
+        let range = match self.shared.unchecked.load(Relaxed) == 0 || self.is_good(first) {
+            true => offset..offset.saturating_add(len),
+            false => first * BLOCK_BYTES..(last + 1) * BLOCK_BYTES,
+        };
+        self.shared.file.map.will_need(start + range.start.min(all)..start + range.end.min(all));
+    }
+
     #[cold]
     #[inline(never)]
     fn touch_unchecked(&self, offset: usize, len: usize) {
@@ -273,6 +301,33 @@ impl Guard for Section {
         let last = offset.wrapping_add(len).wrapping_sub(1) / BLOCK_BYTES;
         if last.wrapping_sub(first) > 1 || !self.is_good(first) || !self.is_good(last) {
             self.touch_unchecked(offset, len);
+        }
+    }
+
+    const IN_FILE: bool = true;
+
+    #[inline(always)]
+    fn expect(&self, offset: usize, len: usize) {
+        if self.shared.asking.load(Relaxed) > 0 {
+            self.ask_for(offset, len);
+        }
+    }
+
+    fn took(&self, time: Duration, ranges: u64, warms: Warms) {
+        let Shared { asking, waited, .. } = &*self.shared;
+        let places = PLACE_TIME.saturating_mul(u32::try_from(ranges).unwrap_or(u32::MAX));
+        if time <= READ_TIME.saturating_add(places) {
+            let left = asking.load(Relaxed);
+            if left > 0 {
+                asking.store(left - 1, Relaxed);
+            }
+            return;
+        }
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let before = waited.fetch_add(time, Relaxed);
+        let warm = WARMING_TIME.saturating_mul(self.len() as u64);
+        if warms == Warms::Little || before > warm {
+            asking.store(ASKING_SEARCHES, Relaxed);
         }
     }
 }
