@@ -215,6 +215,12 @@ impl Section {
         Error::corrupt(&self.shared.file.path, section_name(tag, field), reason)
     }
 
+    /// For how many more searches the disk is asked for what is expected.
+    #[cfg(test)]
+    pub(super) fn asking(&self) -> usize {
+        self.shared.asking.load(Relaxed)
+    }
+
     pub(super) fn place(&self) -> Place {
         self.shared.place
     }
@@ -270,7 +276,7 @@ impl Section {
         let (first, last) = (offset / BLOCK_BYTES, offset.saturating_add(len) / BLOCK_BYTES);
         let range = match self.shared.unchecked.load(Relaxed) == 0 || self.is_good(first) {
             true => offset..offset.saturating_add(len),
-            false => first * BLOCK_BYTES..(last + 1) * BLOCK_BYTES,
+            false => first * BLOCK_BYTES..(last + 1).saturating_mul(BLOCK_BYTES),
         };
         self.shared.file.map.will_need(start + range.start.min(all)..start + range.end.min(all));
     }

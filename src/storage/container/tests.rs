@@ -1,10 +1,11 @@
 use std::io;
+use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::layout::ALIGN;
+use super::layout::{ALIGN, BLOCK_BYTES};
 use super::*;
-use crate::bytes::Guard;
+use crate::bytes::{Guard, Warms};
 use crate::storage::disk::OsDisk;
 use crate::storage::fault::{Fault, FaultDisk};
 
@@ -436,5 +437,41 @@ fn a_failed_write_is_reported_and_nothing_is_sealed() {
                 other => panic!("{at}: {other:?}"),
             }
         }
+    }
+}
+
+#[test]
+fn the_disk_is_asked_after_searches_that_waited_for_it_and_no_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.nfs");
+    let disks: [(Arc<dyn Disk>, &Path); 2] =
+        [(Arc::new(OsDisk), &path), (Arc::new(FaultDisk::new()), Path::new(PATH))];
+    let (quick, slow) = (Duration::from_micros(100), Duration::from_micros(200));
+    for (disk, path) in disks {
+        write(&disk, path);
+        let container = Container::open(&disk, path, IDENTITY, None).unwrap();
+        let section = container.require(*b"RAWV", 0).unwrap();
+        let rows = section.guarded();
+        rows.took(quick, 100, Warms::Little);
+        assert_eq!(section.asking(), 0, "a hundred places in a tenth of a millisecond");
+        rows.took(slow, 100, Warms::Little);
+        let asking = section.asking();
+        assert!(asking > 0);
+        for offset in [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, rows.len() - 1, rows.len()] {
+            rows.hint(offset, rows.len() - offset);
+        }
+        section.expect(usize::MAX, usize::MAX);
+        assert_eq!(section.read_all().unwrap().len(), rows.len());
+        (0..asking).for_each(|_| rows.took(quick, 100, Warms::Little));
+        assert_eq!(section.asking(), 0);
+        // What searches warm as a whole is asked for when they have waited for longer than that takes.
+        let section = Container::open(&disk, path, IDENTITY, None).unwrap();
+        let section = section.require(*b"RAWV", 0).unwrap();
+        let took = |time| {
+            section.took(time, 0, Warms::All);
+            section.asking()
+        };
+        assert_eq!(took(slow + Duration::from_nanos(5 * section.len() as u64)), 0);
+        assert!(took(slow) > 0);
     }
 }
