@@ -65,6 +65,8 @@ impl Pattern {
                         return Err("nothing follows the escape at the end of the pattern".into());
                     }
                 },
+                // Several are as good as one.
+                '%' if chars.is_empty() && !pieces.is_empty() => {}
                 '%' => pieces.push(Piece::new(std::mem::take(&mut chars))),
                 '_' => chars.push(None),
                 c => chars.push(plain(c)),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::like::Pattern;
 use super::naive::{Row, Truth, and, array, cell, columns, compare, like, not, or};
 use super::{Filter, Known, Value, col};
 use crate::error::Error;
@@ -690,4 +691,14 @@ fn ranges_of_one_column_under_and_become_one() {
     }
     assert_ne!(bound("s >= 'a' AND s < 'c'").rule, bound("s > 'a' AND s < 'c'").rule);
     assert_ne!(bound("n >= 3 OR n <= 7").rule, bound("n >= 3 AND n <= 7").rule);
+}
+
+#[test]
+fn percents_one_behind_the_other_are_one() {
+    let pattern = |text: &str| Pattern::new(text, Some('!'), false);
+    assert_eq!(pattern("a%%%_%%b%%"), pattern("a%_%b%"));
+    assert_eq!(pattern("%%"), pattern("%"));
+    assert_ne!(pattern("%!%%"), pattern("%%"));
+    let many = pattern(&"%".repeat(1 << 20)).unwrap();
+    assert!(many.memory_bytes() < 1_000 && many.matches("", &mut String::new()));
 }

@@ -292,7 +292,42 @@ fn from_table(data: &Bound<'_, PyAny>, table: &ArrayRef) -> PyResult<Vec<(String
         return Err(PyTypeError::new_err("data: expected a table, given rows that are null"));
     }
     let names = table.fields().iter().map(|field| field.name().clone());
-    Ok(names.zip(table.columns().iter().cloned()).collect())
+    let columns = names.zip(table.columns().iter().cloned());
+    Ok(columns.filter(|(name, _)| !is_pandas_index(name)).collect())
+}
+
+/// Whether a column is the index without a name of a pandas frame: where the rows of a frame stand in it is
+/// no attribute of theirs, and only some frames tell.
+fn is_pandas_index(name: &str) -> bool {
+    let level = name.strip_prefix("__index_level_").and_then(|rest| rest.strip_suffix("__"));
+    level.is_some_and(|level| !level.is_empty() && level.bytes().all(|c| c.is_ascii_digit()))
+}
+
+/// Times of NumPy, an array or one, as microseconds; refused where 64 bits of these do not hold them.
+pub(crate) fn microseconds<'py>(
+    name: &str,
+    times: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let numpy = times.py().import("numpy")?;
+    let micros = times.call_method1("astype", ("datetime64[us]",))?;
+    let unit = numpy.call_method1("datetime_data", (times.getattr("dtype")?,))?.get_item(0)?;
+    if ["ns", "ps", "fs", "as"].contains(&unit.extract::<String>()?.as_str()) {
+        return Ok(micros);
+    }
+    // What overflows wraps round silently, and does not come back.
+    let back = micros.call_method1("astype", (times.getattr("dtype")?,))?;
+    let lost = numpy.call_method1("not_equal", (back, times))?;
+    let lost = lost.bitand(numpy.call_method1("isnat", (times,))?.call_method0("__invert__")?)?;
+    if !lost.call_method0("any")?.extract::<bool>()? {
+        return Ok(micros);
+    }
+    let row: usize = lost.call_method0("argmax")?.extract()?;
+    let time = numpy.call_method1("atleast_1d", (times,))?.get_item(row)?;
+    let message = format!(
+        "column {name:?}: {time} at row {row} is beyond what microseconds in 64 bits can tell, the years \
+         -290307 to 294247; leave it out or make it None"
+    );
+    Err(invalid(times.py(), message))
 }
 
 fn column_name(name: &Bound<'_, PyAny>) -> PyResult<String> {
@@ -360,8 +395,7 @@ fn from_ndarray(name: &str, array: &Bound<'_, PyUntypedArray>) -> PyResult<Array
             Ok(Arc::new(Float64Array::from(values)))
         }
         (b'M', _) => {
-            let micros = array.call_method1("astype", ("datetime64[us]",))?;
-            let micros = micros.call_method1("view", ("int64",))?;
+            let micros = microseconds(name, array)?.call_method1("view", ("int64",))?;
             let values = micros.cast::<PyArray1<i64>>()?.to_vec()?;
             // NumPy's NaT.
             let gap = |value: i64| (value != i64::MIN).then_some(value);

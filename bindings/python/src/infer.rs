@@ -19,6 +19,7 @@ use pyo3::types::{
     PyTzInfo,
 };
 
+use crate::columns::microseconds;
 use crate::errors::{invalid, no_text, type_name};
 use crate::sparse;
 
@@ -129,10 +130,19 @@ fn classify(value: Bound<'_, PyAny>) -> Result<(Kind, Bound<'_, PyAny>), String>
     } else {
         return match from_numpy(&value) {
             Ok(Some(value)) => classify(value),
+            _ if is_time(&value) => {
+                Err(format!("{value}, a time of NumPy that no datetime can be"))
+            }
             _ => Err(type_name(&value)),
         };
     };
     Ok((kind, value))
+}
+
+fn is_time(value: &Bound<'_, PyAny>) -> bool {
+    let numpy = value.py().import("numpy");
+    let kind = numpy.and_then(|numpy| numpy.getattr("datetime64"));
+    kind.and_then(|kind| value.is_instance(&kind)).unwrap_or(false)
 }
 
 /// A NumPy scalar, an array or another number, as one of Python's own types.
@@ -141,8 +151,10 @@ fn from_numpy<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAn
         return Ok(None);
     }
     let numpy = value.py().import("numpy")?;
-    let plain = if value.is_instance(&numpy.getattr("datetime64")?)? {
-        value.call_method1("astype", ("datetime64[us]",))?.call_method0("item")?
+    let plain = if is_time(value) {
+        let time = microseconds("of a list", value)?.call_method0("item")?;
+        // Beyond the year 9999 it is a number.
+        return Ok(Some(time).filter(|time| !time.is_instance_of::<PyInt>()));
     } else if value.is_instance(&numpy.getattr("generic")?)? {
         value.call_method0("item")?
     } else if value.is_instance(&numpy.getattr("ndarray")?)? {

@@ -348,3 +348,24 @@ def test_a_column_of_pandas_of_several_types_is_named(empty: nf.Collection):
     with pytest.raises(nf.InvalidArgument, match="column m .*; give each column one type") as caught:
         put(empty, pd.DataFrame({"m": [1, "x"]}), 2)
     assert type(caught.value.__cause__).__name__ == "ArrowInvalid"
+
+
+@pytest.mark.parametrize("unit, first", [("Y", "300000"), ("D", "300000-01-01"), ("s", "-300000-01-01"), ("ms", "300000-01-01")])
+def test_times_beyond_64_bits_of_microseconds_are_refused(empty: nf.Collection, unit: str, first: str):
+    times = np.array(["2024-01-01", "NaT", first], f"M8[{unit}]")
+    for data in ({"t": times}, {"t": list(times)}, [{"t": time} for time in times]):
+        with pytest.raises((nf.InvalidArgument, TypeError), match="300000"):
+            put(empty, data, 3)
+    assert len(empty) == 0
+    far = np.array(["-290300-01-01", "NaT", "294000-01-01"], f"M8[{unit}]")
+    put(empty, {"t": far}, 3)
+    stored = empty.get([0, 1, 2]).to_arrow()["t"].cast("int64").to_pylist()
+    assert stored == [None if np.isnat(time) else int(time.astype("M8[us]").astype(int)) for time in far]
+
+
+def test_the_index_of_a_pandas_frame_is_no_column(empty: nf.Collection):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"x": [1, 2, 3, 4]})
+    for rows in (frame, frame[frame.x != 2], frame.set_index(pd.Index(list("abcd")))):
+        put(empty, rows, len(rows))
+    assert empty.schema["columns"] == {"x": "int64"}
