@@ -18,6 +18,9 @@ pub(crate) const LEAST_COMPARED: usize = 16;
 /// Of `ef` candidates, one in so many is, so that a larger `ef` also corrects the codes.
 const COMPARED_SHARE: usize = 8;
 
+/// By codes, a walk ends so much beyond the limit of its hits: more than codes of near rows are off.
+const CODED_MARGIN: f32 = 0.25;
+
 /// What a search by graph has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -82,8 +85,7 @@ impl Effort {
 
 /// Offers `top` the nearest rows that a walk finds.
 ///
-/// Rows in `dead` are walked through and not offered. The limit of `top` ends a walk by full vectors
-/// early.
+/// Rows in `dead` are walked through and not offered. The limit of `top` ends a walk early.
 pub(crate) fn nearest<G: Guard>(
     isa: Isa,
     query: &Query,
@@ -101,7 +103,6 @@ pub(crate) fn nearest<G: Guard>(
     let Buffers { found, wanted, distances } = &mut buffers;
     let mut counts = Counts::default();
     if let Some(codes) = codes {
-        // Those by codes are off by what the limit cannot know: it is left to the exact distances.
         let compared = codes.codec.compared(top.k()).max(LEAST_COMPARED).max(top.k());
         let compared = match slack {
             None => compared.max(effort.keep.ef.max(top.k()) / COMPARED_SHARE),
@@ -110,7 +111,8 @@ pub(crate) fn nearest<G: Guard>(
         let keep = effort.raised(compared, compared);
         // More rows may be compared than a short walk goes on from.
         let nearest = if dead.is_empty() { effort.keep.ef.max(top.k()) } else { usize::MAX };
-        let limit = f32::INFINITY;
+        let bound = top.bound();
+        let limit = bound + CODED_MARGIN * bound.abs();
         let reach = slack.map(|slack| Reach { slack, rank, least: compared.max(rank) });
         let want = Want { keep, nearest, limit, most_scored, least_visible, dead, without, reach };
         let coded = codes.codec.query(isa, query);

@@ -154,3 +154,20 @@ fn words_are_told_with_their_columns_terms_and_parts() {
     let terms: Vec<_> = terms.iter().map(|one| (one.term.as_str(), one.rows)).collect();
     assert_eq!(terms, [("\"page fault\"", 0), ("\"page fault\"", 2), ("en*", 0), ("en*", 0)]);
 }
+
+#[test]
+fn a_limit_ends_walks_early_by_codes_too() {
+    for code in [CodeChoice::Byte, CodeChoice::Full] {
+        let (_dir, rows, values) = rows(code, 0);
+        for query in values.chunks_exact(DIMENSION).step_by(ROWS / 20) {
+            let search = || rows.search(query).k(100);
+            let part = |limit| {
+                let explained = search().max_distance(limit).explain().unwrap();
+                (explained.hits.len(), explained.parts[0].nodes_expanded)
+            };
+            let ((all, far), (one, near)) = (part(f32::INFINITY), part(1e-3));
+            assert_eq!((all, one), (100, 1), "{code:?}");
+            assert!(3 * near < far, "{code:?}: {near} of {far} nodes");
+        }
+    }
+}

@@ -17,7 +17,7 @@ pub(crate) struct Want<'a> {
     pub(crate) keep: Keep,
     /// Of those, so many of the nearest are expanded.
     pub(crate) nearest: usize,
-    /// Once a quarter of `ef` is expanded, nodes farther than this are not.
+    /// Once a quarter of what is kept at least is expanded, nodes farther than this are not.
     pub(crate) limit: f32,
     /// A walk that has scored more rows than this gives up.
     pub(crate) most_scored: u64,
@@ -112,7 +112,7 @@ impl<H: Guard> ScorerOp for Search<'_, '_, H> {
                 scratch.start(scorer.score(row), row, dead.contains(row));
             }
         }
-        let at_least = keep.ef / 4;
+        let at_least = reach.map_or(keep.ef, |reach| reach.least) / 4;
         let stop = Stop { limit, at_least, nearest, scored: most_scored, least_visible, reach };
         walk(&scorer, &base, dead, stop, scratch);
         let visible = scratch.pool.visible();
