@@ -16,9 +16,9 @@ use half::{bf16, f16};
 use zerocopy::IntoBytes;
 
 use crate::bytes::{AlignedBytes, Guard, Guarded, view};
+use crate::codec::centre::Centre;
 use crate::codec::convert::{inverse, narrow, squared_norm_of, whole_query};
 use crate::codec::forms::{Bits, Bytes, Floats, Form, SignedBytes};
-use crate::codec::lift::Lift;
 use crate::codec::{BATCH, PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
 use crate::kernel::{self, Element, Isa, Kernel};
 use crate::types::{Metric, Row, VectorType};
@@ -195,13 +195,13 @@ fn enter<F: Form, G: Guard, O: ScorerOp>(isa: Isa, scan: Scan<'_, F, G, O>) -> O
     kernel::run(isa, scan)
 }
 
-/// Pairs of full rows. The distance of a pair is that of the metric or, when `lift` is that of the
-/// rows, the squared one on the sphere.
+/// Pairs of full rows. The distance of a pair is that of the metric or, when `centre` is that of the
+/// rows, what that says.
 #[derive(Debug)]
 pub(crate) struct FullPairs<'a, G> {
     pub(crate) space: Space,
     pub(crate) rows: Rows<'a, G>,
-    pub(crate) lift: &'a Lift,
+    pub(crate) centre: &'a Centre,
 }
 
 impl<G: Guard> PairSource for FullPairs<'_, G> {
@@ -225,7 +225,7 @@ impl<G: Guard> PairSource for FullPairs<'_, G> {
 
 impl<G: Guard> FullPairs<'_, G> {
     fn compare<F: Form<Query = <F as Form>::Row>, O: PairsOp>(&self, isa: Isa, op: O) -> O::Output {
-        kernel::run(isa, Compare::<F, G, O>::new(self.space, self.rows, self.lift, op))
+        kernel::run(isa, Compare::<F, G, O>::new(self.space, self.rows, self.centre, op))
     }
 }
 
@@ -282,9 +282,9 @@ impl<F: Form, G: Guard, O: ScorerOp> kernel::Op for Scan<'_, F, G, O> {
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> O::Output {
-        let none = Lift::default();
+        let none = Centre::default();
         let table = Table::<K, F, G>::new(kernel, self.space, self.rows, &none);
-        self.op.run(FullScorer { table, query: self.query, scale: self.scale, height: 0.0 })
+        self.op.run(FullScorer { table, query: self.query, scale: self.scale, offset: 0.0 })
     }
 }
 
@@ -292,14 +292,14 @@ impl<F: Form, G: Guard, O: ScorerOp> kernel::Op for Scan<'_, F, G, O> {
 struct Compare<'a, F, G, O> {
     space: Space,
     rows: Rows<'a, G>,
-    lift: &'a Lift,
+    centre: &'a Centre,
     op: O,
     form: PhantomData<F>,
 }
 
 impl<'a, F: Form, G: Guard, O> Compare<'a, F, G, O> {
-    fn new(space: Space, rows: Rows<'a, G>, lift: &'a Lift, op: O) -> Self {
-        Self { space, rows, lift, op, form: PhantomData }
+    fn new(space: Space, rows: Rows<'a, G>, centre: &'a Centre, op: O) -> Self {
+        Self { space, rows, centre, op, form: PhantomData }
     }
 }
 
@@ -308,7 +308,7 @@ impl<F: Form<Query = <F as Form>::Row>, G: Guard, O: PairsOp> kernel::Op for Com
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> O::Output {
-        self.op.run(Table::<K, F, G>::new(kernel, self.space, self.rows, self.lift))
+        self.op.run(Table::<K, F, G>::new(kernel, self.space, self.rows, self.centre))
     }
 }
 
@@ -318,9 +318,9 @@ struct Table<'a, K, F, G> {
     rows: Rows<'a, G>,
     stride: usize,
     cosine: bool,
-    /// 0 when the rows are not lifted.
+    /// 0 when the rows are not centred.
     inverse_longest: f32,
-    heights: &'a [f32],
+    offsets: &'a [f32],
     form: PhantomData<F>,
 }
 
@@ -335,14 +335,14 @@ impl<K: Copy, F, G> Copy for Table<'_, K, F, G> {}
 
 impl<'a, K: Kernel, F: Form, G: Guard> Table<'a, K, F, G> {
     #[inline(always)]
-    fn new(kernel: K, space: Space, rows: Rows<'a, G>, lift: &'a Lift) -> Self {
+    fn new(kernel: K, space: Space, rows: Rows<'a, G>, centre: &'a Centre) -> Self {
         Self {
             kernel,
             rows,
             stride: space.stride(),
             cosine: space.metric == Metric::Cosine,
-            inverse_longest: lift.inverse_longest,
-            heights: &lift.heights,
+            inverse_longest: centre.inverse_longest,
+            offsets: &centre.offsets,
             form: PhantomData,
         }
     }
@@ -364,8 +364,8 @@ impl<'a, K: Kernel, F: Form<Query = <F as Form>::Row>, G: Guard> Pairs for Table
     #[inline(always)]
     fn scorer(self, row: Row) -> Self::Scorer {
         let scale = if self.cosine { self.inverse_norm(row) } else { self.inverse_longest };
-        let height = self.heights.get(row as usize).copied().unwrap_or(0.0);
-        FullScorer { table: self, query: self.row(row), scale, height }
+        let offset = self.offsets.get(row as usize).copied().unwrap_or(0.0);
+        FullScorer { table: self, query: self.row(row), scale, offset }
     }
 }
 
@@ -373,10 +373,10 @@ impl<'a, K: Kernel, F: Form<Query = <F as Form>::Row>, G: Guard> Pairs for Table
 struct FullScorer<'a, K, F: Form, G> {
     table: Table<'a, K, F, G>,
     query: &'a [F::Query],
-    /// Cosine: 1/length of the query, unless its elements are divided by it; lifted: 1/M.
+    /// Cosine: 1/length of the query, unless its elements are divided by it; centred: 1/M.
     scale: f32,
-    /// Lifted: the query's further element.
-    height: f32,
+    /// Centred: the query row's.
+    offset: f32,
 }
 
 impl<K: Kernel, F: Form, G: Guard> FullScorer<'_, K, F, G> {
@@ -402,10 +402,10 @@ impl<K: Kernel, F: Form, G: Guard> FullScorer<'_, K, F, G> {
             return raw.min(f32::INFINITY);
         }
         let table = &self.table;
-        let (row_scale, lifted) = if table.cosine {
+        let (row_scale, centred) = if table.cosine {
             (table.inverse_norm(row), 0.0)
-        } else if let Some(height) = table.heights.get(row as usize) {
-            (table.inverse_longest, self.height * height)
+        } else if let Some(offset) = table.offsets.get(row as usize) {
+            (table.inverse_longest, self.offset + offset)
         } else {
             return (0.0 - raw).min(f32::INFINITY);
         };
@@ -413,9 +413,9 @@ impl<K: Kernel, F: Form, G: Guard> FullScorer<'_, K, F, G> {
         if !(raw.is_finite() && cosine.is_finite()) {
             let dot = wide_dot(self.query, elements);
             let cosine = dot * f64::from(self.scale) * f64::from(row_scale);
-            return narrow((1.0 - cosine - f64::from(lifted)).max(0.0)).min(f32::INFINITY);
+            return narrow((1.0 - cosine + f64::from(centred)).max(0.0)).min(f32::INFINITY);
         }
-        (1.0 - cosine - lifted).max(0.0)
+        (1.0 - cosine + centred).max(0.0)
     }
 }
 

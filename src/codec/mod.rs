@@ -7,11 +7,11 @@
 
 pub(crate) mod bits;
 pub(crate) mod blocks;
+pub(crate) mod centre;
 pub(crate) mod codes;
 mod convert;
 mod forms;
 pub(crate) mod full;
-pub(crate) mod lift;
 pub(crate) mod product;
 pub(crate) mod quantizer;
 mod rotation;

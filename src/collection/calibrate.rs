@@ -107,7 +107,7 @@ impl Collection {
         let mut points = Vec::new();
         for asked in ASKED {
             points.push(point(asked, |factor| {
-                let recall = Some(WantedRecall { recall: asked, factor });
+                let recall = Some(WantedRecall { recall: asked, factor, raises: false });
                 let params = request.params(&snapshot, request.k).with_recall(recall);
                 let none = || Error::invalid("there are no rows to calibrate with");
                 mean_and_error(&trial.shares(params)?).ok_or_else(none)

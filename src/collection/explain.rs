@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::Snapshot;
 use super::query::{Hits, Request};
-use super::snapshot::{PartView, View};
+use super::snapshot::PartView;
 use crate::segment::search::SearchStats;
+use crate::types::Metric;
 
 pub use crate::segment::matching::FilterAnswer;
 
@@ -132,7 +134,8 @@ pub enum EfSource {
     Given,
     /// [`Settings::ef_search`](crate::Settings::ef_search) does.
     Settings,
-    /// What walks over the graph found when it was built, for the recall that was asked for.
+    /// What walks over the graph found when it was built, for the recall that was asked for, or for the 0.95
+    /// that the settings are not enough for.
     Measured,
     /// The same, corrected by what [`Collection::calibrate`](crate::Collection::calibrate) has learned.
     Calibrated,
@@ -153,15 +156,15 @@ impl std::fmt::Display for EfSource {
 }
 
 impl EfSource {
-    fn of(part: &PartView, request: &Request<'_>, calibrated: bool) -> Self {
-        match (request.recall, request.ef, part.as_segment()) {
-            (Some(_), _, Some((segment, _))) if segment.has_curves() => match calibrated {
-                true => Self::Calibrated,
-                false => Self::Measured,
-            },
-            (Some(_), _, _) => Self::Formula,
-            (None, Some(_), _) => Self::Given,
-            (None, None, _) => Self::Settings,
+    /// `raised` says that walks go farther than the settings say.
+    fn of(part: &PartView, request: &Request<'_>, calibrated: bool, raised: bool) -> Self {
+        match (request.recall, request.ef) {
+            (None, Some(_)) => Self::Given,
+            (None, None) if !raised => Self::Settings,
+            _ if part.as_segment().is_some_and(|(segment, _)| segment.has_curves()) => {
+                if calibrated { Self::Calibrated } else { Self::Measured }
+            }
+            _ => Self::Formula,
         }
     }
 }
@@ -217,7 +220,12 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    pub(super) fn explain(&self, view: &View, request: &Request<'_>) -> Option<PartExplanation> {
+    pub(super) fn explain(
+        &self,
+        snapshot: &Snapshot,
+        request: &Request<'_>,
+    ) -> Option<PartExplanation> {
+        let (view, settings) = (&snapshot.view, &snapshot.host.settings);
         let part = view.parts().nth(self.part)?;
         let stats = &self.stats;
         let scanned = stats.rows_scanned > 0 || stats.sparse_scans > 0;
@@ -231,6 +239,10 @@ impl Trace {
             (false, true, true) => SearchPlan::ScanCodesThenScan,
             (false, false, _) => SearchPlan::Scan,
         };
+        // Inner products know no slack.
+        let dot = view.schema.metric() == Metric::Dot;
+        let usual = stats.walks * settings.ef_search.max(request.k) as u64;
+        let raised = stats.slack > 0 || dot && stats.candidates > usual;
         Some(PartExplanation {
             list: self.list.clone(),
             segment: part.segment_id(),
@@ -241,7 +253,7 @@ impl Trace {
             ef: stats.candidates.checked_div(stats.walks),
             slack: stats.slack.checked_div(stats.walks).filter(|slack| *slack > 0),
             ef_source: (stats.walks > 0)
-                .then(|| EfSource::of(part, request, view.calibration.is_some())),
+                .then(|| EfSource::of(part, request, view.calibration.is_some(), raised)),
             nodes_expanded: stats.nodes_expanded,
             codes_compared: stats.codes_compared,
             rows_compared: stats.rows_compared + stats.rows_scanned,

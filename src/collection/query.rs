@@ -185,8 +185,9 @@ impl<'a> Query<'a> {
 
     /// Nearest candidates that a graph search goes on from: more of them mean better recall and a
     /// slower search.
-    /// Default [`Settings::ef_search`](crate::Settings::ef_search); raised to `k` where below, and to as many
-    /// rows as are compared exactly where codes lead a walk among rows that are deleted or that a filter hides.
+    /// Default [`Settings::ef_search`](crate::Settings::ef_search), and more over a graph that is known to find
+    /// less than 95 of 100 with so many; raised to `k` where below, and to as many rows as are compared exactly
+    /// where codes lead a walk among rows that are deleted or that a filter hides.
     pub fn ef(mut self, ef: usize) -> Self {
         self.request.ef = Some(ef);
         self
@@ -320,7 +321,7 @@ impl<'a> Query<'a> {
         let words = request.explain_words(&snapshot, &traces)?;
         let filter = chosen.zip(request.filter.as_ref());
         let filter = filter.map(|(chosen, filter)| chosen.explain(filter));
-        let part = |trace: &Trace| trace.explain(&snapshot.view, &request);
+        let part = |trace: &Trace| trace.explain(&snapshot, &request);
         let parts = traces.iter().filter_map(part).collect();
         let recall = request.recall;
         Ok(Explanation {

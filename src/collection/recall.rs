@@ -5,6 +5,9 @@ use super::snapshot::View;
 use crate::error::{Error, Result};
 use crate::segment::search::WantedRecall;
 
+/// What searches find of graphs that are known to find less with as many candidates as the settings say.
+const USUAL_RECALL: f32 = 0.95;
+
 impl Query<'_> {
     /// The share of the true `k` nearest rows that is to be found, on average over queries like the rows:
     /// above 0, at most 1; 1 compares with every row, as [`exact`](Self::exact) does. Walks go as far beyond
@@ -51,11 +54,16 @@ impl Request<'_> {
         self.exact || self.recall.is_some_and(|recall| recall >= 1.0)
     }
 
-    /// What walks are to find, where that is said.
+    /// What walks are to find; `None` where it is said how far they go.
     pub(super) fn wanted_recall(&self, view: &View) -> Option<WantedRecall> {
+        let raises = self.recall.is_none();
+        if raises && self.ef.is_some() {
+            return None;
+        }
+        let recall = self.recall.unwrap_or(USUAL_RECALL);
         let calibration = view.calibration.as_ref();
-        let factor = |recall| calibration.map_or(1.0, |known| known.factor(recall));
-        self.recall.map(|recall| WantedRecall { recall, factor: factor(recall) })
+        let factor = calibration.map_or(1.0, |known| known.factor(recall));
+        Some(WantedRecall { recall, factor, raises })
     }
 }
 

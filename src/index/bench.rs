@@ -6,11 +6,11 @@ use rayon::ThreadPoolBuilder;
 
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::codec::bits::{BitCodec, BitRows};
+use crate::codec::centre::Centre;
 use crate::codec::codes::{CodeKind, Codec, CodedPairs, LevelRows};
 use crate::codec::full::{
     FullPairs, FullSource, Rows, Space, encode_rows, prepare_query, score_rows,
 };
-use crate::codec::lift::Lift;
 use crate::codec::product::{Crew, ProductBlocks, ProductCodec, Width};
 use crate::codec::quantizer::{CodeRows, CodedSource, Quantizer};
 use crate::codec::{QuerySource, Scorer, ScorerOp};
@@ -284,7 +284,7 @@ impl Stored {
         let pool = pool.map_err(|error| Error::invalid(error.to_string()))?;
         let params = hnsw::Params { m, ef_construction, ..hnsw::Params::default() };
         let (isa, space, rows) = (Isa::detect(), self.space, self.rows());
-        let lift = &Lift::new(space, rows, self.count);
+        let centre = &Centre::new(space, rows, self.count);
         let mut to: Vec<Row> = (0..self.rows_in_all()).collect();
         let mut seeds = Vec::new();
         let mut rest = to.as_mut_slice();
@@ -297,7 +297,7 @@ impl Stored {
         }
         let graph = match self.code_rows() {
             Some(CodeRows { codec: Quantizer::Levels(codec), codes }) => {
-                let source = CodedPairs::new(isa, LevelRows { codec, codes }, lift);
+                let source = CodedPairs::new(isa, LevelRows { codec, codes }, centre);
                 if parts.is_empty() {
                     hnsw::build_in_bulk(isa, &source, self.count, &params, &pool, &|| true)
                 } else {
@@ -305,7 +305,7 @@ impl Stored {
                 }
             }
             _ => {
-                let source = FullPairs { space, rows, lift };
+                let source = FullPairs { space, rows, centre };
                 hnsw::merge(isa, &source, self.count, &params, &seeds, &pool, &|| true)
             }
         };

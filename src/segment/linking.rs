@@ -7,9 +7,9 @@ use rayon::ThreadPool;
 
 use super::coding::{self, Coding};
 use crate::bytes::{AlignedBytes, Guard, Guarded, Trusted};
+use crate::codec::centre::Centre;
 use crate::codec::codes::{CodedPairs, LevelRows};
 use crate::codec::full::{FullPairs, Rows, Space};
-use crate::codec::lift::Lift;
 use crate::codec::product::Crew;
 use crate::codec::quantizer::{CodeRows, Quantizer};
 use crate::error::{Error, Result};
@@ -63,15 +63,15 @@ impl GraphPlan<'_> {
         codes: Option<CodeRows<'_, Trusted>>,
         seeds: &[Seed<'_, G>],
     ) -> Result<Graph> {
-        let lift = &Lift::new(space, rows, count);
+        let centre = &Centre::new(space, rows, count);
         let Self { isa, params, pool, keep_going, .. } = self;
         let graph = match codes {
             None => {
-                let source = FullPairs { space, rows, lift };
+                let source = FullPairs { space, rows, centre };
                 hnsw::merge(*isa, &source, count, params, seeds, pool, keep_going)
             }
             Some(CodeRows { codec: Quantizer::Levels(codec), codes }) => {
-                let source = CodedPairs::new(*isa, LevelRows { codec, codes }, lift);
+                let source = CodedPairs::new(*isa, LevelRows { codec, codes }, centre);
                 match Merge::of(seeds).filter(|merge| merge.pays(count)) {
                     Some(merge) => merge.run(*isa, &source, count, params, pool, keep_going),
                     None => hnsw::build_in_bulk(*isa, &source, count, params, pool, keep_going),

@@ -54,6 +54,8 @@ pub(crate) struct WantedRecall {
     pub(crate) recall: f32,
     /// How many times less than `recall` allows may be missed, by what is known of rows.
     pub(crate) factor: f32,
+    /// Whether it was not asked for: then only walks that are known to find less go farther for it.
+    pub(crate) raises: bool,
 }
 
 impl WantedRecall {
@@ -75,15 +77,18 @@ impl SearchOptions {
     /// The same with what walks and scans do in a segment of `rows` rows, of which `live` count.
     pub(super) fn within(self, known: &Statistics, rows: usize, live: usize) -> Self {
         let Some(wanted) = self.recall else { return self };
-        let WantedRecall { recall, factor } = wanted;
+        let WantedRecall { recall, factor, raises } = wanted;
         let curves = &known.curves;
         let k = self.k.min(live);
         let Breadth { ef, slack } = curve::breadth(curves, k, recall, factor);
+        if raises && (curves.is_empty() || ef <= self.breadth.ef.max(k)) {
+            return self;
+        }
         // The k nearest rows that count are among so many more of all.
         let among = k as u128 * rows as u128 / live.max(1) as u128;
         let among = usize::try_from(among).unwrap_or(rows);
         let slack = slack.and_then(|_| curve::breadth(curves, among, recall, factor).slack);
-        let codes = known.code.is_some_and(|code| wanted.allows(code.agreement));
+        let codes = raises || known.code.is_some_and(|code| wanted.allows(code.agreement));
         Self { breadth: Breadth { ef, slack }, codes, ..self }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use nearfield::{
-    Collection, DataType, EfSource, Error, MeasuredRecall, Metric, OpenOptions, Query, Schema,
-    SearchPlan, Settings,
+    Collection, DataType, EfSource, Error, MeasuredRecall, Metric, OpenOptions, Query, RecallQuery,
+    Schema, SearchPlan, Settings,
 };
 use tempfile::TempDir;
 
@@ -31,28 +31,36 @@ fn data(metric: Metric) -> Data {
 
 /// So many rows; the first `equal` of them are the same.
 fn filled(metric: Metric, rows: usize, equal: usize) -> Data {
+    let mut random = Random::new(3);
+    let one = random.vector(DIMENSION);
+    let mut all = one.repeat(equal);
+    all.extend(vectors(&mut random, rows - equal));
+    holding(metric, &all, random, Settings::default())
+}
+
+fn vectors(random: &mut Random, count: usize) -> Vec<f32> {
+    (0..count).flat_map(|_| random.vector(DIMENSION)).collect()
+}
+
+fn holding(metric: Metric, vectors: &[f32], mut random: Random, mut settings: Settings) -> Data {
+    let rows = vectors.len() / DIMENSION;
     let dir = tempfile::tempdir().unwrap();
-    let mut settings = Settings::default();
     settings.graph_bytes = 0;
     settings.background = false;
     let db = OpenOptions::new().settings(settings).open(dir.path().join("db")).unwrap();
     let schema = Schema::new(DIMENSION, metric).column("draw", DataType::Int64);
     let docs = db.collection("docs", schema).unwrap();
-    let mut random = Random::new(3);
-    let one = random.vector(DIMENSION);
-    let mut vectors = one.repeat(equal);
-    (equal..rows).for_each(|_| vectors.extend(random.vector(DIMENSION)));
     let draws: Int64Array = (0..rows).map(|_| random.below(100) as i64).collect();
     let draws = RecordBatch::try_from_iter([("draw", Arc::new(draws) as ArrayRef)]).unwrap();
     let ids: Vec<u64> = (0..rows as u64).collect();
-    docs.upsert(&ids, &vectors, &draws).unwrap();
+    docs.upsert(&ids, vectors, &draws).unwrap();
     docs.compact().unwrap();
     Data { _dir: dir, docs, random }
 }
 
 /// Vectors that were never rows.
 fn queries(random: &mut Random) -> Vec<f32> {
-    (0..QUERIES).flat_map(|_| random.vector(DIMENSION)).collect()
+    vectors(random, QUERIES)
 }
 
 fn measured(docs: &Collection, queries: &[f32], recall: f32, filter: Option<&str>) -> f64 {
@@ -116,6 +124,45 @@ fn a_quarter_of_equal_rows_does_not_mislead() {
     assert!(found >= 0.88, "{found}");
     let of_rows = docs.measure_recall().recall(0.9).run().unwrap();
     assert!(of_rows.recall >= 0.88 && of_rows.queries == 200, "{of_rows:?}");
+}
+
+#[test]
+fn a_graph_that_is_known_to_find_little_is_searched_for_longer_by_default() {
+    for metric in [Metric::L2, Metric::Dot] {
+        let mut settings = Settings::default();
+        settings.ef_search = 10;
+        let mut random = Random::new(5);
+        let vectors = vectors(&mut random, MANY_ROWS);
+        let Data { docs, mut random, _dir } = holding(metric, &vectors, random, settings);
+        let queries = queries(&mut random);
+        let found = |measure: RecallQuery<'_>| measure.queries(&queries).run().unwrap().recall;
+        let (given, usual) = (found(docs.measure_recall().ef(10)), found(docs.measure_recall()));
+        assert!(given < 0.9 && usual >= 0.94, "{metric}: {given} by ef, {usual} by default");
+        let source = |query: Query<'_>| query.explain().unwrap().parts[0].ef_source;
+        let query = &queries[..DIMENSION];
+        assert_eq!(source(docs.search(query)), Some(EfSource::Measured));
+        assert_eq!(source(docs.search(query).ef(10)), Some(EfSource::Given));
+    }
+    let Data { docs, mut random, _dir } = data(Metric::L2);
+    let query = random.vector(DIMENSION);
+    let part = &docs.search(&query).explain().unwrap().parts[0];
+    assert_eq!((part.ef, part.ef_source), (Some(100), Some(EfSource::Settings)));
+}
+
+#[test]
+fn long_rows_are_found_by_inner_products() {
+    for (rows, long) in [(ROWS, 50), (MANY_ROWS, 50), (ROWS, 7), (MANY_ROWS, 7)] {
+        let mut random = Random::new(5);
+        let mut vectors = vectors(&mut random, rows);
+        for row in vectors.chunks_mut(DIMENSION).step_by(long) {
+            row.iter_mut().for_each(|x| *x *= 10.0);
+        }
+        let Data { docs, mut random, _dir } =
+            holding(Metric::Dot, &vectors, random, Settings::default());
+        let queries = queries(&mut random);
+        let found = docs.measure_recall().queries(&queries).ef(100).run().unwrap().recall;
+        assert!(found >= 0.85, "{found} of {rows} rows, one in {long} long");
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ struct Panel {
     norms: [f32; PANEL_ROWS],
     sums: [f32; PANEL_ROWS],
     bits: [u32; PANEL_ROWS],
-    heights: [f32; PANEL_ROWS],
+    offsets: [f32; PANEL_ROWS],
 }
 
 impl CodeBlock {
@@ -83,7 +83,7 @@ impl<K: Kernel, G: Guard, const FORM: u8> BlockPairs for Table<'_, K, G, FORM> {
                 let counted = self.own(*row);
                 [own.factors[at], _] = unpack(bits);
                 (own.norms[at], own.sums[at], own.bits[at]) = (counted.norm, counted.sum, bits);
-                own.heights[at] = self.heights.get(*row as usize).copied().unwrap_or(0.0);
+                own.offsets[at] = self.offsets.get(*row as usize).copied().unwrap_or(0.0);
             }
             block.panels.push(own);
         }
@@ -128,10 +128,10 @@ impl<K: Kernel, G: Guard, const FORM: u8> Table<'_, K, G, FORM> {
         other: &Panel,
         products: &[i32; LINE],
     ) -> [f32; LINE] {
-        let lifted = !self.heights.is_empty();
+        let centred = !self.offsets.is_empty();
         let (sum, filling) = (own.sums[row], own.bits[row] & self.filling);
         let shift = 128_i32.wrapping_mul(sum as i32);
-        let scale = if lifted { own.factors[row] } else { 2.0 * own.factors[row] };
+        let scale = if centred { own.factors[row] } else { 2.0 * own.factors[row] };
         let mut out = [0.0; LINE];
         for (lane, out) in out.iter_mut().enumerate() {
             let product = products[lane] - (other.bits[lane] & filling).count_ones().cast_signed();
@@ -142,10 +142,10 @@ impl<K: Kernel, G: Guard, const FORM: u8> Table<'_, K, G, FORM> {
             };
             *out = (scale * product) * other.factors[lane];
         }
-        if lifted {
-            let (height, inverse) = (own.heights[row], self.inverse_longest);
+        if centred {
+            let (offset, inverse) = (own.offsets[row], self.inverse_longest);
             for (lane, out) in out.iter_mut().enumerate() {
-                *out = (1.0 - *out * inverse * inverse - height * other.heights[lane]).max(0.0);
+                *out = (1.0 - *out * inverse * inverse + offset + other.offsets[lane]).max(0.0);
             }
         } else {
             for (lane, out) in out.iter_mut().enumerate() {

@@ -5,7 +5,7 @@ use super::factors::{CARRIERS, unpack};
 use super::scorer::{BYTE_PAIRS, Compare, CompareBlocks, HALF_PAIRS, LevelRows};
 use super::{CodeKind, Codec};
 use crate::bytes::Guard;
-use crate::codec::lift::Lift;
+use crate::codec::centre::Centre;
 use crate::codec::{BlockSource, BlocksOp, PairSource, PairsOp};
 use crate::kernel::{self, CODE_BYTES, Isa, Kernel};
 
@@ -14,7 +14,7 @@ use crate::kernel::{self, CODE_BYTES, Isa, Kernel};
 pub(crate) struct CodedPairs<'a, G> {
     pub(super) rows: LevelRows<'a, G>,
     /// Of the full rows.
-    pub(super) lift: &'a Lift,
+    pub(super) centre: &'a Centre,
     /// Of each row, so that copies are at distance 0.
     pub(super) own: Vec<Own>,
     /// Bits of the last bytes in which no element stands.
@@ -31,11 +31,11 @@ pub(super) struct Own {
 }
 
 impl<'a, G: Guard> CodedPairs<'a, G> {
-    /// Reads all rows once. `lift` is that of the full rows.
-    pub(crate) fn new(isa: Isa, rows: LevelRows<'a, G>, lift: &'a Lift) -> Self {
+    /// Reads all rows once. `centre` is that of the full rows.
+    pub(crate) fn new(isa: Isa, rows: LevelRows<'a, G>, centre: &'a Centre) -> Self {
         let filling = filling(rows.codec);
         let own = kernel::run(isa, Count { rows, filling });
-        Self { rows, lift, own, filling }
+        Self { rows, centre, own, filling }
     }
 }
 

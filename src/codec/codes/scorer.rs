@@ -17,8 +17,8 @@ enum Ask {
     Square,
     /// −⟨q, x⟩.
     Product,
-    /// Half the squared distance on the sphere that inner products are lifted to.
-    Lifted,
+    /// As [`Centre`](crate::codec::centre::Centre) says of pairs.
+    Centred,
 }
 
 /// Code rows and how to read them.
@@ -83,7 +83,7 @@ impl<G: Guard, O: ScorerOp, const FORM: u8> kernel::Op for Scan<'_, '_, G, O, FO
             shift: 128 * query.sum,
             sum: 7.5 * query.sum as f32,
             filling: 0,
-            height: 0.0,
+            offset: 0.0,
             sketches: *sketches,
         })
     }
@@ -126,7 +126,7 @@ pub(super) struct Table<'a, K, G, const FORM: u8> {
     pub(super) stride: usize,
     pub(super) constant: f32,
     // Of pairs alone.
-    pub(super) heights: &'a [f32],
+    pub(super) offsets: &'a [f32],
     pub(super) inverse_longest: f32,
     own: &'a [Own],
     pub(super) filling: u32,
@@ -150,7 +150,7 @@ impl<'a, K: Kernel, G: Guard, const FORM: u8> Table<'a, K, G, FORM> {
             codes: rows.codes,
             stride: codec.stride(),
             constant: half_constant(codec.length),
-            heights: &[],
+            offsets: &[],
             inverse_longest: 0.0,
             own: &[],
             filling: 0,
@@ -162,9 +162,9 @@ impl<'a, K: Kernel, G: Guard, const FORM: u8> Table<'a, K, G, FORM> {
     where
         'b: 'a,
     {
-        let CodedPairs { rows, lift, own, filling } = source;
-        let (heights, inverse_longest) = lift.parts();
-        Self { heights, inverse_longest, own, filling: *filling, ..Self::new(kernel, *rows) }
+        let CodedPairs { rows, centre, own, filling } = source;
+        let (offsets, inverse_longest) = centre.parts();
+        Self { offsets, inverse_longest, own, filling: *filling, ..Self::new(kernel, *rows) }
     }
 
     /// Levels of a row and the bits that they carry.
@@ -188,17 +188,17 @@ impl<'a, K: Kernel, G: Guard, const FORM: u8> Pairs for Table<'a, K, G, FORM> {
     fn scorer(self, row: Row) -> Self::Scorer {
         let (query, bits) = self.row(row);
         let ([factor, _], Own { norm, sum }) = (unpack(bits), self.own(row));
-        let lifted = !self.heights.is_empty();
+        let centred = !self.offsets.is_empty();
         CodeScorer {
             table: self,
             query,
-            ask: if lifted { Ask::Lifted } else { Ask::Square },
-            scale: if lifted { factor } else { 2.0 * factor },
+            ask: if centred { Ask::Centred } else { Ask::Square },
+            scale: if centred { factor } else { 2.0 * factor },
             square: norm,
             shift: 128_i32.wrapping_mul(sum as i32),
             sum,
             filling: bits & self.filling,
-            height: self.heights.get(row as usize).copied().unwrap_or(0.0),
+            offset: self.offsets.get(row as usize).copied().unwrap_or(0.0),
             sketches: None,
         }
     }
@@ -218,7 +218,7 @@ pub(super) struct CodeScorer<'a, K, G, const FORM: u8> {
     sum: f32,
     /// Of pairs: the bits of the query row that no element carries.
     filling: u32,
-    height: f32,
+    offset: f32,
     sketches: Option<Sketches<'a, G>>,
 }
 
@@ -267,11 +267,11 @@ impl<K: Kernel, G: Guard, const FORM: u8> CodeScorer<'_, K, G, FORM> {
         match self.ask {
             Ask::Square => (self.square + square - dot).max(0.0),
             Ask::Product => (0.0 - dot).min(f32::INFINITY),
-            Ask::Lifted => {
+            Ask::Centred => {
                 let table = &self.table;
-                let height = table.heights.get(row as usize).copied().unwrap_or(0.0);
+                let offset = table.offsets.get(row as usize).copied().unwrap_or(0.0);
                 let scaled = dot * table.inverse_longest * table.inverse_longest;
-                (1.0 - scaled - self.height * height).max(0.0)
+                (1.0 - scaled + self.offset + offset).max(0.0)
             }
         }
     }

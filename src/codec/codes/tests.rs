@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::bytes::{Guarded, Trusted};
+use crate::codec::centre::Centre;
 use crate::codec::full::{FullSource, Query, encode_rows};
-use crate::codec::lift::Lift;
 use crate::codec::{
     Block, BlockPairs, BlockSource, BlocksOp, LINE, PairSource, Pairs, PairsOp, QuerySource,
     Scorer, ScorerOp,
@@ -100,8 +100,8 @@ fn distances_are_near_the_exact_ones_on_every_tier() {
                         let error = (found * scale - exact).abs() / mean;
                         assert!(error < tolerance, "{metric} {dimension} {kind:?} {error}");
                     }
-                    let lift = Lift::new(stored.space, stored.rows(), stored.count);
-                    let pairs = CodedPairs::new(isa, rows, &lift).run(isa, From(7, 60));
+                    let centre = Centre::new(stored.space, stored.rows(), stored.count);
+                    let pairs = CodedPairs::new(isa, rows, &centre).run(isa, From(7, 60));
                     let all = (codes.as_slice().to_vec(), found, pairs);
                     let before = before.get_or_insert_with(|| all.clone());
                     assert!(*before == all, "{metric} {dimension} {kind:?} {}", isa.name());
@@ -151,14 +151,14 @@ fn many_pairs_at_once_are_as_far_as_one_by_one() {
                 values[..dimension].fill(0.0);
                 values.copy_within(5 * dimension..6 * dimension, 20 * dimension);
                 let stored = Stored::new(metric, dimension, &values);
-                let lift = Lift::new(stored.space, stored.rows(), count);
+                let centre = Centre::new(stored.space, stored.rows(), count);
                 for (kind, isa) in [CodeKind::Byte, CodeKind::Half]
                     .into_iter()
                     .flat_map(|kind| Isa::available().into_iter().map(move |isa| (kind, isa)))
                 {
                     let (codec, codes) = stored.code(kind, isa);
                     let codes = Guarded::trusted(codes.as_slice());
-                    let source = CodedPairs::new(isa, LevelRows { codec: &codec, codes }, &lift);
+                    let source = CodedPairs::new(isa, LevelRows { codec: &codec, codes }, &centre);
                     let [single, together] = source.run_blocks(isa, All(count));
                     assert!(single == together, "{metric} {dimension} {kind:?} {}", isa.name());
                 }
@@ -177,8 +177,9 @@ fn copies_are_at_distance_zero_of_each_other() {
         for kind in [CodeKind::Byte, CodeKind::Half] {
             let (codec, codes) = stored.code(kind, Isa::detect());
             let rows = LevelRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
-            let lift = Lift::default();
-            let found = CodedPairs::new(Isa::detect(), rows, &lift).run(Isa::detect(), From(0, 40));
+            let centre = Centre::default();
+            let found =
+                CodedPairs::new(Isa::detect(), rows, &centre).run(Isa::detect(), From(0, 40));
             assert_eq!((found[0], found[20]), (0.0, 0.0), "{kind:?} {dimension}");
             assert!(found[1] > 0.0);
         }

@@ -7,9 +7,9 @@ use super::bulk::LEAST_ROWS;
 use super::graph::{Graph, HEADER_BYTES};
 use super::{GONE, Merge, Params, Seed, View, build, build_in_bulk, merge, verify};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
+use crate::codec::centre::Centre;
 use crate::codec::codes::{CodeKind, Codec, CodedPairs, LevelRows};
 use crate::codec::full::{FullPairs, Query, Rows, Space, encode_rows};
-use crate::codec::lift::Lift;
 use crate::filter::rowset::RowSet;
 use crate::index::flat;
 use crate::index::nearest::{Effort, Indexed, nearest as search};
@@ -59,8 +59,8 @@ impl Stored {
         keep_going: &(dyn Fn() -> bool + Sync),
     ) -> Option<Graph> {
         let (space, rows) = (self.space, self.rows());
-        let lift = Lift::new(space, rows, self.count);
-        let source = FullPairs { space, rows, lift: &lift };
+        let centre = Centre::new(space, rows, self.count);
+        let source = FullPairs { space, rows, centre: &centre };
         build(isa, &source, self.count, params, &pool(threads), keep_going)
     }
 
@@ -120,7 +120,7 @@ pub(super) struct Coded {
     stored: Stored,
     codec: Codec,
     codes: AlignedBytes,
-    lift: Lift,
+    centre: Centre,
 }
 
 impl Coded {
@@ -130,13 +130,13 @@ impl Coded {
         let codec = Codec::train(kind, space, rows, count);
         let mut codes = AlignedBytes::zeroed(codec.stride() * count);
         codec.encode(Isa::detect(), rows, 0..count, codes.as_mut_slice());
-        let lift = Lift::new(space, rows, count);
-        Self { stored, codec, codes, lift }
+        let centre = Centre::new(space, rows, count);
+        Self { stored, codec, codes, centre }
     }
 
     pub(super) fn source(&self) -> CodedPairs<'_, Trusted> {
         let codes = Guarded::trusted(self.codes.as_slice());
-        CodedPairs::new(Isa::detect(), LevelRows { codec: &self.codec, codes }, &self.lift)
+        CodedPairs::new(Isa::detect(), LevelRows { codec: &self.codec, codes }, &self.centre)
     }
 
     fn build(&self, isa: Isa, threads: usize) -> Graph {
@@ -471,7 +471,7 @@ fn a_merge_finds_what_a_build_finds() {
             to: &to[rows],
         });
         let (space, rows) = (whole.space, whole.rows());
-        let source = FullPairs { space, rows, lift: &Lift::default() };
+        let source = FullPairs { space, rows, centre: &Centre::default() };
         let params = Params { ef_construction: 100, ..Params::default() };
         let (isa, count) = (Isa::detect(), whole.count);
         for seeds in [&seeds[..], &seeds[..1], &[]] {
@@ -535,8 +535,8 @@ fn rows_that_come_sorted_are_found_like_others() {
     };
     let seeds = [seed(0, &to[..half]), seed(1, &to[half..])];
     let (space, rows) = (stored.space, stored.rows());
-    let lift = Lift::new(space, rows, count);
-    let source = FullPairs { space, rows, lift: &lift };
+    let centre = Centre::new(space, rows, count);
+    let source = FullPairs { space, rows, centre: &centre };
     let params = Params { ef_construction: 100, ..Params::default() };
     let merged = merge(Isa::detect(), &source, count, &params, &seeds, &pool(2), &|| true);
     let merged = recall(&stored, &merged.expect("not stopped"));
@@ -564,7 +564,7 @@ fn a_merge_of_thin_graphs_and_of_what_a_great_deletion_leaves_is_whole() {
         let left = Stored::new(Metric::L2, VectorType::F32, 2, &kept);
         let view = View::parse(Guarded::trusted(graph.as_slice()), 3000).expect("a graph");
         let (space, rows, count) = (left.space, left.rows(), left.count);
-        let source = FullPairs { space, rows, lift: &Lift::default() };
+        let source = FullPairs { space, rows, centre: &Centre::default() };
         let seeds = [Seed { view, to: &to }];
         for threads in [1, 2] {
             let merged =
@@ -591,7 +591,7 @@ fn no_row_has_fewer_links_than_a_deletion_left_it() {
         }
     }
     let left = Stored::new(Metric::L2, VectorType::F32, dimension, &kept);
-    let source = FullPairs { space: left.space, rows: left.rows(), lift: &Lift::default() };
+    let source = FullPairs { space: left.space, rows: left.rows(), centre: &Centre::default() };
     let (isa, params, seeds) = (Isa::detect(), Params::default(), [Seed { view, to: &to }]);
     let merged = merge(isa, &source, left.count, &params, &seeds, &pool(2), &|| true);
     let merged = check(&merged.expect("not stopped"));
@@ -708,7 +708,7 @@ proptest! {
             to: &to[at * 300..(at + 1) * 300],
         });
         let (space, rows) = (stored.space, stored.rows());
-        let source = FullPairs { space, rows, lift: &Lift::default() };
+        let source = FullPairs { space, rows, centre: &Centre::default() };
         let params = Params { ef_construction: 100, ..Params::default() };
         let merged = merge(Isa::detect(), &source, 600, &params, &seeds, &pool(2), &|| true);
         check(&merged.expect("not stopped"));
