@@ -12,6 +12,9 @@ PROGRAM = '''
 import numpy as np
 import nearfield as nf
 import nearfield.aio
+import nearfield.compat.chroma as chromadb
+import nearfield.compat.hnswlib as hnswlib
+from nearfield.compat import faiss
 
 with nf.open("my.nf", "r") as db:
     docs: nf.Collection = db.collection("docs", dim=3, metric="cosine", text="body")
@@ -37,6 +40,24 @@ index.add(np.ones((1, 3)), [7])
 near, far = index.search([1, 2, 3])
 near.sum() + far.sum()
 
+p = hnswlib.Index(space="l2", dim=3)
+p.init_index(max_elements=9, M=16)
+p.add_items(np.ones((2, 3)), [1, 2])
+labels, squares = p.knn_query(np.ones(3), k=2, filter=lambda label: label > 1)
+labels.tolist(), squares.sum(), p.ef
+
+graph = faiss.IndexIDMap2(faiss.IndexHNSWFlat(3, 16))
+graph.add_with_ids(np.ones((2, 3)), np.arange(2))
+D, I = graph.search(np.ones((1, 3)), 2, params=faiss.SearchParametersHNSW(efSearch=9, sel=faiss.IDSelectorRange(0, 1)))
+faiss.write_index(graph, "graph.faiss")
+total: int = faiss.read_index("graph.faiss").ntotal + D.sum() + I.sum()
+
+client = chromadb.PersistentClient("my.nf", chromadb.Settings(allow_reset=True))
+shelf: chromadb.Collection = client.get_or_create_collection("shelf", embedding_function=lambda texts: np.ones((len(texts), 3)))
+shelf.add(ids=["a"], documents=["text"], metadatas=[{"n": 1}])
+answer: chromadb.QueryResult = shelf.query(query_texts=["text"], where={"n": {"$gte": 1}})
+first_id: str = answer["ids"][0][0]
+
 
 async def main() -> None:
     await (await nearfield.aio.open("my.nf")).close()
@@ -46,11 +67,17 @@ async def main() -> None:
 '''
 WRONG = '''
 import nearfield as nf
+import nearfield.compat.chroma as chromadb
+import nearfield.compat.hnswlib as hnswlib
+from nearfield.compat import faiss
 
 nf.open("my.nf", "x")
 nf.Index(3, "euclid")
 nf.Index("3")
 nf.open("my.nf")["docs"].search([1.0], k="3")
+hnswlib.Index(space="l2")
+faiss.IndexFlatL2(3).search([[1]], k="3")
+chromadb.PersistentClient("my.nf").get_collection(3)
 '''
 
 
@@ -85,7 +112,7 @@ def test_mypy_takes_a_right_program_and_refuses_a_wrong_one(tmp_path: Path):
     right = run("mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(tmp_path / "right.py"))
     assert right.returncode == 0, right.stdout
     wrong = run("mypy", "--cache-dir", str(tmp_path / "cache"), str(tmp_path / "wrong.py"))
-    assert wrong.stdout.count("error:") == 4, wrong.stdout
+    assert wrong.stdout.count("error:") == 7, wrong.stdout
 
 
 def test_pyright_takes_a_right_program_and_refuses_a_wrong_one(tmp_path: Path):
@@ -95,4 +122,4 @@ def test_pyright_takes_a_right_program_and_refuses_a_wrong_one(tmp_path: Path):
     right = run("basedpyright", "--level", "error", "--pythonpath", sys.executable, str(tmp_path / "right.py"))
     assert right.returncode == 0, right.stdout + right.stderr
     wrong = run("basedpyright", "--level", "error", "--pythonpath", sys.executable, str(tmp_path / "wrong.py"))
-    assert "\n4 errors" in wrong.stdout, wrong.stdout + wrong.stderr
+    assert "\n7 errors" in wrong.stdout, wrong.stdout + wrong.stderr
