@@ -182,10 +182,11 @@ def test_every_mistake_is_a_typed_error_that_says_what_to_do(pages: NearfieldVec
 
 def test_metadata_that_no_column_holds_comes_back_all_the_same(store: NearfieldVectorStore):
     odd = {"id": 7, "text": "no", "big": 2**70, "mixed": [1, "a"], "none": None, "empty": [], "": 1, "deep": {"x": {}}}
+    odd.update({"score": 0.5, "distance": 1, "a\0b": 1})
     store.add_texts(["c"], [odd], ids=["odd"])
     assert store.get_by_ids(["odd"])[0].metadata == odd
     assert store.get_by_ids(["odd"])[0].page_content == "c"
-    assert {"big", "mixed", "none", ""}.isdisjoint(store.collection.schema["columns"])
+    assert {"score", "distance", "big", "mixed", "none", ""}.isdisjoint(store.collection.schema["columns"])
 
 
 @pytest.fixture

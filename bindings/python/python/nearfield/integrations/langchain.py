@@ -26,7 +26,6 @@ Names, numbers and codes are found by the words of a query, in hybrid search bes
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import uuid
@@ -46,6 +45,7 @@ except ImportError as error:
     ) from error
 
 import nearfield as nf
+from nearfield.integrations._metadata import keep_types, to_columns, to_json
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -105,14 +105,14 @@ class NearfieldVectorStore(VectorStore):
             dim,
             queries=embedder.embed_queries,
         )
-        owned = not isinstance(database, nf.Database)
-        self._database = nf.open(database) if owned else database
-        self._owned = owned
+        self._owned = not isinstance(database, nf.Database)
+        self._database = database if isinstance(database, nf.Database) else nf.open(database)
+        text: Any = "text" if language is None else {"text": language}
         try:
             self._docs = self._database.collection(
                 collection_name,
                 metric=metric,
-                text="text" if language is None else {"text": language},
+                text=text,
                 columns={"metadata": "utf8"},
                 id_type="utf8",
                 embed=embedder,
@@ -182,7 +182,7 @@ class NearfieldVectorStore(VectorStore):
             raise nf.InvalidArgument(f"batch_size is {batch_size}, expected 1 or more")
         if not texts:
             return []
-        _keep_types(rows, self._docs.schema["columns"])
+        keep_types("text", rows, self._docs.schema["columns"])
         return self._docs.upsert_texts(texts, ids=ids, data=rows or None)
 
     def delete(self, ids: Sequence[str] | None = None, **kwargs: Any) -> bool:
@@ -349,14 +349,15 @@ _RELEVANCE = {"cosine": _non_negative, "l2": _reciprocal, "dot": _logistic}
 
 
 def _mode(mode: Any) -> RetrievalMode:
-    if mode not in _MODES:
-        raise nf.InvalidArgument(f"retrieval_mode is {mode!r}, expected one of {', '.join(map(repr, _MODES))}")
-    return mode
+    for known in _MODES:
+        if mode == known:
+            return known
+    raise nf.InvalidArgument(f"retrieval_mode is {mode!r}, expected one of {', '.join(map(repr, _MODES))}")
 
 
 # What a document is made of, and names that mean the row itself.
 _COLUMNS = ["text", "metadata"]
-_RESERVED = {"id", "vector", *_COLUMNS}
+_RESERVED = {"id", "vector", "distance", "score", *_COLUMNS}
 
 
 def _where(what: str, kwargs: dict[str, Any]) -> Any:
@@ -391,73 +392,10 @@ def _strings(name: str, values: Any) -> list[str]:
 
 def _row(row: int, metadata: Any) -> dict[str, Any]:
     """The columns of one document: its metadata as JSON, and what of it can be filtered by."""
-    if not isinstance(metadata, dict):
-        given = type(metadata).__name__
-        raise TypeError(f"metadata of text {row}: expected a dict, given {given}")
-    try:
-        dumped = json.dumps(metadata, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise nf.InvalidArgument(
-            f"metadata of text {row} is not JSON ({error}); use str, numbers, bool, None, lists "
-            "and dicts of them"
-        ) from error
-    columns: dict[str, Any] = {}
-    _flatten("", json.loads(dumped), columns)
-    return {**columns, "metadata": dumped}
-
-
-def _flatten(prefix: str, metadata: dict[str, Any], columns: dict[str, Any]) -> None:
-    for key, value in metadata.items():
-        name = prefix + key
-        if isinstance(value, dict):
-            _flatten(name + ".", value, columns)
-        elif name not in _RESERVED and 0 < len(name.encode()) <= 256 and _can_be_filtered(value):
-            columns[name] = value
-
-
-def _can_be_filtered(value: Any) -> bool:
-    if isinstance(value, int):
-        return -(2**63) <= value < 2**63
-    if isinstance(value, list):
-        return bool(value) and all(isinstance(item, str) for item in value)
-    return isinstance(value, (float, str))
-
-
-# Types of columns by those of values.
-_TYPES: dict[type, str] = {bool: "bool", int: "int64", float: "float64", str: "utf8", list: "list_utf8"}
-_NUMBERS = {"int64", "float64"}
-_WHOLE = 2.0**53
-
-
-def _keep_types(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
-    """Takes out of rows what is of another type than its column, which new keys get by their first value."""
-    types = dict(columns)
-    for row in rows:
-        for name, value in row.items():
-            given = _TYPES[type(value)]
-            first = types.setdefault(name, given)
-            if name not in columns and {first, given} <= _NUMBERS and given == "float64":
-                types[name] = given
-    odd = set()
-    for number, row in enumerate(rows):
-        for name, value in list(row.items()):
-            wanted, given = types[name], _TYPES[type(value)]
-            if wanted == "int64" and given == "float64":
-                if not (value.is_integer() and abs(value) < _WHOLE):
-                    raise nf.SchemaMismatch(
-                        f"metadata of text {number}: {name!r} is {value!r}, and whole numbers in earlier texts; "
-                        "give the numbers of a key as floats from the first text on, or use another key"
-                    )
-                row[name] = int(value)
-            elif wanted != given and {wanted, given} != _NUMBERS and wanted in _TYPES.values():
-                del row[name]
-                odd.add(name)
-    if odd:
-        logging.getLogger("nearfield").warning(
-            "metadata: values of %s are of another type than the first ones; they are kept, but no filter finds "
-            "documents by them",
-            ", ".join(map(repr, sorted(odd))),
-        )
+    dumped = to_json(f"metadata of text {row}", metadata)
+    columns = to_columns(json.loads(dumped))
+    kept = {name: value for name, value in columns.items() if name not in _RESERVED}
+    return {**kept, "metadata": dumped}
 
 
 def _document(id: str, row: Any) -> Document:
