@@ -15,6 +15,7 @@ from nearfield.integrations._place import Place
 ADAPTERS = {
     "langchain": ("langchain_core", "langchain-core"),
     "llama_index": ("llama_index", "pip install 'nearfield[llama-index]'"),
+    "haystack": ("haystack", "pip install 'nearfield[haystack]'"),
 }
 
 

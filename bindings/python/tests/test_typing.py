@@ -105,14 +105,31 @@ def test_stubtest_finds_the_stubs_and_the_module_alike(tmp_path: Path):
     assert done.returncode == 0, done.stdout
 
 
-def test_mypy_takes_a_right_program_and_refuses_a_wrong_one(tmp_path: Path):
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What mypy keeps of one run for the next."""
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+def test_mypy_takes_a_right_program_and_refuses_a_wrong_one(tmp_path: Path, cache: str):
     need("mypy")
     (tmp_path / "right.py").write_text(PROGRAM)
     (tmp_path / "wrong.py").write_text(WRONG)
-    right = run("mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(tmp_path / "right.py"))
+    right = run("mypy", "--strict", "--cache-dir", cache, str(tmp_path / "right.py"))
     assert right.returncode == 0, right.stdout
-    wrong = run("mypy", "--cache-dir", str(tmp_path / "cache"), str(tmp_path / "wrong.py"))
+    wrong = run("mypy", "--cache-dir", cache, str(tmp_path / "wrong.py"))
     assert wrong.stdout.count("error:") == 7, wrong.stdout
+
+
+def test_mypy_takes_the_adapters_for_frameworks(cache: str):
+    need("mypy")
+    frameworks = {"langchain": "langchain_core", "llama_index": "llama_index", "haystack": "haystack"}
+    there = [name for name, module in frameworks.items() if importlib.util.find_spec(module)]
+    if not there:
+        pytest.skip("none of the frameworks is installed")
+    modules = [argument for name in there for argument in ("-m", f"nearfield.integrations.{name}")]
+    done = run("mypy", "--strict", "--cache-dir", cache, *modules)
+    assert done.returncode == 0, done.stdout
 
 
 def test_pyright_takes_a_right_program_and_refuses_a_wrong_one(tmp_path: Path):

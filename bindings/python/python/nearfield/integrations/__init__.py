@@ -1,1 +1,1 @@
-"""Adapters for frameworks, each imported by its own name: `nearfield.integrations.langchain`."""
+"""Adapters for frameworks, each imported by its own name: `nearfield.integrations.langchain`, `llama_index`, `haystack`."""
