@@ -8,10 +8,14 @@
 //! ├─ .new-…          a collection being created, .trash-… one being dropped; swept on opening
 //! ```
 //!
+//! Packed, all of it is one file, which is only read ([`packed`]).
+//!
 //! A collection appears, disappears and changes its name by one atomic rename of its directory.
 
 mod copy;
 pub(crate) mod doctor;
+mod lock;
+mod packed;
 pub(crate) mod repair;
 
 use std::collections::{HashMap, HashSet};
@@ -19,13 +23,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::collection::host::{Host, fresh_store_id};
+use crate::collection::host::{Host, fresh_store_id, packed_is_read_only};
 use crate::collection::options::{Durability, Schema, Settings};
 use crate::collection::{Collection, recover};
 use crate::error::{Error, Result};
 use crate::span::span;
-use crate::storage::disk::{DirEntry, Disk, DiskLock, OsDisk};
-use crate::types::time;
+use crate::storage::disk::{DirEntry, Disk, OsDisk};
 
 const LOCK: &str = "LOCK";
 const NEW_PREFIX: &str = ".new-";
@@ -45,6 +48,7 @@ pub const MAX_NAME_BYTES: usize = 128;
 pub struct OpenOptions {
     read_only: bool,
     create: bool,
+    offset: Option<u64>,
     settings: Settings,
     disk: Arc<dyn Disk>,
 }
@@ -62,6 +66,7 @@ impl OpenOptions {
         Self {
             read_only: false,
             create: true,
+            offset: None,
             settings: Settings::default(),
             disk: Arc::new(OsDisk),
         }
@@ -79,6 +84,14 @@ impl OpenOptions {
     #[must_use]
     pub fn create(mut self, create: bool) -> Self {
         self.create = create;
+        self
+    }
+
+    /// Where in the file a [packed](Database::pack) database begins, for one that was put into another file:
+    /// a multiple of 64. Default 0. Of a directory there is none.
+    #[must_use]
+    pub fn offset(mut self, bytes: u64) -> Self {
+        self.offset = Some(bytes);
         self
     }
 
@@ -111,11 +124,13 @@ impl OpenOptions {
         self
     }
 
-    /// Opens the database at `path`.
+    /// Opens the database at `path`: a directory or, for reading only, a file that [`Database::pack`] wrote.
     ///
     /// # Errors
     /// `Locked` at once when another process writes to it; `NotFound` when it does not exist and
-    /// may not be created; `InvalidArgument` when the directory holds something else.
+    /// may not be created; `InvalidArgument` when the directory or file holds something else; `ReadOnly` for
+    /// writing to a packed one; `Corrupt` or `Incompatible` for one that was cut, damaged or written by a later
+    /// version.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
         self.settings.validate()?;
         let path = path.as_ref();
@@ -123,14 +138,21 @@ impl OpenOptions {
         if path.as_os_str().is_empty() {
             return Err(Error::invalid("the path of the database is empty; give a directory"));
         }
+        if self.offset.is_some() && !self.read_only {
+            return Err(packed_is_read_only(path));
+        }
         let entries = match self.disk.list(path) {
+            Ok(_) if self.offset.is_some() => {
+                return Err(Error::invalid(format!(
+                    "{} is a directory, and an offset is of a file that holds a packed database; \
+                     leave the offset out",
+                    path.display()
+                )));
+            }
             Ok(entries) => Some(entries),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) if error.kind() == ErrorKind::NotADirectory => {
-                let why = "it is a file, or lies within one, and a database is a directory; \
-                           give another path";
-                let source = std::io::Error::new(error.kind(), why);
-                return Err(Error::io("open", path, source));
+                return self.open_file(path, error.kind());
             }
             Err(error) => return Err(Error::io("list", path, error)),
         };
@@ -151,17 +173,16 @@ impl OpenOptions {
         }
         let lock = match self.read_only {
             true => None,
-            false if known => Some(take_lock(&self.disk, path)?),
-            false => Some(found(&self.disk, path)?),
+            false if known => Some(lock::take(&self.disk, path)?),
+            false => Some(lock::found(&self.disk, path)?),
         };
-        let host = Arc::new(Host::new(path.into(), self.disk, self.settings, lock));
+        let host = Host::new(path.into(), self.disk, self.settings, lock, None);
         if !host.read_only {
             // A writer that died may have left names that are not durable yet.
             sync_dir(&host.disk, path)?;
             sweep(&host.disk, path);
         }
-        let open = Arc::new(Mutex::new(HashMap::new()));
-        Ok(Database { host, open, doubtful: Arc::default() })
+        Ok(Database::of(host))
     }
 }
 
@@ -174,6 +195,10 @@ pub struct Database {
 }
 
 impl Database {
+    fn of(host: Host) -> Self {
+        Self { host: Arc::new(host), open: Arc::default(), doubtful: Arc::default() }
+    }
+
     /// Opens the database at `path` for writing, creating the directory if it is absent.
     ///
     /// # Errors
@@ -182,7 +207,7 @@ impl Database {
         OpenOptions::new().open(path)
     }
 
-    /// The directory.
+    /// The directory, or the file of a packed database.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.host.path
@@ -457,21 +482,6 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Takes the lock of a directory that is no database yet, which makes it one: durably, since what
-/// is written into it later relies on that. After a failure it is none still.
-fn found(disk: &Arc<dyn Disk>, path: &Path) -> Result<DiskLock> {
-    let undo = |_: &Error| {
-        let unlocked = disk.remove_file(&path.join(LOCK));
-        if disk.remove_dir(path).or(unlocked).is_err() {
-            // Somebody has put something there meanwhile, or the disk fails altogether.
-        }
-    };
-    sync_dir(disk, &parent(path)).inspect_err(undo)?;
-    let lock = take_lock(disk, path)?;
-    sync_dir(disk, path).inspect_err(undo)?;
-    Ok(lock)
-}
-
 fn sync_dir(disk: &Arc<dyn Disk>, path: &Path) -> Result<()> {
     disk.sync_dir(path).map_err(|error| Error::io("sync", path, error))
 }
@@ -480,26 +490,6 @@ fn parent(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.into(),
         _ => PathBuf::from("."),
-    }
-}
-
-fn take_lock(disk: &Arc<dyn Disk>, path: &Path) -> Result<DiskLock> {
-    let file = path.join(LOCK);
-    let program = std::env::args_os()
-        .next()
-        .map_or_else(|| "unknown".into(), |arg| arg.to_string_lossy().into_owned());
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or_default());
-    let since = time::format(since.saturating_mul(1_000_000));
-    let note = format!("pid {}, command {program}, since {since}", std::process::id());
-    match disk.lock(&file, &note).map_err(|error| Error::io("lock", &file, error))? {
-        Some(lock) => Ok(lock),
-        None => {
-            let note = disk.read(&file, 0).unwrap_or_default();
-            let holder = String::from_utf8_lossy(&note[..note.len().min(512)]).into_owned();
-            Err(Error::Locked { path: path.into(), holder })
-        }
     }
 }
 

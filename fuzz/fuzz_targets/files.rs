@@ -8,21 +8,22 @@ use nearfield::testing::FaultDisk;
 use nearfield::{Database, Fields, Metric, OpenOptions, ScanOptions, Schema, Settings};
 
 const PATH: &str = "db";
+const PACKED: &str = "db.pack";
 
-fn open(disk: FaultDisk) -> nearfield::Result<Database> {
+fn open(disk: FaultDisk, path: &str) -> nearfield::Result<Database> {
     let mut settings = Settings::default();
     settings.background = false;
     settings.graph_bytes = 1 << 10;
     settings.threads = 1;
-    OpenOptions::new().settings(settings).disk(Arc::new(disk)).open(PATH)
+    OpenOptions::new().settings(settings).disk(Arc::new(disk)).read_only(path == PACKED).open(path)
 }
 
-/// A database with a graph segment, tombstones, columns and a log.
+/// A database with a graph segment, tombstones, columns and a log; and the same packed.
 fn image() -> &'static FaultDisk {
     static IMAGE: OnceLock<FaultDisk> = OnceLock::new();
     IMAGE.get_or_init(|| {
         let disk = FaultDisk::new();
-        let db = open(disk.clone()).expect("a new database opens");
+        let db = open(disk.clone(), PATH).expect("a new database opens");
         let docs = db.collection("docs", Schema::new(4, Metric::L2)).expect("a new collection");
         let vectors = |from: u64| (from * 4..(from + 200) * 4).map(|x| (x * 37 % 101) as f32);
         let add = |from: u64| {
@@ -33,12 +34,14 @@ fn image() -> &'static FaultDisk {
         docs.compact().expect("rows are merged");
         docs.delete(&[3, 5, 7]).expect("rows are deleted");
         add(150);
+        let settings = OpenOptions::new().disk(Arc::new(disk.clone())).read_only(true);
+        settings.open(PATH).expect("it opens for reading").pack(PACKED).expect("it is packed");
         disk.kill_image()
     })
 }
 
-fn read(disk: FaultDisk) -> nearfield::Result<()> {
-    let db = open(disk)?;
+fn read(disk: FaultDisk, path: &str) -> nearfield::Result<()> {
+    let db = open(disk, path)?;
     let docs = db.open_collection("docs")?;
     docs.verify()?;
     docs.search(&[1.0_f32, 2.0, 3.0, 4.0]).k(5).run()?;
@@ -64,7 +67,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         });
         edited.expect("the file is there");
     }
-    if read(disk).is_err() {
-        // The right answer to damage.
+    for path in [PACKED, PATH] {
+        if read(disk.clone(), path).is_err() {
+            // The right answer to damage.
+        }
     }
 });

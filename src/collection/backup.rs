@@ -7,13 +7,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::manifest::{Manifest, SegmentEntry};
+use super::manifest::{self, Manifest, SegmentEntry};
 use super::recover::{self, ATTEMPTS, is_outrun};
 use super::segment_files::{self, FileName};
 use super::snapshot::View;
 use super::stats::file_bytes;
 use super::{Collection, Core, flush};
 use crate::error::{Error, Result};
+use crate::segment::Segment;
 use crate::storage::container::Watch;
 use crate::storage::disk::Disk;
 
@@ -21,7 +22,7 @@ use crate::storage::disk::Disk;
 const PIECE: usize = 1 << 20;
 
 /// What is to be copied, at one moment.
-struct Source {
+pub(crate) struct Source {
     manifest: Manifest,
     view: Arc<View>,
     /// Small files that may go while the large ones are copied.
@@ -40,12 +41,10 @@ pub(crate) fn copy_collection(
     to: &Path,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    let core = collection.core();
-    core.check()?;
     let source = source(collection)?;
-    let disk = &core.disk;
+    let disk = &collection.core().disk;
     disk.create_dir(to).map_err(|error| Error::io("create", to, error))?;
-    for (segment, _) in source.view.segments.iter().filter_map(|part| part.as_segment()) {
+    for segment in source.segments() {
         segment.verify_checksums(watch)?;
         // Out of the maps: the names may be gone by now.
         for (path, bytes) in segment.files() {
@@ -59,10 +58,37 @@ pub(crate) fn copy_collection(
     source.manifest.commit(disk, to).map_err(Error::from)
 }
 
+impl Source {
+    fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.view.segments.iter().filter_map(|part| part.as_segment()).map(|(segment, _)| segment)
+    }
+
+    /// Takes the manifest among the small files.
+    pub(crate) fn with_manifest(mut self) -> Result<Self> {
+        let generation = self.manifest.generation;
+        let path = manifest::path(Path::new(""), generation);
+        self.contents.push((path.to_string_lossy().into_owned(), self.manifest.encode()?));
+        Ok(self)
+    }
+
+    /// Names and bytes of the files, the large ones checked; `watch` is told of these.
+    pub(crate) fn files(&self, watch: &mut Watch<'_>) -> Result<Vec<(String, &[u8])>> {
+        let mut files = Vec::new();
+        for segment in self.segments() {
+            segment.verify_checksums(watch)?;
+            let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into();
+            files.extend(segment.files().map(|(path, bytes)| (name(path), bytes)));
+        }
+        files.extend(self.contents.iter().map(|(name, bytes)| (name.clone(), bytes.as_slice())));
+        Ok(files)
+    }
+}
+
 /// What there is now. A writer in another process may remove files before they are read: then there is
 /// something newer.
-fn source(collection: &Collection) -> Result<Source> {
+pub(crate) fn source(collection: &Collection) -> Result<Source> {
     let core = collection.core();
+    core.check()?;
     if !core.host.read_only {
         flush::flush_all(core)?;
         return capture(core);
@@ -84,7 +110,9 @@ fn capture(core: &Core) -> Result<Source> {
     if !core.host.read_only {
         writer.sync_log(core, view.seq)?;
     }
-    let manifest = writer.manifest.clone();
+    let mut manifest = writer.manifest.clone();
+    // So that whoever only reads the copy sees all of it.
+    manifest.logged = manifest.logged.max(view.seq);
     let mut contents = Vec::new();
     let mut take = |name: String| -> Result<()> {
         let path = core.dir.join(&name);

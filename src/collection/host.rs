@@ -1,7 +1,7 @@
 //! What a collection runs on: the disk, the settings, the thread pool and the process that opened
 //! it. Shared by all collections of a database; the database's lock lives as long as this.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -18,6 +18,8 @@ pub(crate) struct Host {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) settings: Settings,
     pub(crate) read_only: bool,
+    /// Where the database begins in a file that it is packed into.
+    pub(crate) packed: Option<u64>,
     pub(crate) isa: Isa,
     pool: OnceLock<rayon::ThreadPool>,
     process: u32,
@@ -31,12 +33,14 @@ impl Host {
         disk: Arc<dyn Disk>,
         settings: Settings,
         lock: Option<DiskLock>,
+        packed: Option<u64>,
     ) -> Self {
         Self {
             path,
             disk,
             settings,
             read_only: lock.is_none(),
+            packed,
             isa: Isa::detect(),
             pool: OnceLock::new(),
             process: std::process::id(),
@@ -67,13 +71,14 @@ impl Host {
 
     /// Refuses a write where none is allowed.
     pub(crate) fn check_writable(&self) -> Result<()> {
-        if self.read_only {
-            return Err(Error::ReadOnly(format!(
+        match (self.read_only, self.packed) {
+            (_, Some(_)) => Err(packed_is_read_only(&self.path)),
+            (true, None) => Err(Error::ReadOnly(format!(
                 "database {} (opened for reading)",
                 self.path.display()
-            )));
+            ))),
+            (false, None) => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether the directory is still there: somebody may remove it while it is open.
@@ -103,6 +108,14 @@ impl Host {
             .map_err(|error| Error::invalid(format!("threads cannot be started: {error}")))?;
         Ok(self.pool.get_or_init(|| pool))
     }
+}
+
+/// What to do for a write into a packed database.
+pub(crate) fn packed_is_read_only(path: &Path) -> Error {
+    Error::ReadOnly(format!(
+        "packed database {} (open it for reading; to write, unpack it into a directory)",
+        path.display()
+    ))
 }
 
 /// A number no other store has.

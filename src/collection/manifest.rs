@@ -140,7 +140,8 @@ impl Manifest {
         self.required_features.iter().any(|known| known == feature)
     }
 
-    fn encode(&self) -> Result<Vec<u8>> {
+    /// The bytes of its file.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         let mut document = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::invalid(format!("manifest cannot be written: {error}")))?;
         document.push(b'\n');

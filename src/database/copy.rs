@@ -39,7 +39,7 @@ impl Database {
         self.copy(to.as_ref(), &mut watched(total, keep_going))
     }
 
-    fn work_bytes(&self) -> Result<u64> {
+    pub(super) fn work_bytes(&self) -> Result<u64> {
         let bytes = |name: &String| Ok(backup::work_bytes(&self.open_collection(name)?));
         self.collections()?.iter().map(bytes).sum()
     }

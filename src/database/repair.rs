@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::copy::{is_inside, new_sibling, publish, watched};
-use super::{Database, OpenOptions, check_name, remove_tree, sync_dir};
+use super::{Database, OpenOptions, check_name, packed, remove_tree, sync_dir};
 use crate::collection::options::{Durability, Schema, Settings};
 use crate::collection::salvage::{RepairedCollection, salvage, source_bytes};
 use crate::collection::{Collection, recover};
@@ -117,6 +117,7 @@ impl Database {
                 to.display()
             )));
         }
+        let disk = packed::look_into(&disk, from)?;
         let names = damaged_collections(&disk, from)?;
         let total: u64 = names.iter().map(|name| source_bytes(&disk, &from.join(name))).sum();
         let mut progress = progress;

@@ -20,12 +20,12 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-#[cfg(feature = "text")]
 use std::sync::Arc;
 
 use crate::bytes::AlignedBytes;
 
-/// The bytes of a file: mapped, or read into memory. The start is aligned to at least 64 bytes.
+/// The bytes of a file: mapped, read into memory, or a part of another's. The start is aligned to at least 64
+/// bytes.
 #[derive(Debug)]
 pub struct Mapped(Bytes);
 
@@ -33,6 +33,7 @@ pub struct Mapped(Bytes);
 enum Bytes {
     Map(memmap2::Mmap),
     Memory(AlignedBytes),
+    Part(Arc<Mapped>, Range<usize>),
 }
 
 impl Mapped {
@@ -65,12 +66,20 @@ impl Mapped {
         Self(Bytes::Memory(bytes))
     }
 
+    /// The bytes in `range` of another file, which is kept for them. The range is inside it and begins at
+    /// a multiple of 64.
+    pub(crate) fn part(whole: &Arc<Self>, range: Range<usize>) -> Self {
+        assert!(range.start.is_multiple_of(64) && whole.as_slice().get(range.clone()).is_some());
+        Self(Bytes::Part(Arc::clone(whole), range))
+    }
+
     /// All bytes.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         match &self.0 {
             Bytes::Map(map) => map,
             Bytes::Memory(bytes) => bytes.as_slice(),
+            Bytes::Part(whole, range) => &whole.as_slice()[range.clone()],
         }
     }
 

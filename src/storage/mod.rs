@@ -18,6 +18,7 @@ pub(crate) mod fault;
 pub(crate) mod feature;
 #[allow(unreachable_pub, reason = "exported with the feature `testing` only")]
 pub(crate) mod mmap;
+pub(crate) mod pack;
 pub(crate) mod salvage;
 pub(crate) mod wal;
 

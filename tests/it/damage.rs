@@ -33,10 +33,10 @@ fn settings(durability: Durability) -> Settings {
     settings
 }
 
-fn open(disk: &FaultDisk, reader: bool) -> Result<Collection> {
+fn open(disk: &FaultDisk, path: &str, reader: bool) -> Result<Collection> {
     let options = OpenOptions::new().settings(settings(Durability::Sync));
     let options = options.disk(Arc::new(disk.clone()));
-    options.read_only(reader).open("/db")?.open_collection("docs")
+    options.read_only(reader).open(path)?.open_collection("docs")
 }
 
 /// A database with every kind of file, and the states that its log leads through.
@@ -102,12 +102,20 @@ struct Counts {
 }
 
 /// Distances and ids.
-type Pairs = Vec<(f32, nearfield::Id)>;
+pub(crate) type Pairs = Vec<(f32, nearfield::Id)>;
 
 /// Everything a damaged database is asked: its rows, the hits of an exact and a default search,
 /// and what verification finds. Searches by words and sparse vectors must agree with the rows.
 fn ask(disk: &FaultDisk, reader: bool) -> Result<(State, Pairs, Vec<String>)> {
-    let docs = open(disk, reader)?;
+    ask_at(disk, "/db", reader)
+}
+
+pub(crate) fn ask_at(
+    disk: &FaultDisk,
+    path: &str,
+    reader: bool,
+) -> Result<(State, Pairs, Vec<String>)> {
+    let docs = open(disk, path, reader)?;
     let state = state_of(&docs)?;
     lists::agree(&docs, &state)?;
     let mut hits = Vec::new();
@@ -274,7 +282,7 @@ fn a_log_that_is_cut_or_gone_after_closing_is_missed() {
                 None => image.remove_file(log).unwrap(),
             }
             for reader in [true, false] {
-                match open(&image, reader).map(|docs| docs.snapshot().unwrap().len()) {
+                match open(&image, "/db", reader).map(|docs| docs.snapshot().unwrap().len()) {
                     Err(Error::Corrupt { file, section, .. }) => {
                         assert!(section == "log" && file.to_str().unwrap().contains("MANIFEST"));
                     }
@@ -285,7 +293,7 @@ fn a_log_that_is_cut_or_gone_after_closing_is_missed() {
             }
         }
         // Nor is it overlooked under an open collection.
-        let docs = open(&disk, false).unwrap();
+        let docs = open(&disk, "/db", false).unwrap();
         assert_eq!(docs.verify().unwrap().problems, Vec::<String>::new());
         disk.edit(log, |bytes| bytes.truncate(88)).unwrap();
         let problems = docs.verify().unwrap().problems;

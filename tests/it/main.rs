@@ -37,6 +37,7 @@ mod lifecycle;
 mod lists;
 mod model;
 mod oracle;
+mod pack;
 mod picks;
 mod planner;
 mod processes;

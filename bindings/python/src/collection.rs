@@ -17,7 +17,7 @@ use crate::batch_hits::BatchHits;
 use crate::database::Database;
 use crate::errors::call;
 use crate::explain::Explanation;
-use crate::filter::{Chosen, filter_arg, one_of};
+use crate::filter::filter_arg;
 use crate::hits::Hits;
 use crate::ids::{IdsArg, has, id_from_python};
 use crate::interrupt::{long, progress_arg};
@@ -283,13 +283,7 @@ impl Collection {
         ids: Option<&Bound<'_, PyAny>>,
         r#where: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<u64> {
-        match one_of("delete", ids, r#where)? {
-            Chosen::Where(filter) => call(py, || self.inner.delete_where(filter)),
-            Chosen::Ids(ids) => {
-                let ids = ids.ids()?;
-                call(py, || self.inner.delete(ids))
-            }
-        }
+        self.remove(py, ids, r#where)
     }
 
     /// The rows that exist among `ids`, in the order asked for, with the columns of `select` (all
@@ -816,7 +810,8 @@ impl Collection {
     /// A pickled handle opens the database again, for reading, and without its embedder.
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let reduce = py.import("nearfield._pickles")?.getattr("reduce_collection")?;
-        reduce.call1((self.database.get().home(), self.inner.name()))
+        let (path, offset) = self.database.get().home();
+        reduce.call1((path, self.inner.name(), offset))
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {

@@ -21,7 +21,8 @@ use crate::{log, settings, texts};
 ///
 /// `mode="w"` reads and writes; one process at a time may, a second one gets `Locked` at once.
 /// `mode="r"` reads only, beside any number of readers and a writer, and follows the writer on
-/// `Collection.refresh()`.
+/// `Collection.refresh()`. It also opens a file that `Database.pack` has written, and one that lies in another
+/// file if `offset` says at which byte it begins, a multiple of 64.
 ///
 /// `durability` says when a write is on disk: "sync" before the call returns, "buffered" when the
 /// operating system gets to it (survives the death of the process, not of the machine), "none" at
@@ -35,17 +36,17 @@ use crate::{log, settings, texts};
 /// then compared exactly), `compaction` (in the background, True).
 ///
 /// Raises `Locked` naming the process that writes, `NotFound` for a reader where there is no
-/// database, `Incompatible` and `Corrupt` for files that cannot be read, `IoError`,
-/// `InvalidArgument` for a setting out of range.
+/// database, `ReadOnly` for a packed one that is not opened with `mode="r"`, `Incompatible` and `Corrupt` for
+/// files that cannot be read, `IoError`, `InvalidArgument` for a setting out of range.
 ///
 /// >>> import nearfield as nf
 /// >>> with nf.open(tmp / "new.nf") as db:
 /// ...     db.collections()
 /// []
 #[pyfunction]
-#[pyo3(signature = (path, mode=None, *, durability=None, threads=0, **settings))]
+#[pyo3(signature = (path, mode=None, *, offset=None, durability=None, threads=0, **settings))]
 #[pyo3(
-    text_signature = "(path, mode='w', *, durability='sync', threads=0, memtable_bytes=67108864, \
+    text_signature = "(path, mode='w', *, offset=None, durability='sync', threads=0, memtable_bytes=67108864, \
                          memory_budget=1073741824, graph_bytes=16777216, m=16, \
                          ef_construction=200, ef_search=100, code='auto', compaction=True)"
 )]
@@ -53,6 +54,7 @@ pub(crate) fn open(
     py: Python<'_>,
     #[pyo3(from_py_with = any_path)] path: PathBuf,
     mode: Option<&Bound<'_, PyAny>>,
+    offset: Option<&Bound<'_, PyAny>>,
     durability: Option<&Bound<'_, PyAny>>,
     #[pyo3(from_py_with = threads_count)] threads: usize,
     settings: Option<&Bound<'_, PyDict>>,
@@ -63,7 +65,7 @@ pub(crate) fn open(
             "a database in memory is not supported; give a directory (of tempfile, say), or use nearfield.Index",
         ));
     }
-    let options = settings::options(mode, durability, threads, settings)?;
+    let options = at(settings::options(mode, durability, threads, settings)?, offset)?;
     let what = || format!("opening {}", path.display());
     log::timed(py, what, || Ok(Database { inner: call(py, || options.open(&path))? }))
 }
@@ -94,6 +96,42 @@ pub(crate) fn restore(
         long(py, progress, |task| {
             task.watched("copying", |tell| {
                 nearfield::Database::restore_while(&source, &target, tell)
+            })
+        })
+    })
+}
+
+/// Turns the packed database in the file `source` back into one in the directory `target`, which must not exist,
+/// so that it can be written to. `offset` says at which byte it begins in a file that holds more. Ctrl-C
+/// ends it with nothing left behind; `progress` is as for `Collection.upsert`, and counts bytes.
+///
+/// Raises `Corrupt` when it is damaged, `InvalidArgument` when `source` is no packed database or `target`
+/// exists, `NotFound`, `Full` and `IoError`; nothing is left at `target` then.
+///
+/// >>> import nearfield as nf
+/// >>> db.pack(tmp / "docs.nfpack")
+/// >>> nf.unpack(tmp / "docs.nfpack", tmp / "unpacked.nf")
+/// >>> with nf.open(tmp / "unpacked.nf") as unpacked:
+/// ...     unpacked["docs"].delete([1])
+/// 1
+#[pyfunction]
+#[pyo3(signature = (source, target, *, offset=None, progress=None))]
+pub(crate) fn unpack(
+    py: Python<'_>,
+    source: PathBuf,
+    target: PathBuf,
+    offset: Option<&Bound<'_, PyAny>>,
+    progress: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let progress = progress.map(progress_arg).transpose()?.flatten();
+    let inside = offset.is_some();
+    let options = at(nearfield::OpenOptions::new().read_only(true), offset)?;
+    let what = || format!("unpacking {}", source.display());
+    log::timed(py, what, || {
+        long(py, progress, |task| {
+            task.watched("copying", |tell| match inside {
+                true => options.open(&source)?.backup_while(&target, tell),
+                false => nearfield::Database::unpack_while(&source, &target, tell),
             })
         })
     })
@@ -164,15 +202,15 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Its directory.
-    pub(crate) fn home(&self) -> &Path {
-        self.inner.path()
+    /// Its directory or file, and where it begins in that.
+    pub(crate) fn home(&self) -> (&Path, Option<u64>) {
+        (self.inner.path(), self.inner.offset())
     }
 }
 
 #[pymethods]
 impl Database {
-    /// The directory, as a `pathlib.Path`.
+    /// The directory, or the file of a packed database, as a `pathlib.Path`.
     ///
     /// >>> db.path.name
     /// 'test.nf'
@@ -401,6 +439,36 @@ impl Database {
         })
     }
 
+    /// Writes the whole database as one file to `path`, which must not exist: checksummed, opened with
+    /// `nearfield.open(path, mode="r")` in milliseconds without a lock, by any number of processes, and as fast as the
+    /// directory. It may lie in another file (`offset` of `open`). Segments are taken as they are: `compact` the
+    /// collections first for the smallest and fastest file. `nearfield.unpack` turns it back into a directory.
+    /// Ctrl-C ends it with nothing left behind; `progress` is as for `Collection.upsert`, and counts bytes.
+    ///
+    /// Raises `InvalidArgument` when `path` exists or is inside the database, `Corrupt` when the database is
+    /// damaged, `Full` and `IoError`; nothing is left there then.
+    ///
+    /// >>> import nearfield as nf
+    /// >>> db.pack(tmp / "docs.nfpack")
+    /// >>> with nf.open(tmp / "docs.nfpack", mode="r") as packed:
+    /// ...     len(packed["docs"])
+    /// 2
+    #[pyo3(signature = (path, *, progress=None))]
+    fn pack(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        progress: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let progress = progress.map(progress_arg).transpose()?.flatten();
+        let what = || format!("packing to {}", path.display());
+        log::timed(py, what, || {
+            long(py, progress, |task| {
+                task.watched("copying", |tell| self.inner.pack_while(&path, tell))
+            })
+        })
+    }
+
     /// Makes everything durable and closes the database and its collections. May be called twice.
     ///
     /// Raises what the last write fails with; the database is closed all the same.
@@ -419,7 +487,7 @@ impl Database {
     /// A pickled handle opens the database again, for reading.
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let reduce = py.import("nearfield._pickles")?.getattr("reduce_database")?;
-        reduce.call1((self.inner.path(),))
+        reduce.call1((self.inner.path(), self.inner.offset()))
     }
 
     fn _repr_html_(&self, py: Python<'_>) -> String {
@@ -467,6 +535,15 @@ impl Database {
 /// A path as `os` takes it: text, bytes or an object that is a path.
 fn any_path(value: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     value.py().import("os")?.call_method1("fsdecode", (value,))?.extract()
+}
+
+/// Options of a database that begins at `offset` of a file.
+fn at(
+    options: nearfield::OpenOptions,
+    offset: Option<&Bound<'_, PyAny>>,
+) -> PyResult<nearfield::OpenOptions> {
+    let Some(offset) = offset else { return Ok(options) };
+    Ok(options.offset(count("offset", offset)? as u64))
 }
 
 fn threads_count(value: &Bound<'_, PyAny>) -> PyResult<usize> {

@@ -52,7 +52,7 @@ mod _nearfield {
     #[pymodule_export]
     use super::collection::Collection;
     #[pymodule_export]
-    use super::database::{Database, doctor, open, repair, restore};
+    use super::database::{Database, doctor, open, repair, restore, unpack};
     #[pymodule_export]
     use super::explain::Explanation;
     #[pymodule_export]

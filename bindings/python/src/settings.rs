@@ -11,8 +11,9 @@ use crate::schema::named;
 const MODES: [(&str, bool); 2] = [("w", false), ("r", true)];
 const DURABILITIES: [(&str, Durability); 3] =
     [("sync", Durability::Sync), ("buffered", Durability::Buffered), ("none", Durability::None)];
-const ARGUMENTS: [&str; 11] = [
+const ARGUMENTS: [&str; 12] = [
     "mode",
+    "offset",
     "durability",
     "threads",
     "memtable_bytes",

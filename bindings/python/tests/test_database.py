@@ -1,4 +1,5 @@
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,40 @@ def test_a_backup_opens_and_restores(db: nf.Database, docs: nf.Collection, tmp_p
             assert opened["docs"].get([1, 2], select="title")[1] == {"id": 2, "title": "far"}
     with pytest.raises(nf.InvalidArgument, match="exists already"):
         db.backup(tmp_path / "backup.nf")
+
+
+def test_a_packed_database_is_read_where_it_lies_and_unpacked(db: nf.Database, docs: nf.Collection, tmp_path: Path):
+    steps: list[nf.Progress] = []
+    db.pack(tmp_path / "file", progress=steps.append)
+    assert steps[-1].done == steps[-1].total
+    (tmp_path / "inside").write_bytes(bytes(4096) + (tmp_path / "file").read_bytes() + b"more")
+    right = docs.search([1, 0], k=2, select=True)
+    for name, offset in [("file", None), ("file", 0), ("inside", 4096)]:
+        with nf.open(tmp_path / name, mode="r", offset=offset) as packed:
+            assert packed.read_only and packed.collections() == ["docs"]
+            hits = packed["docs"].search([1, 0], k=2, select=True)
+            assert hits.to_dicts() == right.to_dicts()
+            with pytest.raises(nf.ReadOnly, match="unpack it into a directory"):
+                packed["docs"].delete([1])
+            for handle in [packed, packed["docs"]]:
+                again = pickle.loads(pickle.dumps(handle))
+                assert len(again if isinstance(handle, nf.Collection) else again["docs"]) == len(docs)
+        target = tmp_path / f"unpacked-{name}-{offset}"
+        nf.unpack(tmp_path / name, target, offset=offset)
+        with nf.open(target) as unpacked:
+            assert unpacked["docs"].delete([1]) == 1
+    with pytest.raises(nf.ReadOnly, match="unpack it into a directory"):
+        nf.open(tmp_path / "file")
+    with pytest.raises(nf.InvalidArgument, match="holds no packed database at offset 64"):
+        nf.open(tmp_path / "file", mode="r", offset=64)
+    with pytest.raises(nf.InvalidArgument, match="expected a multiple of 64"):
+        nf.unpack(tmp_path / "inside", tmp_path / "new", offset=1)
+    with pytest.raises(ValueError, match="offset"):
+        nf.open(tmp_path / "file", mode="r", offset=-1)
+    cut = (tmp_path / "file").read_bytes()[:-1]
+    (tmp_path / "cut").write_bytes(cut)
+    with pytest.raises(nf.Corrupt, match="it was cut, copy it again"):
+        nf.open(tmp_path / "cut", mode="r")
 
 
 def test_repair_saves_the_rows_that_are_whole_and_says_what_is_lost(tmp_path: Path):

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::message::Discretion;
-use super::{Database, LOCK, NEW_PREFIX, OpenOptions, TRASH_PREFIX, check_name, parent};
+use super::{Database, LOCK, NEW_PREFIX, OpenOptions, TRASH_PREFIX, check_name, packed, parent};
 use crate::collection::recover;
 use crate::error::{Error, Result, panic_message};
 use crate::storage::disk::{DirEntry, Disk, OsDisk};
@@ -145,15 +145,19 @@ impl Database {
     /// assert!(report.problems.is_empty());
     /// # Ok(()) }
     /// ```
-    pub fn doctor(path: impl AsRef<Path>, options: DoctorOptions) -> DoctorReport {
+    pub fn doctor(path: impl AsRef<Path>, mut options: DoctorOptions) -> DoctorReport {
         let path = path.as_ref();
         let mut report = DoctorReport::default();
         report.parts.push(machine::part());
         let mut discretion = Discretion::new(path);
+        let outside = options.disk.clone();
+        let inside =
+            report.attempt(&discretion, "packed file", || packed::look_into(&outside, path));
+        options.disk = inside.unwrap_or_else(|| outside.clone());
         let entries = directory(&mut report, path, &options, &discretion);
         let disk = &options.disk;
         let db = report.attempt(&discretion, "opening", || {
-            OpenOptions::new().read_only(true).disk(disk.clone()).open(path)
+            OpenOptions::new().read_only(true).disk(outside.clone()).open(path)
         });
         for name in entries.iter().filter(|entry| entry.is_dir).map(|entry| &entry.name) {
             // One that does not list is to be named.

@@ -291,6 +291,50 @@ fn a_database_is_created_compacted_verified_copied_and_its_collections_renamed_a
 }
 
 #[test]
+fn a_packed_database_is_read_by_every_command_and_unpacked_to_be_written_to() {
+    let shell = Shell::with_docs();
+    let reads: [&[&str]; 6] = [
+        &["search", "db", "docs", "--values", "0.9,0", "--select", "name,year"],
+        &["get", "db", "docs", "d", "nobody", "--vectors"],
+        &["list", "db", "docs"],
+        &["count", "db", "docs", "--where", "year > 1990"],
+        &["verify", "db"],
+        &["list", "db"],
+    ];
+    let packed = shell.json(&["pack", "db", "file"]);
+    assert_eq!((&packed["from"], &packed["to"]), (&json!("db"), &json!("file")));
+    let inside = [&[0; 4096][..], &std::fs::read(shell.path("file")).unwrap()].concat();
+    shell.write("inside", inside);
+    shell.ok(&["unpack", "file", "first"]);
+    shell.ok(&["unpack", "inside", "second", "--offset", "4096"]);
+    for read in reads {
+        let mut right = shell.json(read);
+        for other in ["file", "first", "second"] {
+            let args: Vec<&str> =
+                read.iter().map(|arg| if *arg == "db" { other } else { arg }).collect();
+            let mut found = shell.json(&args);
+            for document in [&mut right, &mut found] {
+                if let Some(document) = document.as_object_mut() {
+                    document.retain(|name, _| !["seconds", "db", "path"].contains(&name.as_str()));
+                }
+            }
+            assert_eq!(found, right, "{args:?}");
+        }
+    }
+    assert_eq!(shell.json(&["stats", "file", "docs"])["collections"][0]["rows"], 4);
+    shell.json(&["doctor", "file"]);
+    shell.ok(&["export", "file", "docs", "out.jsonl"]);
+    assert_eq!(shell.json(&["delete", "second", "docs", "a"])["deleted"], 1);
+    for write in [&["delete", "file", "docs", "a"][..], &["compact", "file", "docs"]] {
+        shell.fails(write, 1, "unpack it into a directory");
+    }
+    shell.fails(&["unpack", "inside", "third"], 1, "a file that pack has written");
+    shell.fails(&["unpack", "db", "third"], 1, "backup copies it");
+    shell.fails(&["pack", "db", "file"], 1, "exists already");
+    shell.fails(&["unpack", "inside", "third", "--offset", "5"], 1, "expected a multiple of 64");
+}
+
+#[test]
 fn people_get_tables_and_no_escape_sequences_of_others() {
     let shell = Shell::new();
     shell

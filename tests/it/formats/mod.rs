@@ -21,7 +21,8 @@ use tempfile::TempDir;
 
 use crate::tidy::MACHINE_PATHS;
 
-const DATABASES: [&str; 6] = ["floats", "integers", "codes", "docs", "backup", "unclosed"];
+pub(crate) const DATABASES: [&str; 6] =
+    ["floats", "integers", "codes", "docs", "backup", "unclosed"];
 
 /// Where the files of format version 1 are.
 fn fixtures() -> PathBuf {
@@ -42,14 +43,14 @@ fn copy_tree(from: &Path, to: &Path) {
 }
 
 /// A fixture of its own for a test, with what it must answer.
-fn fixture(name: &str) -> (TempDir, PathBuf, Vec<Value>) {
+pub(crate) fn fixture(name: &str) -> (TempDir, PathBuf, Vec<Value>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(name);
     copy_tree(&fixtures().join(name), &path);
     (dir, path, facts::read(&fixtures().join(format!("{name}.jsonl"))))
 }
 
-fn writer(path: &Path) -> Database {
+pub(crate) fn writer(path: &Path) -> Database {
     let mut settings = Settings::default();
     settings.background = false;
     settings.threads = 1;
@@ -57,7 +58,7 @@ fn writer(path: &Path) -> Database {
     OpenOptions::new().settings(settings).open(path).unwrap()
 }
 
-fn reader(path: &Path) -> Database {
+pub(crate) fn reader(path: &Path) -> Database {
     OpenOptions::new().read_only(true).open(path).unwrap()
 }
 
@@ -78,7 +79,7 @@ fn check_answers(db: &Database, facts: &[Value]) {
     }
 }
 
-fn check_whole(db: &Database, facts: &[Value]) {
+pub(crate) fn check_whole(db: &Database, facts: &[Value]) {
     for name in facts::names(facts) {
         let docs = db.open_collection(name).unwrap();
         assert_eq!(facts::describe(&docs)[0], *facts::of(facts, name)[0], "{name}");

@@ -51,6 +51,7 @@ from nearfield._nearfield import (
     open,
     repair,
     restore,
+    unpack,
 )
 from nearfield.embed import Embedder
 from nearfield._progress import Progress
@@ -100,4 +101,5 @@ __all__ = [
     "open",
     "repair",
     "restore",
+    "unpack",
 ]

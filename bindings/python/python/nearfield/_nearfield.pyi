@@ -116,6 +116,7 @@ __all__ = [
     "open",
     "repair",
     "restore",
+    "unpack",
 ]
 
 __version__: str
@@ -124,6 +125,7 @@ def open(
     path: _Path,
     mode: Literal["w", "r"] = "w",
     *,
+    offset: int | None = None,
     durability: Literal["sync", "buffered", "none"] = "sync",
     threads: int = 0,
     memtable_bytes: int = 67108864,
@@ -207,6 +209,9 @@ def restore(source: _Path, target: _Path, *, progress: _Progress = None) -> None
     ...     len(restored["docs"])
     2
     """
+def unpack(
+    source: _Path, target: _Path, *, offset: int | None = None, progress: _Progress = None
+) -> None: ...
 @final
 class Database:
     """A directory of named collections. Made by `nearfield.open`; a context manager that closes it.
@@ -364,6 +369,7 @@ class Database:
 
         >>> db.backup(tmp / "copy.nf")
         """
+    def pack(self, path: _Path, *, progress: _Progress = None) -> None: ...
     def close(self) -> None:
         """Makes everything durable and closes the database and its collections. May be called twice.
 

@@ -21,20 +21,20 @@ from nearfield import _nearfield
 _module: Any = _nearfield
 
 
-def open_reader(path: str) -> nearfield.Database:
-    return nearfield.open(path, mode="r")
+def open_reader(path: str, offset: int | None) -> nearfield.Database:
+    return nearfield.open(path, mode="r", offset=offset)
 
 
-def open_collection(path: str, name: str) -> nearfield.Collection:
-    return open_reader(path)[name]
+def open_collection(path: str, name: str, offset: int | None) -> nearfield.Collection:
+    return open_reader(path, offset)[name]
 
 
-def reduce_database(path: Path) -> tuple[Any, ...]:
-    return open_reader, (os.path.abspath(path),)
+def reduce_database(path: Path, offset: int | None) -> tuple[Any, ...]:
+    return open_reader, (os.path.abspath(path), offset)
 
 
-def reduce_collection(path: Path, name: str) -> tuple[Any, ...]:
-    return open_collection, (os.path.abspath(path), name)
+def reduce_collection(path: Path, name: str, offset: int | None) -> tuple[Any, ...]:
+    return open_collection, (os.path.abspath(path), name, offset)
 
 
 def reduce_index(index: nearfield.Index) -> tuple[Any, ...]:

@@ -25,7 +25,7 @@ from typing import Any
 
 import nearfield
 
-__all__ = ["Collection", "Database", "Index", "Snapshot", "doctor", "open", "repair", "restore"]
+__all__ = ["Collection", "Database", "Index", "Snapshot", "doctor", "open", "repair", "restore", "unpack"]
 
 
 def open(path: Any, mode: Any = "w", **settings: Any) -> _Opening:
@@ -71,6 +71,11 @@ async def restore(source: Any, target: Any, **settings: Any) -> None:
     await to_thread(nearfield.restore, source, target, **settings)
 
 
+async def unpack(source: Any, target: Any, **settings: Any) -> None:
+    """As `nearfield.unpack`."""
+    await to_thread(nearfield.unpack, source, target, **settings)
+
+
 class Database:
     """A `nearfield.Database` whose calls are awaited."""
 
@@ -101,6 +106,9 @@ class Database:
 
     async def backup(self, path: Any, **settings: Any) -> None:
         await to_thread(self.sync.backup, path, **settings)
+
+    async def pack(self, path: Any, **settings: Any) -> None:
+        await to_thread(self.sync.pack, path, **settings)
 
     async def close(self) -> None:
         await to_thread(self.sync.close)

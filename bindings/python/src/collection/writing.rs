@@ -65,6 +65,22 @@ impl Collection {
         self.write(data, rows, py, run, |data, task| bulk::write(&self.inner, &write, data, task))
     }
 
+    /// Removes the rows of `ids`, or those that a filter finds.
+    pub(super) fn remove(
+        &self,
+        py: Python<'_>,
+        ids: Option<&Bound<'_, PyAny>>,
+        r#where: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        match one_of("delete", ids, r#where)? {
+            Chosen::Where(filter) => call(py, || self.inner.delete_where(filter)),
+            Chosen::Ids(ids) => {
+                let ids = ids.ids()?;
+                call(py, || self.inner.delete(ids))
+            }
+        }
+    }
+
     /// Sets columns of the rows of `ids`, or of those that a filter finds.
     pub(super) fn set(
         &self,
