@@ -52,6 +52,11 @@ impl Sink {
         Ok(Self { number, schema: schema.clone(), id_type, writer, attributes })
     }
 
+    /// Number of the segment.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     pub(crate) fn rows(&self) -> u64 {
         self.writer.rows() as u64
     }

@@ -275,8 +275,13 @@ fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
     runs.into_iter().map(|run| Plan::of(&shapes, run, settings)).collect()
 }
 
+/// The plan that writes a segment of `view` anew by itself.
+pub(super) fn rewriting(view: &View, index: usize, settings: &Settings) -> Plan {
+    Plan::of(&shapes(view), vec![index], settings)
+}
+
 /// Merges the segments of `plan` into one. The caller holds `compacting`.
-fn run(core: &Core, plan: &Plan, cancel: &AtomicBool) -> Result<()> {
+pub(super) fn run(core: &Core, plan: &Plan, cancel: &AtomicBool) -> Result<()> {
     let Begun { before, inputs, ids } = begin(core, plan)?;
     span!(
         INFO,

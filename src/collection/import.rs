@@ -212,6 +212,8 @@ pub(super) struct Import<'a> {
     id_type: Option<IdType>,
     sink: Option<Sink>,
     finished: Vec<PartView>,
+    /// Numbers of the segments begun.
+    numbers: Vec<u64>,
     stored: u64,
     report: ImportReport,
 }
@@ -221,6 +223,7 @@ impl Drop for Import<'_> {
         for (segment, _) in self.finished.iter().filter_map(PartView::as_segment) {
             segment.mark_obsolete();
         }
+        self.core.importing().retain(|number| !self.numbers.contains(number));
     }
 }
 
@@ -228,7 +231,8 @@ impl<'a> Import<'a> {
     pub(super) fn new(core: &'a Core, schema: Arc<Schema>, options: ImportOptions<'a>) -> Self {
         let id_type = schema.id_type();
         let report = ImportReport::default();
-        Self { core, schema, options, id_type, sink: None, finished: Vec::new(), stored: 0, report }
+        let (sink, finished, numbers) = Default::default();
+        Self { core, schema, options, id_type, sink, finished, numbers, stored: 0, report }
     }
 
     fn push(&mut self, mut batch: ImportBatch) -> Result<()> {
@@ -347,7 +351,11 @@ impl<'a> Import<'a> {
         }
         if self.sink.is_none() {
             let id_type = rows.ids.id_type();
-            self.sink = Some(Sink::create(self.core, &self.schema, id_type)?);
+            let mut importing = self.core.importing();
+            let sink = Sink::create(self.core, &self.schema, id_type)?;
+            self.numbers.push(sink.number());
+            importing.insert(sink.number());
+            self.sink = Some(sink);
         }
         if let Some(sink) = &mut self.sink {
             sink.push(rows)?;

@@ -5,7 +5,7 @@
 //! merged in [`compact`], and every durable change of state is one manifest [`switch`](switch).
 //!
 //! > Locks, in the order they may be taken: `compacting`, `flushing`, `writer`, `queue`, then those of
-//! > signals, hints and spare memory. A search takes none.
+//! > signals, hints, spare memory and `importing`. A search takes none.
 
 mod apply;
 mod asked;
@@ -20,6 +20,7 @@ pub(crate) mod embed;
 pub(crate) mod explain;
 mod flush;
 mod follow;
+mod forget;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;
 mod group;
@@ -109,6 +110,7 @@ pub(crate) struct Core {
     pub(crate) writer: Mutex<Writer>,
     pub(crate) flushing: Mutex<()>,
     pub(crate) compacting: Mutex<()>,
+    importing: Mutex<std::collections::BTreeSet<u64>>,
     pub(crate) signals: threads::Signals,
     spare: spare::Spare,
     pub(crate) meters: Arc<meters::Meters>,

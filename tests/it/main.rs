@@ -29,6 +29,7 @@ mod doctor;
 mod explain;
 mod faults;
 mod filters;
+mod forget;
 mod formats;
 #[cfg(feature = "text")]
 mod hybrid;

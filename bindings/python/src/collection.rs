@@ -286,6 +286,23 @@ impl Collection {
         self.remove(py, ids, r#where)
     }
 
+    /// Removes the rows of `ids` as `delete` does, and returns when their bytes are gone from the collection's directory:
+    /// ids, vectors, columns and all that was made of them, in the log, in segments and in files that were to be
+    /// removed later; also of rows that were deleted or replaced before. Returns how many there were.
+    ///
+    /// Segments that hold one of the ids are written anew, which takes as long as merging them: give many
+    /// ids at once. Out of reach are backups and packed files, what readers in other processes have open, and what
+    /// file system and drive keep of removed files.
+    ///
+    /// Raises as `delete` and `compact`; the rows may be deleted then, and not forgotten: call again. So they are
+    /// after Ctrl-C, which ends it.
+    ///
+    /// >>> docs.forget([2, 99])
+    /// 1
+    fn forget(&self, ids: &Bound<'_, PyAny>) -> PyResult<u64> {
+        self.erase(ids)
+    }
+
     /// The rows that exist among `ids`, in the order asked for, with the columns of `select` (all
     /// if it is left out) and, with `vectors`, the vectors.
     ///

@@ -52,6 +52,31 @@ def test_delete_counts_what_was_there(docs: nf.Collection):
     assert docs.delete([1]) == 0
 
 
+def test_forget_leaves_no_byte_behind(db: nf.Database, docs: nf.Collection):
+    secret = "the address of somebody"
+    docs.upsert([3, 4], [[5, 6], [7, 8]], {"title": [secret, "kept"]})
+    docs.compact()
+
+    def holding() -> list[str]:
+        files = (db.path / "docs").iterdir()
+        return [file.name for file in files if secret.encode() in file.read_bytes()]
+
+    assert holding()
+    assert docs.delete([3]) == 1
+    assert holding()
+    reading = docs.snapshot()
+    assert docs.forget([3, 99]) == 0
+    assert holding() == []
+    assert len(reading) == 3
+    assert docs.forget(np.array([4])) == 1
+    assert docs.search([0, 0]).ids.tolist() == [1, 2]
+    assert docs.forget([]) == 0
+    with pytest.raises(nf.SchemaMismatch):
+        docs.forget(["3"])
+    with nf.open(db.path, mode="r") as reader, pytest.raises(nf.ReadOnly):
+        reader["docs"].forget([1])
+
+
 def test_no_rows_are_no_work(docs: nf.Collection):
     for ids in [[], np.array([], dtype=np.int64), np.array([]), ()]:
         for vectors in [[], np.empty((0, 2)), np.empty((0, 2), np.float32)]:

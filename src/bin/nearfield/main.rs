@@ -20,6 +20,7 @@ mod doctor;
 mod explain;
 mod export;
 mod failure;
+mod forget;
 mod get;
 mod hits;
 mod ids;
@@ -72,6 +73,7 @@ enum Command {
     Search(Box<search::Args>),
     Get(get::Args),
     Delete(delete::Args),
+    Forget(forget::Args),
     Update(update::Args),
     Count(count::Args),
     List(list::Args),
@@ -113,6 +115,7 @@ fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Search(args) => search::run(args, output),
         Command::Get(args) => get::run(args, output),
         Command::Delete(args) => delete::run(args, output),
+        Command::Forget(args) => forget::run(args, output),
         Command::Update(args) => update::run(args, output),
         Command::Count(args) => count::run(args, output),
         Command::List(args) => list::run(args, output),

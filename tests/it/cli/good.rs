@@ -291,6 +291,29 @@ fn a_database_is_created_compacted_verified_copied_and_its_collections_renamed_a
 }
 
 #[test]
+fn forgotten_rows_are_in_no_file() {
+    let shell = Shell::new();
+    let secret = "a secret of somebody";
+    let docs = DOCS.replace("\"one\"", &format!("{secret:?}"));
+    shell.write("docs.jsonl", &docs);
+    shell.ok(&["import", "db", "docs", "docs.jsonl", "--metric", "l2"]);
+    let holding = || {
+        let files = std::fs::read_dir(shell.path("db/docs")).unwrap();
+        let read = |file: std::io::Result<std::fs::DirEntry>| std::fs::read(file.unwrap().path());
+        let held = |bytes: &Vec<u8>| bytes.windows(secret.len()).any(|at| at == secret.as_bytes());
+        files.map(|file| read(file).unwrap()).filter(held).count()
+    };
+    assert_eq!(holding(), 1);
+    shell.ok(&["delete", "db", "docs", "b"]);
+    assert_eq!(holding(), 1, "it is hidden only");
+    let forgotten = shell.json(&["forget", "db", "docs", "b", "c", "nobody"]);
+    assert_eq!((&forgotten["forgotten"], &forgotten["rows"]), (&json!(1), &json!(2)));
+    assert_eq!(holding(), 0);
+    assert_eq!(shell.json(&["verify", "db"])["ok"], true);
+    shell.fails(&["forget", "db", "docs"], 2, "required");
+}
+
+#[test]
 fn a_packed_database_is_read_by_every_command_and_unpacked_to_be_written_to() {
     let shell = Shell::with_docs();
     let reads: [&[&str]; 6] = [

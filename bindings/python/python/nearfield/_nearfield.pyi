@@ -565,6 +565,7 @@ class Collection:
         >>> docs.delete(where="title LIKE 'n%'")
         1
         """
+    def forget(self, ids: _Ids) -> int: ...
     def get(
         self, ids: _Ids, select: str | Sequence[str] | None = None, vectors: bool = False
     ) -> Records:

@@ -155,6 +155,9 @@ class Collection:
     async def delete(self, ids: Any = None, *, where: Any = None) -> int:
         return await to_thread(self.sync.delete, ids, where=where)
 
+    async def forget(self, ids: Any) -> int:
+        return await to_thread(self.sync.forget, ids)
+
     async def add_columns(self, columns: Any = None, *, text: Any = None) -> int:
         return await to_thread(self.sync.add_columns, columns, text=text)
 

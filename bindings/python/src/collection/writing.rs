@@ -10,7 +10,7 @@ use super::Collection;
 use crate::errors::{call, invalid, type_name, wrong_type};
 use crate::filter::{Chosen, one_of};
 use crate::ids::IdsArg;
-use crate::interrupt::{Run, Task, progress_arg};
+use crate::interrupt::{Run, Task, long, progress_arg};
 use crate::vectors::VectorsArg;
 use crate::{bulk, columns};
 
@@ -79,6 +79,13 @@ impl Collection {
                 call(py, || self.inner.delete(ids))
             }
         }
+    }
+
+    /// Removes the rows of `ids` with their bytes.
+    pub(super) fn erase(&self, ids: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let py = ids.py();
+        let ids = IdsArg::from_python(ids)?.ids()?;
+        long(py, None, |task| self.inner.forget_until(ids, &task.cancel))
     }
 
     /// Sets columns of the rows of `ids`, or of those that a filter finds.
