@@ -54,7 +54,7 @@ impl<'a> Request<'a> {
                     let vector = queries.map(|queries| queries.one(query));
                     let (request, wanted) = (self.one(query), wanted.as_ref());
                     let ranked = request.rank(snapshot, vector, chosen.as_ref(), wanted, None)?;
-                    request.read(snapshot, ranked.0, wanted)
+                    request.read_whole(snapshot, ranked.0, wanted)
                 };
                 let pool = snapshot.host.pool()?;
                 return pool.install(|| (0..many).into_par_iter().map(one).collect());
@@ -66,7 +66,7 @@ impl<'a> Request<'a> {
                 self.search(snapshot, queries, (self.k, &self.shape), chosen.as_ref(), None)?;
             let read = |found: Vec<Found>| {
                 let ranked = found.into_iter().map(|found| Ranked::near(found, metric)).collect();
-                self.read(snapshot, ranked, wanted.as_ref())
+                self.read_whole(snapshot, ranked, wanted.as_ref())
             };
             found.into_iter().map(read).collect()
         };
@@ -115,6 +115,7 @@ impl<'a> Request<'a> {
             sparse: self.sparse.iter().map(of_query).collect(),
             shape: self.shape.clone(),
             rerank: self.rerank.clone(),
+            window: self.window.clone(),
             select: Select::Nothing,
             filter: None,
             ..*self

@@ -21,11 +21,16 @@ pub(crate) struct GroupBy(pub(crate) String);
 impl GroupBy {
     /// The column, which must be there and of a type whose values are equal or not.
     pub(super) fn column<'v>(&self, view: &'v View) -> Result<&'v Column> {
+        self.column_for(view, "to group by")
+    }
+
+    /// The same for another purpose.
+    pub(super) fn column_for<'v>(&self, view: &'v View, purpose: &str) -> Result<&'v Column> {
         let column = view.schema.find(&self.0)?;
         match column.data_type {
             DataType::Bool | DataType::Int64 | DataType::Timestamp | DataType::Utf8 => Ok(column),
             other => Err(Error::SchemaMismatch {
-                what: format!("column {:?}, to group by", self.0),
+                what: format!("column {:?}, {purpose}", self.0),
                 expected: "bool, int64, timestamp or utf8".into(),
                 given: other.to_string(),
             }),
@@ -97,7 +102,7 @@ impl Key {
         }
     }
 
-    fn value(&self) -> Option<Value> {
+    pub(super) fn value(&self) -> Option<Value> {
         Some(match self {
             Self::Null => return None,
             Self::Bool(value) => (*value).into(),

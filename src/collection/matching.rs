@@ -148,20 +148,26 @@ impl View {
         Ok(count)
     }
 
-    /// The live rows that `filter` finds, and what they are called, for a writer.
-    pub(crate) fn found(&self, filter: &Filter) -> Result<(Vec<Place>, Ids<'static>)> {
-        let (bound, ways) = (self.bind(filter)?, Ways::default());
-        bound.refuse_longer(MOST_CONDITIONS)?;
-        let mut places = Vec::new();
+    /// The live rows that `filter` finds.
+    pub(super) fn places(&self, filter: &Bound) -> Result<Vec<Place>> {
+        let (mut places, ways) = (Vec::new(), Ways::default());
         for (number, part) in self.parts().enumerate() {
             let place = |row: Row| Place { part: number, row };
-            match part.left(&bound, &ways)? {
+            match part.left(filter, &ways)? {
                 Left::Hidden(hidden) => {
                     places.extend(hidden.absent(part.part.len()).map(place));
                 }
                 Left::Listed(rows) => places.extend(rows.into_iter().map(place)),
             }
         }
+        Ok(places)
+    }
+
+    /// The live rows that `filter` finds, and what they are called, for a writer.
+    pub(crate) fn found(&self, filter: &Filter) -> Result<(Vec<Place>, Ids<'static>)> {
+        let bound = self.bind(filter)?;
+        bound.refuse_longer(MOST_CONDITIONS)?;
+        let places = self.places(&bound)?;
         let parts: Vec<_> = self.parts().collect();
         let (mut numbers, mut texts) = (Vec::new(), Vec::new());
         for place in &places {

@@ -58,6 +58,7 @@ mod texts;
 mod threads;
 mod tombstones;
 mod verify;
+mod window;
 #[cfg(feature = "text")]
 pub(crate) mod words;
 mod write;

@@ -11,8 +11,10 @@ use super::asked::{Asked, Queries, SomeQueries};
 use super::explain::{Explanation, Trace};
 use super::matching::Chosen;
 use super::ranking::{Fusion, ListRank, Ranked, Rerank};
+use super::reading::Records;
 use super::shape::{self, Shape};
 use super::snapshot::{Found, SearchParams};
+use super::window::Window;
 use super::{Collection, Snapshot};
 use crate::error::{Error, Result};
 use crate::filter::Filter;
@@ -47,6 +49,8 @@ pub struct Hits {
     pub attributes: Option<RecordBatch>,
     /// The vectors of the hits, row-major; `None` unless [`Query::with_vectors`] was called.
     pub vectors: Option<Vectors<'static>>,
+    /// For each hit the chunks around it and itself, in order; `None` unless [`Query::window`] was called.
+    pub windows: Option<Vec<Records>>,
     /// For each hit, by column, the piece of its text in which the words stand; `None` unless
     /// [`Query::highlight`] was called.
     #[cfg(feature = "text")]
@@ -136,6 +140,7 @@ pub(super) struct Request<'a> {
     #[cfg(feature = "text")]
     pub(super) highlight: Option<usize>,
     pub(super) rerank: Option<Rerank<'a>>,
+    pub(super) window: Option<Window>,
 }
 
 /// Which columns of the hits to read.
@@ -173,6 +178,7 @@ impl<'a> Query<'a> {
             #[cfg(feature = "text")]
             highlight: None,
             rerank: None,
+            window: None,
         };
         Self { snapshot, asked, request }
     }
@@ -370,7 +376,7 @@ impl<'a> Query<'a> {
         let (ranked, rerank) =
             request.rank(&snapshot, queries, chosen.as_ref(), wanted.as_ref(), traces)?;
         let searched = start.elapsed().saturating_sub(prepared);
-        let hits = request.read(&snapshot, ranked, wanted.as_ref())?;
+        let hits = request.read_whole(&snapshot, ranked, wanted.as_ref())?;
         let all = start.elapsed();
         snapshot.meters.searched(all);
         let times = [prepared, searched, all.saturating_sub(prepared + searched)];
@@ -386,6 +392,7 @@ impl Request<'_> {
         self.check_recall()?;
         self.fusion.validate()?;
         self.shape.check(&snapshot.view)?;
+        self.window.as_ref().map_or(Ok(()), |window| window.check(&snapshot.view))?;
         #[cfg(feature = "text")]
         self.check_words()?;
         let names = match &self.select {
@@ -466,6 +473,18 @@ impl Request<'_> {
         }
     }
 
+    /// The hits with what is wanted of their rows and around them.
+    pub(super) fn read_whole(
+        &self,
+        snapshot: &Snapshot,
+        ranked: Vec<Ranked>,
+        wanted: Option<&SchemaRef>,
+    ) -> Result<Hits> {
+        let places: Vec<_> = ranked.iter().map(|ranked| ranked.place).collect();
+        let windows = self.windows(&snapshot.view, &places, wanted)?;
+        Ok(Hits { windows, ..self.read(snapshot, ranked, wanted)? })
+    }
+
     /// The hits with what is wanted of their rows.
     pub(super) fn read(
         &self,
@@ -491,6 +510,7 @@ impl Request<'_> {
             ranks,
             attributes,
             vectors,
+            windows: None,
             #[cfg(feature = "text")]
             snippets,
         })

@@ -53,5 +53,6 @@ mod sparse;
 mod texts;
 mod tidy;
 mod vector_types;
+mod window;
 #[cfg(feature = "text")]
 mod words;

@@ -390,6 +390,11 @@ impl Collection {
     /// alone, to 0, unlikeness alone. They are picked from the nearest `mmr_candidates`, 4 × `k` within 20 and
     /// 4,096 unless given, and come in the order in which they are picked.
     ///
+    /// `window` reads around each hit the rows of the same document whose positions are at most so far from its own,
+    /// `Hit.window`: `document` names the column that says which document a row is of (that of `group_by` unless
+    /// given), `position` the int64 column that numbers the rows of each. They have the columns of `select` (all
+    /// for `[]`), and are there whether `where` finds them or not.
+    ///
     /// `words` finds rows by the words in their columns of text (see `add_text_index`): alone, or beside a
     /// vector or `text`, where both make one order. It is a query: `rust mmap` finds either word, and
     /// `+must`, `-never`, `a AND (b OR c)`, `NOT a`, `"one phrase"`, `begin*`, `mispeled~1` and
@@ -435,7 +440,7 @@ impl Collection {
     #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
     #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, recall=None, \
         exact=False, max_distance=None, select=None, vectors=False, where=None, offset=None, \
-        min_distance=None, group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
+        min_distance=None, group_by=None, per_group=1, mmr=None, mmr_candidates=None, window=None, document=None, position='position', \
         words=None, plain=False, words_in=None, highlight=None, fusion=None, rrf_k=None, \
         alpha=None, normalize=None, candidates=None, rerank=None, rerank_candidates=None, \
         sparse=None)")]
@@ -463,7 +468,7 @@ impl Collection {
     #[pyo3(signature = (q=None, k=10, *, text=None, **asked))]
     #[pyo3(text_signature = "($self, q=None, k=10, *, text=None, ef=None, recall=None, \
         exact=False, max_distance=None, select=None, vectors=False, where=None, offset=None, \
-        min_distance=None, group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
+        min_distance=None, group_by=None, per_group=1, mmr=None, mmr_candidates=None, window=None, document=None, position='position', \
         words=None, plain=False, words_in=None, highlight=None, fusion=None, rrf_k=None, \
         alpha=None, normalize=None, candidates=None, rerank=None, rerank_candidates=None, \
         sparse=None)")]
@@ -500,7 +505,7 @@ impl Collection {
     #[pyo3(signature = (queries=None, k=10, *, texts=None, **asked))]
     #[pyo3(text_signature = "($self, queries=None, k=10, *, texts=None, ef=None, recall=None, \
         exact=False, max_distance=None, select=(), vectors=False, where=None, offset=None, \
-        min_distance=None, group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
+        min_distance=None, group_by=None, per_group=1, mmr=None, mmr_candidates=None, window=None, document=None, position='position', \
         words=None, plain=False, words_in=None, highlight=None, fusion=None, rrf_k=None, \
         alpha=None, normalize=None, candidates=None, rerank=None, rerank_candidates=None, \
         sparse=None)")]
@@ -534,7 +539,7 @@ impl Collection {
     #[pyo3(signature = (column, query, k=10, **asked))]
     #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
         vectors=False, where=None, offset=None, min_distance=None, group_by=None, per_group=1, \
-        mmr=None, mmr_candidates=None, words=None, plain=False, words_in=None, highlight=None, \
+        mmr=None, mmr_candidates=None, window=None, document=None, position='position', words=None, plain=False, words_in=None, highlight=None, \
         fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, rerank=None, \
         rerank_candidates=None, sparse=None)")]
     fn search_sparse(
@@ -561,7 +566,7 @@ impl Collection {
     #[pyo3(signature = (column, queries, k=10, **asked))]
     #[pyo3(text_signature = "($self, column, queries, k=10, *, max_distance=None, select=(), \
         vectors=False, where=None, offset=None, min_distance=None, group_by=None, per_group=1, \
-        mmr=None, mmr_candidates=None, words=None, plain=False, words_in=None, highlight=None, \
+        mmr=None, mmr_candidates=None, window=None, document=None, position='position', words=None, plain=False, words_in=None, highlight=None, \
         fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, rerank=None, \
         rerank_candidates=None, sparse=None)")]
     fn search_sparse_batch(
@@ -588,7 +593,7 @@ impl Collection {
     #[pyo3(signature = (column, query, k=10, **asked))]
     #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
         vectors=False, where=None, offset=None, min_distance=None, group_by=None, per_group=1, \
-        mmr=None, mmr_candidates=None, words=None, plain=False, words_in=None, highlight=None, \
+        mmr=None, mmr_candidates=None, window=None, document=None, position='position', words=None, plain=False, words_in=None, highlight=None, \
         fusion=None, rrf_k=None, alpha=None, normalize=None, candidates=None, rerank=None, \
         rerank_candidates=None, sparse=None)")]
     fn explain_sparse(

@@ -13,6 +13,7 @@ use pyo3::types::{PyCapsule, PyDict, PyIterator, PyList, PySlice};
 use crate::errors::{invalid, raise, wrong_type};
 use crate::explain::list;
 use crate::ids::id_to_python;
+use crate::records::Records;
 use crate::{arrow_ffi, cells, pickles, rows};
 
 /// Hits as the engine returned them, shared by the Python objects that show parts of them.
@@ -53,12 +54,14 @@ impl Found {
 
     /// One of the hits alone.
     fn one(&self, index: usize) -> Arc<Self> {
-        let nearfield::Hits { hits, ranks, attributes, vectors, snippets, .. } = &self.hits;
+        let nearfield::Hits { hits, ranks, attributes, vectors, windows, snippets, .. } =
+            &self.hits;
         let hits = nearfield::Hits {
             hits: vec![hits[index].clone()],
             ranks: ranks.as_ref().map(|ranks| vec![ranks[index].clone()]),
             attributes: attributes.as_ref().map(|batch| batch.slice(index, 1)),
             vectors: vectors.as_ref().map(|vectors| vectors.gather([index], self.width)),
+            windows: windows.as_ref().map(|windows| vec![windows[index].clone()]),
             snippets: snippets.as_ref().map(|snippets| vec![snippets[index].clone()]),
         };
         Self::new(hits, self.id_type, self.width)
@@ -391,6 +394,22 @@ impl Hit {
             dict.set_item(column, piece)?;
         }
         Ok(dict)
+    }
+
+    /// The rows around the hit and itself, in order of position, as `Records`; `None` unless the search was
+    /// asked for a `window`.
+    ///
+    /// >>> pages = db.collection("pages", dim=1, metric="l2")
+    /// >>> data = {"book": ["a", "a", "a"], "position": [1, 2, 3], "text": ["One.", "Two.", "Three."]}
+    /// >>> _ = pages.upsert([1, 2, 3], [[1], [2], [3]], data)
+    /// >>> hit = pages.search([1], k=1, window=1, document="book")[0]
+    /// >>> hit["text"], " ".join(chunk["text"] for chunk in hit.window)
+    /// ('One.', 'One. Two.')
+    #[getter]
+    fn window(&self) -> Option<Records> {
+        let windows = self.found.hits.windows.as_ref()?;
+        let (id_type, width) = self.found.shape();
+        Some(Records::new(windows.get(self.index)?.clone(), id_type, width))
     }
 
     /// Where the hit stands in the lists that have it, of a search by several: a dict for each, its "list"

@@ -32,13 +32,20 @@ type Rows<'py> = (Vec<Bound<'py, PyAny>>, bool, usize, Bound<'py, PyBytes>);
 type Rank = (String, Option<String>, usize, f32);
 /// Column, text, marks, and whether it is cut before and behind.
 type Piece = (String, String, Vec<(usize, usize)>, bool, bool);
-/// Rows, whether columns were read, distances, scores, ranks and snippets.
-type Answer<'py> =
-    (Rows<'py>, bool, Vec<f32>, Vec<f32>, Option<Vec<Vec<Rank>>>, Option<Vec<Vec<Piece>>>);
+/// Rows, whether columns were read, distances, scores, ranks, snippets and windows.
+type Answer<'py> = (
+    Rows<'py>,
+    bool,
+    Vec<f32>,
+    Vec<f32>,
+    Option<Vec<Vec<Rank>>>,
+    Option<Vec<Vec<Piece>>>,
+    Option<Vec<Rows<'py>>>,
+);
 
 /// Hits as plain values.
 pub(crate) fn answer<'py>(py: Python<'py>, found: &Found) -> PyResult<Answer<'py>> {
-    let nearfield::Hits { hits, ranks, attributes, vectors, snippets, .. } = &found.hits;
+    let nearfield::Hits { hits, ranks, attributes, vectors, windows, snippets, .. } = &found.hits;
     let (id_type, width) = found.shape();
     let columns = attributes.as_ref();
     let ids = hits.iter().map(|hit| &hit.id);
@@ -58,9 +65,14 @@ pub(crate) fn answer<'py>(py: Python<'py>, found: &Found) -> PyResult<Answer<'py
     let snippets = snippets.as_ref().map(|all| {
         all.iter().map(|pieces| pieces.iter().map(piece).collect()).collect::<Vec<Vec<Piece>>>()
     });
+    let window = |window: &nearfield::Records| {
+        let (ids, columns) = (window.ids.iter(), Some(&window.attributes));
+        self::rows(py, ids, id_type, width, columns, window.vectors.as_ref())
+    };
+    let windows = windows.as_ref().map(|all| all.iter().map(window).collect()).transpose()?;
     let distances = hits.iter().map(|hit| hit.distance).collect();
     let scores = hits.iter().map(|hit| hit.score).collect();
-    Ok((rows, columns.is_some(), distances, scores, ranks, snippets))
+    Ok((rows, columns.is_some(), distances, scores, ranks, snippets, windows))
 }
 
 /// Rows as plain values.
@@ -117,8 +129,13 @@ pub(crate) fn _records(py: Python<'_>, rows: Rows<'_>) -> PyResult<Records> {
     Ok(Records::new(records, id_type, width))
 }
 
+fn window(py: Python<'_>, rows: Rows<'_>) -> PyResult<nearfield::Records> {
+    let (ids, _, _, attributes, vectors) = read(py, rows)?;
+    Ok(nearfield::Records { ids, vectors, attributes })
+}
+
 fn found(py: Python<'_>, answer: Answer<'_>) -> PyResult<Arc<Found>> {
-    let (rows, has_columns, distances, scores, ranks, snippets) = answer;
+    let (rows, has_columns, distances, scores, ranks, snippets, windows) = answer;
     let (ids, id_type, width, columns, vectors) = read(py, rows)?;
     let hits: Vec<Hit> = ids
         .into_iter()
@@ -147,7 +164,13 @@ fn found(py: Python<'_>, answer: Answer<'_>) -> PyResult<Arc<Found>> {
         all.into_iter().map(pieces).collect()
     });
     let attributes = has_columns.then_some(columns);
-    let hits = nearfield::Hits { hits, ranks, attributes, vectors, snippets };
+    let windows: Option<Vec<_>> = windows
+        .map(|all| all.into_iter().map(|rows| window(py, rows)).collect::<PyResult<_>>())
+        .transpose()?;
+    if windows.as_ref().is_some_and(|windows| windows.len() != hits.len()) {
+        return Err(invalid(py, "the hits and their windows are of different lengths"));
+    }
+    let hits = nearfield::Hits { hits, ranks, attributes, vectors, windows, snippets };
     Ok(Found::new(hits, id_type, width))
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Request {
 
 /// Keyword arguments of vectors alone: hits of sparse ones are exact.
 const OF_VECTORS: [&str; 3] = ["ef", "recall", "exact"];
-const OF_ALL: [&str; 23] = [
+const OF_ALL: [&str; 26] = [
     "k",
     "max_distance",
     "select",
@@ -43,6 +43,9 @@ const OF_ALL: [&str; 23] = [
     "per_group",
     "mmr",
     "mmr_candidates",
+    "window",
+    "document",
+    "position",
     "words",
     "plain",
     "words_in",
@@ -119,6 +122,7 @@ impl Request {
     /// How many lists become one order, when there is one of a vector or not.
     pub(crate) fn check(&self, py: Python<'_>, vector: bool) -> PyResult<()> {
         let lists = usize::from(vector) + usize::from(self.words.is_asked()) + self.sparse.len();
+        self.picks.check(py)?;
         self.words.check(py, lists)
     }
 

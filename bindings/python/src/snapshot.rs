@@ -88,7 +88,7 @@ impl Snapshot {
                              recall=None, exact=False, \
                              max_distance=None, select=None, vectors=False, where=None, \
                              offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             mmr_candidates=None, window=None, document=None, position='position', words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search(
@@ -113,7 +113,7 @@ impl Snapshot {
                              recall=None, exact=False, \
                              max_distance=None, select=None, vectors=False, where=None, \
                              offset=None, min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             mmr_candidates=None, window=None, document=None, position='position', words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn explain(
@@ -138,7 +138,7 @@ impl Snapshot {
                              recall=None, exact=False, \
                              max_distance=None, select=(), vectors=False, where=None, offset=None, \
                              min_distance=None, group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             mmr_candidates=None, window=None, document=None, position='position', words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search_batch(
@@ -163,7 +163,7 @@ impl Snapshot {
     #[pyo3(signature = (column, query, k=10, **asked))]
     #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
                              vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
+                             group_by=None, per_group=1, mmr=None, mmr_candidates=None, window=None, document=None, position='position', \
                              words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
@@ -188,7 +188,7 @@ impl Snapshot {
     #[pyo3(text_signature = "($self, column, queries, k=10, *, max_distance=None, select=(), \
                              vectors=False, where=None, offset=None, min_distance=None, \
                              group_by=None, per_group=1, mmr=None, \
-                             mmr_candidates=None, words=None, plain=False, words_in=None, \
+                             mmr_candidates=None, window=None, document=None, position='position', words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]
     fn search_sparse_batch(
@@ -212,7 +212,7 @@ impl Snapshot {
     #[pyo3(signature = (column, query, k=10, **asked))]
     #[pyo3(text_signature = "($self, column, query, k=10, *, max_distance=None, select=None, \
                              vectors=False, where=None, offset=None, min_distance=None, \
-                             group_by=None, per_group=1, mmr=None, mmr_candidates=None, \
+                             group_by=None, per_group=1, mmr=None, mmr_candidates=None, window=None, document=None, position='position', \
                              words=None, plain=False, words_in=None, \
                              highlight=None, fusion=None, rrf_k=None, alpha=None, normalize=None, \
                              candidates=None, rerank=None, rerank_candidates=None, sparse=None)")]

@@ -1,5 +1,6 @@
 """Pages, groups, diversity and sparse vectors: what Python adds to them."""
 
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,6 +56,69 @@ def test_a_batch_is_as_wide_as_its_groups(pages: nf.Collection):
 def test_wrong_arguments(pages: nf.Collection, arguments, error, message):
     with pytest.raises(error, match=message):
         pages.search([0], **arguments)
+
+
+@pytest.fixture
+def chunks(db: nf.Database) -> nf.Collection:
+    """The sentences of two texts, by an embedder of letters."""
+    texts = {
+        "rust": "Rust has no garbage collector. It has a borrow checker. Lifetimes are checked. Data races are errors.",
+        "bread": "Knead the dough. Let it rise for an hour. Bake it hot. Let it cool before you cut it.",
+    }
+
+    def letters(texts: list[str]):
+        return [[text.lower().count(letter) + 0.01 for letter in "abcdefghijklmnopqrst"] for text in texts]
+
+    docs = db.collection("chunks", text="text", embed=nf.Embedder(letters, "letters", 20))
+    rows = [(doc, at, text) for doc, whole in texts.items() for at, text in enumerate(whole.split(". "))]
+    data = {"doc": [row[0] for row in rows], "chunk": [row[1] for row in rows]}
+    docs.upsert_texts([row[2] for row in rows], [f"{doc}-{at}" for doc, at, _ in rows], data)
+    return docs
+
+
+def test_hits_come_with_what_stands_around_them(chunks: nf.Collection):
+    for source in [chunks, chunks.snapshot()]:
+        hits = source.search(text="a borrow checker", k=2, group_by="doc", per_group=2, mmr=0.5, window=1, position="chunk")
+        assert len(hits) == 4
+        for hit in hits:
+            assert hit.window is not None
+            at = [chunk["chunk"] for chunk in hit.window]
+            assert at == [n for n in range(4) if abs(n - hit["chunk"]) <= 1]
+            assert {chunk["doc"] for chunk in hit.window} == {hit["doc"]}
+            assert hit.id in hit.window.ids.tolist()
+    first = chunks.search(words="lifetimes", window=9, document="doc", position="chunk", where="chunk = 2")[0]
+    assert [chunk["id"] for chunk in first.window] == ["rust-0", "rust-1", "rust-2", "rust-3"]
+    assert chunks.delete(["rust-1"]) == 1
+    again = chunks.search(words="lifetimes", window=1, document="doc", position="chunk", select="text", vectors=True)
+    assert [list(chunk) for chunk in again[0].window] == [["id", "text", "vector"]] * 2
+    for copy in [pickle.loads(pickle.dumps(again)), pickle.loads(pickle.dumps(again[0]))]:
+        hit = copy[0] if isinstance(copy, nf.Hits) else copy
+        assert hit.window.ids.tolist() == ["rust-2", "rust-3"]
+        assert hit.window.vectors.tolist() == again[0].window.vectors.tolist()
+    [many] = chunks.search_batch(texts=["bake"], k=1, window=1, document="doc", position="chunk")
+    assert many[0].window.ids.tolist()[0].startswith("bread")
+    assert chunks.search(text="bake", k=1)[0].window is None
+    chunks.upsert_texts(["alone"], ["alone"])
+    assert chunks.search(text="alone", k=1, window=2, group_by="doc", position="chunk")[0].window.ids.tolist() == ["alone"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"window": 1}, ValueError, "window is given without document="),
+        ({"window": 1, "document": "doc"}, nf.NotFound, 'column "position", of the positions of a window, not found'),
+        ({"window": 1, "group_by": "doc", "position": "chunks"}, nf.NotFound, 'did you mean "chunk"'),
+        ({"window": 1, "document": "doc", "position": "text"}, nf.SchemaMismatch, "expected int64, given utf8"),
+        ({"position": "chunk"}, ValueError, "window= is not given"),
+        ({"window": -1, "document": "doc"}, ValueError, "window is -1"),
+        ({"window": 1, "document": 3}, TypeError, "document"),
+    ],
+)
+def test_what_is_no_window(chunks: nf.Collection, arguments, error, message):
+    with pytest.raises(error, match=message):
+        chunks.search(text="bake", **arguments)
+    with pytest.raises(error, match=message):
+        chunks.search_batch(texts=["bake"], **arguments)
 
 
 def sparse(db: nf.Database, words) -> nf.Collection:
