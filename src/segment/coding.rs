@@ -17,6 +17,8 @@ use crate::types::{CodeChoice, Metric, Row, VectorType};
 /// From this dimension on, four bits an element are tried first: below, rows are so short that
 /// their bytes no longer matter.
 const HALF_DIMENSION: usize = 200;
+/// No code takes less.
+const LINE_BYTES: usize = 64;
 /// Queries of the measurement, and the rows that each is judged on.
 const QUERIES: usize = 32;
 /// Fewer where each of them reads more than this.
@@ -95,6 +97,8 @@ fn levels(space: Space, choice: CodeChoice) -> &'static [CodeKind] {
         CodeChoice::Full => &[],
         CodeChoice::Byte => &[CodeKind::Byte],
         CodeChoice::Half => &[CodeKind::Half],
+        // Codes take as much, and equal ones keep the longest rows from each other.
+        _ if space.metric == Metric::Dot && space.stride() <= LINE_BYTES => &[],
         // Bytes are as small as the code would be, and exact.
         _ if matches!(space.vector_type, VectorType::I8 | VectorType::U8) => {
             if low {

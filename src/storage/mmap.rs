@@ -86,12 +86,16 @@ impl Mapped {
     /// Asks the system for bytes that are soon read, so that the disk delivers them side by side. Advice only:
     /// nothing is read by it, and nothing follows where the system does not take it.
     pub(crate) fn will_need(&self, range: Range<usize>) {
-        #[cfg(unix)]
-        if let Bytes::Map(map) = &self.0 {
-            let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+        match &self.0 {
+            #[cfg(unix)]
+            Bytes::Map(map) => {
+                let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+            }
+            Bytes::Part(whole, part) => {
+                whole.will_need(part.start + range.start..part.start + range.end);
+            }
+            _ => {}
         }
-        #[cfg(not(unix))]
-        let _ = range;
     }
 }
 
