@@ -9,9 +9,6 @@ use crate::error::{Error, Result};
 use crate::segment::writer::GraphParams;
 use crate::types::{CodeChoice, Metric, VectorType};
 
-/// Links of a node that a graph has room for.
-const M: std::ops::RangeInclusive<usize> = 2..=64;
-
 /// How an [`Index`] is built and searched. The defaults are those of a collection.
 ///
 /// ```
@@ -145,7 +142,7 @@ impl IndexOptions {
     }
 
     fn check(&self) -> Result<()> {
-        if !M.contains(&self.m) {
+        if !GraphParams::M.contains(&self.m) {
             return Err(Error::invalid(format!("m is {}, it must be from 2 to 64", self.m)));
         }
         if self.ef_construction == 0 || self.ef_search == 0 {
@@ -162,5 +159,5 @@ impl IndexOptions {
 
 /// Whether a graph can have been built so.
 pub(super) fn plausible(m: usize, ef_construction: usize) -> bool {
-    M.contains(&m) && ef_construction > 0
+    GraphParams::M.contains(&m) && ef_construction > 0
 }

@@ -13,6 +13,7 @@ use super::embed::Embedding;
 use crate::codec::full::Space;
 use crate::error::{Error, Result};
 use crate::segment::columns;
+use crate::segment::writer::GraphParams;
 use crate::text::options::TextOptions;
 use crate::types::spelling::nearest_or_all;
 use crate::types::{CodeChoice, Column, DataType, IdType, MAX_DIMENSION, Metric, VectorType};
@@ -392,7 +393,7 @@ pub struct Settings {
     /// Bytes of vectors from which a segment gets a graph, where a vector counts for 512 at least,
     /// or for eight times its own where it has less than 64. Default 16 MiB.
     pub graph_bytes: u64,
-    /// Neighbours per node and level of a graph (twice that on the lowest level). Default 16.
+    /// Neighbours per node and level of a graph (twice that on the lowest level): 2 to 64. Default 16.
     pub m: usize,
     /// Candidates considered when a row is linked into a graph. Default 200.
     pub ef_construction: usize,
@@ -437,7 +438,7 @@ impl Settings {
         range("threads", self.threads, 0, 1_024)?;
         range("memtable_bytes", self.memtable_bytes, 64 << 10, 16 << 30)?;
         range("memory_budget", self.memory_budget, 16 << 20, usize::MAX)?;
-        range("m", self.m, 2, 128)?;
+        range("m", self.m, *GraphParams::M.start(), *GraphParams::M.end())?;
         range("ef_construction", self.ef_construction, 4, 4_096)?;
         range("ef_search", self.ef_search, 1, 1 << 20)?;
         self.code.validate()
@@ -480,5 +481,15 @@ mod tests {
         let schema = Schema::new(3, Metric::L2).column("year", DataType::Int64);
         let message = schema.find("yaer").expect_err("unknown").to_string();
         assert!(message.contains("did you mean \"year\""), "{message}");
+    }
+
+    #[test]
+    fn more_links_than_a_graph_has_room_for_are_refused() {
+        let checked = |m| Settings { m, ..Settings::default() }.validate();
+        assert!(checked(2).is_ok() && checked(64).is_ok());
+        for m in [0, 1, 65, 128, usize::MAX] {
+            let message = checked(m).expect_err("out of range").to_string();
+            assert!(message.contains(&format!("m is {m}, expected 2 to 64")), "{message}");
+        }
     }
 }

@@ -52,7 +52,7 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path):
         ({"threads": -1}, ValueError, "threads is -1, expected 0 or more"),
         ({"threads": 2.0}, TypeError, "threads: expected a whole number, given float"),
         ({"ef_serch": 3}, TypeError, "did you mean ef_search=?"),
-        ({"m": 1000}, ValueError, "m is 1000, expected 2 to 128"),
+        ({"m": 65}, ValueError, "m is 65, expected 2 to 64"),
         ({"code": "haf"}, ValueError, 'did you mean "half"?'),
         ({"code": "product:7"}, ValueError, 'code is "product:7", expected "auto"'),
         ({"code": "product"}, ValueError, '"product:64" for product codes of 64 bytes a row (8 to 1024)'),

@@ -7,7 +7,7 @@ use rayon::ThreadPool;
 use crate::codec::{PairSource, Pairs, Scorer};
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::Params;
-use crate::index::hnsw::graph::{END, Graph, Level, MAX_CAP, MAX_LEVELS, MAX_ROWS, cap, width};
+use crate::index::hnsw::graph::{END, Graph, Level, MAX_LEVELS, MAX_ROWS, cap, width};
 use crate::index::hnsw::pool::{Keep, Ties};
 use crate::index::hnsw::prune::{Link, select};
 use crate::index::hnsw::repair::repair;
@@ -75,7 +75,7 @@ pub(super) struct Layer {
 impl Plan {
     /// The graph of `count` rows without links. The entry is of `entries`, those below `count`.
     pub(super) fn new(count: usize, params: &Params, entries: impl Iterator<Item = Row>) -> Self {
-        let m = params.m.clamp(2, MAX_CAP / 2);
+        let m = params.held_m();
         #[expect(clippy::cast_possible_truncation, reason = "checked to be below 2³⁰")]
         let rows = count as Row;
         let mut tops: Vec<u8> = (0..rows).map(|row| draw_level(params.seed, row)).collect();
@@ -108,7 +108,7 @@ impl Plan {
             below: layer.below,
             links: plain(layer.links),
         });
-        let m = params.m.clamp(2, MAX_CAP / 2);
+        let m = params.held_m();
         Graph { m, cap, entry, base, levels: levels.collect() }
     }
 }

@@ -223,7 +223,7 @@ impl<'a, G: Guard> View<'a, G> {
 
     /// Whether a graph built with `params` has room for as many links of a row.
     pub(crate) fn fits(&self, params: &Params) -> bool {
-        self.cap == cap(params.m.clamp(2, MAX_CAP / 2))
+        self.cap == cap(params.held_m())
     }
 
     #[inline(always)]

@@ -49,13 +49,15 @@ pub(crate) use repair::verify;
 pub(crate) use search::{Want, search};
 pub(crate) use walk::{Counts, KEPT_ENTRIES, Reach};
 
-use graph::cap;
+use std::ops::RangeInclusive;
+
+use graph::{MAX_CAP, cap};
 use prune::Link;
 
 /// How a graph is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Params {
-    /// Links of a node on upper levels, and half of those on level 0; held to 2..=64.
+    /// Links of a node on upper levels, and half of those on level 0; held to [`M`](Self::M).
     pub(crate) m: usize,
     /// Candidates kept while the neighbours of a new node are looked for; at least 1.
     pub(crate) ef_construction: usize,
@@ -66,6 +68,13 @@ pub(crate) struct Params {
 }
 
 impl Params {
+    /// Links that a node can have on upper levels.
+    pub(crate) const M: RangeInclusive<usize> = 2..=MAX_CAP / 2;
+
+    fn held_m(&self) -> usize {
+        self.m.clamp(*Self::M.start(), *Self::M.end())
+    }
+
     /// Bytes that a build takes for each row, beside its candidates: links of level 0 with their lengths, and in
     /// which leaves and on which sides a row is.
     fn bytes_per_row(&self) -> usize {

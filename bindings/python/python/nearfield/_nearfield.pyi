@@ -149,7 +149,7 @@ def open(
     a core.
 
     For tuning: `memtable_bytes` (fresh rows held in memory, 64 MiB), `memory_budget` (of imports
-    and builds, 1 GiB), `graph_bytes` (vectors, of 512 each at least, from which a segment gets a graph, 16 MiB), `m` (16),
+    and builds, 1 GiB), `graph_bytes` (vectors, of 512 each at least, from which a segment gets a graph, 16 MiB), `m` (16; 2 to 64),
     `ef_construction` (200), `ef_search` (100), `code` ("auto"; "full", "byte", "half", "bit", or "product:64"
     for product codes of 64 bytes a row: what leads searches of new segments to candidates, which are
     then compared exactly), `compaction` (in the background, True).
