@@ -31,6 +31,8 @@ pub(crate) struct Window {
 
 /// Chunks of one document: position, id, place; in that order.
 type Chunks = Vec<(i64, Id, Place)>;
+/// A document, and the first and last position that are wanted of it.
+type Wanted<'k> = (&'k Key, (i64, i64));
 
 impl Query<'_> {
     /// Reads around each hit the rows of the same document whose positions are at most `chunks` away from its own:
@@ -132,7 +134,7 @@ impl Window {
         let range = |position: i64| {
             (position.saturating_sub(self.chunks), position.saturating_add(self.chunks))
         };
-        let wanted: Vec<Option<(&Key, (i64, i64))>> = (keys.iter().zip(&positions))
+        let wanted: Vec<Option<Wanted<'_>>> = (keys.iter().zip(&positions))
             .map(|(key, position)| Some((key, range((*position)?))))
             .map(|wanted| wanted.filter(|(key, _)| **key != Key::Null))
             .collect();
@@ -141,7 +143,7 @@ impl Window {
             None => HashMap::new(),
         };
         let parts: Vec<_> = view.parts().collect();
-        let window = |(place, wanted): (&Place, &Option<(&Key, (i64, i64))>)| {
+        let window = |(place, wanted): (&Place, &Option<Wanted<'_>>)| {
             let of_document = wanted.and_then(|(key, range)| Some((chunks.get(key)?, range)));
             let Some((chunks, (low, high))) = of_document else {
                 return Ok(vec![(parts[place.part].part.id(place.row)?, *place)]);
@@ -156,7 +158,7 @@ impl Window {
     /// Finds all rows of the windows, and some others of their documents.
     fn filter<'k>(
         &self,
-        wanted: impl Iterator<Item = &'k (&'k Key, (i64, i64))>,
+        wanted: impl Iterator<Item = &'k Wanted<'k>>,
     ) -> Option<Filter> {
         let (keys, mut ranges): (Vec<&Key>, Vec<(i64, i64)>) = wanted.copied().unzip();
         ranges.sort_unstable();

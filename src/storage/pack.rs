@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 const MAGIC: [u8; 8] = *b"NEARFPAK";
 const HEADER_BYTES: u32 = 80;
 /// A file begins at a multiple of it, from the first byte of the pack.
-const ALIGN: u64 = 4096;
+const ALIGN: usize = 4096;
 /// A pack begins at a multiple of it in another file: its numbers are read where they are.
 const OFFSET_ALIGN: u64 = 64;
 /// Longest name of a directory or of a file.
@@ -110,7 +110,7 @@ pub(crate) fn write(
     for bytes in files.values() {
         let range = place(end, bytes.len() as u64);
         let gap = usize::try_from(range.start - end).unwrap_or(0);
-        append(&[&[0; ALIGN as usize][..gap]])?;
+        append(&[&[0; ALIGN][..gap]])?;
         for piece in bytes.chunks(PIECE) {
             append(&[piece])?;
             watch(piece.len() as u64)?;
@@ -122,7 +122,7 @@ pub(crate) fn write(
 
 /// Where a file of `len` bytes lies behind one that ends at `end`. For lengths that were checked.
 fn place(end: u64, len: u64) -> Range<u64> {
-    let start = end.next_multiple_of(ALIGN);
+    let start = end.next_multiple_of(ALIGN as u64);
     start..start + len
 }
 
@@ -334,15 +334,15 @@ fn parse_directory(
     let mut directories = Directories::new();
     let (mut end, mut found, mut before) = (HEADER_BYTES as usize + rest.len(), 0_u32, "");
     while !rest.is_empty() {
-        let (entry, behind) = Entry::ref_from_prefix(rest).map_err(|_| "it ends in an entry")?;
+        let (entry, behind) = Entry::ref_from_prefix(rest).map_err(|_short| "it ends in an entry")?;
         let name_len = usize::from(entry.name_len.get());
         let (name, behind) = behind.split_at_checked(name_len).ok_or("it ends in a name")?;
-        let name = std::str::from_utf8(name).map_err(|_| "a name is not text")?;
+        let name = std::str::from_utf8(name).map_err(|_other| "a name is not text")?;
         let (dir, leaf) = check_name(name).ok_or("a name is none of a packed file")?;
         if name <= before {
             return Err("its names do not ascend");
         }
-        let begin = end.checked_next_multiple_of(ALIGN as usize).ok_or("a file ends nowhere")?;
+        let begin = end.checked_next_multiple_of(ALIGN).ok_or("a file ends nowhere")?;
         let range = usize::try_from(entry.len.get())
             .ok()
             .and_then(|len| Some(begin..begin.checked_add(len)?))

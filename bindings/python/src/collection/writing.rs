@@ -84,7 +84,8 @@ impl Collection {
     /// Removes the rows of `ids` with their bytes.
     pub(super) fn erase(&self, ids: &Bound<'_, PyAny>) -> PyResult<u64> {
         let py = ids.py();
-        let ids = IdsArg::from_python(ids)?.ids()?;
+        let ids = IdsArg::from_python(ids)?;
+        let ids = ids.ids()?;
         long(py, None, |task| self.inner.forget_until(ids, &task.cancel))
     }
 
