@@ -409,22 +409,38 @@ impl<K: Kernel, F: Form, G: Guard> FullScorer<'_, K, F, G> {
         } else {
             return (0.0 - raw).min(f32::INFINITY);
         };
-        let cosine = raw * self.scale * row_scale;
-        if !(raw.is_finite() && cosine.is_finite()) {
-            let dot = wide_dot(self.query, elements);
-            let cosine = dot * f64::from(self.scale) * f64::from(row_scale);
-            return narrow((1.0 - cosine + f64::from(centred)).max(0.0)).min(f32::INFINITY);
+        let (cosine, scales) = (raw * self.scale * row_scale, self.scale * row_scale);
+        if !(raw.is_finite() && cosine.is_finite() && scales <= MOST_SCALE) {
+            let (dot, squares) = wide_products(self.query, elements);
+            let cosine = if table.cosine && squares > 0.0 {
+                dot / squares.sqrt()
+            } else {
+                dot * f64::from(self.scale) * f64::from(row_scale)
+            };
+            let distance = 1.0 - cosine + f64::from(centred);
+            return if distance.is_nan() { f32::INFINITY } else { narrow(distance.max(0.0)) };
         }
         (1.0 - cosine + centred).max(0.0)
     }
 }
 
-/// The inner product in f64, for vectors so long that f32 sums overflow.
+/// One over the product of two lengths from which on sums in f32 lose places: their terms are near the least
+/// f32 there is.
+const MOST_SCALE: f32 = 1e33;
+
+/// The inner product of two vectors and that of their squared lengths, in f64: for vectors so long that f32
+/// sums overflow, and for so short ones that these, or one over their lengths, cannot be told.
 #[cold]
 #[inline(never)]
-fn wide_dot<Q: Element, E: Element>(query: &[Q], row: &[E]) -> f64 {
-    let pairs = query.iter().zip(row);
-    pairs.map(|(a, b)| f64::from(a.to_f32()) * f64::from(b.to_f32())).sum()
+fn wide_products<Q: Element, E: Element>(query: &[Q], row: &[E]) -> (f64, f64) {
+    let (mut dot, mut of_query, mut of_row) = (0.0, 0.0, 0.0);
+    for (a, b) in query.iter().zip(row) {
+        let (a, b) = (f64::from(a.to_f32()), f64::from(b.to_f32()));
+        dot += a * b;
+        of_query += a * a;
+        of_row += b * b;
+    }
+    (dot, of_query * of_row)
 }
 
 impl<K: Kernel, F: Form, G: Guard> Scorer for FullScorer<'_, K, F, G> {

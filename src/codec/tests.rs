@@ -2,11 +2,12 @@
 
 use half::{bf16, f16};
 
+use super::centre::Centre;
 use super::full::{
-    FullSource, Query, Rows, Space, encode_rows, inverse_norm, pack_rows, prepare_query,
+    FullPairs, FullSource, Query, Rows, Space, encode_rows, inverse_norm, pack_rows, prepare_query,
     unpack_rows,
 };
-use super::{QuerySource, Scorer, ScorerOp};
+use super::{PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::error::Error;
 use crate::kernel::Isa;
@@ -124,6 +125,65 @@ fn cosine_holds_for_very_long_and_very_short_vectors() {
                 let got = distances(isa, &query, &stored);
                 assert!(got[0].abs() < 1e-5, "{length} {of_query}: {got:?}");
                 assert!((got[1] - 0.292_893_2).abs() < 1e-5, "{length} {of_query}: {got:?}");
+            }
+        }
+    }
+}
+
+/// Distances of all rows from the first.
+struct FromFirst;
+
+impl PairsOp for FromFirst {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn run<P: Pairs>(self, pairs: P) -> Vec<f32> {
+        AllPaths.run(pairs.scorer(0))
+    }
+}
+
+#[test]
+fn cosine_is_right_for_lengths_near_the_least_number_and_below_it() {
+    let rows = 6;
+    let mut next = crate::kernel::noise::bits(8);
+    let mut unit = || f64::from((next() >> 40) as u32) / f64::from(1 << 24) - 0.5;
+    for dimension in [3, 64, 4_096] {
+        let directions: Vec<f64> = (0..rows * dimension).map(|_| unit()).collect();
+        for length in [3e-45, 1e-44, 1e-42, 1e-41, 1e-39, 1e-38, 1e-36, 1e-30, 1e-20] {
+            for vector_type in [VectorType::F32, VectorType::Bf16] {
+                let space = space(dimension, vector_type, Metric::Cosine);
+                let values: Vec<f32> = directions.iter().map(|x| (x * length) as f32).collect();
+                let stored = encode_rows(space, &(&values).into(), rows).expect("valid");
+                // As they were rounded.
+                let kept: Vec<&[u8]> = stored.0.as_slice().chunks(space.stride()).collect();
+                let kept = unpack_rows(space, &kept).to_f32(0..values.len());
+                let norms = as_bytes(&stored.1);
+                let pairs: FullPairs<'_, Trusted> = FullPairs {
+                    space,
+                    rows: Rows {
+                        vectors: Guarded::trusted(stored.0.as_slice()),
+                        inverse_norms: Guarded::trusted(norms.as_slice()),
+                    },
+                    centre: &Centre::default(),
+                };
+                let first = &kept[..dimension];
+                for isa in Isa::available() {
+                    let asked = distances(isa, &Query::new(space, first), &stored);
+                    let paired = pairs.run(isa, FromFirst);
+                    for (row, found) in asked.iter().chain(&paired).enumerate() {
+                        let row = &kept[row % rows * dimension..][..dimension];
+                        let wanted = reference(Metric::Cosine, first, row);
+                        assert!(
+                            (f64::from(*found) - wanted).abs() < 2e-6,
+                            "{vector_type} × {dimension} of {length}: {found}, not {wanted}"
+                        );
+                    }
+                }
+                let mut read = vec![0.0; dimension];
+                super::full::read_row(space, pairs.rows, 0, &mut read);
+                let square: f64 = read.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+                let wanted = if first.iter().all(|x| *x == 0.0) { 0.0 } else { 1.0 };
+                assert!((square - wanted).abs() < 1e-5, "{dimension} of {length}: {square}");
             }
         }
     }
