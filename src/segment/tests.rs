@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::index::hnsw;
 use crate::kernel::Isa;
 use crate::segment::columns::tests::sample;
+use crate::storage::container::{ContainerWriter, Tag};
 use crate::storage::disk::{Disk, OsDisk};
 use crate::storage::fault::{Fault, FaultDisk};
 use crate::types::{CodeChoice, DataType, Ids, Metric, VectorType, Vectors};
@@ -434,6 +435,12 @@ fn replace(path: &Path, bytes: &[u8]) {
 
 /// A segment of 3,000 rows with a graph, and the chunk that it was written from.
 fn linked(dir: &Path, space: Space) -> (Part, Part) {
+    let (segment, chunk, _) = linked_as(dir, space);
+    (segment, chunk)
+}
+
+/// The same, and how its files are named.
+fn linked_as(dir: &Path, space: Space) -> (Part, Part, SegmentMeta) {
     let ids: Vec<u64> = (0..3000).map(|row| row * 5).collect();
     let chunk = chunk(space, &Ids::from(&ids));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
@@ -451,7 +458,60 @@ fn linked(dir: &Path, space: Space) -> (Part, Part) {
     let segment = open(dir, &meta, space, IdType::U64).expect("just written");
     segment.verify(&none, &mut |_| Ok(())).expect("undamaged");
     assert!(segment.has_graph());
-    (Part::from(segment), chunk)
+    (Part::from(segment), chunk, meta)
+}
+
+/// The file of a segment written anew with other bytes in one section, under checksums that hold.
+fn resealed(
+    dir: &Path,
+    meta: &SegmentMeta,
+    tag: Tag,
+    change: impl Fn(&mut Vec<u8>),
+) -> SegmentMeta {
+    let disk = disk();
+    let (path, identity) = (dir.join(layout::vector_file(1)), layout::vector_identity(STORE, 1));
+    let whole = Container::open(&disk, &path, identity, None).expect("undamaged");
+    let anew = dir.join("anew");
+    let mut writer = ContainerWriter::create(&disk, &anew, identity).expect("a new file");
+    for (found, field, _) in whole.sections() {
+        let section = whole.require(found, field).expect("it is listed");
+        let mut bytes = section.read_all().expect("undamaged").to_vec();
+        if found == tag {
+            change(&mut bytes);
+        }
+        writer.section(found, field, &bytes).expect("room on the disk");
+    }
+    let seal = writer.finish().expect("room on the disk");
+    fs::rename(anew, path).expect("the same directory");
+    SegmentMeta { seal, ..*meta }
+}
+
+#[test]
+fn a_graph_that_makes_no_sense_under_its_checksum_is_corrupt_and_walked_in_bounds() {
+    let space = space(Metric::L2, VectorType::F32);
+    let dir = TempDir::new().expect("a directory");
+    let (_, chunk, meta) = linked_as(dir.path(), space);
+    let (none, header) = (RowSet::default(), 128);
+    for (wrong, reason) in [
+        (3_000_u32, "a link leads outside the graph"),
+        (0, "a node links to itself"),
+        (u32::MAX, "a list goes on behind its end"),
+    ] {
+        let meta = resealed(dir.path(), &meta, layout::GRPH, |graph| {
+            graph[header..header + 4].copy_from_slice(&wrong.to_le_bytes());
+        });
+        let segment = open(dir.path(), &meta, space, IdType::U64).expect("a whole header");
+        let verified = segment.verify(&none, &mut |_| Ok(())).expect_err("a damaged graph");
+        assert!(matches!(verified, Error::Corrupt { .. }));
+        let said = verified.to_string();
+        assert!(said.contains("GRPH") && said.contains(reason), "{said}");
+        let segment = Part::from(segment);
+        for query in 0..20 {
+            let walked = found(&segment, query, &options(10, false), &none);
+            let all = found(&chunk, query, &options(3_000, true), &none);
+            assert!(walked.len() == 10 && walked.iter().all(|hit| all.contains(hit)));
+        }
+    }
 }
 
 #[test]

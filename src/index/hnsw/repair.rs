@@ -213,3 +213,84 @@ fn check_list(list: &[u32], owner: u32, bound: usize) -> Result<(), &'static str
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::{Guarded, Trusted};
+    use crate::index::hnsw::graph::{Graph, Level};
+
+    fn lists(links: &[[u32; 2]]) -> Vec<u32> {
+        let list = |links: &[u32; 2]| {
+            let mut list = vec![END; 16];
+            list[..2].copy_from_slice(links);
+            list
+        };
+        links.iter().flat_map(list).collect()
+    }
+
+    /// A ring of six rows; three of them are on level 1, one on level 2.
+    fn ring() -> Graph {
+        let level = |rows: &[u32], below: &[u32], links: &[[u32; 2]]| Level {
+            rows: rows.to_vec(),
+            below: below.to_vec(),
+            links: lists(links),
+        };
+        Graph {
+            m: 2,
+            cap: 16,
+            entry: 0,
+            base: lists(&[[1, 5], [2, 0], [3, 1], [4, 2], [5, 3], [0, 4]]),
+            levels: vec![
+                level(&[1, 3, 4], &[1, 3, 4], &[[1, 2], [0, 2], [0, 1]]),
+                level(&[3], &[1], &[[END, END]]),
+            ],
+        }
+    }
+
+    fn verified(change: impl Fn(&mut Graph)) -> Result<(), &'static str> {
+        let mut graph = ring();
+        change(&mut graph);
+        let bytes = graph.to_bytes();
+        let view: View<'_, Trusted> =
+            View::parse(Guarded::trusted(bytes.as_slice()), graph.len()).expect("a whole header");
+        verify(&view)
+    }
+
+    #[test]
+    fn each_damage_of_a_graph_is_told_by_its_name() {
+        assert_eq!(verified(|_| {}), Ok(()));
+        let outside = Err("a link leads outside the graph");
+        assert_eq!(verified(|graph| graph.base[16] = 6), outside);
+        assert_eq!(verified(|graph| graph.levels[0].links[16] = 3), outside);
+        let itself = Err("a node links to itself");
+        assert_eq!(verified(|graph| graph.base[2 * 16] = 2), itself);
+        assert_eq!(verified(|graph| graph.levels[0].links[2 * 16] = 2), itself);
+        let behind = Err("a list goes on behind its end");
+        assert_eq!(verified(|graph| graph.base[5 * 16 + 15] = 1), behind);
+        assert_eq!(verified(|graph| graph.levels[1].links[1] = 0), behind);
+        let ascend = Err("the rows of a level do not ascend");
+        assert_eq!(
+            verified(|graph| {
+                graph.levels[0].rows.swap(0, 1);
+                graph.levels[0].below.swap(0, 1);
+            }),
+            ascend
+        );
+        let twice = |graph: &mut Graph| {
+            graph.levels[0].rows[1] = 1;
+            graph.levels[0].below[1] = 1;
+        };
+        assert_eq!(verified(twice), ascend);
+        let another = Err("a node stands for another row one level below");
+        assert_eq!(verified(|graph| graph.levels[0].below[2] = 5), another);
+        assert_eq!(verified(|graph| graph.levels[1].below[0] = 2), another);
+        let unreached = Err("a row cannot be reached from the entry");
+        let forgotten = |graph: &mut Graph| {
+            graph.base[16..17].fill(3);
+            graph.base[3 * 16 + 1] = 1;
+        };
+        assert_eq!(verified(forgotten), unreached);
+        assert_eq!(verified(|graph| graph.base.fill(END)), unreached);
+    }
+}
