@@ -5,10 +5,13 @@
 use std::sync::{Arc, OnceLock};
 
 use nearfield::testing::FaultDisk;
-use nearfield::{Database, Fields, Metric, OpenOptions, ScanOptions, Schema, Settings};
+use nearfield::{
+    Database, Fields, Metric, OpenOptions, ScanOptions, Schema, SearchPlan, Settings,
+};
 
 const PATH: &str = "db";
 const PACKED: &str = "db.pack";
+const QUERY: [f32; 4] = [1.0, 2.0, 3.0, 4.0];
 
 fn open(disk: FaultDisk, path: &str) -> nearfield::Result<Database> {
     let mut settings = Settings::default();
@@ -36,6 +39,9 @@ fn image() -> &'static FaultDisk {
         add(150);
         let settings = OpenOptions::new().disk(Arc::new(disk.clone())).read_only(true);
         settings.open(PATH).expect("it opens for reading").pack(PACKED).expect("it is packed");
+        let search = docs.search(&QUERY).k(2).ef(2);
+        let parts = search.explain().expect("a search").parts;
+        assert!(parts.iter().any(|part| part.plan == SearchPlan::Walk), "a graph is walked");
         disk.kill_image()
     })
 }
@@ -44,8 +50,8 @@ fn read(disk: FaultDisk, path: &str) -> nearfield::Result<()> {
     let db = open(disk, path)?;
     let docs = db.open_collection("docs")?;
     docs.verify()?;
-    docs.search(&[1.0_f32, 2.0, 3.0, 4.0]).k(5).run()?;
-    docs.search(&[1.0_f32, 2.0, 3.0, 4.0]).k(5).exact(true).run()?;
+    docs.search(&QUERY).k(2).ef(2).run()?;
+    docs.search(&QUERY).k(5).exact(true).run()?;
     docs.get(&[1, 3, 160], &Fields::all().with_vectors())?;
     docs.scan(ScanOptions::new())?.try_for_each(|batch| batch.map(drop))
 }

@@ -156,10 +156,7 @@ impl Window {
     }
 
     /// Finds all rows of the windows, and some others of their documents.
-    fn filter<'k>(
-        &self,
-        wanted: impl Iterator<Item = &'k Wanted<'k>>,
-    ) -> Option<Filter> {
+    fn filter<'k>(&self, wanted: impl Iterator<Item = &'k Wanted<'k>>) -> Option<Filter> {
         let (keys, mut ranges): (Vec<&Key>, Vec<(i64, i64)>) = wanted.copied().unzip();
         ranges.sort_unstable();
         let mut joined: Vec<(i64, i64)> = Vec::new();

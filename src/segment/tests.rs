@@ -482,7 +482,7 @@ fn resealed(
         writer.section(found, field, &bytes).expect("room on the disk");
     }
     let seal = writer.finish().expect("room on the disk");
-    fs::rename(anew, path).expect("the same directory");
+    disk.rename(&anew, &path).expect("the same directory");
     SegmentMeta { seal, ..*meta }
 }
 

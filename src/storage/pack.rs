@@ -334,7 +334,8 @@ fn parse_directory(
     let mut directories = Directories::new();
     let (mut end, mut found, mut before) = (HEADER_BYTES as usize + rest.len(), 0_u32, "");
     while !rest.is_empty() {
-        let (entry, behind) = Entry::ref_from_prefix(rest).map_err(|_short| "it ends in an entry")?;
+        let (entry, behind) =
+            Entry::ref_from_prefix(rest).map_err(|_short| "it ends in an entry")?;
         let name_len = usize::from(entry.name_len.get());
         let (name, behind) = behind.split_at_checked(name_len).ok_or("it ends in a name")?;
         let name = std::str::from_utf8(name).map_err(|_other| "a name is not text")?;

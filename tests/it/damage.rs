@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use nearfield::testing::{Disk, FaultDisk};
 use nearfield::{
-    Collection, Durability, Error, IdType, Metric, OpenOptions, Result, Schema, Settings,
-    TextOptions,
+    Collection, Durability, Error, IdType, Metric, OpenOptions, Result, Schema, SearchPlan,
+    Settings, TextOptions,
 };
 
 use crate::common::Random;
@@ -19,6 +19,8 @@ use crate::lists;
 use crate::oracle::{Change, Maker, Rule, State, state_of};
 
 pub(crate) const DIMENSION: usize = 8;
+/// Hits of the search that walks.
+const WALKED: usize = 2;
 
 fn settings(durability: Durability) -> Settings {
     let mut settings = Settings::default();
@@ -119,8 +121,9 @@ pub(crate) fn ask_at(
     let state = state_of(&docs)?;
     lists::agree(&docs, &state)?;
     let mut hits = Vec::new();
-    for exact in [true, false] {
-        let found = docs.search(&[0.5_f32; DIMENSION]).k(12).exact(exact).with_vectors().run()?;
+    // A graph of so few rows is walked for few hits only.
+    for (k, exact) in [(12, true), (WALKED, false)] {
+        let found = docs.search(&[0.5_f32; DIMENSION]).k(k).exact(exact).with_vectors().run()?;
         hits.extend(found.iter().map(|hit| (hit.distance, hit.id.clone())));
     }
     Ok((state, hits, docs.verify()?.problems))
@@ -159,6 +162,7 @@ fn check(disk: &FaultDisk, path: &Path, states: &[State], what: &str, counts: &m
                 assert!(last || older, "{}: rows of state {known}", place());
                 let right = right_hits(&state);
                 assert_eq!(hits[..12], right[..12], "{}: exact search", place());
+                assert_eq!(hits.len(), 12 + WALKED, "{}", place());
                 for (distance, id) in &hits[12..] {
                     assert!(right.contains(&(*distance, id.clone())), "{}: a wrong hit", place());
                 }
@@ -181,6 +185,9 @@ fn sweep(id_type: IdType, durability: Durability) {
             && &state == states.last().unwrap()
             && hits[..12] == right_hits(&state)[..12]
     );
+    let docs = open(&disk.kill_image(), "/db", true).unwrap();
+    let parts = docs.search(&[0.5_f32; DIMENSION]).k(WALKED).explain().unwrap().parts;
+    assert!(parts.iter().any(|part| part.plan == SearchPlan::Walk), "{parts:?}");
     let files: Vec<PathBuf> = disk.files();
     for end in ["nfs", "attr", "del", "log"] {
         let there = files.iter().any(|file| file.extension().is_some_and(|found| found == end));

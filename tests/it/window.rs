@@ -1,7 +1,5 @@
 //! Hits with the chunks around them, over the paragraphs of this repository's own pages.
 
-#![expect(clippy::disallowed_methods, reason = "pages, not files of a database")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -80,7 +78,7 @@ fn vectors(chunks: &[Chunk]) -> Vec<f32> {
 }
 
 fn upsert(docs: &Collection, chunks: &[Chunk]) {
-    docs.upsert(&ids(chunks), &vectors(chunks), &columns(chunks)).unwrap();
+    docs.upsert(ids(chunks), vectors(chunks), &columns(chunks)).unwrap();
 }
 
 /// All chunks in two segments and in memory, but for those deleted; what is left.
