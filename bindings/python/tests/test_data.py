@@ -358,7 +358,7 @@ def test_times_beyond_64_bits_of_microseconds_are_refused(empty: nf.Collection, 
             put(empty, data, 3)
     assert len(empty) == 0
     far = np.array(["-290300-01-01", "NaT", "294000-01-01"], f"M8[{unit}]")
-    put(empty, {"t": far}, 3)
+    empty.upsert([0, 1, 2], np.zeros((3, 1)), {"t": far})
     stored = empty.get([0, 1, 2]).to_arrow()["t"].cast("int64").to_pylist()
     assert stored == [None if np.isnat(time) else int(time.astype("M8[us]").astype(int)) for time in far]
 

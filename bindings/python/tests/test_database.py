@@ -222,13 +222,13 @@ def test_a_backup_opens_and_restores(db: nf.Database, docs: nf.Collection, tmp_p
 def test_a_packed_database_is_read_where_it_lies_and_unpacked(db: nf.Database, docs: nf.Collection, tmp_path: Path):
     steps: list[nf.Progress] = []
     db.pack(tmp_path / "file", progress=steps.append)
-    assert steps[-1].done == steps[-1].total
+    assert steps[-1].rows == steps[-1].total
     (tmp_path / "inside").write_bytes(bytes(4096) + (tmp_path / "file").read_bytes() + b"more")
-    right = docs.search([1, 0], k=2, select=True)
+    right = docs.search([1, 0], k=2, select=["title"])
     for name, offset in [("file", None), ("file", 0), ("inside", 4096)]:
         with nf.open(tmp_path / name, mode="r", offset=offset) as packed:
             assert packed.read_only and packed.collections() == ["docs"]
-            hits = packed["docs"].search([1, 0], k=2, select=True)
+            hits = packed["docs"].search([1, 0], k=2, select=["title"])
             assert hits.to_dicts() == right.to_dicts()
             with pytest.raises(nf.ReadOnly, match="unpack it into a directory"):
                 packed["docs"].delete([1])

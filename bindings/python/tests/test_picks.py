@@ -95,7 +95,7 @@ def test_hits_come_with_what_stands_around_them(chunks: nf.Collection):
         hit = copy[0] if isinstance(copy, nf.Hits) else copy
         assert hit.window.ids.tolist() == ["rust-2", "rust-3"]
         assert hit.window.vectors.tolist() == again[0].window.vectors.tolist()
-    [many] = chunks.search_batch(texts=["bake"], k=1, window=1, document="doc", position="chunk")
+    many = chunks.search_batch(texts=["bake"], k=1, window=1, document="doc", position="chunk")[0]
     assert many[0].window.ids.tolist()[0].startswith("bread")
     assert chunks.search(text="bake", k=1)[0].window is None
     chunks.upsert_texts(["alone"], ["alone"])

@@ -141,7 +141,8 @@ def open(
 
     `mode="w"` reads and writes; one process at a time may, a second one gets `Locked` at once.
     `mode="r"` reads only, beside any number of readers and a writer, and follows the writer on
-    `Collection.refresh()`.
+    `Collection.refresh()`. It also opens a file that `Database.pack` has written, and one that lies in another
+    file if `offset` says at which byte it begins, a multiple of 64.
 
     `durability` says when a write is on disk: "sync" before the call returns, "buffered" when the
     operating system gets to it (survives the death of the process, not of the machine), "none" at
@@ -155,8 +156,8 @@ def open(
     then compared exactly), `compaction` (in the background, True).
 
     Raises `Locked` naming the process that writes, `NotFound` for a reader where there is no
-    database, `Incompatible` and `Corrupt` for files that cannot be read, `IoError`,
-    `InvalidArgument` for a setting out of range.
+    database, `ReadOnly` for a packed one that is not opened with `mode="r"`, `Incompatible` and `Corrupt` for
+    files that cannot be read, `IoError`, `InvalidArgument` for a setting out of range.
 
     >>> import nearfield as nf
     >>> with nf.open(tmp / "new.nf") as db:
@@ -211,7 +212,21 @@ def restore(source: _Path, target: _Path, *, progress: _Progress = None) -> None
     """
 def unpack(
     source: _Path, target: _Path, *, offset: int | None = None, progress: _Progress = None
-) -> None: ...
+) -> None:
+    """Turns the packed database in the file `source` back into one in the directory `target`, which must not exist,
+    so that it can be written to. `offset` says at which byte it begins in a file that holds more. Ctrl-C
+    ends it with nothing left behind; `progress` is as for `Collection.upsert`, and counts bytes.
+
+    Raises `Corrupt` when it is damaged, `InvalidArgument` when `source` is no packed database or `target`
+    exists, `NotFound`, `Full` and `IoError`; nothing is left at `target` then.
+
+    >>> import nearfield as nf
+    >>> db.pack(tmp / "docs.nfpack")
+    >>> nf.unpack(tmp / "docs.nfpack", tmp / "unpacked.nf")
+    >>> with nf.open(tmp / "unpacked.nf") as unpacked:
+    ...     unpacked["docs"].delete([1])
+    1
+    """
 @final
 class Database:
     """A directory of named collections. Made by `nearfield.open`; a context manager that closes it.
@@ -221,7 +236,7 @@ class Database:
     """
     @property
     def path(self) -> Path:
-        """The directory, as a `pathlib.Path`.
+        """The directory, or the file of a packed database, as a `pathlib.Path`.
 
         >>> db.path.name
         'test.nf'
@@ -369,7 +384,22 @@ class Database:
 
         >>> db.backup(tmp / "copy.nf")
         """
-    def pack(self, path: _Path, *, progress: _Progress = None) -> None: ...
+    def pack(self, path: _Path, *, progress: _Progress = None) -> None:
+        """Writes the whole database as one file to `path`, which must not exist: checksummed, opened with
+        `nearfield.open(path, mode="r")` in milliseconds without a lock, by any number of processes, and as fast as the
+        directory. It may lie in another file (`offset` of `open`). Segments are taken as they are: `compact` the
+        collections first for the smallest and fastest file. `nearfield.unpack` turns it back into a directory.
+        Ctrl-C ends it with nothing left behind; `progress` is as for `Collection.upsert`, and counts bytes.
+
+        Raises `InvalidArgument` when `path` exists or is inside the database, `Corrupt` when the database is
+        damaged, `Full` and `IoError`; nothing is left there then.
+
+        >>> import nearfield as nf
+        >>> db.pack(tmp / "docs.nfpack")
+        >>> with nf.open(tmp / "docs.nfpack", mode="r") as packed:
+        ...     len(packed["docs"])
+        2
+        """
     def close(self) -> None:
         """Makes everything durable and closes the database and its collections. May be called twice.
 
@@ -565,7 +595,21 @@ class Collection:
         >>> docs.delete(where="title LIKE 'n%'")
         1
         """
-    def forget(self, ids: _Ids) -> int: ...
+    def forget(self, ids: _Ids) -> int:
+        """Removes the rows of `ids` as `delete` does, and returns when their bytes are gone from the collection's directory:
+        ids, vectors, columns and all that was made of them, in the log, in segments and in files that were to be
+        removed later; also of rows that were deleted or replaced before. Returns how many there were.
+
+        Segments that hold one of the ids are written anew, which takes as long as merging them: give many
+        ids at once. Out of reach are backups and packed files, what readers in other processes have open, and what
+        file system and drive keep of removed files.
+
+        Raises as `delete` and `compact`; the rows may be deleted then, and not forgotten: call again. So they are
+        after Ctrl-C, which ends it.
+
+        >>> docs.forget([2, 99])
+        1
+        """
     def get(
         self, ids: _Ids, select: str | Sequence[str] | None = None, vectors: bool = False
     ) -> Records:
@@ -655,6 +699,11 @@ class Collection:
         `mmr` picks hits that are unlike each other too (maximal marginal relevance): from 1, nearness
         alone, to 0, unlikeness alone. They are picked from the nearest `mmr_candidates`, 4 × `k` within 20 and
         4,096 unless given, and come in the order in which they are picked.
+
+        `window` reads around each hit the rows of the same document whose positions are at most so far from its own,
+        `Hit.window`: `document` names the column that says which document a row is of (that of `group_by` unless
+        given), `position` the int64 column that numbers the rows of each. They have the columns of `select` (all
+        for `[]`), and are there whether `where` finds them or not.
 
         `words` finds rows by the words in their columns of text (see `add_text_index`): alone, or beside a
         vector or `text`, where both make one order. It is a query: `rust mmap` finds either word, and
@@ -1863,7 +1912,17 @@ class Hit:
         {'text': 'far', 'marks': [(0, 3)], 'cut_before': False, 'cut_after': False}
         """
     @property
-    def window(self) -> Records | None: ...
+    def window(self) -> Records | None:
+        """The rows around the hit and itself, in order of position, as `Records`; `None` unless the search was
+        asked for a `window`.
+
+        >>> pages = db.collection("pages", dim=1, metric="l2")
+        >>> data = {"book": ["a", "a", "a"], "position": [1, 2, 3], "text": ["One.", "Two.", "Three."]}
+        >>> _ = pages.upsert([1, 2, 3], [[1], [2], [3]], data)
+        >>> hit = pages.search([1], k=1, window=1, document="book")[0]
+        >>> hit["text"], " ".join(chunk["text"] for chunk in hit.window)
+        ('One.', 'One. Two.')
+        """
     @property
     def ranks(self) -> list[_ListRank]:
         """Where the hit stands in the lists that have it, of a search by several: a dict for each, its "list"
