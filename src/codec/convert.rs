@@ -240,13 +240,10 @@ pub(crate) fn read_row<G: Guard>(space: Space, rows: Rows<'_, G>, row: usize, ou
     }
     if space.metric == Metric::Cosine {
         let scale = f32::from_bits(rows.inverse_norms.u32_at(row));
-        if scale < f32::MAX {
-            out.iter_mut().for_each(|x| *x *= scale);
-        } else {
-            // Held at the largest, it is not that of the row.
-            let norm = squared_norm_of(out).sqrt().max(f64::MIN_POSITIVE);
-            out.iter_mut().for_each(|x| *x = narrow(f64::from(*x) / norm));
-        }
+        // Held at the largest, it is not that of the row.
+        let norm = (scale == f32::MAX).then(|| squared_norm_of(out).sqrt());
+        let divided = |x: f32, norm: f64| narrow(f64::from(x) / norm.max(f64::MIN_POSITIVE));
+        out.iter_mut().for_each(|x| *x = norm.map_or(*x * scale, |norm| divided(*x, norm)));
     }
 }
 

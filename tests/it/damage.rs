@@ -123,7 +123,8 @@ pub(crate) fn ask_at(
     let mut hits = Vec::new();
     // A graph of so few rows is walked for few hits only.
     for (k, exact) in [(12, true), (WALKED, false)] {
-        let found = docs.search(&[0.5_f32; DIMENSION]).k(k).exact(exact).with_vectors().run()?;
+        let search = docs.search(&[0.5_f32; DIMENSION]).k(k).with_vectors();
+        let found = if exact { search.exact(true) } else { search.ef(WALKED) }.run()?;
         hits.extend(found.iter().map(|hit| (hit.distance, hit.id.clone())));
     }
     Ok((state, hits, docs.verify()?.problems))
@@ -186,7 +187,7 @@ fn sweep(id_type: IdType, durability: Durability) {
             && hits[..12] == right_hits(&state)[..12]
     );
     let docs = open(&disk.kill_image(), "/db", true).unwrap();
-    let parts = docs.search(&[0.5_f32; DIMENSION]).k(WALKED).explain().unwrap().parts;
+    let parts = docs.search(&[0.5_f32; DIMENSION]).k(WALKED).ef(WALKED).explain().unwrap().parts;
     assert!(parts.iter().any(|part| part.plan == SearchPlan::Walk), "{parts:?}");
     let files: Vec<PathBuf> = disk.files();
     for end in ["nfs", "attr", "del", "log"] {
