@@ -4,6 +4,7 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import nearfield as nf
@@ -100,3 +101,55 @@ def test_a_real_model_finds_what_is_said_in_other_words(rag, db, tmp_path: Path)
         ("What is the recipe for a loaf?", "bread.md"),
     ]:
         assert ask(rag, db, tmp_path, embed, question)[0] == file
+
+
+@pytest.mark.parametrize("distance", [0.1, 0.25])
+def test_no_two_rows_that_stay_are_near_duplicates_and_each_that_goes_has_one_that_stays(
+    root: Path, tmp_path: Path, capsys, distance: float
+):
+    dedup = runpy.run_path(str(root / "examples" / "python" / "dedup.py"))
+    source, target = root / "examples" / "data" / "packages.parquet", tmp_path / "unique.parquet"
+    dedup["main"](str(source), str(target), distance, "cosine", "summary")
+    with nf.from_parquet(target, tmp_path / "unique.nf").database as db:
+        (records,) = db["unique"].scan(batch_size=4_096, select=["summary"], vectors=True)
+    with nf.from_parquet(source, tmp_path / "all.nf", metric="cosine").database as db:
+        (before,) = db["packages"].scan(batch_size=4_096, select=[], vectors=True)
+    rows = before.vectors.astype(np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    stays = np.isin(before.ids, records.ids)
+    distances = 1 - rows @ rows[stays].T
+    distances[stays, np.arange(stays.sum())] = 1
+    assert 0 < (~stays).sum() < 100
+    assert distances[stays].min() > distance - 1e-6
+    assert distances[~stays].min(axis=1).max() <= distance + 1e-6
+    said = capsys.readouterr().out
+    assert f"{(~stays).sum()} near duplicates" in said
+    assert records[0]["summary"]
+    assert "drop " in said
+
+
+def test_digits_are_found_by_their_images(root: Path, capsys):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    images = runpy.run_path(str(root / "examples" / "python" / "image_search.py"))
+    assert images["main"]() > 0.95
+    said = capsys.readouterr().out.splitlines()
+    assert "300 digits that are not stored" in said[9]
+    assert "0" not in said[10].split(":")[1]
+
+
+def test_recall_is_measured_and_drawn(root: Path, tmp_path: Path, monkeypatch, capsys):
+    program = runpy.run_path(str(root / "examples" / "python" / "recall.py"))
+    data = root / "examples" / "data"
+    program["main"](str(data / "packages.parquet"), str(data / "queries.parquet"), None, "cosine", 10, True)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "4000 rows, 384 dimensions, searched by walk"
+    shares = [float(line.split()[1]) for line in said[2:]]
+    assert shares[0] < 0.95 < 0.999 <= shares[-1]
+    program["main"](str(data / "queries.parquet"), None, None, "cosine", 10, False)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("searched by scan")
+    assert {line.split()[1] for line in said[2:]} == {"1.0000"}
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    point = {"recall": 0.9, "low": 0.88, "high": 0.92, "percentile_5": 0.7}
+    program["draw"](str(tmp_path / "recall.png"), [(10, point, 0.1), (20, {**point, "high": 0.95}, 0.2)], 10)
+    assert (tmp_path / "recall.png").read_bytes().startswith(b"\x89PNG")
