@@ -112,3 +112,9 @@ mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../docs/filters.md")]
 mod filters_page {}
+
+/// The examples of the guide, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/start.md")]
+#[doc = include_str!("../docs/guide/settings.md")]
+mod guide {}

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "input files, not files of a database")]
 
 mod good;
+mod pages;
 mod refused;
 
 use std::path::{Path, PathBuf};
