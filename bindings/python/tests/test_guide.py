@@ -32,6 +32,20 @@ def test_every_page_of_docs_is_in_the_book():
     assert set(re.findall(r"\(([\w/.-]+\.md)\)", SUMMARY)) == pages
 
 
+def test_what_the_guide_shows_is_run_by_some_test():
+    not_run = 0
+    for page in PAGES:
+        text = page_text(page)
+        kinds = [kind for kind in re.findall(r"^```(.*)$", text, re.MULTILINE) if kind]
+        assert {kind.split(",")[0] for kind in kinds} <= {"python", "rust", "sh", "text"}, page
+        not_run += kinds.count("python,no_run")
+        # Doctests run the Rust of pages that are named there, tests/it/cli/pages.rs what begins with nearfield.
+        assert "rust" not in kinds or page in page_text("src/lib.rs"), page
+        for block in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            assert all(line.startswith("nearfield ") for line in block.splitlines()), page
+    assert not_run <= 1
+
+
 def root() -> Path:
     return next(f for f in Path(__file__).parents if (f / "docs" / "SUMMARY.md").exists())
 
