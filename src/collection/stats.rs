@@ -86,7 +86,8 @@ pub struct SegmentStats {
     /// What leads searches: `byte`, `half` or `product` codes over a graph, `bit` codes without one, or `full`
     /// vectors.
     pub code: &'static str,
-    /// For codes: of a thousand near rows in a sample, how many a search would compare exactly.
+    /// For codes: of a thousand near rows in a sample, how many a search would compare exactly. Fewer, where
+    /// the rows that a code confuses the most miss more than three times as many.
     pub code_agreement: Option<u32>,
     /// For a graph: of a thousand near rows in a sample, how many walks found when it was built that expanded
     /// 64 nodes on average (by inner product: kept 64 candidates), which is less than the default effort.

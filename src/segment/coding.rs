@@ -3,6 +3,7 @@
 
 use rayon::prelude::*;
 
+use super::agreement::{self, Judged, K};
 use crate::bytes::{AlignedBytes, Guard, Guarded};
 use crate::codec::codes::{CodeKind, Codec};
 use crate::codec::full::{self, Query, Rows, Space};
@@ -10,8 +11,6 @@ use crate::codec::product::{Crew, ProductCodec, Width};
 use crate::codec::quantizer::{CodedSource, Quantizer};
 use crate::codec::{QuerySource, STEPS, Scorer, ScorerOp};
 use crate::error::{Error, Result};
-use crate::index::flat;
-use crate::index::topk::Candidate;
 use crate::types::{CodeChoice, Metric, Row, VectorType};
 
 /// From this dimension on, four bits an element are tried first: below, rows are so short that
@@ -19,16 +18,6 @@ use crate::types::{CodeChoice, Metric, Row, VectorType};
 const HALF_DIMENSION: usize = 200;
 /// No code takes less.
 const LINE_BYTES: usize = 64;
-/// Queries of the measurement, and the rows that each is judged on.
-const QUERIES: usize = 32;
-/// Fewer where each of them reads more than this.
-const FEW_QUERIES: usize = 16;
-const FEW_QUERIES_BYTES: usize = 512 << 20;
-const NEAR: usize = 400;
-const SAMPLE: usize = 2_048;
-pub(super) const K: usize = 10;
-/// Bytes of codes made for a query at a time.
-const MEASURED_BYTES: usize = 16 << 20;
 /// Rows that are looked at between two looks at whether to go on.
 const PART: usize = 1 << 14;
 /// Of a thousand near rows, how many must be among those that a search compares exactly.
@@ -121,18 +110,21 @@ fn measured<G: Guard>(
     count: usize,
 ) -> Result<Coding> {
     let (isa, stride) = (crew.isa, codec.stride());
-    let score = |query: &Query, judged: &[Row]| {
+    let encode = |judged: &[Row]| {
         let mut codes = AlignedBytes::zeroed(judged.len() * stride);
         for (row, out) in judged.iter().zip(codes.as_mut_slice().chunks_exact_mut(stride)) {
             codec.encode(isa, rows, *row as usize..*row as usize + 1, out);
         }
-        let mut coded = vec![0.0; judged.len()];
-        let (codes, query) = (Guarded::trusted(codes.as_slice()), &codec.query(isa, query));
+        codes
+    };
+    let score = |query: &Query, codes: &[u8], len: usize| {
+        let mut coded = vec![0.0; len];
+        let (codes, query) = (Guarded::trusted(codes), &codec.query(isa, query));
         CodedSource { codes, query, sketches: None }.run(isa, All(&mut coded));
         coded
     };
-    let steps = (stride, codec.steps(K));
-    let (step, agreement) = best_step(agreements(crew, space, rows, count, steps, &score)?);
+    let judged = Judged { stride, steps: codec.steps(K), encode: &encode, score: &score };
+    let (step, agreement) = best_step(agreement::agreements(crew, space, rows, count, judged)?);
     Ok(Coding { codec: codec.at_step(step), agreement })
 }
 
@@ -180,79 +172,6 @@ pub(super) fn fits<G: Guard>(
         None => firsts.into_iter().map(of_part).collect(),
     };
     Ok((SHORTEST..=LONGEST).contains(&longest?.into_iter().fold(0.0, f64::max)))
-}
-
-/// Of the [`K`] rows nearest to a row of the segment, how many in a thousand are among the nearest by
-/// code, for each of `steps`, how many these are. Judged among the nearest few hundred of all rows and
-/// a sample, whose codes take `stride` bytes each; `score` tells in what order codes put rows.
-///
-/// # Errors
-/// `Cancelled` when the crew is told to stop.
-pub(super) fn agreements<G: Guard>(
-    crew: &Crew<'_>,
-    space: Space,
-    rows: Rows<'_, G>,
-    count: usize,
-    (stride, steps): (usize, [usize; STEPS]),
-    score: &(dyn Fn(&Query, &[Row]) -> Vec<f32> + Sync),
-) -> Result<[u32; STEPS]> {
-    let room = MEASURED_BYTES / stride;
-    let (near, sample) = (NEAR.min(room / 2).max(2 * K), SAMPLE.min(room / 2).max(1));
-    let all = Row::try_from(count).unwrap_or(Row::MAX);
-    let sample: Vec<Row> = (0..all).step_by(count.div_ceil(sample).max(1)).collect();
-    let queries = if count * space.stride() > FEW_QUERIES_BYTES { FEW_QUERIES } else { QUERIES };
-    let askers: Vec<Row> = (0..all).step_by(count.div_ceil(queries).max(1)).collect();
-    let query = |asker: &Row| {
-        let mut floats = vec![0.0; space.dimension];
-        full::read_row(space, rows, *asker as usize, &mut floats);
-        Query::new(space, &floats)
-    };
-    let queries: Vec<Query> = askers.iter().map(query).collect();
-    let asked: Vec<&Query> = queries.iter().collect();
-    let nearest = flat::nearest(crew, &asked, rows, count, near)?;
-    let judge = |(asker, (query, nearest)): (&Row, (&Query, &Vec<Candidate>))| {
-        if !(crew.keep_going)() {
-            return Err(Error::Cancelled);
-        }
-        let mut judged: Vec<Row> = nearest.iter().map(|near| near.row).collect();
-        judged.extend(&sample);
-        judged.sort_unstable();
-        judged.dedup();
-        // A row is always nearest to itself.
-        judged.retain(|row| row != asker);
-        let mut exact = vec![0.0; judged.len()];
-        full::score_rows(crew.isa, query, rows, &judged, &mut exact);
-        let coded = score(query, &judged);
-        let mut order: Vec<usize> = (0..judged.len()).collect();
-        order.sort_by(|a, b| coded[*a].total_cmp(&coded[*b]));
-        let mut sorted = exact.clone();
-        sorted.sort_by(f32::total_cmp);
-        let k = K.min(judged.len());
-        let Some(worst) = k.checked_sub(1).map(|last| sorted[last]) else {
-            return Ok((0, [0; STEPS]));
-        };
-        let found = steps.map(|compared| {
-            let compared = order.iter().take(compared);
-            compared.filter(|row| exact[**row] <= worst).count().min(k)
-        });
-        Ok((k, found))
-    };
-    let judged: Result<Vec<(usize, [usize; STEPS])>> = match crew.pool {
-        Some(pool) => pool.install(|| {
-            askers.par_iter().zip(queries.par_iter().zip(&nearest)).map(judge).collect()
-        }),
-        None => askers.iter().zip(queries.iter().zip(&nearest)).map(judge).collect(),
-    };
-    let (mut wanted, mut found) = (0, [0; STEPS]);
-    for (k, of_query) in judged? {
-        wanted += k;
-        found.iter_mut().zip(of_query).for_each(|(found, more)| *found += more);
-    }
-    Ok(found.map(|found: usize| {
-        // A single row has no others to be mistaken for.
-        let agreement = (found * 1000).checked_div(wanted).unwrap_or(1000);
-        u32::try_from(agreement).unwrap_or(0)
-    }))
 }
 
 /// Scores every row.

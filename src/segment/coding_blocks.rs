@@ -1,6 +1,7 @@
 //! Whether a segment without a graph is scanned by codes, of one bit an element or of few bytes: where
 //! they find what comparing all rows finds, with less work, measured on its own rows.
 
+use super::agreement::{self, Judged};
 use super::coding::{self, LEAST_AGREEMENT};
 use crate::bytes::{AlignedBytes, Guard, Guarded};
 use crate::codec::bits::{BitCodec, BitRows, LEAST_DIMENSION};
@@ -82,7 +83,7 @@ fn choose_product<G: Guard>(
     let isa = crew.isa;
     let codec = ProductCodec::train(crew, (Width::Half, bytes), space, rows, count)?;
     let Some(codec) = codec else { return Ok(None) };
-    let score = |query: &Query, judged: &[Row]| {
+    let encode = |judged: &[Row]| {
         let (vectors, norms) = gather(space, rows, judged.iter().map(|row| *row as usize));
         let rows = Rows {
             vectors: Guarded::trusted(vectors.as_slice()),
@@ -91,12 +92,15 @@ fn choose_product<G: Guard>(
         let mut codes = AlignedBytes::zeroed(codec.bytes(judged.len()));
         let blocks = 0..codes.len() / codec.block_bytes();
         codec.encode_blocks(isa, rows, judged.len(), blocks, codes.as_mut_slice());
-        let blocks = ProductBlocks { codec: &codec, blocks: Guarded::trusted(codes.as_slice()) };
-        product_scan::estimates(isa, query, blocks, judged.len())
+        codes
     };
-    let steps = product::COMPARED.map(|step| compared(step, coding::K));
-    let measured = (bytes, steps);
-    let agreements = coding::agreements(crew, space, rows, count, measured, &score)?;
+    let score = |query: &Query, codes: &[u8], len: usize| {
+        let blocks = ProductBlocks { codec: &codec, blocks: Guarded::trusted(codes) };
+        product_scan::estimates(isa, query, blocks, len)
+    };
+    let steps = product::COMPARED.map(|step| compared(step, agreement::K));
+    let judged = Judged { stride: bytes, steps, encode: &encode, score: &score };
+    let agreements = agreement::agreements(crew, space, rows, count, judged)?;
     let (step, agreement) = coding::best_step(agreements);
     let good = agreement >= LEAST_AGREEMENT && product_scan::pays(steps[step], count);
     let codec = codec.comparing(product::COMPARED[step]);

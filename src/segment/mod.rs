@@ -6,6 +6,7 @@
 //! damaged block is told `Corrupt`. Must never know a lock, a log, a manifest or a policy: which
 //! rows are dead and which attributes are patched is passed in. docs/format.md, "Segment file".
 
+mod agreement;
 pub(crate) mod attributes;
 #[cfg(test)]
 mod bit_tests;

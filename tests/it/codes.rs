@@ -67,51 +67,216 @@ fn recall(rows: &Collection, dimension: usize, queries: &[f32]) -> f64 {
     found as f64 / wanted as f64
 }
 
+/// Distances in f64, and what those of a search may differ from them.
+fn plainly(metric: Metric, query: &[f32], values: &[f32]) -> (Vec<f64>, f64) {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    let norm = |x: &[f32]| dot(x, x).sqrt();
+    let length = norm(query);
+    let rows = values.chunks(query.len());
+    let distance = |row: &[f32]| match metric {
+        Metric::L2 => {
+            query.iter().zip(row).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
+        }
+        Metric::Dot => -dot(query, row),
+        _ if length * norm(row) == 0.0 => 1.0,
+        _ => 1.0 - dot(query, row) / (length * norm(row)),
+    };
+    let longest = rows.clone().map(norm).fold(0.0, f64::max);
+    let unit = match metric {
+        Metric::L2 => 0.0,
+        Metric::Dot => length * longest,
+        _ => 1.0,
+    };
+    (rows.map(distance).collect(), 4e-6 * unit)
+}
+
+/// Share of the ten nearest in f64 that a search finds which is told nothing; a row as near as the tenth
+/// counts. All that it finds, and a walk of little effort, is at the distance that it has and found once.
+fn true_recall(rows: &Collection, metric: Metric, values: &[f32], queries: &[f32]) -> f64 {
+    let dimension = rows.schema().unwrap().dimension();
+    let (mut found, mut wanted) = (0, 0);
+    for query in queries.chunks(dimension) {
+        let (distances, unsure) = plainly(metric, query, values);
+        let mut sorted = distances.clone();
+        sorted.sort_by(f64::total_cmp);
+        let k = sorted.len().min(10);
+        let explained = rows.search(query).ef(24).explain().unwrap();
+        assert_eq!(explained.parts[0].plan, SearchPlan::Walk);
+        let limit = sorted[k - 1] + unsure + 1e-5 * sorted[k - 1].abs();
+        let near = |search: nearfield::Query<'_>| {
+            let hits = search.run().unwrap().hits;
+            let mut met = std::collections::HashSet::new();
+            let near = hits.iter().filter(|hit| {
+                let nearfield::Id::U64(id) = hit.id else { panic!("{:?}", hit.id) };
+                let (distance, told) = (distances[id as usize], f64::from(hit.distance));
+                let close = (told - distance).abs() <= unsure + 1e-5 * distance.abs();
+                assert!(close, "row {id} is at {distance}, not {told}");
+                assert!(met.insert(id), "row {id} twice");
+                distance <= limit
+            });
+            let near = near.count();
+            assert_eq!(hits.len(), k);
+            near
+        };
+        near(rows.search(query).ef(24));
+        found += near(rows.search(query));
+        wanted += k;
+    }
+    found as f64 / wanted as f64
+}
+
 #[test]
 fn data_that_codes_represent_badly_is_found_all_the_same() {
     for dimension in [1, 3, 200, 4_096] {
         let mut next = noise(dimension as u64);
         let plain: Vec<f32> = (0..ROWS * dimension).map(|_| next() + next()).collect();
         let scaled = |factor: f32| plain.iter().map(|x| x * factor).collect::<Vec<f32>>();
-        let outlier: Vec<f32> = plain
-            .iter()
-            .enumerate()
-            .map(|(at, x)| if at % dimension == 0 { x * 1e4 } else { *x })
-            .collect();
-        let mixed: Vec<f32> = plain
-            .iter()
-            .enumerate()
-            .map(|(at, x)| if at / dimension % 50 == 0 { x * 1e6 } else { *x })
-            .collect();
-        let cases = [
-            ("plain", plain.clone()),
-            ("constant", vec![0.25; ROWS * dimension]),
-            ("zeros", vec![0.0; ROWS * dimension]),
-            ("huge", scaled(1e30)),
-            ("short", scaled(1e-22)),
-            ("denormal", scaled(1e-41)),
-            ("one long element", outlier),
-            ("some long rows", mixed),
-            ("one row", plain[..dimension].to_vec()),
-        ];
-        // Long rows take long to be linked; one kind of them is enough.
-        let cases = if dimension > 1_000 { &cases[..1] } else { &cases[..] };
-        for (name, values) in cases {
-            for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
-                let queries = &values[..values.len().min(8 * dimension)];
-                let recall_of = |code| {
-                    let (_dir, rows) = indexed(metric, dimension, values, code);
-                    let leads = rows.stats().unwrap().segments[0].code;
-                    (recall(&rows, dimension, queries), leads)
-                };
-                let (full, _) = recall_of(CodeChoice::Full);
-                let (found, leads) = recall_of(CodeChoice::Auto);
-                assert!(
-                    found >= full - 0.1,
-                    "{name} × {dimension} {metric} by {leads}: {found}, by full vectors {full}"
-                );
+        let changed = |change: &dyn Fn(usize, f32) -> f32| -> Vec<f32> {
+            plain.iter().enumerate().map(|(at, x)| change(at, *x)).collect()
+        };
+        // As long and as short as distances in f32 allow.
+        let scales = |metric| match metric {
+            Metric::Cosine => [3e37, 1e-22, 1e-41],
+            _ => [1e16, 1e-9, 1e-15],
+        };
+        for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
+            let [long, short, shorter] = scales(metric);
+            let cases = [
+                ("plain", plain.clone()),
+                (
+                    "one long element",
+                    changed(&|at, x| if at % dimension == 0 { x * 1e4 } else { x }),
+                ),
+                (
+                    "some long rows",
+                    changed(&|at, x| if at / dimension % 50 == 0 { x * 1e6 } else { x }),
+                ),
+                ("equal elements", changed(&|at, _| plain[at / dimension * dimension])),
+                ("constant", vec![0.25; ROWS * dimension]),
+                ("zeros", vec![0.0; ROWS * dimension]),
+                ("long", scaled(long)),
+                ("short", scaled(short)),
+                ("shorter", scaled(shorter)),
+            ];
+            // Long rows take long to be linked; three kinds of them are enough.
+            let cases = if dimension > 1_000 { &cases[..3] } else { &cases[..] };
+            for (name, values) in cases {
+                let queries = &values[..8 * dimension];
+                let (_dir, rows) = indexed(metric, dimension, values, CodeChoice::Auto);
+                let found = true_recall(&rows, metric, values, queries);
+                let leads = rows.stats().unwrap().segments[0].code;
+                assert!(found >= 0.9, "{name} × {dimension} {metric} by {leads}: {found}");
             }
         }
+    }
+}
+
+#[test]
+fn distances_that_f32_cannot_hold_still_find_as_many_rows_as_there_are() {
+    for (dimension, factor, told) in [(3, 1e30, f32::INFINITY), (200, 1e-41, 0.0)] {
+        let mut next = noise(dimension as u64);
+        let values: Vec<f32> = (0..ROWS * dimension).map(|_| (next() + 3.0) * factor).collect();
+        for (metric, sign) in [(Metric::L2, 1.0), (Metric::Dot, -1.0)] {
+            let (_dir, rows) = indexed(metric, dimension, &values, CodeChoice::Auto);
+            for query in values[..4 * dimension].chunks(dimension) {
+                let hits = rows.search(query).ef(24).run().unwrap().hits;
+                let ids: std::collections::HashSet<_> = hits.iter().map(|hit| &hit.id).collect();
+                assert_eq!((hits.len(), ids.len()), (10, 10));
+                let held = |distance| distance == 0.0 || distance == told * sign;
+                assert!(hits.iter().all(|hit| held(hit.distance)), "{metric}");
+            }
+        }
+    }
+    let (_dir, rows) = indexed(Metric::Cosine, 3, &[1.0, 2.0, 3.0], CodeChoice::Auto);
+    let hits = rows.search(&[1.0_f32, 2.0, 3.0]).run().unwrap().hits;
+    assert_eq!((hits.len(), hits[0].distance < 1e-6), (1, true));
+}
+
+/// Rows of some kind or other: in groups of any size and spread, scaled, with copies and zeros.
+fn drawn(random: &mut Random, dimension: usize, rows: usize) -> Vec<f32> {
+    let groups = 1 + random.below(12) as usize;
+    let offset = [0.0, 0.0, 1.0, 30.0][random.below(4) as usize];
+    let centres: Vec<(Vec<f32>, f32)> = (0..groups)
+        .map(|_| {
+            let centre = random.vector(dimension).iter().map(|x| x + offset).collect();
+            (centre, 10_f32.powi(random.below(4) as i32 - 3))
+        })
+        .collect();
+    let scale = 10_f32.powi(random.below(13) as i32 - 6);
+    let mut values: Vec<f32> = Vec::with_capacity(rows * dimension);
+    for row in 0..rows {
+        if row > 0 && random.below(20) == 0 {
+            let copied = random.below(row as u64) as usize * dimension;
+            values.extend_from_within(copied..copied + dimension);
+            continue;
+        }
+        // Early groups get more rows than late ones.
+        let group = random.below(groups as u64).min(random.below(groups as u64));
+        let (centre, spread) = &centres[group as usize];
+        let moved = random.vector(dimension);
+        values.extend(centre.iter().zip(moved).map(|(x, moved)| (x + spread * moved) * scale));
+    }
+    values
+}
+
+#[test]
+fn whatever_the_rows_are_walks_find_what_comparing_all_finds() {
+    let mut codes = std::collections::BTreeSet::new();
+    for seed in 1..=30 {
+        let random = &mut Random::new(seed);
+        let dimension = [2, 5, 16, 33, 200][random.below(5) as usize];
+        let metric = [Metric::L2, Metric::Cosine, Metric::Dot][random.below(3) as usize];
+        let values = drawn(random, dimension, 1_000);
+        let choice =
+            [CodeChoice::Auto, CodeChoice::Auto, CodeChoice::Full][random.below(3) as usize];
+        let (_dir, rows) = indexed(metric, dimension, &values, choice);
+        let leads = rows.stats().unwrap().segments[0].code;
+        let queries: Vec<f32> = (0..12)
+            .flat_map(|_| {
+                let row = random.below(1_000) as usize * dimension;
+                values[row..row + dimension].to_vec()
+            })
+            .collect();
+        let found = true_recall(&rows, metric, &values, &queries);
+        assert!(found >= 0.9, "seed {seed}: {metric} × {dimension} by {leads}: {found}");
+        codes.insert(leads);
+    }
+    assert_eq!(codes.into_iter().collect::<Vec<_>>(), ["byte", "full", "half"]);
+}
+
+#[test]
+fn a_few_rows_that_one_code_stands_for_are_told_apart() {
+    // So many that the graph is built at once, which takes less time.
+    let (count, few) = (8_500, 170);
+    for (metric, dimension, offset) in [
+        (Metric::L2, 64, Some(30.0)),
+        (Metric::L2, 256, Some(30.0)),
+        (Metric::L2, 256, None),
+        (Metric::Cosine, 64, None),
+        (Metric::Cosine, 256, None),
+    ] {
+        let mut next = noise(51);
+        let mut wide = move || next() + next() + next();
+        // Far from the others, or among them and closer together.
+        let centre: Vec<f32> = (0..dimension).map(|_| offset.unwrap_or_else(&mut wide)).collect();
+        let spread = if offset.is_some() { 0.1 } else { 0.003 };
+        let mut together = noise(52);
+        let mut near = || centre.iter().map(|x| x + spread * together()).collect::<Vec<f32>>();
+        let values: Vec<f32> = (0..count)
+            .flat_map(|row| match row * 7_919 % count < few {
+                true => near(),
+                false => (0..dimension).map(|_| wide()).collect(),
+            })
+            .collect();
+        let queries: Vec<f32> = (0..20).flat_map(|_| near()).collect();
+        let (_dir, rows) = indexed(metric, dimension, &values, CodeChoice::Auto);
+        let part = rows.search(&queries[..dimension]).ef(24).explain().unwrap().parts.remove(0);
+        assert_eq!(part.plan, SearchPlan::Walk);
+        let found = recall(&rows, dimension, &queries);
+        let leads = rows.stats().unwrap().segments[0].code;
+        assert!(found >= 0.9, "{metric} × {dimension}, {offset:?} by {leads}: {found}");
     }
 }
 
