@@ -3,7 +3,7 @@
 //!
 //! Ours row by row and by fours, as searches call them: from a query of f32 (of bytes and bits
 //! where it is whole) to stored rows, which for cosine have their lengths beside them. Theirs from
-//! one vector of a type to another, lengths included.
+//! one vector of a type to another, lengths included. Then rows by their codes, beside bytes of simsimd's.
 
 #![allow(
     clippy::print_stdout,
@@ -44,7 +44,7 @@ fn measure_all(args: &Args) -> Outcome {
     let span = if args.smoke() { SPAN / 40.0 } else { SPAN };
     println!("ns a row, medians of {rounds}; simsimd: {}", simsimd_tier());
     println!(
-        "{:<5} {:<8} {:>5} {:>9} {:>9} {:>9}",
+        "{:<7} {:<8} {:>5} {:>9} {:>9} {:>9}",
         "type", "metric", "d", "by fours", "one", "simsimd"
     );
     let mut records = Vec::new();
@@ -59,26 +59,40 @@ fn measure_all(args: &Args) -> Outcome {
         for metric in metrics {
             for dimension in DIMENSIONS {
                 let case = Case::new(vector_type, *metric, dimension)?;
-                let [fours, one, peer] = case.measure(rounds, span)?;
-                let shown = peer.map_or_else(|| "-".to_owned(), |peer| format!("{peer:.2}"));
-                println!(
-                    "{:<5} {:<8} {dimension:>5} {:>9.2} {:>9.2} {shown:>9}",
-                    vector_type.to_string(),
-                    metric.to_string(),
-                    fours.unwrap_or(f64::NAN),
-                    one.unwrap_or(f64::NAN),
-                );
-                records.push(serde_json::json!({
-                    "type": vector_type, "metric": metric, "dimension": dimension,
-                    "fours_ns": fours, "one_ns": one, "simsimd_ns": peer,
-                }));
+                let measured = case.measure(rounds, span)?;
+                records.push(told(&vector_type.to_string(), *metric, dimension, measured));
             }
+        }
+    }
+    for (name, bits) in [("8-bit", 8), ("4-bit", 4)] {
+        for dimension in DIMENSIONS {
+            let measured = Case::coded(bits, dimension)?.measure(rounds, span)?;
+            records.push(told(name, Metric::L2, dimension, measured));
         }
     }
     if let Some(path) = args.text("--json") {
         std::fs::write(path, serde_json::to_vec_pretty(&records)?)?;
     }
     Ok(())
+}
+
+/// Prints nanoseconds by fours, one by one and of simsimd; the same for a file.
+fn told(
+    name: &str,
+    metric: Metric,
+    dimension: usize,
+    [fours, one, peer]: [Option<f64>; 3],
+) -> serde_json::Value {
+    let shown = peer.map_or_else(|| "-".to_owned(), |peer| format!("{peer:.2}"));
+    let (fours, one) = (fours.unwrap_or(f64::NAN), one.unwrap_or(f64::NAN));
+    println!(
+        "{name:<7} {:<8} {dimension:>5} {fours:>9.2} {one:>9.2} {shown:>9}",
+        metric.to_string()
+    );
+    serde_json::json!({
+        "type": name, "metric": metric, "dimension": dimension,
+        "fours_ns": fours, "one_ns": one, "simsimd_ns": peer,
+    })
 }
 
 const NUMBERS: [Metric; 3] = [Metric::L2, Metric::Dot, Metric::Cosine];
@@ -103,6 +117,8 @@ struct Case {
     query: Vectors<'static>,
     /// The query and, behind it, the rows.
     peer: Peer,
+    /// Whether both compute the same.
+    same: bool,
 }
 
 enum Peer {
@@ -178,7 +194,15 @@ impl Case {
         };
         let vectors = all.gather(1..=rows, width);
         let stored = Stored::new(metric, vector_type, dimension, &vectors)?;
-        Ok(Self { metric, rows, width, stored, query: all.gather([0], width), peer })
+        Ok(Self { metric, rows, width, stored, query: all.gather([0], width), peer, same: true })
+    }
+
+    /// Rows by codes of so many bits an element, beside bytes of simsimd's.
+    fn coded(bits: usize, dimension: usize) -> Outcome<Self> {
+        let Self { peer, .. } = Self::new(VectorType::I8, Metric::L2, dimension)?;
+        let mut case = Self::new(VectorType::F32, Metric::L2, dimension)?;
+        case.stored.code(bits);
+        Ok(Self { peer, same: false, ..case })
     }
 
     /// Nanoseconds a row: by fours, one by one, simsimd.
@@ -215,7 +239,7 @@ impl Case {
     /// That both mean the same; simsimd's lesser precision is allowed for.
     fn compare(&self) -> Outcome {
         let mut theirs = vec![0.0; self.rows];
-        if self.ask_peer(&mut theirs).is_none() {
+        if !self.same || self.ask_peer(&mut theirs).is_none() {
             return Ok(());
         }
         for fours in [true, false] {

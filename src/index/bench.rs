@@ -142,8 +142,8 @@ impl Stored {
         Ok(found_of(top))
     }
 
-    /// Distances from `query` to all rows, over and over as many times as `rounds` says: row by row,
-    /// as they lie, or by fours. Only the last ones are kept.
+    /// Distances from `query` to all rows, by their codes where there are any, over and over as many times
+    /// as `rounds` says: row by row, as they lie, or by fours. Only the last ones are kept.
     ///
     /// # Errors
     /// When the query is not one vector of the vectors' shape.
@@ -151,8 +151,13 @@ impl Stored {
         let mut out = vec![0.0; self.count];
         let queries = prepare_query(self.space, query)?;
         let Some(query) = queries.first() else { return Err(Error::invalid("no query")) };
-        let source = FullSource { query, rows: self.rows() };
-        source.run(Isa::detect(), Distances { fours, rounds, out: &mut out });
+        let (isa, op) = (Isa::detect(), Distances { fours, rounds, out: &mut out });
+        match self.code_rows() {
+            Some(CodeRows { codec, codes }) => {
+                CodedSource { codes, query: &codec.query(isa, query), sketches: None }.run(isa, op);
+            }
+            None => FullSource { query, rows: self.rows() }.run(isa, op),
+        }
         Ok(out)
     }
 

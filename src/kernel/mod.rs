@@ -28,6 +28,7 @@ pub(crate) mod look_up;
 #[cfg(target_arch = "x86_64")]
 mod look_up_v4;
 pub(crate) mod panel;
+mod portable;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod v3;

@@ -1,9 +1,9 @@
-//! The scalar tier: plain loops over sixteen lanes, for machines without another tier and as the
-//! form the compiler vectorises by itself (SSE2, NEON).
+//! The scalar tier, for machines without another one: plain loops over sixteen lanes, which the compiler
+//! vectorises by itself (SSE2, NEON), and products of codes in [`portable`] vectors.
 
 use super::fast_scan::{self, BLOCK_ROWS};
 use super::panel::{self, Products};
-use super::{CODE_BYTES, Element, Kernel, bits, hadamard, whole};
+use super::{CODE_BYTES, Element, Kernel, bits, hadamard, portable, whole};
 
 const LANES: usize = 16;
 
@@ -65,41 +65,22 @@ impl Kernel for Scalar {
 
     #[inline(always)]
     fn dot_signed<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
-        rows.map(|row| dot_codes(query, row, |q| i32::from(q.cast_signed())))
+        rows.map(|row| portable::dot_bytes::<false>(query, row))
     }
 
     #[inline(always)]
     fn dot_offset<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
-        rows.map(|row| dot_codes(query, row, |q| i32::from(q) - 128))
+        rows.map(|row| portable::dot_bytes::<true>(query, row))
     }
 
     #[inline(always)]
     fn dot_halves<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
-        rows.map(|row| {
-            assert_eq!(query.len(), 2 * row.len());
-            let blocks = query.as_chunks::<{ 2 * CODE_BYTES }>().0;
-            let terms = blocks.iter().zip(row.as_chunks::<CODE_BYTES>().0).map(|(query, row)| {
-                let (low, high) = query.split_at(CODE_BYTES);
-                let pairs = low.iter().zip(high).zip(row);
-                let term = |((low, high), x): ((&u8, &u8), &u8)| {
-                    i32::from(low.cast_signed()) * i32::from(x & 15)
-                        + i32::from(high.cast_signed()) * i32::from(x >> 4)
-                };
-                pairs.map(term).sum::<i32>()
-            });
-            terms.sum()
-        })
+        rows.map(|row| portable::dot_halves(query, row))
     }
 
     #[inline(always)]
     fn dot_both_halves<const R: usize>(self, query: &[u8], rows: [&[u8]; R]) -> [i32; R] {
-        rows.map(|row| {
-            assert_eq!(query.len(), row.len());
-            let term = |(&a, &b): (&u8, &u8)| {
-                i32::from(a & 15) * i32::from(b & 15) + i32::from(a >> 4) * i32::from(b >> 4)
-            };
-            query.iter().zip(row).map(term).sum()
-        })
+        rows.map(|row| portable::dot_both_halves(query, row))
     }
 
     #[inline(always)]
@@ -144,12 +125,6 @@ impl Kernel for Scalar {
         }
         bits
     }
-}
-
-#[inline(always)]
-fn dot_codes(query: &[u8], row: &[u8], signed: impl Fn(u8) -> i32) -> i32 {
-    assert_eq!(query.len(), row.len());
-    query.iter().zip(row).map(|(&q, &x)| signed(q) * i32::from(x)).sum()
 }
 
 #[inline]
