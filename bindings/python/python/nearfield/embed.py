@@ -22,8 +22,6 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from nearfield._errors import InvalidArgument
 
 __all__ = ["Embedder", "Embeds", "Function", "model2vec", "openai", "sentence_transformers"]
@@ -131,6 +129,9 @@ Embeds: TypeAlias = Embedder | Function | Any
 
 def _dimension(model: str, vectors: Any) -> int:
     """Numbers in the vector that was returned for one text."""
+    # Nine tenths of what importing nearfield took, and whoever gives arrays has it already.
+    import numpy as np
+
     try:
         shape = np.shape(vectors)
     except ValueError:
