@@ -152,7 +152,8 @@ def messages(result: dict) -> str:
             found = package["mistakes"][mistake]
             outcome = "-" if found["outcome"] == "none" else found["outcome"]
             rows.append([name, outcome, message(found)])
-        parts.append(f"### {mistake[0].upper()}{mistake[1:]}\n\n" + table(["package", "outcome", "what it says"], rows))
+        heading = mistake if mistake.startswith("k ") else mistake[0].upper() + mistake[1:]
+        parts.append(f"### {heading}\n\n" + table(["package", "outcome", "what it says"], rows))
     return "\n\n".join(parts)
 
 
@@ -174,7 +175,7 @@ def page(result: dict) -> str:
 
 Made by [benches/compare/packages.py](../benches/compare/packages.py), which installs each package in its newest release
 into an environment of its own; [its notes](../benches/compare/README.md#packages) say what each column is.
-{result["machine"]}, Python {result["python"]}; others use the machine too: of import times the median of {result["imports"]} processes.
+{result["machine"]}, Python {result["python"]}; others use the machine too: of import times the least of {result["imports"]} processes stands here, the median below.
 Disk is that of {data["rows"]:,} chunks of {data["name"]}: {data["vector_bytes"] / 1e6:,.1f} MB of float32 vectors and {data["text_bytes"] / 1e6:,.1f} MB of text.
 
 {summary(result)}

@@ -61,8 +61,9 @@ def run_task(task: ModuleType, data: Data, path: str, again: bool) -> list[list]
     return found
 
 
-def merge(name: str, store) -> None:
-    """The call by which a database puts its files in order, where it has one."""
+def merge(name: str, task: ModuleType, path: str) -> None:
+    """The call by which a database puts its files in order, where it has one; opening sweeps what is left of it."""
+    store = task.reopen(path)
     if name == "nearfield":
         store.compact()
     elif name == "lancedb":
@@ -71,16 +72,15 @@ def merge(name: str, store) -> None:
         store.optimize(cleanup_older_than=timedelta(0))
     elif name in ("qdrant-edge-py", "zvec"):
         store.optimize()
+    task.close(store)
+    task.close(task.reopen(path))
 
 
 def fill(name: str, task: ModuleType, data: Data, path: str, count: int) -> dict:
-    """Bytes of a store after closing it, and after merging it and opening it once more, which sweeps what is left."""
+    """Bytes of a store after closing it, and when it has been merged."""
     task.close(data.store(task, path, count))
     written = disk_bytes(Path(path))
-    store = task.reopen(path)
-    merge(name, store)
-    task.close(store)
-    task.close(task.reopen(path))
+    merge(name, task, path)
     return {"written": written, "merged": disk_bytes(Path(path))}
 
 
@@ -93,10 +93,15 @@ def disk_bytes(folder: Path) -> int:
 def damage(mistake: str, path: str) -> str:
     """Cuts the last quarter of the largest file off, or overwrites 512 bytes at seven places; its name.
 
-    What a file reserves and never wrote, zeros at its end, is not damaged.
+    Logs, of which nothing is read any more, are left alone; zeros at the end of a file, which it reserves, too.
     """
-    file = max((file for file in Path(path).rglob("*") if file.is_file()), key=lambda file: file.stat().st_blocks)
-    written = len(file.read_bytes().rstrip(b"\0"))
+
+    def written_bytes(file: Path) -> int:
+        return len(file.read_bytes().rstrip(b"\0"))
+
+    files = [file for file in Path(path).rglob("*") if file.is_file() and "wal" not in str(file.relative_to(path))]
+    file = max(files, key=written_bytes)
+    written = written_bytes(file)
     with open(file, "r+b") as target:
         if mistake == "a truncated file":
             target.truncate(written * 3 // 4)
@@ -126,11 +131,8 @@ def mistake(name: str, task: ModuleType, data: Data, path: str, which: str) -> d
 
 def prepare(name: str, task: ModuleType, data: Data, path: str) -> None:
     """The store that mistakes are made with, and what it answers when whole."""
-    mistakes.STORED = data.vectors[: mistakes.ROWS]
     task.close(data.store(task, path, mistakes.ROWS))
-    store = task.reopen(path)
-    merge(name, store)
-    task.close(store)
+    merge(name, task, path)
 
 
 def answers(name: str, task: ModuleType, data: Data, path: str) -> list[list[int]]:
