@@ -46,6 +46,28 @@ class Entry:
     dropped: bool = False
 
 
+def open_catalog(database: nf.Database) -> nf.Collection:
+    """The collection of what is known of collections, one row each."""
+    return database.collection(
+        _CATALOG,
+        dim=1,
+        metric="l2",
+        id_type="utf8",
+        columns={"number": int, "name": str, "before": str, "metadata": str, "configuration": str},
+    )
+
+
+def described(entry: Entry, before: str | None = None) -> dict[str, Any]:
+    """The row of a collection in the catalog; `before` is its name while it is being renamed."""
+    return {
+        "number": entry.number,
+        "name": entry.name,
+        "before": before,
+        "metadata": json.dumps(entry.metadata),
+        "configuration": json.dumps(entry.configuration),
+    }
+
+
 class System:
     """A database with its collections, shared by all clients of a process that name its path."""
 
@@ -60,13 +82,7 @@ class System:
         # At the latest when the process ends.
         self._remove = weakref.finalize(self, _end, self.database, folder, self.process)
         try:
-            self._catalog = self.database.collection(
-                _CATALOG,
-                dim=1,
-                metric="l2",
-                id_type="utf8",
-                columns={"number": int, "name": str, "before": str, "metadata": str, "configuration": str},
-            )
+            self._catalog = open_catalog(self.database)
             self._entries = {entry.name: entry for entry in sorted(self._read(), key=lambda entry: entry.number)}
         except BaseException:
             self._remove()
@@ -148,14 +164,7 @@ class System:
 
     def save(self, entry: Entry, before: str | None = None) -> None:
         """Writes down what is known of a collection."""
-        row = {
-            "number": entry.number,
-            "name": entry.name,
-            "before": before,
-            "metadata": json.dumps(entry.metadata),
-            "configuration": json.dumps(entry.configuration),
-        }
-        self._catalog.upsert(str(entry.id), [0.0], [row])
+        self._catalog.upsert(str(entry.id), [0.0], [described(entry, before)])
 
     def _finish(self, entry: Entry, before: str) -> None:
         """Brings a renaming to its end."""
@@ -212,8 +221,8 @@ def _opened(key: str) -> tuple[nf.Database, str | None]:
         return nf.open(Path(folder) / "memory.nf", durability="none"), folder
     if (Path(key) / "chroma.sqlite3").exists():
         raise Foreign(
-            f"{key} is a directory of Chroma itself, which nearfield does not read: get the records there by "
-            "collection.get(include=['embeddings', 'documents', 'metadatas']), and add them to a client of another path"
+            f"{key} is a directory of Chroma itself: nearfield.migrate.from_chroma({key!r}, path) copies its collections "
+            "into a database at another path, for a client of that"
         )
     Path(key).parent.mkdir(parents=True, exist_ok=True)
     return nf.open(key), None

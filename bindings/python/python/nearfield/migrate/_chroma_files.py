@@ -1,0 +1,433 @@
+"""What a directory of Chroma says: collections and metadata in `chroma.sqlite3`, vectors beside it.
+
+Read are those of Chroma 0.4 to 1.x, as `PersistentClient` writes them. A collection has a segment of metadata, which are
+tables, and one of vectors, a directory of the graph's files. Both lag behind the table `embeddings_queue`, a log of
+operations, up to a number in `max_seq_id` each; the log behind that is applied here, as Chroma does when it opens.
+
+Vectors lie in `data_level0.bin`, blocks of (links, vector, label), `index_metadata.pickle` has the label of each id.
+Those of the space "cosine" have length 1 there, and their own length is in `length.bin`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import nearfield as nf
+from nearfield.migrate import _pickle
+from nearfield.migrate._errors import damaged, foreign, opened, regular, unreadable
+from nearfield.migrate._sqlite import Tables
+from nearfield.migrate._store import Array
+
+DOCUMENT, URI = "chroma:document", "chroma:uri"
+_ADD, _UPDATE, _UPSERT, _DELETE = 0, 1, 2, 3
+_PERSISTENT_DATA = ("chromadb.segment.impl.vector.local_persistent_hnsw", "PersistentData")
+# Version, five sizes, counts and places, the graph's numbers.
+_HEADER = struct.Struct("<i6QiI3QdQ")
+_LABELS_AT_ONCE = 4 << 20
+
+
+@dataclass
+class Found:
+    """A collection of Chroma."""
+
+    id: str
+    name: str
+    dim: int | None
+    space: str
+    hnsw: dict[str, Any]
+    metadata: dict[str, Any] | None
+    records: str
+    vectors: str
+
+
+@dataclass
+class Record:
+    """One record, without its vector."""
+
+    id: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class Directory:
+    """A directory of Chroma. A context manager that closes it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise nf.NotFound(f"there is no directory {self.path}; give the path of Chroma's PersistentClient")
+        self.file = self.path / "chroma.sqlite3"
+        self.tables = Tables(self.file)
+        try:
+            self._check()
+        except BaseException:
+            self.tables.__exit__()
+            raise
+
+    def __enter__(self) -> Directory:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.tables.__exit__()
+
+    def collections(self, tenant: str, database: str) -> list[Found]:
+        """The collections of a database, in the order of their names."""
+        databases = [str(id) for (id,) in self.tables.rows(
+            "databases", "SELECT id FROM databases WHERE tenant_id = ? AND name = ?", tenant, database
+        )]  # fmt: skip
+        if not databases:
+            names = [f"{name!r} of {of!r}" for name, of in self.tables.rows(
+                "databases", "SELECT name, tenant_id FROM databases"
+            )]  # fmt: skip
+            raise nf.NotFound(
+                f"{self.file} has no database {database!r} of tenant {tenant!r}; it has {', '.join(names) or 'none'}"
+            )
+        schema = "schema_str" if "schema_str" in self.tables.columns("collections") else "NULL"
+        rows = list(self.tables.rows(
+            "collections",
+            f"SELECT id, name, dimension, config_json_str, {schema} FROM collections WHERE database_id = ? ORDER BY name"
+            if self._has_configurations
+            else "SELECT id, name, dimension, NULL, NULL FROM collections WHERE database_id = ? ORDER BY name",
+            databases[0],
+        ))  # fmt: skip
+        return [self._found(*row) for row in rows]
+
+    def column_types(self, found: Found) -> dict[str, set[str]]:
+        """The keys of the metadata of a collection, and the types of their values."""
+        types: dict[str, set[str]] = {}
+        for key, *flags in self.tables.rows(
+            "embedding_metadata",
+            "SELECT DISTINCT m.key, m.string_value IS NOT NULL, m.int_value IS NOT NULL, m.float_value IS NOT NULL, "
+            "m.bool_value IS NOT NULL FROM embeddings AS e NOT INDEXED JOIN embedding_metadata AS m ON m.id = e.id "
+            "WHERE e.segment_id = ?",
+            found.records,
+        ):
+            names = [name for name, flag in zip(("utf8", "int64", "float64", "bool"), flags) if flag]
+            types.setdefault(self._text("embedding_metadata", "key", key), set()).update(names)
+        if self._has_arrays:
+            for (key,) in self.tables.rows(
+                "embedding_metadata_array",
+                "SELECT DISTINCT m.key FROM embeddings AS e NOT INDEXED JOIN embedding_metadata_array AS m ON m.id = e.id "
+                "WHERE e.segment_id = ?",
+                found.records,
+            ):
+                types.setdefault(self._text("embedding_metadata_array", "key", key), set()).add("list_utf8")
+        return types
+
+    def count(self, found: Found) -> int:
+        """How many records the tables of a collection have."""
+        sql = "SELECT count(*) FROM embeddings NOT INDEXED WHERE segment_id = ?"
+        return int(next(self.tables.rows("embeddings", sql, found.records))[0])
+
+    def has(self, found: Found, id: str) -> bool:
+        """Whether the tables have a record."""
+        sql = "SELECT 1 FROM embeddings WHERE segment_id = ? AND embedding_id = ?"
+        return next(self.tables.rows("embeddings", sql, found.records, id), None) is not None
+
+    def records(self, found: Found, size: int) -> Iterator[list[Record]]:
+        """The records of the tables, `size` at a time, in the order in which they were added."""
+        numbers: list[int] = []
+        records: list[Record] = []
+        for number, id in self.tables.rows(
+            "embeddings",
+            "SELECT id, embedding_id FROM embeddings NOT INDEXED WHERE segment_id = ? ORDER BY id",
+            found.records,
+        ):
+            numbers.append(self._whole("embeddings", "id", number))
+            records.append(Record(self._text("embeddings", "embedding_id", id)))
+            if len(records) == size:
+                self._fill(numbers, records)
+                yield records
+                numbers, records = [], []
+        self._fill(numbers, records)
+        yield records
+
+    def log(self, found: Found, behind: int) -> Iterator[tuple[int, int, str, bool, dict[str, Any]]]:
+        """The operations of a collection behind a number: number, kind, id, whether there is a vector, metadata."""
+        for number, kind, id, vector, metadata in self.tables.rows(
+            "embeddings_queue",
+            "SELECT seq_id, operation, id, vector IS NOT NULL, metadata FROM embeddings_queue "
+            "WHERE seq_id > ? AND substr(topic, -37) = '/' || ? ORDER BY seq_id",
+            behind,
+            found.id,
+        ):
+            if kind not in (_ADD, _UPDATE, _UPSERT, _DELETE):
+                raise self._wrong("embeddings_queue", f"operation {kind!r}, expected 0 to 3")
+            said = self._json("embeddings_queue", metadata)
+            yield number, kind, self._text("embeddings_queue", "id", id), bool(vector), said
+
+    def logged_vector(self, number: int, dim: int) -> Array:
+        """The vector of an operation."""
+        sql = "SELECT vector, encoding FROM embeddings_queue WHERE seq_id = ?"
+        row = next(self.tables.rows("embeddings_queue", sql, number), (None, None))
+        if row[1] != "FLOAT32" or not isinstance(row[0], bytes):
+            raise self._wrong("embeddings_queue", f"operation {number} has a vector of {row[1]!r}, expected FLOAT32")
+        if len(row[0]) != 4 * dim:
+            raise self._wrong("embeddings_queue", f"operation {number} has {len(row[0])} bytes of vector, expected {4 * dim}")
+        return np.frombuffer(row[0], "<f4")
+
+    def applied(self, segment: str) -> int | None:
+        """The number up to which the log is in a segment."""
+        row = next(self.tables.rows("max_seq_id", "SELECT seq_id FROM max_seq_id WHERE segment_id = ?", segment), None)
+        if row is None:
+            return None
+        if isinstance(row[0], bytes) and len(row[0]) == 8:
+            return int.from_bytes(row[0], "big")
+        return self._whole("max_seq_id", "seq_id", row[0])
+
+    def graph(self, found: Found) -> Graph | None:
+        """The files of the vectors, None as long as there are none."""
+        folder = self.path / found.vectors
+        if not os.path.lexists(folder / "index_metadata.pickle"):
+            return None
+        if folder.is_symlink():
+            raise foreign(folder, "is a link, which is not followed; copy the directory with its files, as cp -L does")
+        return Graph(folder, found.dim or 0, found.space == "cosine")
+
+    def _check(self) -> None:
+        tables = self.tables
+        tables.require("databases", "id", "name", "tenant_id")
+        tables.require("collections", "id", "name", "dimension", "database_id")
+        tables.require("collection_metadata", "collection_id", "key", "str_value", "int_value", "float_value")
+        tables.require("segments", "id", "scope", "collection")
+        tables.require("embeddings", "id", "segment_id", "embedding_id")
+        tables.require("embedding_metadata", "id", "key", "string_value", "int_value", "float_value", "bool_value")
+        tables.require("embeddings_queue", "seq_id", "operation", "topic", "id", "vector", "encoding", "metadata")
+        tables.require("max_seq_id", "segment_id", "seq_id")
+        self._has_configurations = "config_json_str" in tables.columns("collections")
+        self._has_arrays = bool(tables.columns("embedding_metadata_array"))
+        if self._has_arrays:
+            tables.require("embedding_metadata_array", "id", "key", "string_value", "int_value", "float_value", "bool_value")
+
+    def _found(self, id: Any, name: Any, dim: Any, configuration: Any, schema: Any) -> Found:
+        self._uuid("collections", id)
+        if dim is not None and not 1 <= self._whole("collections", "dimension", dim) <= 1 << 20:
+            raise self._wrong("collections", f"dimension {dim}")
+        segments = dict(self.tables.rows("segments", "SELECT scope, id FROM segments WHERE collection = ?", id))
+        for scope in ("METADATA", "VECTOR"):
+            self._uuid("segments", segments.get(scope))
+        metadata = self._metadata(id)
+        space, hnsw = self._searched(metadata, self._json("collections", configuration), self._json("collections", schema))
+        name = self._text("collections", "name", name)
+        return Found(id, name, dim, space, hnsw, metadata or None, segments["METADATA"], segments["VECTOR"])
+
+    def _metadata(self, id: str) -> dict[str, Any]:
+        truth = "bool_value" if "bool_value" in self.tables.columns("collection_metadata") else "NULL"
+        return {
+            self._text("collection_metadata", "key", key): self._value("collection_metadata", key, values)
+            for key, *values in self.tables.rows(
+                "collection_metadata",
+                f"SELECT key, str_value, int_value, float_value, {truth} FROM collection_metadata WHERE collection_id = ?",
+                id,
+            )
+        }
+
+    def _searched(
+        self, metadata: dict[str, Any], configuration: dict[str, Any], schema: dict[str, Any]
+    ) -> tuple[str, dict[str, Any]]:
+        """The space of a collection, and the numbers of its index: each version has said it elsewhere."""
+        vectors = _at(schema, "keys", "#embedding", "float_list", "vector_index", "config")
+        hnsw = _at(vectors, "hnsw") or _at(configuration, "hnsw")
+        space = (
+            vectors.get("space")
+            or hnsw.get("space")
+            or metadata.get("hnsw:space")
+            or _at(configuration, "hnsw_configuration").get("space")
+            or "l2"
+        )
+        if space not in ("l2", "cosine", "ip"):
+            raise self._wrong("collections", f"the space {space!r}, expected l2, cosine or ip")
+        numbers = ("ef_search", "ef_construction", "max_neighbors")
+        return space, {name: hnsw[name] for name in numbers if type(hnsw.get(name)) is int and hnsw[name] > 0}
+
+    def _fill(self, numbers: list[int], records: list[Record]) -> None:
+        """Reads the metadata of records by their numbers, which ascend."""
+        if not numbers:
+            return
+        of = dict(zip(numbers, records))
+        # From the index alone, for which nothing is sorted.
+        for number, key, *values in self.tables.rows(
+            "embedding_metadata",
+            "SELECT id, key, string_value, int_value, float_value, bool_value FROM embedding_metadata "
+            "WHERE id BETWEEN ? AND ?",
+            numbers[0],
+            numbers[-1],
+        ):
+            if number in of and any(value is not None for value in values):
+                key = self._text("embedding_metadata", "key", key)
+                of[number].metadata[key] = self._value("embedding_metadata", key, values)
+        if not self._has_arrays:
+            return
+        for number, key, *values in self.tables.rows(
+            "embedding_metadata_array",
+            "SELECT id, key, string_value, int_value, float_value, bool_value FROM embedding_metadata_array "
+            "WHERE id BETWEEN ? AND ? ORDER BY rowid",
+            numbers[0],
+            numbers[-1],
+        ):
+            if number in of:
+                key = self._text("embedding_metadata_array", "key", key)
+                items = of[number].metadata.setdefault(key, [])
+                if not isinstance(items, list):
+                    raise self._wrong("embedding_metadata_array", f"the key {key!r} has a list and a value")
+                items.append(self._value("embedding_metadata_array", key, values))
+
+    def _value(self, section: str, key: Any, values: list[Any]) -> Any:
+        """The one of four columns that has a value."""
+        given = [(kind, value) for kind, value in zip((str, int, float, bool), values) if value is not None]
+        if len(given) == 1:
+            kind, value = given[0]
+            if kind is bool and value in (0, 1):
+                return bool(value)
+            if type(value) is kind:
+                return value
+        raise self._wrong(section, f"the value {values!r} of the key {key!r}, expected a str, int, float or bool")
+
+    def _json(self, section: str, text: Any) -> dict[str, Any]:
+        try:
+            said = {} if text is None else json.loads(text)
+        except (ValueError, TypeError, RecursionError):
+            said = None
+        if said is None and text == "null":
+            said = {}
+        if not isinstance(said, dict):
+            raise self._wrong(section, f"{str(text)[:80]!r}, expected an object in JSON")
+        return said
+
+    def _uuid(self, section: str, id: Any) -> None:
+        """Ids are names of directories: nothing else may be one."""
+        try:
+            if isinstance(id, str) and str(uuid.UUID(id)) == id:
+                return
+        except ValueError:
+            pass
+        raise self._wrong(section, f"the id {id!r}, expected a UUID")
+
+    def _text(self, section: str, column: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise self._wrong(section, f"{column} is {value!r}, expected a text")
+        return value
+
+    def _whole(self, section: str, column: str, value: Any) -> int:
+        if type(value) is not int:
+            raise self._wrong(section, f"{column} is {value!r}, expected a whole number")
+        return value
+
+    def _wrong(self, section: str, what: str) -> nf.Corrupt:
+        return damaged(self.file, section, what)
+
+
+class Graph:
+    """The files of a graph of hnswlib, in the form that Chroma persists, for their vectors. A context manager."""
+
+    def __init__(self, folder: Path, dim: int, cosine: bool) -> None:
+        self._labels_file = folder / "index_metadata.pickle"
+        self._data_file, self._length_file = folder / "data_level0.bin", folder / "length.bin"
+        self._dim, self._cosine = dim, cosine
+        ids, self.applied = self._labels()
+        self._block, self._offset, count = self._header(folder / "header.bin")
+        self._data = opened(self._data_file)
+        try:
+            self._lengths = self._read_lengths(count) if cosine else None
+            place = self._places(count)
+        except BaseException:
+            self._data.close()
+            raise
+        # The place of each id. One whose label is in no block has no vector.
+        self._of = {id: place[label] for id, label in ids.items() if label in place}
+
+    def __enter__(self) -> Graph:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._data.close()
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._of
+
+    def vector(self, id: str) -> Array:
+        """The vector of an id that is in it."""
+        place = self._of[id]
+        data = self._read(place * self._block + self._offset, 4 * self._dim)
+        vector = np.frombuffer(data, "<f4")
+        return vector if self._lengths is None else vector * self._lengths[place]
+
+    def _labels(self) -> tuple[dict[str, int], int | None]:
+        """The label of each id, and how far the log is in it if that is said here."""
+        with opened(self._labels_file) as file:
+            data = file.read()
+        try:
+            said = _pickle.loads(data, {_PERSISTENT_DATA})
+        except _pickle.Refused as error:
+            raise damaged(self._labels_file, "its pickle", str(error)) from error
+        said = said.state if isinstance(said, _pickle.Object) else said
+        labels = said.get("id_to_label") if isinstance(said, dict) else None
+        applied = said.get("max_seq_id") if isinstance(said, dict) else None
+        if type(labels) is not dict or not all(type(k) is str and type(v) is int for k, v in labels.items()):
+            raise damaged(self._labels_file, "id_to_label", "no dict of texts and whole numbers")
+        if applied is not None and type(applied) is not int:
+            raise damaged(self._labels_file, "max_seq_id", f"{applied!r:.80}, expected a whole number")
+        return labels, applied
+
+    def _header(self, file: Path) -> tuple[int, int, int]:
+        """Bytes of a block, where in it the vector begins, and how many there are."""
+        with opened(file) as header:
+            data = header.read(_HEADER.size)
+        if len(data) < _HEADER.size:
+            raise damaged(file, "its header", f"{len(data)} bytes, expected {_HEADER.size}")
+        version, begin, room, count, block, label, vector, *_, links, _, _, _ = _HEADER.unpack(data)
+        if version != 1:
+            raise foreign(file, f"has version {version}, and version 1 is read; open it with the Chroma that wrote it")
+        if begin or count > room or vector != 4 + 4 * links or block != label + 8:
+            raise damaged(file, "its header", "numbers that do not go together")
+        if label - vector != 4 * self._dim:
+            raise damaged(file, "its header", f"vectors of {label - vector} bytes, expected {4 * self._dim}")
+        there = regular(self._data_file)
+        if there < count * block:
+            raise damaged(self._data_file, "its length", f"{there} bytes, expected {count * block} for {count} vectors")
+        return block, vector, count
+
+    def _read_lengths(self, count: int) -> Array:
+        there = regular(self._length_file)
+        if there < 4 * count:
+            raise damaged(self._length_file, "its length", f"{there} bytes, expected {4 * count}")
+        with opened(self._length_file) as file:
+            return np.frombuffer(file.read(4 * count), "<f4")
+
+    def _places(self, count: int) -> dict[int, int]:
+        """The place of each label."""
+        place: dict[int, int] = {}
+        step = max(1, _LABELS_AT_ONCE // self._block)
+        for begin in range(0, count, step):
+            rows = min(step, count - begin)
+            blocks = np.frombuffer(self._read(begin * self._block, rows * self._block), np.uint8)
+            labels = blocks.reshape(rows, self._block)[:, -8:].copy().view("<u8")[:, 0]
+            place.update(zip(labels.tolist(), range(begin, begin + rows)))
+        if len(place) < count:
+            raise damaged(self._data_file, "its labels", "one that is there twice")
+        return place
+
+    def _read(self, begin: int, size: int) -> bytes:
+        try:
+            self._data.seek(begin)
+            data = self._data.read(size)
+        except OSError as error:
+            raise unreadable(self._data_file, error) from error
+        if len(data) < size:
+            raise damaged(self._data_file, "its length", "it became shorter; close the program that writes to it")
+        return data
+
+
+def _at(said: Any, *keys: str) -> dict[str, Any]:
+    """What is under keys of objects; nothing if there is no such."""
+    for key in keys:
+        said = said.get(key) if isinstance(said, dict) else None
+    return said if isinstance(said, dict) else {}
