@@ -14,8 +14,9 @@ import numpy as np
 import nearfield as nf
 from nearfield.compat.chroma import _columns as chroma
 from nearfield.compat.chroma._settings import METRICS, checked_name, configured
-from nearfield.compat.chroma._system import Entry, described, open_catalog
-from nearfield.migrate._chroma_files import DOCUMENT, URI, Directory, Found, Graph, Record
+from nearfield.compat.chroma._system import Entry, described, has_catalog, open_catalog
+from nearfield.migrate._chroma_files import DOCUMENT, URI, Directory, Found, Record
+from nearfield.migrate._chroma_graph import Graph
 from nearfield.migrate._errors import damaged
 from nearfield.migrate._store import (
     Array,
@@ -71,26 +72,33 @@ def from_chroma(
     >>> migrate.from_chroma("chroma", "my.nf")  # doctest: +SKIP
     """
     with Directory(source) as directory, into(db) as target:
-        found = _chosen(directory, collection, name, tenant, database)
+        moves = [
+            _Move(directory, found, entry, columns, Rejects(on_bad))
+            for found, entry in _chosen(directory, target, collection, name, tenant, database)
+        ]
         done: list[Migrated] = []
         try:
-            for one, called in found:
-                directory.tables.refill()
-                move = _Move(directory, one, called, columns, Rejects(on_bad))
-                done.append(move.run(target, dtype, text, progress))
-            _enter(target, [(one, called) for one, called in found])
+            done += (move.run(target, dtype, text, progress) for move in moves)
+            catalog = open_catalog(target)
+            if moves:
+                entries = [move.entry for move in moves]
+                catalog.upsert([str(entry.id) for entry in entries], [[0.0]] * len(entries), [*map(described, entries)])
         except BaseException:
             for moved in done:
-                if moved["created"] and moved["name"] in target:
-                    target.drop(moved["name"])
+                _undo(target, moved)
             raise
         return done
 
 
 def _chosen(
-    directory: Directory, collection: str | Sequence[str] | None, name: str | None, tenant: str, database: str
-) -> list[tuple[Found, str]]:
-    """The collections to copy, and what they are called here."""
+    directory: Directory,
+    target: nf.Database,
+    collection: str | Sequence[str] | None,
+    name: str | None,
+    tenant: str,
+    database: str,
+) -> Iterator[tuple[Found, Entry]]:
+    """The collections to copy, and what Chroma's interface is to know of them here."""
     there = {found.name: found for found in directory.collections(tenant, database)}
     names = list(there) if collection is None else [collection] if isinstance(collection, str) else list(collection)
     for one in names:
@@ -98,29 +106,27 @@ def _chosen(
             raise nf.NotFound(f"{directory.file} has no collection {one!r}; it has {', '.join(there) or 'none'}")
     if name is not None and len(names) != 1:
         raise nf.InvalidArgument(f"name={name!r} is for one collection, and there are {len(names)}; give collection=")
-    called = [one if name is None else name for one in names]
-    for one in called:
-        checked_name(one)
-    return [(there[one], as_) for one, as_ in zip(names, called)]
+    known = [row for records in open_catalog(target).scan() for row in records] if has_catalog(target) else []
+    number = max((row["number"] for row in known), default=0)
+    for number, one in enumerate(names, number + 1):
+        found, called = there[one], one if name is None else name
+        checked_name(called)
+        if any(row["name"] == called for row in known):
+            raise nf.InvalidArgument(
+                f"Chroma's interface has a collection {called!r} here already: give name= for another, or delete it there"
+            )
+        configuration = configured(found.metadata, {"hnsw": {**found.hnsw, "space": found.space}}, found.space)
+        # A second copy is a collection of its own.
+        id = uuid.uuid4() if any(row["id"] == found.id for row in known) else uuid.UUID(found.id)
+        yield found, Entry(id, number, called, found.metadata, configuration)
 
 
-def _enter(target: nf.Database, found: list[tuple[Found, str]]) -> None:
-    """Writes down what Chroma's interface knows of collections beside their records."""
-    catalog = open_catalog(target)
-    known = [row["name"] for records in catalog.scan(select=["name"]) for row in records]
-    number = max((row["number"] for records in catalog.scan(select=["number"]) for row in records), default=0)
-    rows, ids = [], []
-    for one, called in found:
-        if called in known:
-            continue
-        number += 1
-        configuration = configured(one.metadata, {"hnsw": {**one.hnsw, "space": one.space}}, one.space)
-        # Copies of one collection are collections of their own.
-        id = one.id if not len(catalog.get(one.id)) else str(uuid.uuid4())
-        ids.append(id)
-        rows.append(described(Entry(uuid.UUID(id), number, called, one.metadata, configuration)))
-    if ids:
-        catalog.upsert(ids, [[0.0]] * len(ids), rows)
+def _undo(target: nf.Database, moved: Migrated) -> None:
+    if moved["created"]:
+        target.drop(moved["name"])
+    elif moved["rows"]:
+        # It was there, and empty.
+        target[moved["name"]].delete(where="TRUE")
 
 
 @dataclass
@@ -137,9 +143,11 @@ class _Move:
     """One collection on its way."""
 
     def __init__(
-        self, directory: Directory, found: Found, name: str, columns: Sequence[str] | None, rejects: Rejects
+        self, directory: Directory, found: Found, entry: Entry, columns: Sequence[str] | None, rejects: Rejects
     ) -> None:
-        self._directory, self._found, self._name = directory, found, name
+        directory.tables.refill()
+        self.entry = entry
+        self._directory, self._found, self._name = directory, found, entry.name
         self._keys = None if columns is None else {columns} if isinstance(columns, str) else set(columns)
         self._rejects = rejects
         self._dim = found.dim or 0
@@ -149,19 +157,16 @@ class _Move:
     def run(self, target: nf.Database, dtype: _Dtype | None, text: _Text | None, progress: Told) -> Migrated:
         """Stores its records."""
         found = self._found
+        self._directory.tables.refill()
         total = self._directory.count(found)
         if not total and not self._changes:
             # As in Chroma's interface: a collection is made when its first record comes.
-            return Migrated(
-                name=self._name, created=False, rows=0, replaced=0, rejected_rows=0, rejected=[], notes=[]
-            )
+            return Migrated(name=self._name, created=False, rows=0, replaced=0, rejected_rows=0, rejected=[], notes=[])
         if not self._dim:
             raise damaged(self._directory.file, "collections", f"{found.name!r} has records and no dimension")
         types: Any = {chroma.DOCUMENT: "utf8", chroma.URI: "utf8", chroma.ADDED: "int64", **self._metadata_columns()}
         shape = Shape(self._name, self._dim, METRICS[found.space], "utf8", types, dtype, text)
-        return store(
-            target, shape, self._batches(), self._rejects, total=total, progress=progress, notes=[]
-        )
+        return store(target, shape, self._batches(), self._rejects, total=total, progress=progress, notes=[])
 
     def _metadata_columns(self) -> dict[str, str]:
         """The columns of the metadata: every key with each type of its values."""

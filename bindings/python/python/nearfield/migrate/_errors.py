@@ -50,7 +50,7 @@ def opened(file: Path) -> IO[bytes]:
     """A plain file, opened."""
     regular(file)
     try:
-        return open(file, "rb")
+        return file.open("rb")
     except OSError as error:
         raise unreadable(file, error) from error
 
@@ -60,4 +60,6 @@ def needed(module: str, package: str) -> Any:
     try:
         return __import__(module)
     except ImportError as error:
-        raise nf.InvalidArgument(f"reading this takes {package}, which is not installed: pip install {package}") from error
+        raise nf.InvalidArgument(
+            f"reading this takes {package}, which is not installed: pip install {package}"
+        ) from error

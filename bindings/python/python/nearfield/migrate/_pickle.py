@@ -78,6 +78,9 @@ class _Machine:
         self.at = end
         return taken
 
+    def skip(self, count: int) -> None:
+        self.take(count)
+
     def number(self, form: str) -> Any:
         return struct.unpack(form, self.take(struct.calcsize(form)))[0]
 
@@ -186,7 +189,7 @@ def _text(form: str) -> Callable[[_Machine], None]:
 # By their names in pickletools.
 _INSTRUCTIONS: dict[int, Callable[[_Machine], None]] = {
     0x80: lambda m: m.protocol(m.number("B")),  # PROTO
-    0x95: lambda m: m.take(8) and None,  # FRAME
+    0x95: lambda m: m.skip(8),  # FRAME
     0x28: _pushed(_MARK),  # MARK
     0x7D: lambda m: m.stack.append({}),  # EMPTY_DICT
     0x5D: lambda m: m.stack.append([]),  # EMPTY_LIST

@@ -57,6 +57,11 @@ def open_catalog(database: nf.Database) -> nf.Collection:
     )
 
 
+def has_catalog(database: nf.Database) -> bool:
+    """Whether a client has been there."""
+    return _CATALOG in database
+
+
 def described(entry: Entry, before: str | None = None) -> dict[str, Any]:
     """The row of a collection in the catalog; `before` is its name while it is being renamed."""
     return {
