@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -185,20 +185,20 @@ class _Move:
     def _takes(self, key: str) -> bool:
         return self._keys is None or key in self._keys
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Generator[Batch, None, None]:
         directory, found = self._directory, self._found
         size = batch_rows(self._dim)
         added = time.time_ns()
         graph = directory.graph(found)
-        vectors = _Vectors(directory, found, graph, self._dim)
         try:
+            vectors = _Vectors(directory, found, graph, self._dim)
             for records in self._records(size):
                 kept = [(record, vector) for record in records if (vector := self._vector(vectors, record)) is not None]
                 yield self._batch([record for record, _ in kept], [vector for _, vector in kept], added)
                 added += len(kept)
         finally:
             if graph is not None:
-                graph.__exit__()
+                graph.close()
 
     def _records(self, size: int) -> Iterator[list[Record]]:
         """All records, `size` at a time, as the log leaves them."""

@@ -61,14 +61,14 @@ class Directory:
         try:
             self._check()
         except BaseException:
-            self.tables.__exit__()
+            self.tables.close()
             raise
 
     def __enter__(self) -> Directory:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self.tables.__exit__()
+        self.tables.close()
 
     def collections(self, tenant: str, database: str) -> list[Found]:
         """The collections of a database, in the order of their names."""

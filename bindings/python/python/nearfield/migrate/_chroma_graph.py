@@ -22,7 +22,7 @@ _LABELS_AT_ONCE = 4 << 20
 
 
 class Graph:
-    """The files of a graph of hnswlib, in the form that Chroma persists, for their vectors. A context manager."""
+    """The files of a graph of hnswlib, in the form that Chroma persists, for their vectors."""
 
     def __init__(self, folder: Path, dim: int, cosine: bool) -> None:
         self._labels_file = folder / "index_metadata.pickle"
@@ -40,10 +40,8 @@ class Graph:
         # The place of each id. One whose label is in no block has no vector.
         self._of = {id: place[label] for id, label in ids.items() if label in place}
 
-    def __enter__(self) -> Graph:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
+    def close(self) -> None:
+        """Closes the file of the vectors."""
         self._data.close()
 
     def __contains__(self, id: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +107,7 @@ class _Vectors:
             f"{self._path} says the distance {said!r}, expected one of {', '.join(_METRICS)}; give metric="
         )
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Generator[Batch, None, None]:
         """The rows."""
         step = batch_rows(self.dim)
         for begin in range(0, self.rows, step):
@@ -122,7 +122,7 @@ class _Vectors:
             elif vectors.dtype not in (np.float32, np.float16):
                 with np.errstate(over="ignore"):
                     vectors = vectors.astype(np.float32)
-            yield Batch(ids if self.id_type == "u64" else [_text(id) for id in ids], vectors)
+            yield Batch(ids if self.id_type == "u64" else [self._text(id) for id in ids], vectors)
 
     def _dataset(self, name: str) -> Any:
         try:
@@ -140,6 +140,8 @@ class _Vectors:
             )
         return found
 
-
-def _text(id: Any) -> str:
-    return id.decode(errors="replace") if isinstance(id, bytes) else str(id)
+    def _text(self, id: Any) -> str:
+        try:
+            return id.decode() if isinstance(id, bytes) else str(id)
+        except UnicodeDecodeError as error:
+            raise damaged(self._path, "its ids", f"{id!r:.80} is no UTF-8") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,7 +125,7 @@ class _Plan:
                     return said
         return "hamming" if self._bits else "l2"
 
-    def batches(self, rejects: Rejects) -> Iterator[Batch]:
+    def batches(self, rejects: Rejects) -> Generator[Batch, None, None]:
         """The rows."""
         select = [name for name in (self._vector, self._id, *self._names) if name is not None]
         size = batch_rows(self.dim)

@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,7 +217,7 @@ class _Local:
 
     def close(self) -> None:
         """Closes the file."""
-        self._tables.__exit__()
+        self._tables.close()
 
     def _point(self, pickled: Any) -> _Point:
         try:
@@ -240,7 +240,7 @@ class _Local:
 
 def _batches(
     points: _Client | _Local, chosen: _Chosen, sparse: list[str], learned: Columns, numbers: bool, rejects: Rejects
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     source = points.all(True)
     while page := list(itertools.islice(source, batch_rows(chosen.size))):
         ids: list[Any] = []

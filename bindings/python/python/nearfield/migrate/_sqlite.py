@@ -16,7 +16,7 @@ _STEPS = 100_000
 
 
 class Tables:
-    """The tables of a file, in the state in which they were when it was opened. A context manager that closes it."""
+    """The tables of a file, in the state in which they were when it was opened."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -29,10 +29,8 @@ class Tables:
         self._left = self._budget
         self._connection = self._opened(size)
 
-    def __enter__(self) -> Tables:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
+    def close(self) -> None:
+        """Closes the file."""
         self._connection.close()
 
     def refill(self) -> None:

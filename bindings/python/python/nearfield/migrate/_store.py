@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
@@ -112,7 +112,7 @@ def batch_rows(dim: int) -> int:
 def store(
     db: nf.Database,
     shape: Shape,
-    batches: Iterable[Batch],
+    batches: Generator[Batch, None, None],
     rejects: Rejects,
     *,
     total: int | None,
@@ -138,6 +138,8 @@ def store(
         if created:
             db.drop(shape.name)
         raise
+    finally:
+        batches.close()
     rows = len(docs)
     return Migrated(
         name=shape.name,
