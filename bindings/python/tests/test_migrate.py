@@ -324,6 +324,13 @@ def computed(source: Path) -> None:
     edit(source, "ALTER TABLE max_seq_id ADD COLUMN more AS (zeroblob(1000000000))")
 
 
+def renamed(source: Path) -> None:
+    file = source / "chroma.sqlite3"
+    data = file.read_bytes()
+    assert data.count(b"CREATE TABLE tenants") == 1
+    file.write_bytes(data.replace(b"CREATE TABLE tenants", b"CREATE TIBLE \xe9enants"))
+
+
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i AS id, '' AS key FROM n"
 HUGE = (2**60).to_bytes(8, "little")
 HOSTILE = {
@@ -335,6 +342,7 @@ HOSTILE = {
     "a column less": (said("ALTER TABLE embeddings_queue DROP COLUMN encoding"), nf.Incompatible, "lacks the column encoding"),
     "a view": (view("embedding_metadata", ENDLESS), nf.Corrupt, "embedding_metadata: it is a view"),
     "a computed column": (computed, nf.Corrupt, "max_seq_id: it has columns that are computed"),
+    "tables whose names are no text": (renamed, nf.Corrupt, "chroma.sqlite3.*its header"),
     "tables by a link": (linked("chroma.sqlite3"), nf.Incompatible, "chroma.sqlite3 is a link"),
     "a dimension of text": (said("UPDATE collections SET dimension = 'x'"), nf.Corrupt, "dimension is 'x'"),
     "a dimension without end": (said("UPDATE collections SET dimension = 1 << 40"), nf.Corrupt, "dimension 1099511627776"),
@@ -455,3 +463,203 @@ def test_damaged_files_are_an_error_or_rows_and_nothing_else(archive: Path, tmp_
             db.drop("_chroma")
     db.close()
     assert 5 < failed < 60
+
+
+@pytest.fixture
+def qdrant(tmp_path: Path) -> tuple[Path, dict]:
+    return tmp_path / "qdrant", unpacked(QDRANTS[0], tmp_path / "qdrant")
+
+
+def same_as_qdrant(docs: nf.Collection, said: dict) -> None:
+    """A collection finds what Qdrant found, with the payloads that it had."""
+    for query, expected in zip(said["queries"], said["answers"]):
+        assert docs.search(query, k=8, exact=True).ids.tolist() == expected
+    assert len(docs) == len(said["rows"])
+    for row in said["rows"]:
+        (found,) = docs.get([row["id"]]).to_dicts()
+        payload = row["payload"]
+        assert found["n"] == payload["n"]
+        if "at" in payload:
+            assert (found["at.lon"], found["at.lat"], found["tags"]) == (1.5, payload["at"]["lat"], ["a", "b"])
+            assert found["city"] == payload["city"] and found["score_"] == payload["score"]
+            assert found["sometimes"] == payload.get("sometimes")
+            assert json.loads(found["nums"]) == payload["nums"] and json.loads(found["mixed"]) == payload["mixed"]
+
+
+def test_a_local_qdrant_is_as_it_was(qdrant, db: nf.Database):
+    source, said = qdrant
+    done = migrate.from_qdrant(source, db, "plain")
+    assert done["rows"] == 19 and not done["replaced"]
+    assert sorted(note.split()[0] for note in done["notes"]) == ["mixed", "nums", "score"]
+    assert db["plain"].schema["id_type"] == "u64" and db["plain"].schema["metric"] == "cosine"
+    same_as_qdrant(db["plain"], said["plain"])
+    vectors = db["plain"].get([row["id"] for row in said["plain"]["rows"]], vectors=True).vectors
+    ours = vectors / np.linalg.norm(vectors, axis=1)[:, None]
+    np.testing.assert_allclose(ours, [row["vector"] for row in said["plain"]["rows"]], rtol=1e-5, atol=1e-6)
+
+    assert migrate.from_qdrant(source, db, "named", vector="a")["rows"] == 20
+    assert db["named"].schema["metric"] == "l2" and db["named"].schema["columns"] == {"words": "sparse", "n": "int64"}
+    same_as_qdrant(db["named"], said["named"])
+    assert db["named"].search_sparse("words", {6: 1.0}, k=1).ids.tolist() == [str(uuid.UUID(int=4))]
+
+
+def test_wrong_arguments_for_qdrant_are_told(qdrant, db: nf.Database, tmp_path: Path):
+    source, _ = qdrant
+    with pytest.raises(nf.InvalidArgument, match="has the vectors 'a', 'b'; give vector= to say which"):
+        migrate.from_qdrant(source, db, "named")
+    with pytest.raises(nf.InvalidArgument, match="there is no 'c'"):
+        migrate.from_qdrant(source, db, "named", vector="c")
+    with pytest.raises(nf.NotFound, match="no collection 'other'; it has plain, named"):
+        migrate.from_qdrant(source, db, "other")
+    with pytest.raises(nf.NotFound, match="nowhere"):
+        migrate.from_qdrant(tmp_path / "nowhere", db, "plain")
+    (tmp_path / "docs.snapshot").write_bytes(b"x")
+    with pytest.raises(nf.Incompatible, match="is of a Qdrant server, .* give a client"):
+        migrate.from_qdrant(tmp_path / "docs.snapshot", db, "docs")
+    meta = source / "meta.json"
+    meta.write_text(meta.read_text().replace("Cosine", "Manhattan"))
+    with pytest.raises(nf.InvalidArgument, match="'Manhattan', which there is not here: give metric="):
+        migrate.from_qdrant(source, db, "plain")
+    assert migrate.from_qdrant(source, db, "plain", metric="l2", columns=["city", "at"])["rows"] == 19
+    assert set(db["plain"].schema["columns"]) == {"city", "at.lon", "at.lat"}
+
+
+@pytest.mark.parametrize("data", [pickle.dumps(Bad()), b"", b"x", pickle.dumps([1]), pickle.dumps({"id": -1})])
+def test_points_that_are_no_data_are_damage_and_not_run(data: bytes, qdrant, db: nf.Database, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source, _ = qdrant
+    file = sqlite3.connect(source / "collection" / "plain" / "storage.sqlite")
+    with file:
+        file.execute("UPDATE points SET point = ? WHERE rowid = 7", (data,))
+    file.close()
+    with pytest.raises(nf.Corrupt, match="storage.sqlite is damaged.*points: a point is no pickle of data"):
+        migrate.from_qdrant(source, db, "plain")
+    assert not Path("it-ran").exists() and db.collections() == []
+
+
+# By the libraries themselves, where they are installed.
+
+
+def test_chroma_that_is_installed_writes_what_is_read(tmp_path: Path):
+    pytest.importorskip("chromadb")
+    make = f"import sys; sys.path.insert(0, {str(DATA)!r}); import remake, json, pathlib; "
+    make += "print('\n' + json.dumps(remake.chroma(pathlib.Path('chroma'))))"
+    done = subprocess.run([sys.executable, "-c", make], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    migrate.from_chroma(tmp_path / "chroma", tmp_path / "new.nf")
+    same_as_chroma(tmp_path / "new.nf", json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_qdrant_that_is_installed_is_read_by_its_client_and_without(tmp_path: Path, db: nf.Database, monkeypatch):
+    qdrant_client = pytest.importorskip("qdrant_client")
+    monkeypatch.syspath_prepend(str(DATA))
+    remake = __import__("remake")
+    said = remake.qdrant(tmp_path / "qdrant")
+    client = qdrant_client.QdrantClient(path=str(tmp_path / "qdrant"))
+    assert migrate.from_qdrant(client, db, "plain")["rows"] == 19
+    assert migrate.from_qdrant(client, db, "named", vector="a")["rows"] == 20
+    client.close()
+    for name in said:
+        same_as_qdrant(db[name], said[name])
+        migrate.from_qdrant(tmp_path / "qdrant", db, name, name=name + "-2", vector=None if name == "plain" else "a")
+        same_as_qdrant(db[name + "-2"], said[name])
+    assert db["named"].get([str(uuid.UUID(int=4))])[0]["words"] == {1: 0.5, 6: 1.0}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_table_of_lancedb_is_as_it_was(tmp_path: Path, db: nf.Database):
+    lancedb, pa = pytest.importorskip("lancedb"), pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(4)
+    vectors = rng.normal(size=(300, 8)).astype(np.float32)
+    kind = pa.list_(pa.float32(), 8)
+    table = pa.table({
+        "id": pa.array([f"d{n}" for n in range(300)]),
+        "vector": pa.array([None if n == 9 else row.tolist() for n, row in enumerate(vectors)], kind),
+        "n": pa.array(range(300), pa.int32()),
+        "tags": pa.array([["a", str(n)] for n in range(300)]),
+        "nums": pa.array([[n, 1] for n in range(300)]),
+        "when": pa.array([n * 1_000_000 for n in range(300)], pa.timestamp("us")),
+        "raw": pa.array([b"x"] * 300),
+        "score": pa.array([n / 2 for n in range(300)]),
+    })  # fmt: skip
+    source = lancedb.connect(str(tmp_path / "lance"))
+    docs = source.create_table("docs", table, on_bad_vectors="null")
+    docs.delete("n = 5")
+    with pytest.raises(nf.InvalidArgument, match="row 8 of .*docs.lance has null in 'vector'"):
+        migrate.from_lancedb(tmp_path / "lance", db, "docs")
+    done = migrate.from_lancedb(tmp_path / "lance", db, "docs", on_bad="skip")
+    assert done["rows"] == 298 == len(db["docs"]) and done["rejected_rows"] == 1
+    assert [note.split()[0] for note in done["notes"]] == ["nums", "raw", "score"]
+    assert db["docs"].schema["metric"] == "l2"
+    assert db["docs"].get(["d7"], vectors=True).vectors.tolist() == [vectors[7].tolist()]
+    (row,) = db["docs"].get(["d7"]).to_dicts()
+    assert row.pop("when").timestamp() == 7
+    assert row == {"id": "d7", "n": 7, "tags": ["a", "7"], "nums": "[7, 1]", "score_": 3.5}
+    for query in rng.normal(size=(5, 8)).astype(np.float32):
+        expected = docs.search(query).where("vector IS NOT NULL").limit(10).to_list()
+        assert db["docs"].search(query, k=10, exact=True).ids.tolist() == [hit["id"] for hit in expected]
+    # Of a table that is open, numbered, and some of its columns.
+    done = migrate.from_lancedb(docs, db, name="numbered", id=False, columns=["n"], on_bad="skip", metric="cosine")
+    assert db["numbered"].schema["columns"] == {"n": "int64"} and db["numbered"].get(0)[0]["n"] == 0
+    with pytest.raises(nf.NotFound, match="has no table 'other'; it has docs"):
+        migrate.from_lancedb(tmp_path / "lance", db, "other")
+    with pytest.raises(nf.NotFound, match="no directory"):
+        migrate.from_lancedb(tmp_path / "nowhere", db, "docs")
+    for file in (tmp_path / "lance" / "docs.lance" / "data").iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(nf.Corrupt, match="docs.lance is damaged"):
+        migrate.from_lancedb(tmp_path / "lance", db, "docs", name="damaged")
+    assert "damaged" not in db
+
+
+def test_hdf5_is_as_it_was(tmp_path: Path, db: nf.Database):
+    h5py = pytest.importorskip("h5py")
+    rng = np.random.default_rng(4)
+    vectors, bits = rng.normal(size=(200, 6)), rng.random((50, 20)) > 0.5
+    path = tmp_path / "some-angular.hdf5"
+    with h5py.File(path, "w") as file:
+        file["train"], file["bits"] = vectors, bits
+        file["names"] = [f"n{n}" for n in range(200)]
+        file["few"], file["flat"] = [1, 2], np.arange(4.0)
+        file["elsewhere"] = h5py.ExternalLink("other.hdf5", "train")
+        file.attrs["distance"] = "angular"
+        file.create_dataset("claims", shape=(2**40, 128), dtype="f4", chunks=(1, 128))
+        (tmp_path / "secret").write_bytes(bytes(64))
+        file.create_dataset("outside", (2, 8), "f4", external=[(str(tmp_path / "secret"), 0, 64)])
+    assert migrate.from_hdf5(path, db)["rows"] == 200
+    docs = db["some-angular"]
+    query = rng.normal(size=6)
+    cosines = vectors @ query / np.linalg.norm(vectors, axis=1)
+    assert docs.schema["metric"] == "cosine" and docs.search(query, k=9, exact=True).ids.tolist() == np.argsort(-cosines)[:9].tolist()
+    assert migrate.from_hdf5(path, db, name="named", id="names")["rows"] == 200 and "n7" in db["named"]
+    assert migrate.from_hdf5(path, db, "bits", name="bits", metric="hamming")["rows"] == 50
+    assert db["bits"].search(np.packbits(bits[7]), k=1).ids.tolist() == [7] and db["bits"].dim == 20
+    for dataset, kind, message in [
+        ("nothing", nf.NotFound, "no dataset 'nothing'; it has "),
+        ("flat", nf.InvalidArgument, "expected rows of numbers"),
+        ("claims", nf.Corrupt, "more than a file of its size can hold"),
+        ("elsewhere", nf.Incompatible, "in another file, which is not followed"),
+        ("outside", nf.Incompatible, "in other files, which are not read"),
+    ]:
+        with pytest.raises(kind, match=message):
+            migrate.from_hdf5(path, db, dataset, name="bad")
+    with pytest.raises(nf.InvalidArgument, match=r"\(2,\) ids in 'few' for 200 vectors"):
+        migrate.from_hdf5(path, db, name="bad", id="few")
+    for size in (0, 7, 200, 2000):
+        path.write_bytes(path.read_bytes()[:size])
+        with pytest.raises(nf.Corrupt, match="some-angular.hdf5 is damaged"):
+            migrate.from_hdf5(path, db, name="bad")
+    assert "bad" not in db
+
+
+@pytest.mark.parametrize("module", ["lancedb", "h5py"])
+def test_a_library_that_is_missing_is_named(module: str, tmp_path: Path, db: nf.Database):
+    if importlib.util.find_spec(module):
+        pytest.skip(f"{module} is installed")
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(nf.InvalidArgument, match=f"takes {module}, which is not installed: pip install {module}"):
+        if module == "h5py":
+            migrate.from_hdf5(tmp_path / "file", db)
+        else:
+            migrate.from_lancedb(tmp_path, db, "docs")

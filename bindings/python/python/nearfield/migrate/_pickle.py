@@ -61,7 +61,7 @@ class _Machine:
         while True:
             code = data[self.at]
             if code == 0x2E:  # STOP
-                if len(self.stack) != 1:
+                if len(self.stack) != 1 or self.stack[0] is _MARK:
                     raise Refused(f"{len(self.stack)} values at its end, expected one")
                 return self.stack[0]
             instruction = known.get(code)

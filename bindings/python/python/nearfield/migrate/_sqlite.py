@@ -13,6 +13,8 @@ from nearfield.migrate._errors import damaged, foreign, opened, regular
 
 # Steps of SQLite's machine between two looks at how many there have been.
 _STEPS = 100_000
+# What reading raises; SQLite's own messages may hold bytes of the file that are no text.
+_FAILURES = (sqlite3.Error, UnicodeDecodeError, MemoryError, OverflowError)
 
 
 class Tables:
@@ -60,22 +62,19 @@ class Tables:
         """The rows of a query."""
         try:
             yield from self._connection.execute(sql, values)
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             raise self._told(section, error) from error
-        except (MemoryError, OverflowError, UnicodeDecodeError) as error:
-            raise damaged(self.file, section, f"a value of it cannot be read: {error!r}") from error
 
     def _opened(self, size: int) -> sqlite3.Connection:
         try:
-            return self._connected("mode=ro", size)
-        except sqlite3.Error as error:
-            # In the mode with a log beside it, SQLite writes there even to read; without one there is no need.
-            logs = any(os.path.exists(f"{self.file}{end}") for end in ("-wal", "-journal"))
-            if logs or not isinstance(error, sqlite3.OperationalError):
-                raise self._told("its header", error) from error
-        try:
-            return self._connected("immutable=1", size)
-        except sqlite3.Error as error:
+            try:
+                return self._connected("mode=ro", size)
+            except sqlite3.OperationalError:
+                # In the mode with a log beside it, SQLite writes there even to read; without one there is no need.
+                if any(os.path.exists(f"{self.file}{end}") for end in ("-wal", "-journal")):
+                    raise
+                return self._connected("immutable=1", size)
+        except _FAILURES as error:
             raise self._told("its header", error) from error
 
     def _connected(self, how: str, size: int) -> sqlite3.Connection:
@@ -98,7 +97,7 @@ class Tables:
         self._left -= 1
         return self._left < 0
 
-    def _told(self, section: str, error: sqlite3.Error) -> nf.Error:
+    def _told(self, section: str, error: Exception) -> nf.Error:
         if self._left < 0:
             return damaged(self.file, section, "it has more rows than a file of its size can hold")
         outside = isinstance(error, sqlite3.OperationalError) and not str(error).startswith("Could not decode")
