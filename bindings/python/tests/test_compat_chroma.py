@@ -622,7 +622,7 @@ def test_a_renaming_that_was_cut_off_is_finished(tmp_path: Path):
 def test_directories_that_are_something_else_are_refused(tmp_path: Path):
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "chroma.sqlite3").write_bytes(b"")
-    with pytest.raises(nf.Incompatible, match="collection.get"):
+    with pytest.raises(nf.Incompatible, match="nearfield.migrate.from_chroma"):
         ours.PersistentClient(tmp_path / "theirs")
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(nf.IoError):

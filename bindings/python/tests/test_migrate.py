@@ -543,7 +543,7 @@ def test_points_that_are_no_data_are_damage_and_not_run(data: bytes, qdrant, db:
 def test_chroma_that_is_installed_writes_what_is_read(tmp_path: Path):
     pytest.importorskip("chromadb")
     make = f"import sys; sys.path.insert(0, {str(DATA)!r}); import remake, json, pathlib; "
-    make += "print('\n' + json.dumps(remake.chroma(pathlib.Path('chroma'))))"
+    make += "print(); print(json.dumps(remake.chroma(pathlib.Path('chroma'))))"
     done = subprocess.run([sys.executable, "-c", make], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     migrate.from_chroma(tmp_path / "chroma", tmp_path / "new.nf")

@@ -14,6 +14,7 @@ import nearfield as nf
 import nearfield.aio
 import nearfield.compat.chroma as chromadb
 import nearfield.compat.hnswlib as hnswlib
+from nearfield import migrate
 from nearfield.compat import faiss
 
 with nf.open("my.nf", "r") as db:
@@ -57,6 +58,11 @@ shelf: chromadb.Collection = client.get_or_create_collection("shelf", embedding_
 shelf.add(ids=["a"], documents=["text"], metadatas=[{"n": 1}])
 answer: chromadb.QueryResult = shelf.query(query_texts=["text"], where={"n": {"$gte": 1}})
 first_id: str = answer["ids"][0][0]
+
+moved: list[migrate.Migrated] = migrate.from_chroma("chroma", "my.nf", collection=["a", "b"], text="document", progress=True)
+points: int = migrate.from_qdrant(object(), nf.open("my.nf"), "docs", vector="a", metric="l2")["rows"]
+notes: list[str] = migrate.from_lancedb("lance", "my.nf", "docs", id=False, on_bad="skip")["notes"]
+migrate.from_hdf5("x.hdf5", "my.nf", dtype="f16", progress=lambda step: print(step.rows))
 
 
 async def main() -> None:
@@ -119,6 +125,12 @@ def test_mypy_takes_a_right_program_and_refuses_a_wrong_one(tmp_path: Path, cach
     assert right.returncode == 0, right.stdout
     wrong = run("mypy", "--cache-dir", cache, str(tmp_path / "wrong.py"))
     assert wrong.stdout.count("error:") == 7, wrong.stdout
+
+
+def test_mypy_takes_the_migrations(cache: str):
+    need("mypy")
+    done = run("mypy", "--strict", "--cache-dir", cache, "-p", "nearfield.migrate", "-p", "nearfield.compat.chroma")
+    assert done.returncode == 0, done.stdout
 
 
 def test_mypy_takes_the_adapters_for_frameworks(cache: str):

@@ -63,7 +63,7 @@ def from_chroma(
     collections. Embedding functions are not taken along: give yours at each opening. Close Chroma meanwhile: its
     files change one after the other.
 
-    Read are directories of `PersistentClient` of Chroma 0.4.22 to 1.x, without Chroma: nothing that a file says is run.
+    Read are directories of `PersistentClient` of Chroma 0.4.24 to 1.x, without Chroma: nothing that a file says is run.
 
     Raises `NotFound`, `Corrupt` and `Incompatible` naming the file, `InvalidArgument` for a collection that has rows
     already and metadata that no column holds, `InvalidVector`.
