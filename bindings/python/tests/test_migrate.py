@@ -232,6 +232,8 @@ def test_wrong_names_are_told_with_the_right_ones(log, db: nf.Database, tmp_path
     source, _ = log
     with pytest.raises(nf.NotFound, match="no collection 'graf'; it has empty, graph, inner, log"):
         migrate.from_chroma(source, db, collection="graf")
+    with pytest.raises(nf.InvalidArgument, match="columns: no record has the key 'm'; there are even, half, mixed, n, new, word"):
+        migrate.from_chroma(source, db, columns=["n", "m"])
     with pytest.raises(nf.InvalidArgument, match="for one collection, and there are 4"):
         migrate.from_chroma(source, db, name="one")
     with pytest.raises(nf.NotFound, match="no database 'mine' of tenant 'default_tenant'; it has 'default_database'"):
@@ -357,6 +359,9 @@ HOSTILE = {
     "a vector of text": (said("UPDATE embeddings_queue SET vector = 'abc'"), nf.Corrupt, "expected FLOAT32"),
     "metadata that is no JSON": (said("UPDATE embeddings_queue SET metadata = '{'"), nf.Corrupt, "expected an object in JSON"),
     "metadata without end": (said("UPDATE embeddings_queue SET metadata = ?", "[" * 100_000), nf.Corrupt, "an object in JSON"),
+    "metadata of objects": (said("UPDATE embeddings_queue SET metadata = ?", '{"a": {"b": 1}}'), nf.Corrupt, "of the key 'a'"),
+    "metadata too large": (said("UPDATE embeddings_queue SET metadata = ?", '{"a": [1, %d]}' % 2**70), nf.Corrupt, "key 'a'"),
+    "half a letter": (said("UPDATE embeddings_queue SET metadata = ?", '{"a": "\\ud800"}'), nf.Corrupt, "of the key 'a'"),
     "an id of bytes": (said("UPDATE embeddings SET embedding_id = CAST(embedding_id AS BLOB)"), nf.Corrupt, "expected a text"),
     "a number of text": (said("UPDATE embedding_metadata SET int_value = 'x' WHERE key = 'n'"), nf.Corrupt, r"\[None, 'x', "),
     "a truth value of 7": (said("UPDATE embedding_metadata SET bool_value = 7 WHERE key = 'even'"), nf.Corrupt, "None, 7]"),
@@ -516,6 +521,8 @@ def test_wrong_arguments_for_qdrant_are_told(qdrant, db: nf.Database, tmp_path: 
     (tmp_path / "docs.snapshot").write_bytes(b"x")
     with pytest.raises(nf.Incompatible, match="is of a Qdrant server, .* give a client"):
         migrate.from_qdrant(tmp_path / "docs.snapshot", db, "docs")
+    with pytest.raises(nf.InvalidArgument, match="columns: no payload has 'town'"):
+        migrate.from_qdrant(source, db, "plain", columns=["city", "town"])
     meta = source / "meta.json"
     meta.write_text(meta.read_text().replace("Cosine", "Manhattan"))
     with pytest.raises(nf.InvalidArgument, match="'Manhattan', which there is not here: give metric="):

@@ -76,6 +76,10 @@ def from_chroma(
             _Move(directory, found, entry, columns, Rejects(on_bad))
             for found, entry in _chosen(directory, target, collection, name, tenant, database)
         ]
+        keys = {key for move in moves for key in move.types}
+        for key in [columns] if isinstance(columns, str) else columns or []:
+            if key not in keys:
+                raise nf.InvalidArgument(f"columns: no record has the key {key!r}; there are {', '.join(sorted(keys))}")
         done: list[Migrated] = []
         try:
             done += (move.run(target, dtype, text, progress) for move in moves)
@@ -152,6 +156,7 @@ class _Move:
         self._rejects = rejects
         self._dim = found.dim or 0
         self._changes = self._replayed()
+        self.types = self._learned()
         self._columns = chroma.Columns({})
 
     def run(self, target: nf.Database, dtype: _Dtype | None, text: _Text | None, progress: Told) -> Migrated:
@@ -168,19 +173,19 @@ class _Move:
         shape = Shape(self._name, self._dim, METRICS[found.space], "utf8", types, dtype, text)
         return store(target, shape, self._batches(), self._rejects, total=total, progress=progress, notes=[])
 
-    def _metadata_columns(self) -> dict[str, str]:
-        """The columns of the metadata: every key with each type of its values."""
+    def _learned(self) -> dict[str, set[str]]:
+        """The keys of the metadata, and the types of their values."""
         types = self._directory.column_types(self._found)
         for change in self._changes.values():
             for key, value in change.metadata.items():
                 if value is not None:
                     types.setdefault(key, set()).add(chroma.type_of(value))
-        columns = {}
-        for key in sorted(types):
-            if key not in (DOCUMENT, URI) and self._takes(key):
-                for type in sorted(types[key]):
-                    columns[self._columns.of(key, type)] = type
-        return columns
+        return {key: types[key] for key in sorted(types) if key not in (DOCUMENT, URI)}
+
+    def _metadata_columns(self) -> dict[str, str]:
+        """The columns of the metadata: every key with each type of its values."""
+        taken = [(key, type) for key, types in self.types.items() if self._takes(key) for type in sorted(types)]
+        return {self._columns.of(key, type): type for key, type in taken}
 
     def _takes(self, key: str) -> bool:
         return self._keys is None or key in self._keys

@@ -154,6 +154,10 @@ class Directory:
             if kind not in (_ADD, _UPDATE, _UPSERT, _DELETE):
                 raise self._wrong("embeddings_queue", f"operation {kind!r}, expected 0 to 3")
             said = self._json("embeddings_queue", metadata)
+            for key, value in said.items():
+                items = value if isinstance(value, list) else [] if value is None else [value]
+                if not _is_text(key) or not all(map(_is_value, items)):
+                    raise self._wrong("embeddings_queue", f"the value {value!r:.80} of the key {key!r:.80}")
             yield number, kind, self._text("embeddings_queue", "id", id), bool(vector), said
 
     def logged_vector(self, number: int, dim: int) -> Array:
@@ -321,6 +325,19 @@ class Directory:
 
     def _wrong(self, section: str, what: str) -> nf.Corrupt:
         return damaged(self.file, section, what)
+
+
+def _is_value(value: Any) -> bool:
+    """Whether metadata may have a value."""
+    whole = type(value) is int and -(2**63) <= value < 2**63
+    return whole or isinstance(value, (float, bool)) or _is_text(value)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a text, without halves of letters, which JSON can spell."""
+    if not isinstance(value, str):
+        return False
+    return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _at(said: Any, *keys: str) -> dict[str, Any]:

@@ -45,6 +45,13 @@ class Columns:
             else:
                 self._kinds[path] = "float64" if {kind, before} == {"int64", "float64"} else _JSON
 
+    def check(self) -> None:
+        """Raises for a key that is to be taken and that no payload had."""
+        there = {path.split(".")[0] for path in self._kinds} | set(self._kinds)
+        for key in self._keys or []:
+            if key not in there:
+                raise nf.InvalidArgument(f"columns: no payload has {key!r}; leave it out, or all for what there is")
+
     def types(self) -> dict[str, str]:
         """The columns and their types."""
         for path in self._kinds:

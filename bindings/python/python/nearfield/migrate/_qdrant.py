@@ -74,6 +74,7 @@ def from_qdrant(
         for point in points.all(False):
             learned.see(point.payload)
             numbers, count = numbers and isinstance(point.id, int), count + 1
+        learned.check()
         types: Any = {**dict.fromkeys(config.sparse, "sparse"), **learned.types()}
         shape = Shape(
             collection if name is None else name,
