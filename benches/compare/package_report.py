@@ -173,8 +173,8 @@ def page(result: dict) -> str:
     built = [name for name, package in result["packages"].items() if package["built_here"]]
     lines = f"""# nearfield beside other packages
 
-Made by [benches/compare/packages.py](../benches/compare/packages.py), which installs each package in its newest release
-into an environment of its own; [its notes](../benches/compare/README.md#packages) say what each column is.
+Made by `benches/compare/packages.py`, which installs each package in its newest release
+into an environment of its own; its notes in `benches/compare/README.md` say what each column is.
 {result["machine"]}, Python {result["python"]}; others use the machine too: of import times the least of {result["imports"]} processes stands here, the median below.
 Disk is that of {data["rows"]:,} chunks of {data["name"]}: {data["vector_bytes"] / 1e6:,.1f} MB of float32 vectors and {data["text_bytes"] / 1e6:,.1f} MB of text.
 
@@ -195,7 +195,7 @@ Disk is that of {data["rows"]:,} chunks of {data["name"]}: {data["vector_bytes"]
 
 Each made to a store of 2,000 chunks, in a process of its own. An error is *clear* when its text names what was given and what
 was expected or is to be done, *half* when it names one of them, *vague* when neither, by the patterns in
-[mistakes.py](../benches/compare/mistakes.py); *right* are answers as they should be, *silent* is wrong input that is taken or a
+`mistakes.py`; *right* are answers as they should be, *silent* is wrong input that is taken or a
 wrong answer without an error, *crash* a process ended by a signal, *hang* one without an answer in a minute. For
 hnswlib, faiss and usearch the index alone is asked: of the SQLite beside it nothing is counted.
 
