@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::Core;
 use super::build::{self, Built};
+use super::retire::Retired;
 use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
 use super::write::{self, Writer};
@@ -61,11 +62,18 @@ pub(crate) fn on_close(core: &Core) -> Result<()> {
     let view = View::clone(&core.slot.load());
     writer.sync_log(core, view.seq)?;
     if view.frozen.is_empty() && writer.log_bytes < CLOSE_BYTES {
-        return seal(core, &mut writer, view.seq);
+        seal(core, &mut writer, view.seq)?;
+    } else {
+        freeze(core, &mut writer, view)?;
+        drop(writer);
+        flush_frozen(core)?;
+        writer = core.writer();
     }
-    freeze(core, &mut writer, view)?;
-    drop(writer);
-    flush_frozen(core)
+    // Else the logs of rows that are in segments now stay as long as nobody writes.
+    if writer.limbo.iter().any(Retired::is_data) {
+        settle_if_room(core, &mut writer)?;
+    }
+    Ok(())
 }
 
 /// Has a manifest say how far the logs go, all of which is on disk: one that is cut or gone afterwards is missed
@@ -74,6 +82,10 @@ pub(crate) fn seal(core: &Core, writer: &mut Writer, seq: u64) -> Result<()> {
     if writer.manifest.logged >= seq {
         return Ok(());
     }
+    settle_if_room(core, writer)
+}
+
+fn settle_if_room(core: &Core, writer: &mut Writer) -> Result<()> {
     match settle(core, writer) {
         // Everything is on disk as it is.
         Err(Error::Full { .. }) => {

@@ -18,7 +18,7 @@ use super::host::{Host, fresh_store_id};
 use super::manifest::{self, FileMeta, Loaded, Manifest, SegmentEntry};
 use super::op::{self, Op};
 use super::options::Schema;
-use super::retire::Tenancy;
+use super::retire::{Retired, Tenancy};
 use super::segment_files::{self, FileName};
 use super::snapshot::{PartView, View};
 use super::write::{Pending, Writer, Written};
@@ -286,8 +286,10 @@ fn writer(
         .filter(|entry| logs.iter().any(|path| path.ends_with(&entry.name)))
         .map(|entry| entry.len)
         .sum();
+    let mut limbo = Vec::new();
     if !host.read_only && loaded.is_settled() {
         sweep(host, dir, loaded, entries);
+        limbo = dropped_before(dir, loaded, entries);
     }
     let highest = entries.iter().filter_map(|entry| manifest::generation(&entry.name)).max();
     let mut manifest = manifest;
@@ -303,7 +305,7 @@ fn writer(
         log_bytes,
         poison: None,
         lost: false,
-        limbo: Vec::new(),
+        limbo,
         compacting: None,
         written: Written::default(),
         passed_over: loaded.passed_over.clone(),
@@ -323,6 +325,17 @@ fn sweep(host: &Arc<Host>, dir: &Path, loaded: &Loaded, entries: &[DirEntry]) {
             continue;
         }
     }
+}
+
+/// Files that the manifest before the newest names and this does not.
+fn dropped_before(dir: &Path, loaded: &Loaded, entries: &[DirEntry]) -> Vec<Retired> {
+    let before: Vec<&Manifest> = loaded.previous.iter().collect();
+    let is_dropped = |name: &str| {
+        let file = segment_files::parse(name);
+        file.is_some_and(|file| is_named(file, &before) && !is_named(file, &[&loaded.manifest]))
+    };
+    let dropped = entries.iter().filter(|entry| is_dropped(&entry.name));
+    dropped.map(|entry| Retired::File(dir.join(&entry.name))).collect()
 }
 
 /// Whether one of the manifests `kept` names a file, or may need a log.

@@ -26,6 +26,13 @@ pub(crate) enum Retired {
 }
 
 impl Retired {
+    /// Whether it is more than an old manifest.
+    pub(crate) fn is_data(&self) -> bool {
+        let Self::File(path) = self else { return true };
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.and_then(super::manifest::generation).is_none()
+    }
+
     /// Gives the files up. A file that cannot be removed is swept at the next opening.
     pub(crate) fn release(self, core: &Core) {
         match self {

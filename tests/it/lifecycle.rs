@@ -1,5 +1,7 @@
 //! What a person does first: open, write, search, close, reopen.
 
+use std::path::Path;
+
 use nearfield::{
     Attributes, Column, DataType, Error, Fields, Id, ImportBatch, ImportOptions, Metric,
     ScanOptions, Schema,
@@ -337,4 +339,37 @@ fn years(years: &[Option<i64>]) -> arrow_array::RecordBatch {
     let year: arrow_array::ArrayRef =
         std::sync::Arc::new(arrow_array::Int64Array::from(years.to_vec()));
     arrow_array::RecordBatch::try_from_iter_with_nullable([("year", year, true)]).unwrap()
+}
+
+/// Bytes of the logs and of all other files in and below `dir`.
+fn bytes_of_files(dir: &Path) -> (u64, u64) {
+    let (mut logs, mut others) = (0, 0);
+    for entry in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap()) {
+        let (name, kind) = (entry.file_name().into_string().unwrap(), entry.metadata().unwrap());
+        if kind.is_dir() {
+            let below = bytes_of_files(&entry.path());
+            (logs, others) = (logs + below.0, others + below.1);
+        } else if name.starts_with("wal-") {
+            logs += kind.len();
+        } else {
+            others += kind.len();
+        }
+    }
+    (logs, others)
+}
+
+#[test]
+fn a_closed_database_keeps_its_rows_once() {
+    let scratch = Scratch::new();
+    let values = vec![0.5_f32; 2_000 * 256];
+    for round in 0..2 {
+        let db = scratch.open();
+        let rows = db.collection("rows", Schema::new(256, Metric::L2)).unwrap();
+        let ids: Vec<u64> = (round * 2_000..(round + 1) * 2_000).collect();
+        rows.upsert(&ids, &values, ()).unwrap();
+        db.close().unwrap();
+        let (logs, others) = bytes_of_files(&scratch.path());
+        let vectors = (round + 1) * 4 * values.len() as u64;
+        assert!(logs == 0 && others < vectors * 5 / 4, "{logs} bytes of logs, {others} of others");
+    }
 }
