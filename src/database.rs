@@ -29,6 +29,7 @@ use crate::collection::{Collection, recover};
 use crate::error::{Error, Result};
 use crate::span::span;
 use crate::storage::disk::{DirEntry, Disk, OsDisk};
+use crate::types::spelling;
 
 const LOCK: &str = "LOCK";
 const NEW_PREFIX: &str = ".new-";
@@ -452,7 +453,10 @@ impl Database {
         if names.iter().any(|known| known == name) {
             return Ok(());
         }
-        let hint = crate::types::spelling::nearest(name, names.iter().map(String::as_str));
+        let hint = match names.as_slice() {
+            [] => format!("; {} has no collections: is the path right?", self.path().display()),
+            _ => spelling::nearest_or_all(name, names.iter().map(String::as_str)),
+        };
         Err(Error::not_found(format!("collection {name:?}"), hint))
     }
 

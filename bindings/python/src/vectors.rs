@@ -148,8 +148,9 @@ impl<'py> VectorsArg<'py> {
         if query.rows == 1 {
             return Ok(query);
         }
+        let dimension = shape.dimension;
         let message = match query.rows {
-            0 => "q: expected one vector, given none".to_owned(),
+            0 => format!("q: expected one vector of {dimension} dimensions, given none"),
             given => format!("q: expected one vector, given {given}; use search_batch"),
         };
         Err(invalid(value.py(), message))
