@@ -31,8 +31,8 @@ pub(crate) fn parse(name: &str) -> Option<FileName> {
     if let Some(generation) = super::manifest::generation(name) {
         return Some(FileName::Manifest(generation));
     }
-    if name.starts_with("MANIFEST-") && name.ends_with(".tmp") {
-        return Some(FileName::Temporary);
+    if let Some(name) = name.strip_suffix(".tmp") {
+        return super::manifest::generation(name).map(|_| FileName::Temporary);
     }
     if let Some(rest) = name.strip_prefix("wal-") {
         return Some(FileName::Log(number(rest.strip_suffix(".log")?)?));

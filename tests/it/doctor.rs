@@ -5,7 +5,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use nearfield::testing::FaultDisk;
 use nearfield::{
     DataType, Database, DoctorOptions, DoctorReport, Metric, OpenOptions, Schema, Settings,
 };
@@ -63,7 +65,12 @@ fn a_whole_database_is_told_without_its_data() {
     let db = database(&scratch.path());
     fs::create_dir(scratch.path().join(".new-00ff")).unwrap();
     fs::write(scratch.path().join("secretfile"), "x").unwrap();
-    fs::write(scratch.path().join("docs").join("secretfile"), "x").unwrap();
+    for name in ["secretfile", "MANIFEST-secret.tmp"] {
+        fs::write(scratch.path().join("docs").join(name), "x").unwrap();
+    }
+    for name in ["docs/secretdir", ".new-secret", "../.new-secret"] {
+        fs::create_dir(scratch.path().join(name)).unwrap();
+    }
     let report = doctor(&scratch.path());
     assert_eq!(report.problems, [""; 0]);
     assert_discreet(&report, &scratch.path());
@@ -77,12 +84,14 @@ fn a_whole_database_is_told_without_its_data() {
     assert!(segment.contains("40 rows, 1 dead") && segment.contains("graph by"), "{segment}");
     assert!(facts(&report, "verified")[0].ends_with(" 0 problems"));
     assert!(facts(&report, "left over")[0].starts_with(".new-00ff"));
-    assert_eq!(facts(&report, "not ours"), ["1 files or directories"]);
+    assert_eq!(facts(&report, "not ours"), ["2 files or directories"]);
     let files = facts(&report, "file");
     for kind in ["MANIFEST-", "wal-", ".nfs", ".attr"] {
         assert!(files.iter().any(|file| file.contains(kind)), "{kind}: {files:?}");
     }
-    assert!(files.contains(&"1 bytes, not ours".to_owned()), "{files:?}");
+    let foreign = files.iter().filter(|file| file.as_str() == "1 bytes, not ours");
+    assert_eq!(foreign.count(), 2, "{files:?}");
+    assert!(files.contains(&"a directory, not ours".to_owned()), "{files:?}");
     let writer = &facts(&report, "writer")[0];
     let own = format!("pid {}, command ", std::process::id());
     assert!(writer.starts_with(&own) && !writer.contains('/'), "{writer}");
@@ -162,6 +171,27 @@ fn whatever_is_damaged_is_told_and_the_rest_as_well() {
     let report = doctor(&scratch.path());
     assert_eq!(report.problems.len(), 1, "{report}");
     assert_eq!(facts(&report, "vectors").len(), 2, "{report}");
+}
+
+/// Reading panics, as a defect would have it, with a message that holds data.
+#[test]
+fn a_panic_is_told_without_what_it_says() {
+    let disk = FaultDisk::new();
+    let path = Path::new("/db.nf");
+    let db = OpenOptions::new().disk(Arc::new(disk.clone())).open(path).unwrap();
+    db.collection("docs", Schema::new(1, Metric::L2)).unwrap();
+    db.close().unwrap();
+    let ask = |message: fn()| {
+        disk.set_hook(Some(Arc::new(move |path: &Path| {
+            if path.to_string_lossy().contains("MANIFEST") {
+                message();
+            }
+        })));
+        Database::doctor(path, DoctorOptions::new().disk(Arc::new(disk.clone()))).problems
+    };
+    let told = ask(|| panic!("not a boundary of {}", ["secret", "text"].join(" ")));
+    assert_eq!(told, ["docs: a panic: what it says may be data, and is on standard error"]);
+    assert_eq!(ask(|| panic!("a plain defect")), ["docs: a panic: a plain defect"]);
 }
 
 #[test]

@@ -142,24 +142,22 @@ fn verify(
         "verified",
         format!("{} files, {} bytes, {problems} problems", found.files, found.bytes),
     );
-    let problem =
-        |problem: &String| format!("{}: {}", docs.name(), discretion.say_of_rows(problem));
+    let problem = |problem: &String| format!("{}: {}", docs.name(), discretion.say(problem));
     report.problems.extend(found.problems.iter().map(problem));
 }
 
 /// The files, and whether the manifests that count name them.
 fn tell_files(part: &mut DoctorPart, entries: &[DirEntry], named: &[&Manifest]) {
-    for entry in entries {
-        let why = match segment_files::parse(&entry.name) {
-            _ if entry.is_dir => ", a directory",
-            None => {
-                // Its name is not ours to tell.
-                part.tell("file", format!("{} bytes, not ours", entry.len));
-                continue;
+    for DirEntry { name, is_dir, len } in entries {
+        let fact = match segment_files::parse(name) {
+            // Their names are not ours to tell.
+            _ if *is_dir => "a directory, not ours".into(),
+            None => format!("{len} bytes, not ours"),
+            Some(file) if named.is_empty() || recover::is_named(file, named) => {
+                format!("{name}, {len} bytes")
             }
-            Some(file) if named.is_empty() || recover::is_named(file, named) => "",
-            Some(_) => ", named by no manifest that counts",
+            Some(_) => format!("{name}, {len} bytes, named by no manifest that counts"),
         };
-        part.tell("file", format!("{}, {} bytes{why}", entry.name, entry.len));
+        part.tell("file", fact);
     }
 }

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use crate::collection::options::Schema;
+use crate::error::Error;
 
 /// What is left out of messages.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Discretion {
     /// What comes before the names of files of the database.
     directory: String,
-    /// Names that are replaced, as they are quoted, and by what.
-    names: Vec<(String, String)>,
+    /// Columns as messages quote them, and what they are called instead.
+    columns: Vec<(String, String)>,
 }
 
 impl Discretion {
@@ -18,48 +19,57 @@ impl Discretion {
         // Without a separator at its end.
         let path = path.components().as_path().display();
         let directory = format!("{path}{}", std::path::MAIN_SEPARATOR);
-        Self { directory, names: Vec::new() }
+        Self { directory, columns: Vec::new() }
     }
 
     /// Has the columns of `schema` called by their number and type.
     pub(super) fn hide(&mut self, schema: &Schema) {
-        self.names = schema
-            .columns()
-            .iter()
-            .enumerate()
-            .map(|(number, column)| {
-                (format!("{:?}", column.name), format!("{number} ({})", column.data_type))
-            })
-            .collect();
+        let column = |(number, column): (usize, &crate::types::Column)| {
+            (format!("{:?}", column.name), format!("{number} ({})", column.data_type))
+        };
+        self.columns = schema.columns().iter().enumerate().map(column).collect();
     }
 
-    /// A message without what may not be told.
+    /// A message without ids and without all that it quotes, which may be of a row.
     pub(super) fn say(&self, message: &str) -> String {
-        let message = message.replace(&self.directory, "");
-        self.names.iter().fold(message, |message, (name, by)| message.replace(name, by))
+        let message = self.without_directory(message);
+        let (mut said, mut rest) = (String::new(), message.as_str());
+        while let Some(start) = rest.find(['"', '`']) {
+            let (before, from) = rest.split_at(start);
+            let (quoted, after) = from.split_at(quotation(from));
+            let column = self.columns.iter().find(|(column, _)| column == quoted);
+            said += before;
+            said += column.map_or("\"…\"", |(_, called)| called);
+            rest = after;
+        }
+        without_ids(&(said + rest))
     }
 
-    /// The same of a message that may speak of a row: without all that is quoted, and without ids.
-    pub(super) fn say_of_rows(&self, message: &str) -> String {
-        without_ids(&without_quoted(&self.say(message)))
+    /// What an error says; what files of a later version ask for is quoted and no data.
+    pub(super) fn say_error(&self, error: &Error) -> String {
+        match error {
+            Error::Incompatible { .. } => self.without_directory(&error.to_string()),
+            error => self.say(&error.to_string()),
+        }
+    }
+
+    fn without_directory(&self, message: &str) -> String {
+        message.replace(&self.directory, "")
     }
 }
 
-/// Texts of rows, as messages quote them, are left out.
-fn without_quoted(message: &str) -> String {
-    let (mut said, mut quoted, mut escaped) = (String::new(), false, false);
-    for c in message.chars() {
-        match c {
-            '"' if !escaped => {
-                quoted = !quoted;
-                said.push_str(if quoted { "\"…" } else { "\"" });
-            }
-            _ if !quoted => said.push(c),
-            _ => {}
-        }
-        escaped = c == '\\' && !escaped;
+/// Bytes of the quotation that `text` begins with. Backticks, in which nothing is escaped, go as far as the last.
+fn quotation(text: &str) -> usize {
+    if text.starts_with('`') {
+        return text.rfind('`').filter(|end| *end > 0).map_or(text.len(), |end| end + 1);
     }
-    said
+    let mut escaped = false;
+    let end = text.bytes().skip(1).position(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        ends
+    });
+    end.map_or(text.len(), |end| end + 2)
 }
 
 /// Of ids that are numbers, too.
@@ -104,14 +114,20 @@ mod tests {
             ("id 17 is live twice", "id … is live twice"),
             ("id \"x\\\"y 5\" is live", "id \"…\" is live"),
             ("the word \"secret\" and \"é\\\\\" stand", "the word \"…\" and \"…\" stand"),
+            ("byte 3 of `sec`r\"et`; the end", "byte 3 of \"…\"; the end"),
             (
                 "seg-000001.nfs is corrupt in IDSC: row 5",
                 "seg-000001.nfs is corrupt in IDSC: row 5",
             ),
-            ("an unclosed \"secret", "an unclosed \"…"),
+            ("an unclosed \"secret", "an unclosed \"…\""),
+            ("an unclosed `secret", "an unclosed \"…\""),
         ] {
-            assert_eq!(discretion.say_of_rows(said), left);
+            assert_eq!(discretion.say(said), left);
         }
+        let reason = "it requires feature \"x\"".to_owned();
+        let error = Error::Incompatible { file, reason };
+        let said = "docs cannot be read by this version: it requires feature \"x\"";
+        assert_eq!(discretion.say_error(&error), said);
     }
 
     #[test]

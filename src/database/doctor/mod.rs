@@ -19,7 +19,7 @@ use serde::Serialize;
 use self::message::Discretion;
 use super::{Database, LOCK, NEW_PREFIX, OpenOptions, TRASH_PREFIX, check_name, packed, parent};
 use crate::collection::recover;
-use crate::error::{Error, Result, panic_message};
+use crate::error::{Error, Result};
 use crate::storage::disk::{DirEntry, Disk, OsDisk};
 
 /// How to look at a database: given to [`Database::doctor`].
@@ -103,9 +103,12 @@ impl DoctorReport {
         work: impl FnOnce() -> Result<T>,
     ) -> Option<T> {
         let done = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-            Err(Error::invalid(format!("a panic: {}", panic_message(&*payload))))
+            // A message that was put together may be of data.
+            let message = payload.downcast_ref::<&str>().copied();
+            let message = message.unwrap_or("what it says may be data, and is on standard error");
+            Err(Error::invalid(format!("a panic: {message}")))
         });
-        let problem = |error: &Error| discretion.say(&format!("{what}: {error}"));
+        let problem = |error: &Error| format!("{what}: {}", discretion.say_error(error));
         done.inspect_err(|error| self.problems.push(problem(error))).ok()
     }
 }
@@ -206,13 +209,12 @@ fn directory(
         });
         part.tell("writer", writer.unwrap_or_else(|| "not known".into()));
     }
-    let is_left = |name: &str| name.starts_with(NEW_PREFIX) || name.starts_with(TRASH_PREFIX);
     for entry in entries.iter().filter(|entry| is_left(&entry.name)) {
         part.tell("left over", format!("{}, {}", entry.name, size(disk, path, entry)));
     }
     // Backups and restored databases grow beside their place.
     let beside = disk.list(&parent(path)).unwrap_or_default();
-    for entry in beside.iter().filter(|entry| entry.is_dir && entry.name.starts_with(NEW_PREFIX)) {
+    for entry in beside.iter().filter(|entry| entry.is_dir && is_left(&entry.name)) {
         let size = size(disk, &parent(path), entry);
         part.tell("left beside it", format!("{}, {size}", entry.name));
     }
@@ -227,6 +229,12 @@ fn directory(
     }
     report.parts.push(part);
     entries
+}
+
+/// Whether a name is one that we give to what we are about to finish or to remove.
+fn is_left(name: &str) -> bool {
+    let number = name.strip_prefix(NEW_PREFIX).or_else(|| name.strip_prefix(TRASH_PREFIX));
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Bytes of a file, or of the files of a directory and of the directories in it.
