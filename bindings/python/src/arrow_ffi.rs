@@ -10,14 +10,13 @@
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type, to_ffi};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchIterator, StructArray, make_array};
 use arrow_data::ArrayData;
 use arrow_data::transform::MutableArrayData;
-use arrow_schema::{ArrowError, DataType, Schema};
+use arrow_schema::{ArrowError, DataType};
 use pyo3::exceptions::{PyException, PyImportError};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -88,13 +87,10 @@ pub(crate) fn export_array<'py>(
     Ok((capsule(py, schema, SCHEMA)?, capsule(py, array, ARRAY)?))
 }
 
-/// A table in parts, which all have the columns of the first, as the capsule that `__arrow_c_stream__` returns.
-pub(crate) fn export_stream(
-    py: Python<'_>,
-    batches: Vec<RecordBatch>,
-) -> PyResult<Bound<'_, PyCapsule>> {
-    let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
-    let batches = RecordBatchIterator::new(batches.into_iter().map(Ok), schema);
+/// A table of one batch as the capsule that `__arrow_c_stream__` returns.
+pub(crate) fn export_stream(py: Python<'_>, batch: RecordBatch) -> PyResult<Bound<'_, PyCapsule>> {
+    let schema = batch.schema();
+    let batches = RecordBatchIterator::new([Ok(batch)], schema);
     capsule(py, FFI_ArrowArrayStream::new(Box::new(batches)), STREAM)
 }
 
@@ -235,6 +231,13 @@ fn stream_error(stream: &mut FFI_ArrowArrayStream, code: i32) -> ArrowError {
 
 fn released() -> ArrowError {
     ArrowError::CDataInterface("the data was handed over before".into())
+}
+
+/// One batch with copies of the rows of all, which have the same columns; there is one at least.
+pub(crate) fn concat(batches: Vec<RecordBatch>) -> Result<RecordBatch, ArrowError> {
+    let data = |batch: RecordBatch| StructArray::from(batch).into_data();
+    let chunks: Vec<ArrayData> = batches.into_iter().map(data).collect();
+    Ok(StructArray::from(join(&chunks)?.to_data()).into())
 }
 
 /// One array with copies of all rows.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Int64Array, RecordBatch};
+use arrow_schema::ArrowError;
 use nearfield::IdType;
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
@@ -36,18 +37,20 @@ const SHOWN: usize = 3;
 #[pyclass(frozen, module = "nearfield")]
 pub(crate) struct BatchHits {
     found: Vec<Arc<Found>>,
+    /// What a query answers that finds nothing, where there is no query: it has the columns.
+    nothing: Option<Arc<Found>>,
     k: usize,
     id_type: IdType,
 }
 
 impl BatchHits {
-    pub(crate) fn new(hits: Vec<nearfield::Hits>, k: usize, id_type: IdType, width: usize) -> Self {
-        let found = hits.into_iter().map(|hits| Found::new(hits, id_type, width)).collect();
-        Self::of(found, k, id_type)
-    }
-
-    pub(crate) fn of(found: Vec<Arc<Found>>, k: usize, id_type: IdType) -> Self {
-        Self { found, k, id_type }
+    pub(crate) fn new(
+        found: Vec<Arc<Found>>,
+        nothing: Option<Arc<Found>>,
+        k: usize,
+        id_type: IdType,
+    ) -> Self {
+        Self { found, nothing, k, id_type }
     }
 
     fn hits(&self, index: usize) -> Hits {
@@ -75,13 +78,17 @@ impl BatchHits {
         places
     }
 
-    /// The hits of each query with its number.
-    fn batches(&self, py: Python<'_>) -> PyResult<Vec<RecordBatch>> {
-        let numbered = |(query, found): (i64, &Arc<Found>)| {
-            let batch = rows::numbered(found.batch(py)?, "query", query);
-            batch.map_err(|error| invalid(py, error.to_string()))
-        };
-        (0..).zip(&self.found).map(numbered).collect()
+    /// All hits, each with the number of its query.
+    fn table(&self, py: Python<'_>) -> PyResult<RecordBatch> {
+        let answers = self.found.iter().chain(&self.nothing);
+        let batches = answers.map(|found| found.table(py)).collect::<PyResult<_>>()?;
+        let queries = (0..)
+            .zip(&self.found)
+            .flat_map(|(query, found)| std::iter::repeat_n(query, found.hits.len()));
+        let queries = Int64Array::from_iter_values(queries);
+        let table =
+            arrow_ffi::concat(batches).and_then(|batch| rows::numbered(batch, "query", queries));
+        table.map_err(|error: ArrowError| invalid(py, error.to_string()))
     }
 
     fn float_array<'py>(
@@ -167,10 +174,8 @@ impl BatchHits {
     /// >>> docs.search_batch([[0, 0], [3, 4]], k=1, select=["title"]).to_dicts()[1]
     /// {'query': 1, 'id': 2, 'distance': 0.0, 'score': -0.0, 'title': 'far'}
     fn to_dicts<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let batches = self.batches(py)?;
-        let places =
-            batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch, row)));
-        places.map(|(batch, row)| rows::dict(py, batch, row)).collect()
+        let table = self.table(py)?;
+        (0..table.num_rows()).map(|row| rows::dict(py, &table, row)).collect()
     }
 
     /// The hits as a `pyarrow.Table`.
@@ -205,7 +210,7 @@ impl BatchHits {
     ) -> PyResult<Bound<'py, PyCapsule>> {
         // The interface lets a producer ignore the wish for another schema.
         let _ = requested_schema;
-        arrow_ffi::export_stream(py, self.batches(py)?)
+        arrow_ffi::export_stream(py, self.table(py)?)
     }
 
     /// The hits of the first queries, a table each.
@@ -225,8 +230,9 @@ impl BatchHits {
         let answers = self.found.iter().map(|found| pickles::answer(py, found));
         let answers = PyList::new(py, answers.collect::<PyResult<Vec<_>>>()?)?;
         let text = self.id_type == IdType::Utf8;
+        let nothing = self.nothing.as_ref().map(|found| pickles::answer(py, found)).transpose()?;
         let pickles = py.import("nearfield._pickles")?;
-        pickles.call_method1("reduce_batch_hits", (answers, self.k, text))
+        pickles.call_method1("reduce_batch_hits", (answers, nothing, self.k, text))
     }
 
     fn __repr__(&self) -> String {

@@ -34,6 +34,15 @@ impl Found {
         if let Some(batch) = self.batch.get() {
             return Ok(batch);
         }
+        let batch = self.table(py)?;
+        Ok(self.batch.get_or_init(|| batch))
+    }
+
+    /// The same, for whoever needs it once.
+    pub(crate) fn table(&self, py: Python<'_>) -> PyResult<RecordBatch> {
+        if let Some(batch) = self.batch.get() {
+            return Ok(batch.clone());
+        }
         let hits = &self.hits.hits;
         let measures = vec![
             ("distance", hits.iter().map(|hit| hit.distance).collect()),
@@ -42,9 +51,8 @@ impl Found {
         let vectors = self.hits.vectors.as_ref().map(|vectors| (vectors, self.width));
         let ids = hits.iter().map(|hit| &hit.id);
         let attributes = self.hits.attributes.as_ref();
-        let batch = rows::record_batch(ids, self.id_type, measures, attributes, vectors)
-            .map_err(|error| invalid(py, error.to_string()))?;
-        Ok(self.batch.get_or_init(|| batch))
+        rows::record_batch(ids, self.id_type, measures, attributes, vectors)
+            .map_err(|error| invalid(py, error.to_string()))
     }
 
     /// Kind of the ids, and elements of a vector.
@@ -239,7 +247,7 @@ impl Hits {
         requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let _ = requested_schema;
-        arrow_ffi::export_stream(py, vec![self.found.batch(py)?.clone()])
+        arrow_ffi::export_stream(py, self.found.batch(py)?.clone())
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -114,11 +114,13 @@ pub(crate) fn _hits(py: Python<'_>, answer: Answer<'_>) -> PyResult<Hits> {
 pub(crate) fn _batch_hits(
     py: Python<'_>,
     answers: Vec<Answer<'_>>,
+    nothing: Option<Answer<'_>>,
     k: usize,
     text: bool,
 ) -> PyResult<BatchHits> {
+    let nothing = nothing.map(|answer| found(py, answer)).transpose()?;
     let found = answers.into_iter().map(|answer| found(py, answer)).collect::<PyResult<_>>()?;
-    Ok(BatchHits::of(found, k, id_type(text)))
+    Ok(BatchHits::new(found, nothing, k, id_type(text)))
 }
 
 /// Rows that were read back.

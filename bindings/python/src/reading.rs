@@ -13,7 +13,7 @@ use crate::filter::filter_arg;
 use crate::hits::{Found, Hits};
 use crate::ids::{id_from_python, id_type};
 use crate::interrupt::long;
-use crate::request::{Request, kind};
+use crate::request::{Request, fields, kind};
 use crate::sparse;
 use crate::vectors::{Shape, VectorsArg};
 
@@ -50,6 +50,29 @@ impl Source<'_> {
             Self::Collection(collection) => collection.search_sparse(column, vectors),
             Self::Snapshot(snapshot, _) => snapshot.search_sparse(column, vectors),
         }
+    }
+
+    /// The answer to a query that finds nothing, with the columns of those that find something.
+    fn nothing(
+        self,
+        py: Python<'_>,
+        select: Option<Vec<String>>,
+        vectors: bool,
+    ) -> PyResult<nearfield::Hits> {
+        let has_columns = select.as_ref().is_none_or(|names| !names.is_empty());
+        let (ids, fields): ([u64; 0], _) = ([], fields(select, vectors));
+        let none = call(py, || match self {
+            Self::Collection(collection) => collection.get(&ids, &fields),
+            Self::Snapshot(snapshot, _) => snapshot.get(&ids, &fields),
+        })?;
+        Ok(nearfield::Hits {
+            hits: Vec::new(),
+            ranks: None,
+            attributes: has_columns.then_some(none.attributes),
+            vectors: none.vectors,
+            snippets: None,
+            windows: None,
+        })
     }
 
     /// The kind of ids that were found; only of none is the schema asked, which takes time.
@@ -142,6 +165,7 @@ fn batch<'q>(
     request: Request,
 ) -> PyResult<BatchHits> {
     let most = request.picks.most(request.k);
+    let (select, with_vectors) = (request.select.clone(), request.vectors);
     let run = |cancel: Option<&Arc<AtomicBool>>| -> Result<_> {
         let begun = begin(&request);
         let mut query = request.apply(begun, width);
@@ -156,7 +180,13 @@ fn batch<'q>(
         long(py, None, |task| run(Some(&task.cancel)))?
     };
     let id_type = source.kind(py, hits.iter().find_map(|hits| hits.hits.first()))?;
-    Ok(BatchHits::new(hits, most, id_type, width))
+    let nothing = match hits.is_empty() {
+        true => Some(source.nothing(py, select, with_vectors)?),
+        false => None,
+    };
+    let found = |hits| Found::new(hits, id_type, width);
+    let (hits, nothing) = (hits.into_iter().map(found).collect(), nothing.map(found));
+    Ok(BatchHits::new(hits, nothing, most, id_type))
 }
 
 /// A search of a column of sparse vectors.

@@ -138,7 +138,7 @@ impl Records {
         requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let _ = requested_schema;
-        arrow_ffi::export_stream(py, vec![self.batch(py)?.clone()])
+        arrow_ffi::export_stream(py, self.batch(py)?.clone())
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

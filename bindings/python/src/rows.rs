@@ -114,16 +114,15 @@ pub(crate) fn record_batch<'a>(
     RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options)
 }
 
-/// `batch` behind a column of one number, unless it has a column of that name.
+/// `batch` behind a column of numbers, unless it has a column of that name.
 pub(crate) fn numbered(
-    batch: &RecordBatch,
+    batch: RecordBatch,
     name: &str,
-    number: i64,
+    column: Int64Array,
 ) -> Result<RecordBatch, ArrowError> {
     if batch.column_by_name(name).is_some() {
-        return Ok(batch.clone());
+        return Ok(batch);
     }
-    let column = Int64Array::from_value(number, batch.num_rows());
     let mut fields = vec![Arc::new(Field::new(name, column.data_type().clone(), false))];
     fields.extend(batch.schema_ref().fields().iter().cloned());
     let mut columns: Vec<ArrayRef> = vec![Arc::new(column)];

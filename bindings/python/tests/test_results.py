@@ -1,6 +1,7 @@
 """Hits and records as Python objects."""
 
 import datetime
+import pickle
 import sys
 
 import numpy as np
@@ -101,8 +102,24 @@ def test_the_answers_of_a_batch_are_one_table(docs: nf.Collection):
     assert table.schema.field("query").type == pa.int64()
     assert pl.DataFrame(found).equals(found.to_polars()) and found.to_polars()["query"].to_list() == [0, 1]
     assert found.to_pandas()["distance"].tolist() == [0.0, 0.0]
-    nothing = docs.search_batch(np.empty((0, 2)))
-    assert nothing.to_dicts() == [] and nothing.to_arrow().num_rows == 0
+    # One piece, whatever the number of queries, also where the first of them finds nothing.
+    many = docs.search_batch([[9, 9]] * 10 + [[0, 0]] * 300, k=2, max_distance=1)
+    assert many.to_arrow()["id"].num_chunks == 1 and many.to_polars().n_chunks() == 1
+    assert many.to_arrow()["query"].to_pylist() == list(range(10, 310))
+
+
+def test_an_empty_batch_is_a_table_with_the_columns_of_others(docs: nf.Collection):
+    pa = pytest.importorskip("pyarrow")
+    pl = pytest.importorskip("polars")
+    for asked in [{}, {"select": ["title"]}, {"select": []}, {"select": [], "vectors": True}, {"vectors": True}]:
+        some, nothing = docs.search_batch([[0, 0]], **asked), docs.search_batch(np.empty((0, 2)), **asked)
+        assert nothing.to_dicts() == [] and len(nothing) == 0
+        table = nothing.to_arrow()
+        assert table.num_rows == 0 and table.schema.equals(some.to_arrow().schema)
+        assert pa.table(pickle.loads(pickle.dumps(nothing))).schema.equals(table.schema)
+        assert pl.concat([nothing.to_polars(), some.to_polars()])["query"].to_list() == [0, 0]
+    frozen = docs.snapshot().search_batch(np.empty((0, 2)), select=["title"])
+    assert frozen.to_arrow().column_names == ["query", "id", "distance", "score", "title"]
 
 
 def test_a_column_called_query_stands_in_place_of_the_number(docs: nf.Collection):

@@ -71,12 +71,16 @@ def load_hit(*answer: Any) -> nearfield.Hit:
     return load_hits(*answer)[0]
 
 
-def reduce_batch_hits(answers: list[tuple[Any, ...]], k: int, text: bool) -> tuple[Any, ...]:
-    return load_batch_hits, (answers, k, text)
+def reduce_batch_hits(
+    answers: list[tuple[Any, ...]], nothing: tuple[Any, ...] | None, k: int, text: bool
+) -> tuple[Any, ...]:
+    return load_batch_hits, (answers, nothing, k, text)
 
 
-def load_batch_hits(answers: list[tuple[Any, ...]], k: int, text: bool) -> nearfield.BatchHits:
-    return _module._batch_hits(answers, k, text)
+def load_batch_hits(
+    answers: list[tuple[Any, ...]], nothing: tuple[Any, ...] | None, k: int, text: bool
+) -> nearfield.BatchHits:
+    return _module._batch_hits(answers, nothing, k, text)
 
 
 def reduce_records(rows: tuple[Any, ...]) -> tuple[Any, ...]:
