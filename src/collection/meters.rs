@@ -1,7 +1,8 @@
 //! What has been done since a collection was opened: searches with the times they took, and writes.
 //!
 //! A search costs two additions to atomic numbers: one in a histogram of times whose buckets grow by an
-//! eighth of a power of two, so that a percentile is told within an eighth, and one for the sum.
+//! eighth of a power of two, so that a percentile is told within an eighth, and one for the sum; and a look at
+//! the longest time, which it may replace.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +14,8 @@ const STEPS_LOG2: u32 = 3;
 const STEPS: usize = 1 << STEPS_LOG2;
 /// Nanoseconds below which times are not told apart, as a power of two: about a microsecond.
 const LEAST_LOG2: u32 = 10;
-/// Doublings from there on, to about two minutes; what took longer is in the last bucket.
+/// Doublings from there on, to about two minutes; what took longer is in the last bucket, whose limit is the
+/// longest time.
 const DOUBLINGS: usize = 27;
 const BUCKETS: usize = DOUBLINGS * STEPS;
 
@@ -27,14 +29,18 @@ pub struct SearchStats {
     pub timed: u64,
     /// Nanoseconds that they took in all.
     pub total_ns: u64,
+    /// Nanoseconds that the longest of them took.
+    pub max_ns: u64,
     /// Nanoseconds within which half of them were answered, an eighth too many at most; 0 before the first.
+    /// What took more than two minutes is told as the longest.
     pub p50_ns: u64,
     /// The same for 95 of a hundred.
     pub p95_ns: u64,
     /// The same for 99 of a hundred.
     pub p99_ns: u64,
-    /// The histogram, without its empty buckets: nanoseconds below which, and at or above the bucket before
-    /// or seven eighths of it, so many of them were answered. Ascending.
+    /// The histogram, without its empty buckets: nanoseconds within which, and above the bucket before
+    /// or seven eighths of it, so many of them were answered. Ascending; those of more than two minutes are
+    /// one bucket, up to the longest.
     pub histogram: Vec<(u64, u64)>,
 }
 
@@ -46,6 +52,7 @@ pub(crate) struct Meters {
     pub(crate) name: String,
     times: [AtomicU64; BUCKETS],
     total_ns: AtomicU64,
+    max_ns: AtomicU64,
     batched: AtomicU64,
     writes: AtomicU64,
 }
@@ -58,6 +65,7 @@ impl Meters {
             name: name.into(),
             times: [const { AtomicU64::new(0) }; BUCKETS],
             total_ns: AtomicU64::new(0),
+            max_ns: AtomicU64::new(0),
             batched: AtomicU64::new(0),
             writes: AtomicU64::new(0),
         }
@@ -66,7 +74,11 @@ impl Meters {
     /// A search was answered.
     pub(crate) fn searched(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.times[bucket(nanos)].fetch_add(1, Ordering::Relaxed);
+        if nanos > self.max_ns.load(Ordering::Relaxed) {
+            self.max_ns.fetch_max(nanos, Ordering::Relaxed);
+        }
+        // Whoever sees it counted sees the longest time, too.
+        self.times[bucket(nanos)].fetch_add(1, Ordering::Release);
         self.total_ns.fetch_add(nanos, Ordering::Relaxed);
     }
 
@@ -85,14 +97,19 @@ impl Meters {
     }
 
     pub(crate) fn searches(&self) -> SearchStats {
-        let counts = self.times.iter().map(|count| count.load(Ordering::Relaxed));
-        let histogram: Vec<(u64, u64)> =
+        let counts = self.times.iter().map(|count| count.load(Ordering::Acquire));
+        let mut histogram: Vec<(u64, u64)> =
             (0..).map(limit).zip(counts).filter(|(_, count)| *count > 0).collect();
+        let max_ns = self.max_ns.load(Ordering::Relaxed);
+        if let Some((last, _)) = histogram.last_mut().filter(|(at, _)| *at == limit(BUCKETS - 1)) {
+            *last = max_ns.max(*last);
+        }
         let timed = histogram.iter().map(|(_, count)| count).sum();
         SearchStats {
             count: timed + self.batched.load(Ordering::Relaxed),
             timed,
             total_ns: self.total_ns.load(Ordering::Relaxed),
+            max_ns,
             p50_ns: quantile(&histogram, timed, 50),
             p95_ns: quantile(&histogram, timed, 95),
             p99_ns: quantile(&histogram, timed, 99),
@@ -110,7 +127,7 @@ fn bucket(nanos: u64) -> usize {
     (above as usize * STEPS + usize::try_from(step).unwrap_or(0)).min(BUCKETS - 1)
 }
 
-/// Nanoseconds below which the times of a bucket are, but for the last.
+/// Nanoseconds below which the times of a bucket are; of the last, but for those beyond two minutes.
 fn limit(bucket: usize) -> u64 {
     let (doubling, step) = (bucket / STEPS, bucket % STEPS);
     ((STEPS + step + 1) as u64) << (doubling + (LEAST_LOG2 - STEPS_LOG2) as usize)
@@ -170,7 +187,7 @@ mod tests {
         meters.searched_batch(7);
         let found = meters.searches();
         assert_eq!((found.count, found.timed), (1_007, 1_000));
-        assert_eq!(found.total_ns, 500_500_000);
+        assert_eq!((found.total_ns, found.max_ns), (500_500_000, 1_000_000));
         for (told, right) in
             [(found.p50_ns, 500_000), (found.p95_ns, 950_000), (found.p99_ns, 990_000)]
         {
@@ -190,7 +207,22 @@ mod tests {
         meters.searched(Duration::from_secs(3_600));
         let found = meters.searches();
         assert!(found.p50_ns == found.p95_ns && found.p95_ns < 12_000);
-        assert!(found.p99_ns > 2_000_000_000);
-        assert_eq!(found.histogram.len(), 3);
+        assert!((2_000_000_000..2_250_000_000).contains(&found.p99_ns));
+        assert_eq!((found.histogram.len(), found.max_ns), (3, 3_600_000_000_000));
+    }
+
+    #[test]
+    fn what_is_longer_than_the_buckets_go_is_told_as_the_longest() {
+        let meters = Meters::new("docs");
+        meters.searched(Duration::from_secs(130));
+        let last = limit(BUCKETS - 1);
+        assert_eq!(meters.searches().p99_ns, last);
+        for seconds in [140, 3_600] {
+            meters.searched(Duration::from_secs(seconds));
+        }
+        let found = meters.searches();
+        let longest = 3_600_000_000_000;
+        assert_eq!((found.p50_ns, found.p99_ns, found.max_ns), (longest, longest, longest));
+        assert_eq!(found.histogram, [(longest, 3)]);
     }
 }
