@@ -29,9 +29,7 @@ pub(super) fn examine(
     let loaded = report.attempt(discretion, name, || manifest::salvage(disk, &dir, &entries));
     let mut named = Vec::new();
     if let Some(loaded) = &loaded {
-        if !options.names {
-            discretion.hide(&loaded.manifest.schema);
-        }
+        discretion.know(&loaded.manifest.schema, options.names);
         tell_manifest(&mut part, &loaded.manifest);
         tell_schema(&mut part, &loaded.manifest.schema, options.names);
         let older = loaded.older_failure.as_ref().map(ToString::to_string);

@@ -22,15 +22,20 @@ impl Discretion {
         Self { directory, columns: Vec::new() }
     }
 
-    /// Has the columns of `schema` called by their number and type.
-    pub(super) fn hide(&mut self, schema: &Schema) {
+    /// Has the columns of `schema` called by their number and type, or by name where `names` are told.
+    pub(super) fn know(&mut self, schema: &Schema, names: bool) {
         let column = |(number, column): (usize, &crate::types::Column)| {
-            (format!("{:?}", column.name), format!("{number} ({})", column.data_type))
+            let quoted = format!("{:?}", column.name);
+            let called = match names {
+                true => quoted.clone(),
+                false => format!("{number} ({})", column.data_type),
+            };
+            (quoted, called)
         };
         self.columns = schema.columns().iter().enumerate().map(column).collect();
     }
 
-    /// A message without ids and without all that it quotes, which may be of a row.
+    /// A message without ids and without all that it quotes, which may be of a row, but for columns.
     pub(super) fn say(&self, message: &str) -> String {
         let message = self.without_directory(message);
         let (mut said, mut rest) = (String::new(), message.as_str());
@@ -105,11 +110,16 @@ mod tests {
         let path = Path::new("somewhere").join("my.nf");
         let mut discretion = Discretion::new(&path);
         let schema = Schema::new(1, Metric::L2).column("a \"b", DataType::Int64).text("salary");
-        discretion.hide(&schema);
+        discretion.know(&schema, false);
         let file = path.join("docs");
         let message =
             format!("{} is corrupt: column {:?}, {:?}", file.display(), "a \"b", "salary");
         assert_eq!(discretion.say(&message), "docs is corrupt: column 0 (int64), 1 (utf8)");
+        let mut told = discretion.clone();
+        told.know(&schema, true);
+        let quoted = format!("{message}, the word \"secret\"");
+        let named = "docs is corrupt: column \"a \\\"b\", \"salary\", the word \"…\"";
+        assert_eq!(told.say(&quoted), named);
         for (said, left) in [
             ("id 17 is live twice", "id … is live twice"),
             ("id \"x\\\"y 5\" is live", "id \"…\" is live"),
