@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use nearfield::testing::FaultDisk;
 use nearfield::{
-    DataType, Database, DoctorOptions, DoctorReport, Metric, OpenOptions, Schema, Settings,
+    Column, DataType, Database, DoctorOptions, DoctorReport, Metric, OpenOptions, Schema, Settings,
 };
 
 use crate::common::{Random, Scratch, notes};
@@ -192,6 +192,27 @@ fn a_panic_is_told_without_what_it_says() {
     let told = ask(|| panic!("not a boundary of {}", ["secret", "text"].join(" ")));
     assert_eq!(told, ["docs: a panic: what it says may be data, and is on standard error"]);
     assert_eq!(ask(|| panic!("a plain defect")), ["docs: a panic: a plain defect"]);
+}
+
+/// Columns may be in the log alone, and the type of ids.
+#[test]
+fn a_schema_is_told_as_it_is_once_the_log_is_read() {
+    let scratch = Scratch::new();
+    let mut settings = Settings::default();
+    settings.background = false;
+    let db = OpenOptions::new().settings(settings).open(scratch.path()).unwrap();
+    let docs = db.collection("docs", Schema::new(2, Metric::L2).column("first", DataType::Int64));
+    let docs = docs.unwrap();
+    docs.upsert(&["a"], &[0.0_f32, 1.0], ()).unwrap();
+    let later = Column { name: "secretlater".into(), data_type: DataType::Utf8, text: false };
+    docs.add_columns(&[later]).unwrap();
+    let report = doctor(&scratch.path());
+    assert_eq!(facts(&report, "columns"), ["int64, utf8"], "{report}");
+    assert_eq!(facts(&report, "ids"), ["utf8"]);
+    assert_eq!(facts(&report, "rows"), ["1, 0 dead"]);
+    assert_discreet(&report, &scratch.path());
+    let named = Database::doctor(scratch.path(), DoctorOptions::new().names(true));
+    assert_eq!(facts(&named, "columns"), ["\"first\" int64, \"secretlater\" utf8"]);
 }
 
 #[test]

@@ -27,11 +27,17 @@ pub(super) fn examine(
     });
     let entries = listed.unwrap_or_default();
     let loaded = report.attempt(discretion, name, || manifest::salvage(disk, &dir, &entries));
-    let mut named = Vec::new();
+    let (mut named, mut docs) = (Vec::new(), None);
     if let Some(loaded) = &loaded {
         discretion.know(&loaded.manifest.schema, options.names);
         tell_manifest(&mut part, &loaded.manifest);
-        tell_schema(&mut part, &loaded.manifest.schema, options.names);
+        // What does not open for want of a whole manifest has been told.
+        docs = db.and_then(|db| report.attempt(discretion, name, || db.open_collection(name)));
+        // The log alone may have the type of ids, columns and indexes.
+        let schema = docs.as_ref().and_then(|docs| docs.schema().ok());
+        let schema = schema.unwrap_or_else(|| loaded.manifest.schema.clone());
+        discretion.know(&schema, options.names);
+        tell_schema(&mut part, &schema, options.names);
         let older = loaded.older_failure.as_ref().map(ToString::to_string);
         for why in loaded.passed_over.iter().chain(&older) {
             let why = discretion.say(why);
@@ -40,18 +46,14 @@ pub(super) fn examine(
         }
         named = [Some(&loaded.manifest), loaded.previous.as_ref()].into_iter().flatten().collect();
     }
-    // What does not open for want of a whole manifest has been told.
-    if let (Some(db), Some(_)) = (db, &loaded) {
-        let docs = report.attempt(discretion, name, || db.open_collection(name));
-        if let Some(docs) = docs {
-            let stats = report.attempt(discretion, name, || docs.stats());
-            if let Some(stats) = stats {
-                tell_stats(&mut part, &stats);
-                tell_segments(&mut part, report, &stats, name);
-            }
-            if options.verify {
-                verify(&mut part, report, &docs, discretion);
-            }
+    if let Some(docs) = docs {
+        let stats = report.attempt(discretion, name, || docs.stats());
+        if let Some(stats) = stats {
+            tell_stats(&mut part, &stats);
+            tell_segments(&mut part, report, &stats, name);
+        }
+        if options.verify {
+            verify(&mut part, report, &docs, discretion);
         }
     }
     tell_files(&mut part, &entries, &named);
