@@ -31,7 +31,7 @@ use crate::storage::salvage;
 use crate::storage::wal::{Frame, WalIdentity, WalReader};
 
 /// How often a reader starts over when the writer removes files under it.
-pub(super) const ATTEMPTS: usize = 20;
+pub(crate) const ATTEMPTS: usize = 20;
 
 /// Writes the first manifest of a new collection into the empty directory `dir`.
 pub(crate) fn create(disk: &Arc<dyn Disk>, dir: &Path, schema: Schema) -> Result<()> {
@@ -104,7 +104,7 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
 /// Whether a reader may have listed the directory while the writer changed it: a file is gone that
 /// a manifest names, a log is missing that was created before it, or every manifest listed was
 /// removed while the list was made, which need not show those that took their place.
-pub(super) fn is_outrun(error: &Error) -> bool {
+pub(crate) fn is_outrun(error: &Error) -> bool {
     match error {
         Error::Io { source, .. } => source.kind() == ErrorKind::NotFound,
         Error::Corrupt { section, .. } => section == LOG,

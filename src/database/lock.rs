@@ -2,11 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{LOCK, parent, sync_dir};
 use crate::error::{Error, Result};
 use crate::storage::disk::{Disk, DiskLock};
 use crate::types::time;
+
+/// How long somebody may look at the lock, and how often it is tried meanwhile.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOKS: usize = 100;
 
 /// Takes the lock of a directory that is no database yet, which makes it one: durably, since what
 /// is written into it later relies on that. After a failure it is none still.
@@ -34,7 +39,17 @@ pub(super) fn take(disk: &Arc<dyn Disk>, path: &Path) -> Result<DiskLock> {
         .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or_default());
     let since = time::format(since.saturating_mul(1_000_000));
     let note = format!("pid {}, command {program}, since {since}", std::process::id());
-    match disk.lock(&file, &note).map_err(|error| Error::io("lock", &file, error))? {
+    let lock_it = || disk.lock(&file, &note).map_err(|error| Error::io("lock", &file, error));
+    let mut lock = lock_it()?;
+    // Whoever only looks whether it is held has it for a moment, and shares it.
+    for _ in 0..LOOKS {
+        if lock.is_some() || disk.is_locked(&file).unwrap_or(true) {
+            break;
+        }
+        std::thread::sleep(LOOK);
+        lock = lock_it()?;
+    }
+    match lock {
         Some(lock) => Ok(lock),
         None => {
             let note = disk.read(&file, 0).unwrap_or_default();

@@ -6,13 +6,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use nearfield::testing::FaultDisk;
 use nearfield::{
-    Column, DataType, Database, DoctorOptions, DoctorReport, Metric, OpenOptions, Schema, Settings,
+    Column, DataType, Database, DoctorOptions, DoctorReport, Error, Metric, OpenOptions, Schema,
+    Settings,
 };
 
 use crate::common::{Random, Scratch, notes};
+use crate::sections::sections;
 
 /// What is done to the bytes of a file.
 type Damage<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
@@ -213,6 +218,81 @@ fn a_schema_is_told_as_it_is_once_the_log_is_read() {
     assert_discreet(&report, &scratch.path());
     let named = Database::doctor(scratch.path(), DoctorOptions::new().names(true));
     assert_eq!(facts(&named, "columns"), ["\"first\" int64, \"secretlater\" utf8"]);
+}
+
+/// One problem each, whether or not all bytes are read.
+#[test]
+fn a_damaged_manifest_and_a_damaged_graph_are_told_once() {
+    let scratch = Scratch::new();
+    database(&scratch.path()).close().unwrap();
+    let all = files(&scratch.path().join("docs"));
+    let newest = all.iter().rfind(|path| path.to_string_lossy().contains("MANIFEST")).unwrap();
+    let whole = fs::read(newest).unwrap();
+    fs::write(newest, "").unwrap();
+    for verify in [false, true] {
+        let options = DoctorOptions::new().verify(verify);
+        let problems = Database::doctor(scratch.path(), options).problems;
+        assert!(problems.len() == 1 && problems[0].contains("passed over"), "{problems:?}");
+    }
+    fs::write(newest, whole).unwrap();
+    let segment = all.iter().rfind(|path| path.to_string_lossy().ends_with(".nfs")).unwrap();
+    let mut bytes = fs::read(segment).unwrap();
+    let statistics = sections(&bytes).into_iter().find(|section| section.tag == "STAT").unwrap();
+    bytes[statistics.offset] ^= 1;
+    fs::write(segment, bytes).unwrap();
+    for (verify, told) in [(false, "is damaged in STAT"), (true, "is corrupt in STAT")] {
+        let options = DoctorOptions::new().verify(verify);
+        let problems = Database::doctor(scratch.path(), options).problems;
+        let statistics = problems.iter().filter(|problem| problem.contains("STAT"));
+        assert!(problems[0].contains(told) && statistics.count() == 1, "{problems:?}");
+    }
+}
+
+/// A writer that switches manifests between the listing and the reading of them is no damage.
+#[test]
+fn what_a_writer_removes_meanwhile_is_looked_for_again() {
+    let disk = FaultDisk::new();
+    let path = Path::new("/db.nf");
+    let mut settings = Settings::default();
+    settings.background = false;
+    let options = OpenOptions::new().settings(settings).disk(Arc::new(disk.clone()));
+    let docs = options.open(path).unwrap().collection("docs", Schema::new(1, Metric::L2)).unwrap();
+    docs.upsert(&[0], &[0.0_f32], ()).unwrap();
+    docs.compact().unwrap();
+    let (writer, left) = (docs.clone(), AtomicUsize::new(1));
+    let count = |left: &AtomicUsize| left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+    disk.set_hook(Some(Arc::new(move |path: &Path| {
+        let is_manifest = path.to_string_lossy().contains("MANIFEST");
+        if is_manifest && count(&left).is_ok() {
+            for id in 1..4 {
+                writer.upsert(&[id], &[0.0_f32], ()).unwrap();
+                writer.compact().unwrap();
+            }
+        }
+    })));
+    let report = Database::doctor(path, DoctorOptions::new().disk(Arc::new(disk.clone())));
+    disk.set_hook(None);
+    assert_eq!(report.problems, [""; 0], "{report}");
+    assert_eq!(facts(&report, "rows"), ["4, 0 dead"]);
+}
+
+#[test]
+fn a_lock_that_somebody_only_looks_at_is_waited_for() {
+    let scratch = Scratch::new();
+    scratch.open().close().unwrap();
+    let lock = fs::File::open(scratch.path().join("LOCK")).unwrap();
+    lock.lock_shared().unwrap();
+    let (looking, looked) = std::sync::mpsc::channel();
+    let looker = std::thread::spawn(move || {
+        looking.send(()).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        drop(lock);
+    });
+    looked.recv().unwrap();
+    let db = Database::open(scratch.path()).unwrap();
+    looker.join().unwrap();
+    assert!(matches!(Database::open(scratch.path()), Err(Error::Locked { .. })));
+    db.close().unwrap();
 }
 
 #[test]

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::message::Discretion;
 use super::{DoctorOptions, DoctorPart, DoctorReport};
-use crate::collection::manifest::{self, Manifest};
+use crate::collection::manifest::{self, Loaded, Manifest};
 use crate::collection::options::Schema;
-use crate::collection::{Collection, Stats, recover, segment_files};
+use crate::collection::{Collection, SegmentStats, Stats, recover, segment_files};
 use crate::database::Database;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::storage::disk::DirEntry;
 
 /// Adds what is found of the collection `name` to `report`.
@@ -18,46 +18,85 @@ pub(super) fn examine(
     path: &Path,
     name: &str,
     options: &DoctorOptions,
-    discretion: &mut Discretion,
+    discretion: &Discretion,
 ) {
-    let (disk, dir) = (&options.disk, path.join(name));
+    let mut discretion = discretion.clone();
     let mut part = DoctorPart::new(format!("collection {name}"));
-    let listed = report.attempt(discretion, name, || {
-        disk.list(&dir).map_err(|error| Error::io("list", &dir, error))
-    });
-    let entries = listed.unwrap_or_default();
-    let loaded = report.attempt(discretion, name, || manifest::salvage(disk, &dir, &entries));
-    let (mut named, mut docs) = (Vec::new(), None);
+    let mut entries = Vec::new();
+    let dir = path.join(name);
+    let loaded = report.attempt(&discretion, name, || manifests(options, &dir, &mut entries));
+    let mut named = Vec::new();
     if let Some(loaded) = &loaded {
+        named = [Some(&loaded.manifest), loaded.previous.as_ref()].into_iter().flatten().collect();
         discretion.know(&loaded.manifest.schema, options.names);
         tell_manifest(&mut part, &loaded.manifest);
         // What does not open for want of a whole manifest has been told.
-        docs = db.and_then(|db| report.attempt(discretion, name, || db.open_collection(name)));
+        let docs = db.and_then(|db| report.attempt(&discretion, name, || db.open_collection(name)));
         // The log alone may have the type of ids, columns and indexes.
         let schema = docs.as_ref().and_then(|docs| docs.schema().ok());
         let schema = schema.unwrap_or_else(|| loaded.manifest.schema.clone());
         discretion.know(&schema, options.names);
         tell_schema(&mut part, &schema, options.names);
-        let older = loaded.older_failure.as_ref().map(ToString::to_string);
-        for why in loaded.passed_over.iter().chain(&older) {
-            let why = discretion.say(why);
-            part.tell("passed over", why.clone());
-            report.problems.push(format!("{name}: a manifest is passed over: {why}"));
-        }
-        named = [Some(&loaded.manifest), loaded.previous.as_ref()].into_iter().flatten().collect();
-    }
-    if let Some(docs) = docs {
-        let stats = report.attempt(discretion, name, || docs.stats());
-        if let Some(stats) = stats {
-            tell_stats(&mut part, &stats);
-            tell_segments(&mut part, report, &stats, name);
-        }
-        if options.verify {
-            verify(&mut part, report, &docs, discretion);
+        let passed_over = tell_passed_over(&mut part, report, loaded, name, &discretion);
+        if let Some(docs) = docs {
+            tell_opened(&mut part, report, options, &docs, (&passed_over, &discretion));
         }
     }
     tell_files(&mut part, &entries, &named);
     report.parts.push(part);
+}
+
+/// What is in the directory, and the manifests that count: once more where a writer has removed them in between.
+fn manifests(options: &DoctorOptions, dir: &Path, entries: &mut Vec<DirEntry>) -> Result<Loaded> {
+    let disk = &options.disk;
+    let mut attempt = 0;
+    loop {
+        *entries = disk.list(dir).map_err(|error| Error::io("list", dir, error))?;
+        match manifest::salvage(disk, dir, entries) {
+            Err(error) if attempt < recover::ATTEMPTS && recover::is_outrun(&error) => attempt += 1,
+            loaded => return loaded,
+        }
+    }
+}
+
+/// Returns why manifests are passed over.
+fn tell_passed_over(
+    part: &mut DoctorPart,
+    report: &mut DoctorReport,
+    loaded: &Loaded,
+    name: &str,
+    discretion: &Discretion,
+) -> Vec<String> {
+    let older = loaded.older_failure.as_ref().map(ToString::to_string);
+    let reasons: Vec<String> = loaded.passed_over.iter().cloned().chain(older).collect();
+    for why in &reasons {
+        let why = discretion.say(why);
+        part.tell("passed over", why.clone());
+        report.problems.push(format!("{name}: a manifest is passed over: {why}"));
+    }
+    reasons
+}
+
+fn tell_opened(
+    part: &mut DoctorPart,
+    report: &mut DoctorReport,
+    options: &DoctorOptions,
+    docs: &Collection,
+    (told, discretion): (&[String], &Discretion),
+) {
+    let stats = report.attempt(discretion, docs.name(), || docs.stats());
+    if let Some(stats) = &stats {
+        tell_stats(part, stats);
+        stats.segments.iter().for_each(|segment| tell_segment(part, segment));
+    }
+    // What is known of damage is what verifying finds, too.
+    let verified = options.verify && verify(part, report, docs, (told, discretion));
+    for segment in stats.iter().filter(|_| !verified).flat_map(|stats| &stats.segments) {
+        if !segment.damaged.is_empty() {
+            let (name, id, sections) = (docs.name(), segment.id, segment.damaged.join(", "));
+            report.problems.push(format!("{name}: segment {id} is damaged in {sections}"));
+        }
+    }
 }
 
 fn tell_manifest(part: &mut DoctorPart, manifest: &Manifest) {
@@ -108,42 +147,40 @@ fn tell_stats(part: &mut DoctorPart, stats: &Stats) {
     );
 }
 
-fn tell_segments(part: &mut DoctorPart, report: &mut DoctorReport, stats: &Stats, name: &str) {
-    for segment in &stats.segments {
-        let by = if segment.graph { "graph" } else { "scan" };
-        let mut fact = format!(
-            "{}: {} rows, {} dead, {} bytes, {by} by {}",
-            segment.id, segment.rows, segment.dead_rows, segment.bytes, segment.code
-        );
-        let measures =
-            [(segment.code_agreement, "agreement"), (segment.graph_recall, "recall when built")];
-        for (thousandths, what) in measures {
-            if let Some(thousandths) = thousandths {
-                fact += &format!(", {what} {thousandths} of 1000");
-            }
-        }
-        part.tell("segment", fact);
-        if !segment.damaged.is_empty() {
-            let (id, sections) = (segment.id, segment.damaged.join(", "));
-            report.problems.push(format!("{name}: segment {id} is damaged in {sections}"));
+fn tell_segment(part: &mut DoctorPart, segment: &SegmentStats) {
+    let by = if segment.graph { "graph" } else { "scan" };
+    let mut fact = format!(
+        "{}: {} rows, {} dead, {} bytes, {by} by {}",
+        segment.id, segment.rows, segment.dead_rows, segment.bytes, segment.code
+    );
+    let measures =
+        [(segment.code_agreement, "agreement"), (segment.graph_recall, "recall when built")];
+    for (thousandths, what) in measures {
+        if let Some(thousandths) = thousandths {
+            fact += &format!(", {what} {thousandths} of 1000");
         }
     }
+    part.tell("segment", fact);
 }
 
+/// Reads every byte; whether it came to its end. Problems that are `told` already are not told again.
 fn verify(
     part: &mut DoctorPart,
     report: &mut DoctorReport,
     docs: &Collection,
-    discretion: &Discretion,
-) {
-    let Some(found) = report.attempt(discretion, docs.name(), || docs.verify()) else { return };
+    (told, discretion): (&[String], &Discretion),
+) -> bool {
+    let found = report.attempt(discretion, docs.name(), || docs.verify());
+    let Some(found) = found else { return false };
     let problems = found.problems.len();
     part.tell(
         "verified",
         format!("{} files, {} bytes, {problems} problems", found.files, found.bytes),
     );
-    let problem = |problem: &String| format!("{}: {}", docs.name(), discretion.say(problem));
-    report.problems.extend(found.problems.iter().map(problem));
+    for problem in found.problems.iter().filter(|problem| !told.contains(problem)) {
+        report.problems.push(format!("{}: {}", docs.name(), discretion.say(problem)));
+    }
+    true
 }
 
 /// The files, and whether the manifests that count name them.

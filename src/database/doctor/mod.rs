@@ -135,7 +135,8 @@ impl Database {
     /// Looks at the database at `path`, whole or damaged, and reports what whoever looks into a defect asks
     /// first: this build and machine, files with their sizes, the schema and statistics of each collection,
     /// and what does not open. No data of a row is in the report, no name of a column unless asked for, and no
-    /// path but the one given. Everything is only read, beside whoever writes.
+    /// path but the one given. Everything is only read, beside whoever writes; whoever opens the database for
+    /// writing in the moment in which its lock is looked at finds it locked once, and tries again.
     ///
     /// ```
     /// # fn main() -> nearfield::Result<()> {
@@ -152,7 +153,7 @@ impl Database {
         let path = path.as_ref();
         let mut report = DoctorReport::default();
         report.parts.push(machine::part());
-        let mut discretion = Discretion::new(path);
+        let discretion = Discretion::new(path);
         let outside = options.disk.clone();
         let inside =
             report.attempt(&discretion, "packed file", || packed::look_into(&outside, path));
@@ -166,14 +167,7 @@ impl Database {
             // One that does not list is to be named.
             let is_collection = || recover::has_files(disk, &path.join(name)).unwrap_or(true);
             if check_name(name).is_ok() && is_collection() {
-                collection::examine(
-                    &mut report,
-                    db.as_ref(),
-                    path,
-                    name,
-                    &options,
-                    &mut discretion,
-                );
+                collection::examine(&mut report, db.as_ref(), path, name, &options, &discretion);
             }
         }
         report
