@@ -296,6 +296,48 @@ fn a_lock_that_somebody_only_looks_at_is_waited_for() {
 }
 
 #[test]
+fn what_is_read_is_told_and_ends_where_it_is_to() {
+    let scratch = Scratch::new();
+    let db = database(&scratch.path());
+    db.collection("zoo", Schema::new(1, Metric::L2)).unwrap().upsert(&[1], &[1.0_f32], ()).unwrap();
+    let mut told = Vec::new();
+    let tell = |done, total| {
+        told.push((done, total));
+        true
+    };
+    let report = Database::doctor(scratch.path(), DoctorOptions::new().verify(true).progress(tell));
+    assert_eq!(report.problems, [""; 0]);
+    assert!(told.is_sorted() && told.len() > 2, "{told:?}");
+    assert!(told.iter().all(|(done, total)| done <= total && *total == told[0].1 && *total > 0));
+    for end in [1, 2, 3] {
+        let mut asked = 0;
+        let stop = |_, _| {
+            asked += 1;
+            // Once only: what was told to end is not begun again.
+            asked != end
+        };
+        let options = DoctorOptions::new().verify(true).progress(stop);
+        let report = Database::doctor(scratch.path(), options);
+        assert_eq!(report.problems.last().map(|problem| problem.contains("cancelled")), Some(true));
+        assert!(!report.parts.iter().any(|part| part.name == "collection zoo"), "{report}");
+    }
+}
+
+#[test]
+fn numbers_are_in_the_report_beside_the_text() {
+    let scratch = Scratch::new();
+    let _db = database(&scratch.path());
+    let report = doctor(&scratch.path());
+    let numbers = report.parts.iter().find_map(|part| part.stats.as_ref()).unwrap();
+    assert_eq!((numbers.rows, numbers.dead_rows, numbers.segments[0].rows), (39, 1, 40));
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(
+        (&json["parts"][2]["stats"]["rows"], &json["parts"][1]["stats"]),
+        (&39.into(), &serde_json::Value::Null)
+    );
+}
+
+#[test]
 fn what_is_no_database_is_told_and_nothing_is_made_of_it() {
     let scratch = Scratch::new();
     let report = doctor(&scratch.path());

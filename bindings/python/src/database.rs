@@ -177,21 +177,6 @@ pub(crate) fn repair<'py>(
     as_dict(py, serde_json::to_string(&report))
 }
 
-/// Looks at the database in the directory `path`, whole or damaged, and returns what a report of a defect should
-/// say of it, as text to paste: this build and machine, files with their sizes, schema and statistics of each
-/// collection, and what does not open. No data of a row is in it, and no name of a column unless `names=True`.
-/// `verify=True` reads and checks every byte. Everything is only read, beside whoever writes.
-///
-/// >>> import nearfield as nf
-/// >>> "no problem was found" in nf.doctor(db.path)
-/// True
-#[pyfunction]
-#[pyo3(signature = (path, *, names=false, verify=false))]
-pub(crate) fn doctor(py: Python<'_>, path: PathBuf, names: bool, verify: bool) -> PyResult<String> {
-    let options = nearfield::DoctorOptions::new().names(names).verify(verify);
-    call(py, || Ok(nearfield::Database::doctor(&path, options).to_string()))
-}
-
 /// A directory of named collections. Made by `nearfield.open`; a context manager that closes it.
 ///
 /// >>> db.collections(), "docs" in db, len(db), list(db)

@@ -14,6 +14,7 @@ mod cells;
 mod collection;
 mod columns;
 mod database;
+mod doctor;
 mod errors;
 mod explain;
 mod files;
@@ -52,7 +53,9 @@ mod _nearfield {
     #[pymodule_export]
     use super::collection::Collection;
     #[pymodule_export]
-    use super::database::{Database, doctor, open, repair, restore, unpack};
+    use super::database::{Database, open, repair, restore, unpack};
+    #[pymodule_export]
+    use super::doctor::{DoctorReport, doctor};
     #[pymodule_export]
     use super::explain::Explanation;
     #[pymodule_export]

@@ -286,14 +286,30 @@ def test_doctor_tells_of_a_damaged_database_and_not_of_its_data(tmp_path: Path):
         docs = db.create("docs", 2, columns={"salary": "int64"})
         docs.upsert([4711], np.ones((1, 2), np.float32), [{"salary": 815}])
         docs.compact()
-    text = nf.doctor(path)
+    report = nf.doctor(path)
+    text = str(report)
     assert "collection docs" in text and "1, 0 dead" in text and "no problem was found" in text
     assert "salary" not in text and "4711" not in text and "815" not in text
-    assert "\"salary\" int64" in nf.doctor(str(path), names=True, verify=True)
+    assert report.to_dict()["parts"][2]["stats"]["rows"] == 1 and report.problems == []
+    assert "\"salary\" int64" in str(nf.doctor(str(path), names=True, verify=True))
     for manifest in (path / "docs").glob("MANIFEST-*"):
         manifest.write_bytes(b"")
-    assert "problems: 1" in nf.doctor(path)
-    assert "problems" in nf.doctor(tmp_path / "nothing.nf")
+    assert len(nf.doctor(path).problems) == 1 and "problems: 1" in repr(nf.doctor(path))
+    assert nf.doctor(tmp_path / "nothing.nf").problems
+
+
+def test_doctor_tells_how_far_it_is_and_is_ended(db: nf.Database, docs: nf.Collection):
+    docs.compact()
+    steps: list[nf.Progress] = []
+    nf.doctor(db.path, verify=True, progress=steps.append)
+    assert {step.phase for step in steps} == {"verifying", "done"}
+    assert steps[-1].rows == steps[-1].total and steps[-1].rows > 0
+
+    def end(_step: nf.Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        nf.doctor(db.path, verify=True, progress=end)
 
 
 def test_stats_count_searches_and_writes(docs: nf.Collection):
@@ -306,6 +322,7 @@ def test_stats_count_searches_and_writes(docs: nf.Collection):
     assert after["searches"]["count"] == before["searches"]["count"] + 3
     assert after["searches"]["timed"] == before["searches"]["timed"] + 1
     assert 0 < after["searches"]["p50_ns"] <= after["searches"]["p99_ns"]
+    assert after["searches"]["p99_ns"] <= after["searches"]["max_ns"] * 1.125
     assert after["debt_rows"] == 0 and after["calibration"] is None
 
 

@@ -16,8 +16,8 @@ import nearfield as nf
 import nearfield.aio
 
 CLASSES = [
-    nf.BatchHits, nf.Collection, nf.Column, nf.Database, nf.Explanation, nf.Filter, nf.Hit, nf.Hits, nf.Index,
-    nf.Records, nf.Scan, nf.Snapshot,
+    nf.BatchHits, nf.Collection, nf.Column, nf.Database, nf.DoctorReport, nf.Explanation, nf.Filter, nf.Hit, nf.Hits,
+    nf.Index, nf.Records, nf.Scan, nf.Snapshot,
 ]  # fmt: skip
 FUNCTIONS = ["col", "doctor", "open", "repair", "restore", "unpack", "from_file", "from_jsonl", "from_npy", "from_parquet"]
 OBJECTS = {"nearfield": nf, "aio": nearfield.aio} | {name: getattr(nf, name) for name in FUNCTIONS}

@@ -6,6 +6,7 @@ use nearfield::{Database, DoctorOptions};
 
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::progress::Spinner;
 
 /// Report on a database, whole or damaged, without its data: to paste into a report of a defect; exit code 3
 /// if there is a problem
@@ -23,7 +24,9 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let options = DoctorOptions::new().names(args.names).verify(args.verify);
+    let spinner = Spinner::start("looking at the database");
     let report = Database::doctor(&args.db, options);
+    spinner.stop();
     output.answer(&report, |out| write!(out, "{report}"))?;
     if report.problems.is_empty() { Ok(()) } else { Err(Failure::Damaged) }
 }

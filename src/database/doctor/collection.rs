@@ -1,45 +1,42 @@
 //! One collection: its manifest and files as they lie there, and what it says once it is open.
 
-use std::path::Path;
-
 use super::message::Discretion;
-use super::{DoctorOptions, DoctorPart, DoctorReport};
+use super::{DoctorPart, DoctorReport, Look};
 use crate::collection::manifest::{self, Loaded, Manifest};
 use crate::collection::options::Schema;
 use crate::collection::{Collection, SegmentStats, Stats, recover, segment_files};
-use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::storage::disk::DirEntry;
 
 /// Adds what is found of the collection `name` to `report`.
 pub(super) fn examine(
     report: &mut DoctorReport,
-    db: Option<&Database>,
-    path: &Path,
+    look: &mut Look<'_>,
     name: &str,
-    options: &DoctorOptions,
     discretion: &Discretion,
 ) {
     let mut discretion = discretion.clone();
     let mut part = DoctorPart::new(format!("collection {name}"));
     let mut entries = Vec::new();
-    let dir = path.join(name);
-    let loaded = report.attempt(&discretion, name, || manifests(options, &dir, &mut entries));
+    let loaded = report.attempt(&discretion, name, || manifests(look, name, &mut entries));
     let mut named = Vec::new();
     if let Some(loaded) = &loaded {
         named = [Some(&loaded.manifest), loaded.previous.as_ref()].into_iter().flatten().collect();
-        discretion.know(&loaded.manifest.schema, options.names);
+        discretion.know(&loaded.manifest.schema, look.names);
         tell_manifest(&mut part, &loaded.manifest);
         // What does not open for want of a whole manifest has been told.
-        let docs = db.and_then(|db| report.attempt(&discretion, name, || db.open_collection(name)));
+        let docs = look
+            .db
+            .as_ref()
+            .and_then(|db| report.attempt(&discretion, name, || db.open_collection(name)));
         // The log alone may have the type of ids, columns and indexes.
         let schema = docs.as_ref().and_then(|docs| docs.schema().ok());
         let schema = schema.unwrap_or_else(|| loaded.manifest.schema.clone());
-        discretion.know(&schema, options.names);
-        tell_schema(&mut part, &schema, options.names);
+        discretion.know(&schema, look.names);
+        tell_schema(&mut part, &schema, look.names);
         let passed_over = tell_passed_over(&mut part, report, loaded, name, &discretion);
         if let Some(docs) = docs {
-            tell_opened(&mut part, report, options, &docs, (&passed_over, &discretion));
+            tell_opened(&mut part, report, look, &docs, (&passed_over, &discretion));
         }
     }
     tell_files(&mut part, &entries, &named);
@@ -47,12 +44,12 @@ pub(super) fn examine(
 }
 
 /// What is in the directory, and the manifests that count: once more where a writer has removed them in between.
-fn manifests(options: &DoctorOptions, dir: &Path, entries: &mut Vec<DirEntry>) -> Result<Loaded> {
-    let disk = &options.disk;
+fn manifests(look: &Look<'_>, name: &str, entries: &mut Vec<DirEntry>) -> Result<Loaded> {
+    let (disk, dir) = (look.disk, look.path.join(name));
     let mut attempt = 0;
     loop {
-        *entries = disk.list(dir).map_err(|error| Error::io("list", dir, error))?;
-        match manifest::salvage(disk, dir, entries) {
+        *entries = disk.list(&dir).map_err(|error| Error::io("list", &dir, error))?;
+        match manifest::salvage(disk, &dir, entries) {
             Err(error) if attempt < recover::ATTEMPTS && recover::is_outrun(&error) => attempt += 1,
             loaded => return loaded,
         }
@@ -80,23 +77,28 @@ fn tell_passed_over(
 fn tell_opened(
     part: &mut DoctorPart,
     report: &mut DoctorReport,
-    options: &DoctorOptions,
+    look: &mut Look<'_>,
     docs: &Collection,
     (told, discretion): (&[String], &Discretion),
 ) {
-    let stats = report.attempt(discretion, docs.name(), || docs.stats());
+    let stats = report.attempt(discretion, docs.name(), || docs.stats()).map(|mut stats| {
+        let texts = [&mut stats.passed_over, &mut stats.background_failure];
+        texts.into_iter().flatten().for_each(|text| *text = discretion.say(text));
+        stats
+    });
     if let Some(stats) = &stats {
         tell_stats(part, stats);
         stats.segments.iter().for_each(|segment| tell_segment(part, segment));
     }
     // What is known of damage is what verifying finds, too.
-    let verified = options.verify && verify(part, report, docs, (told, discretion));
+    let verified = look.verify && verify(part, report, look, docs, (told, discretion));
     for segment in stats.iter().filter(|_| !verified).flat_map(|stats| &stats.segments) {
         if !segment.damaged.is_empty() {
             let (name, id, sections) = (docs.name(), segment.id, segment.damaged.join(", "));
             report.problems.push(format!("{name}: segment {id} is damaged in {sections}"));
         }
     }
+    part.stats = stats;
 }
 
 fn tell_manifest(part: &mut DoctorPart, manifest: &Manifest) {
@@ -167,10 +169,16 @@ fn tell_segment(part: &mut DoctorPart, segment: &SegmentStats) {
 fn verify(
     part: &mut DoctorPart,
     report: &mut DoctorReport,
+    look: &mut Look<'_>,
     docs: &Collection,
     (told, discretion): (&[String], &Discretion),
 ) -> bool {
-    let found = report.attempt(discretion, docs.name(), || docs.verify());
+    let mut last = 0;
+    let read = |done, _| {
+        let step = done - std::mem::replace(&mut last, done);
+        (look.watch)(step).is_ok()
+    };
+    let found = report.attempt(discretion, docs.name(), || docs.verify_while(read));
     let Some(found) = found else { return false };
     let problems = found.problems.len();
     part.tell(

@@ -17,30 +17,40 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::message::Discretion;
+use super::copy::watched;
 use super::{Database, LOCK, NEW_PREFIX, OpenOptions, TRASH_PREFIX, check_name, packed, parent};
-use crate::collection::recover;
+use crate::collection::segment_files::{self, FileName};
+use crate::collection::{Stats, recover};
 use crate::error::{Error, Result};
+use crate::storage::container::Watch;
 use crate::storage::disk::{DirEntry, Disk, OsDisk};
 
 /// How to look at a database: given to [`Database::doctor`].
-#[derive(Clone, Debug)]
 #[must_use]
-pub struct DoctorOptions {
+pub struct DoctorOptions<'a> {
     names: bool,
     verify: bool,
+    progress: Option<Box<dyn FnMut(u64, u64) -> bool + 'a>>,
     disk: Arc<dyn Disk>,
 }
 
-impl Default for DoctorOptions {
+impl fmt::Debug for DoctorOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("DoctorOptions");
+        shown.field("names", &self.names).field("verify", &self.verify).finish_non_exhaustive()
+    }
+}
+
+impl Default for DoctorOptions<'_> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl DoctorOptions {
-    /// Quick checks, no names of columns.
+impl<'a> DoctorOptions<'a> {
+    /// Quick checks, no names of columns, no progress.
     pub fn new() -> Self {
-        Self { names: false, verify: false, disk: Arc::new(OsDisk) }
+        Self { names: false, verify: false, progress: None, disk: Arc::new(OsDisk) }
     }
 
     /// Whether columns are told by name. Default false: by type alone.
@@ -56,6 +66,13 @@ impl DoctorOptions {
         self
     }
 
+    /// Called before each collection and, with [`verify`](Self::verify), now and then with how many bytes of how
+    /// many have been read. Once it has returned false nothing more is looked at, and a problem says so.
+    pub fn progress(mut self, callback: impl FnMut(u64, u64) -> bool + 'a) -> Self {
+        self.progress = Some(Box::new(callback));
+        self
+    }
+
     /// Uses another file system than the operating system's.
     #[doc(hidden)]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
@@ -65,7 +82,7 @@ impl DoctorOptions {
 }
 
 /// What [`Database::doctor`] found. Its text ([`Display`](fmt::Display)) is for people to send.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DoctorReport {
     /// This build and machine, the database, then each collection.
@@ -75,18 +92,21 @@ pub struct DoctorReport {
 }
 
 /// Some facts about one thing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DoctorPart {
     /// What they are about.
     pub name: String,
     /// Each with what it is of; several may be of the same.
     pub facts: Vec<(&'static str, String)>,
+    /// The numbers of a collection that opens, from which facts are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stats: Option<Stats>,
 }
 
 impl DoctorPart {
     fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), facts: Vec::new() }
+        Self { name: name.into(), facts: Vec::new(), stats: None }
     }
 
     fn tell(&mut self, what: &'static str, fact: impl Into<String>) {
@@ -149,39 +169,74 @@ impl Database {
     /// assert!(report.problems.is_empty());
     /// # Ok(()) }
     /// ```
-    pub fn doctor(path: impl AsRef<Path>, mut options: DoctorOptions) -> DoctorReport {
+    pub fn doctor(path: impl AsRef<Path>, options: DoctorOptions<'_>) -> DoctorReport {
         let path = path.as_ref();
+        let DoctorOptions { names, verify, mut progress, disk: outside } = options;
         let mut report = DoctorReport::default();
         report.parts.push(machine::part());
         let discretion = Discretion::new(path);
-        let outside = options.disk.clone();
         let inside =
             report.attempt(&discretion, "packed file", || packed::look_into(&outside, path));
-        options.disk = inside.unwrap_or_else(|| outside.clone());
-        let entries = directory(&mut report, path, &options, &discretion);
-        let disk = &options.disk;
+        let disk = inside.unwrap_or_else(|| outside.clone());
+        let entries = directory(&mut report, path, &disk, &discretion);
         let db = report.attempt(&discretion, "opening", || {
             OpenOptions::new().read_only(true).disk(outside.clone()).open(path)
         });
-        for name in entries.iter().filter(|entry| entry.is_dir).map(|entry| &entry.name) {
-            // One that does not list is to be named.
-            let is_collection = || recover::has_files(disk, &path.join(name)).unwrap_or(true);
-            if check_name(name).is_ok() && is_collection() {
-                collection::examine(&mut report, db.as_ref(), path, name, &options, &discretion);
+        let mut collections: Vec<&String> = entries
+            .iter()
+            .filter(|entry| entry.is_dir && check_name(&entry.name).is_ok())
+            .map(|entry| &entry.name)
+            .collect();
+        // One that does not list is to be named.
+        collections.retain(|name| recover::has_files(&disk, &path.join(name)).unwrap_or(true));
+        let bytes = |name: &&String| segment_bytes(&disk, &path.join(name));
+        let total = if verify { collections.iter().map(bytes).sum() } else { 0 };
+        let mut going = true;
+        let mut watch = watched(total, |done, total| {
+            going = going && progress.as_mut().is_none_or(|tell| tell(done, total));
+            going
+        });
+        let disk = &disk;
+        let mut look = Look { disk, path, db, names, verify, watch: &mut watch };
+        for name in collections {
+            if report.attempt(&discretion, name, || (look.watch)(0)).is_none() {
+                break;
             }
+            collection::examine(&mut report, &mut look, name, &discretion);
         }
         report
     }
+}
+
+/// Bytes of the files in `dir` that verifying tells of.
+fn segment_bytes(disk: &Arc<dyn Disk>, dir: &Path) -> u64 {
+    let entries = disk.list(dir).unwrap_or_default();
+    let told = entries.iter().filter(|entry| {
+        let file = segment_files::parse(&entry.name);
+        matches!(file, Some(FileName::Segment(_) | FileName::Attributes(..)))
+    });
+    told.map(|entry| entry.len).sum()
+}
+
+/// What is looked at, and how.
+struct Look<'a> {
+    disk: &'a Arc<dyn Disk>,
+    path: &'a Path,
+    /// If it opens.
+    db: Option<Database>,
+    names: bool,
+    verify: bool,
+    /// Told of bytes that were read.
+    watch: &'a mut Watch<'a>,
 }
 
 /// What there is beside the collections. Returns what is in the directory.
 fn directory(
     report: &mut DoctorReport,
     path: &Path,
-    options: &DoctorOptions,
+    disk: &Arc<dyn Disk>,
     discretion: &Discretion,
 ) -> Vec<DirEntry> {
-    let disk = &options.disk;
     let mut part = DoctorPart::new("database");
     part.tell("directory", path.display().to_string());
     part.tell("file system", machine::file_system(path));

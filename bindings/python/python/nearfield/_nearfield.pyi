@@ -102,6 +102,7 @@ __all__ = [
     "Collection",
     "Column",
     "Database",
+    "DoctorReport",
     "Explanation",
     "Filter",
     "Hit",
@@ -164,16 +165,42 @@ def open(
     ...     db.collections()
     []
     """
-def doctor(path: _Path, *, names: bool = False, verify: bool = False) -> str:
+def doctor(
+    path: _Path, *, names: bool = False, verify: bool = False, progress: _Progress = None
+) -> DoctorReport:
     """Looks at the database in the directory `path`, whole or damaged, and returns what a report of a defect should
-    say of it, as text to paste: this build and machine, files with their sizes, schema and statistics of each
+    say of it, to be printed and pasted: this build and machine, files with their sizes, schema and statistics of each
     collection, and what does not open. No data of a row is in it, and no name of a column unless `names=True`.
-    `verify=True` reads and checks every byte. Everything is only read, beside whoever writes.
+    `verify=True` reads and checks every byte; Ctrl-C ends that, and `progress` is as for `Collection.upsert`, and
+    counts bytes. Everything is only read, beside whoever writes.
 
     >>> import nearfield as nf
-    >>> "no problem was found" in nf.doctor(db.path)
+    >>> report = nf.doctor(db.path)
+    >>> "no problem was found" in str(report)
     True
     """
+@final
+class DoctorReport:
+    """What `nearfield.doctor` found. `print` shows all of it.
+
+    >>> report = nf.doctor(db.path)
+    >>> report.problems
+    []
+    """
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, a text each; empty where nothing was found.
+
+        >>> nf.doctor(db.path, verify=True).problems
+        []
+        """
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as a dict: "problems", and "parts", each a dict of its "name", its "facts" (pairs of what and
+        text) and, of a collection that opens, its "stats" as of `Collection.stats`.
+
+        >>> nf.doctor(db.path).to_dict()["parts"][2]["stats"]["rows"]
+        2
+        """
 def repair(
     source: _Path, target: _Path, *, keep_doubtful: bool = False, progress: _Progress = None
 ) -> dict[str, Any]:

@@ -14,8 +14,8 @@ class Progress(NamedTuple):
     """Where a long call stands; what a `progress` callable is called with.
 
     `phase` is "reading", "indexing", "committing", "writing" or, once at the end, "done"; `rows` is how
-    many rows are done, `total` how many there are, None where that is not known. `verify`, `backup`, `restore`
-    and `repair` have the phases "verifying" and "copying", and count bytes in place of rows.
+    many rows are done, `total` how many there are, None where that is not known. `verify`, `doctor`, `backup`,
+    `restore` and `repair` have the phases "verifying" and "copying", and count bytes in place of rows.
     """
 
     phase: str

@@ -56,7 +56,7 @@ class _Opening:
             await self._database.close()
 
 
-async def doctor(path: Any, **settings: Any) -> str:
+async def doctor(path: Any, **settings: Any) -> nearfield.DoctorReport:
     """As `nearfield.doctor`."""
     return await to_thread(nearfield.doctor, path, **settings)
 
