@@ -156,8 +156,8 @@ pub(crate) fn is_due(view: &View, settings: &Settings) -> bool {
     plan(&shapes(view), settings, false).is_some()
 }
 
-/// Live rows that merges have yet to take, and bytes of their vectors: of segments whose merging is due, and of
-/// those that lack a graph.
+/// Live rows that merges have yet to take as [`step`] plans them, and bytes of their vectors: of segments whose
+/// merging is due, and of those that lack a graph.
 pub(crate) fn debt(view: &View, settings: &Settings) -> (u64, u64) {
     let shapes = shapes(view);
     let owed = owed(shapes.clone(), settings);

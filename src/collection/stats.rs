@@ -38,12 +38,14 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// Bytes in logs that the next flush of the memtable makes unnecessary.
     pub log_bytes: u64,
-    /// Rows that merges have yet to take, in the background or by [`Collection::compact`]: of segments that are
+    /// Rows that merges in the background have yet to take, by the settings of this handle: of segments that are
     /// to be merged, or are large enough for a graph and have none. Fresh rows, in no segment yet, are none of
-    /// them.
-    pub debt_rows: u64,
+    /// them, nor rows that only what comes of those merges will be merged with, nor indexes of texts that are yet
+    /// to be written; [`Collection::compact`] merges all the same what need not be. `None` in a reader: it merges
+    /// nothing, and does not know by which settings somebody else does.
+    pub debt_rows: Option<u64>,
     /// Bytes of the vectors of those rows.
-    pub debt_bytes: u64,
+    pub debt_bytes: Option<u64>,
     /// Writes done since opening, through all handles of the [`Database`](crate::Database): each call that
     /// adds, replaces, updates or deletes rows or changes the schema, and each import.
     pub writes: u64,
@@ -126,7 +128,7 @@ impl Collection {
         let writer = core.writer();
         let fresh = || view.frozen.iter().flat_map(|frozen| &frozen.parts).chain(&view.active);
         let size = |part: &Arc<PartView>| part.memory_bytes();
-        let (debt_rows, debt_bytes) = compact::debt(&view, &core.host.settings);
+        let debt = (!core.host.read_only).then(|| compact::debt(&view, &core.host.settings));
         Ok(Stats {
             rows: view.len() as u64,
             dead_rows: view.parts().map(|part| part.dead.len() as u64).sum(),
@@ -138,8 +140,8 @@ impl Collection {
             generation: writer.manifest.generation,
             disk_bytes: directory_bytes(core)?,
             log_bytes: writer.log_bytes,
-            debt_rows,
-            debt_bytes,
+            debt_rows: debt.map(|(rows, _)| rows),
+            debt_bytes: debt.map(|(_, bytes)| bytes),
             writes: core.meters.writes(),
             searches: core.meters.searches(),
             calibration: view.calibration.clone(),

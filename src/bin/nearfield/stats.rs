@@ -53,14 +53,6 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     })
 }
 
-/// What merges have yet to take; nothing where there is none.
-fn debt(stats: &Stats) -> String {
-    match stats.debt_rows {
-        0 => String::new(),
-        rows => format!("{} of {}", show::counted(rows, "row"), show::size(stats.debt_bytes)),
-    }
-}
-
 fn print(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
     let Entry { shape, stats } = entry;
     writeln!(out, "{}: {}", shape.name, shape.words())?;
@@ -72,7 +64,6 @@ fn print(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
         ("rows", show::count(stats.rows)),
         ("dead rows", show::count(stats.dead_rows)),
         ("rows in memory", show::count(stats.memtable_rows)),
-        ("to be merged", debt(stats)),
         ("on disk", show::size(stats.disk_bytes)),
         ("of it logs", show::size(stats.log_bytes)),
         ("operations", show::count(stats.seq)),

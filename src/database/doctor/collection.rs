@@ -141,7 +141,6 @@ fn tell_stats(part: &mut DoctorPart, stats: &Stats) {
     part.tell("in memory", format!("{} rows, {} bytes", stats.memtable_rows, stats.memtable_bytes));
     part.tell("on disk", format!("{} bytes, {} of logs", stats.disk_bytes, stats.log_bytes));
     part.tell("operations", stats.seq.to_string());
-    part.tell("to be merged", format!("{} rows, {} bytes", stats.debt_rows, stats.debt_bytes));
     let learned = stats.calibration.as_ref().map(|learned| learned.queries);
     part.tell(
         "calibration",

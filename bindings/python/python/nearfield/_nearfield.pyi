@@ -1140,9 +1140,10 @@ class Collection:
         []
         """
     def stats(self) -> dict[str, Any]:
-        """Numbers about the collection, as a dict: rows, dead rows, bytes, segments, "debt_rows" that merges have
-        yet to take, "writes" since opening and "searches": their "count" and, in nanoseconds, "p50_ns", "p95_ns",
-        "p99_ns" and a "histogram".
+        """Numbers about the collection, as a dict: rows, dead rows, bytes, segments, "debt_rows" that merges in
+        the background have yet to take by the settings of this handle (`None` in a reader), "writes" since opening
+        and "searches": their "count" and, in nanoseconds, "p50_ns", "p95_ns", "p99_ns", "max_ns" and a
+        "histogram".
 
         Raises `Closed` and `Forked`.
 
