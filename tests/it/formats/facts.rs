@@ -7,13 +7,14 @@
 //! {"in": "docs", "by": "vector", "query": […], "k": 5, "where": "n > 3", "hits": [[1, 0.5], …]}
 //! ```
 //!
-//! A search is `by` `vector`, `words` (in a `column`) or `sparse`; its hits are ids with their distances.
+//! A search is `by` `vector` (perhaps up to a `max_distance`), `words` (in a `column`) or `sparse`; its hits are
+//! ids with their distances.
 
 use std::path::Path;
 
 use nearfield::interop::{self, Format};
 use nearfield::{
-    Collection, Database, Hits, Id, Metric, Query, ScanOptions, SparseVector, VectorType,
+    Collection, Database, Id, Metric, Query, Result, ScanOptions, SparseVector, VectorType,
 };
 use serde_json::{Value, json};
 
@@ -68,8 +69,7 @@ pub fn describe(docs: &Collection) -> Vec<Value> {
 fn digest(rows: &[Value]) -> Option<String> {
     let lines: String =
         rows.iter().map(|row| format!("{} {}\n", row["id"], row["vector"])).collect();
-    (lines.len() > 20_000)
-        .then(|| format!("{:032x}", xxhash_rust::xxh3::xxh3_128(lines.as_bytes())))
+    (lines.len() > 8_000).then(|| format!("{:032x}", xxhash_rust::xxh3::xxh3_128(lines.as_bytes())))
 }
 
 /// Fails unless the rows are those of the facts.
@@ -103,15 +103,45 @@ pub fn is_possible(fact: &Value) -> bool {
     cfg!(feature = "text") || fact["by"] != "words"
 }
 
-/// Asks a question.
-pub fn ask(docs: &Collection, fact: &Value, exact: bool) -> Hits {
+/// How a question is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Exactly,
+    AsByDefault,
+    /// By vectors with so few candidates that walking the graph of a fixture is less work than comparing its
+    /// rows.
+    ByWalking,
+    /// For a recall so low that walking is less work as well.
+    ByRecall,
+}
+
+/// Candidates of [`Way::ByWalking`].
+pub const WALK: usize = 12;
+
+/// Asks a question, by running the search or by having it explained.
+pub fn ask<T>(
+    docs: &Collection,
+    fact: &Value,
+    way: Way,
+    answer: impl FnOnce(Query<'_>) -> Result<T>,
+) -> T {
     let run = |query: Query<'_>| {
-        let query = query.k(fact["k"].as_u64().unwrap() as usize).exact(exact);
+        let query = query.k(fact["k"].as_u64().unwrap() as usize);
+        let query = match way {
+            Way::Exactly => query.exact(true),
+            Way::AsByDefault => query,
+            Way::ByWalking => query.ef(WALK),
+            Way::ByRecall => query.recall(0.5),
+        };
         let query = match fact.get("where").and_then(Value::as_str) {
             Some(filter) => query.filter(filter),
             None => query,
         };
-        query.run().unwrap_or_else(|error| panic!("{fact}: {error}"))
+        let query = match fact.get("max_distance").and_then(Value::as_f64) {
+            Some(distance) => query.max_distance(distance as f32),
+            None => query,
+        };
+        answer(query).unwrap_or_else(|error| panic!("{fact}, {way:?}: {error}"))
     };
     match fact["by"].as_str().unwrap() {
         "vector" if docs.schema().unwrap().vector_type() == VectorType::B1 => {
@@ -133,26 +163,26 @@ pub fn ask(docs: &Collection, fact: &Value, exact: bool) -> Hits {
 }
 
 /// Fails unless the question is answered as it was.
-pub fn check(docs: &Collection, fact: &Value, exact: bool) {
-    let hits = ask(docs, fact, exact);
+pub fn check(docs: &Collection, fact: &Value, way: Way) {
+    let hits = ask(docs, fact, way, |query| query.run());
     let expected = fact["hits"].as_array().unwrap();
     let found: Vec<Value> = hits.iter().map(|hit| id(&hit.id)).collect();
     let wanted: Vec<&Value> = expected.iter().map(|hit| &hit[0]).collect();
-    assert!(found.iter().eq(wanted.iter().copied()), "{fact}, exact {exact}: {found:?}");
+    assert!(found.iter().eq(wanted.iter().copied()), "{fact}, {way:?}: {found:?}");
     for (hit, expected) in hits.iter().zip(expected) {
         let (found, wanted) = (f64::from(hit.distance), expected[1].as_f64().unwrap());
         let near = (found - wanted).abs() <= 2e-6 * wanted.abs().max(1.0);
-        assert!(near, "{fact}, exact {exact}: {found} for {wanted}");
+        assert!(near, "{fact}, {way:?}: {found} for {wanted}");
     }
 }
 
 /// Asks and writes down the answer.
 pub fn answered(db: &Database, mut fact: Value) -> Value {
     let docs = db.open_collection(fact["in"].as_str().unwrap()).unwrap();
-    let hits = ask(&docs, &fact, true);
+    let hits = ask(&docs, &fact, Way::Exactly, |query| query.run());
     let pair = |hit: &nearfield::Hit| json!([id(&hit.id), hit.distance]);
     fact["hits"] = hits.iter().map(pair).collect();
-    check(&docs, &fact, false);
+    check(&docs, &fact, Way::AsByDefault);
     fact
 }
 

@@ -188,13 +188,16 @@ fn codes() {
     let product = CodeChoice::Product { bytes: 16 };
     let mut questions = Vec::new();
     for (name, code, graph, rows, dimension) in [
-        ("full-graph", CodeChoice::Full, true, 60, 12),
-        ("byte-graph", CodeChoice::Byte, true, 60, 12),
+        // So many rows that a short walk is less work than comparing them all.
+        ("full-graph", CodeChoice::Full, true, 420, 12),
+        ("byte-graph", CodeChoice::Byte, true, 420, 12),
+        ("half-graph", CodeChoice::Half, true, 420, 12),
         // Rows so long that codes have sketches.
-        ("half-graph", CodeChoice::Half, true, 48, 600),
+        ("sketched-graph", CodeChoice::Half, true, 48, 600),
         // As few rows as may have product codes.
         ("product-graph", product, true, 2_100, 16),
-        ("bit", CodeChoice::Bit, false, 60, 40),
+        // So many that a scan by codes up to a distance is less work than comparing them all.
+        ("bit", CodeChoice::Bit, false, 300, 40),
         ("product", product, false, 2_500, 16),
     ] {
         let db = making.open(code, if graph { 0 } else { 1 << 40 });
@@ -206,7 +209,12 @@ fn codes() {
         docs.compact().unwrap();
         for row in [0, 7] {
             let query = &vectors[row * dimension..][..dimension];
-            questions.push(by_vector(name, query, 4));
+            let mut question = by_vector(name, query, 4);
+            if code == CodeChoice::Bit {
+                let hits = docs.search(query).k(4).exact(true).run().unwrap();
+                question["max_distance"] = json!(hits[3].distance);
+            }
+            questions.push(question);
             questions.push(by_filter(name, query, 3, "id BETWEEN 10 AND 200"));
         }
         db.close().unwrap();
@@ -269,8 +277,8 @@ fn docs() {
     import(&docs, &rows(0..40));
     let learned = db.create_collection("learned", Schema::new(6, Metric::Cosine)).unwrap();
     let mut random = Random::new(3);
-    let ids: Vec<u64> = (100..160).collect();
-    learned.upsert(&ids, whole(&mut random, 6 * 60, -9, 9), ()).unwrap();
+    let ids: Vec<u64> = (100..620).collect();
+    learned.upsert(&ids, whole(&mut random, 6 * 520, -9, 9), ()).unwrap();
     learned.compact().unwrap();
     let query = whole(&mut random, 6, -9, 9);
     learned.calibrate(whole(&mut random, 6 * 50, -9, 9)).unwrap();
@@ -368,8 +376,8 @@ fn index() {
     let mut random = Random::new(4);
     let mut facts = Vec::new();
     for (name, code, rows, numbered) in [
-        ("half.index", CodeChoice::Half, 80, false),
-        ("full.index", CodeChoice::Full, 40, true),
+        ("half.index", CodeChoice::Half, 420, false),
+        ("full.index", CodeChoice::Full, 420, true),
         ("product.index", CodeChoice::Product { bytes: 16 }, 2_100, false),
     ] {
         let options = IndexOptions::new().code(code).m(4).ef_construction(32).threads(1);

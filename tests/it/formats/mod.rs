@@ -12,14 +12,31 @@ mod facts;
 mod make;
 mod refused;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nearfield::{Collection, Database, Fields, Id, Ids, Index, OpenOptions, Settings};
+use nearfield::{
+    Collection, Database, EfSource, Error, Fields, Id, Ids, Index, OpenOptions, PartExplanation,
+    SearchPlan, Settings,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use self::facts::Way;
+use crate::sections::{BLOCK, sections};
 use crate::tidy::MACHINE_PATHS;
+
+/// What searches of these do: with few candidates where there is a graph.
+const PLANS: [(&str, &str, SearchPlan); 7] = [
+    ("codes", "full-graph", SearchPlan::Walk),
+    ("codes", "byte-graph", SearchPlan::Walk),
+    ("codes", "half-graph", SearchPlan::Walk),
+    ("codes", "product-graph", SearchPlan::Walk),
+    ("codes", "bit", SearchPlan::ScanCodes),
+    ("codes", "product", SearchPlan::ScanCodes),
+    ("docs", "learned", SearchPlan::Walk),
+];
 
 pub(crate) const DATABASES: [&str; 6] =
     ["floats", "integers", "codes", "docs", "backup", "unclosed"];
@@ -50,8 +67,10 @@ pub(crate) fn fixture(name: &str) -> (TempDir, PathBuf, Vec<Value>) {
     (dir, path, facts::read(&fixtures().join(format!("{name}.jsonl"))))
 }
 
+/// A writer that makes graphs like those of the fixtures, so that merges take them over.
 pub(crate) fn writer(path: &Path) -> Database {
     let mut settings = Settings::default();
+    settings.m = 4;
     settings.background = false;
     settings.threads = 1;
     settings.graph_bytes = 0;
@@ -66,8 +85,8 @@ pub(crate) fn reader(path: &Path) -> Database {
 fn ask_all(docs: &Collection, facts: &[&Value]) {
     facts::check_rows(docs, facts);
     for fact in facts.iter().filter(|fact| facts::is_search(fact) && facts::is_possible(fact)) {
-        facts::check(docs, fact, true);
-        facts::check(docs, fact, false);
+        facts::check(docs, fact, Way::Exactly);
+        facts::check(docs, fact, Way::AsByDefault);
     }
     assert_eq!(docs.verify().unwrap().problems, [""; 0], "{}", docs.name());
 }
@@ -100,6 +119,46 @@ fn files_of_version_one_open_and_answer_as_they_did() {
     }
 }
 
+/// Asks a collection by vector, and fails unless it answers as it did and every part is searched as `is_so` says.
+fn check_parts(
+    docs: &Collection,
+    facts: &[&Value],
+    way: Way,
+    is_so: impl Fn(&PartExplanation) -> bool,
+) {
+    let plain = |fact: &&&Value| fact["by"] == "vector" && fact.get("where").is_none();
+    let questions: Vec<&&Value> = facts.iter().filter(plain).collect();
+    assert!(!questions.is_empty(), "{}", docs.name());
+    for fact in questions {
+        facts::check(docs, fact, way);
+        let explained = facts::ask(docs, fact, way, |query| query.explain());
+        assert!(explained.parts.iter().all(&is_so), "{fact}: {:?}", explained.parts);
+    }
+}
+
+#[test]
+fn graphs_of_version_one_are_walked_and_their_codes_scanned() {
+    for (name, collection, plan) in PLANS {
+        let (_dir, path, facts) = fixture(name);
+        let docs = reader(&path).open_collection(collection).unwrap();
+        let facts = facts::of(&facts, collection);
+        check_parts(&docs, &facts, Way::ByWalking, |part| part.plan == plan);
+    }
+}
+
+#[test]
+fn what_version_one_has_measured_and_learned_leads_walks() {
+    for (name, collection, source) in
+        [("codes", "product-graph", EfSource::Measured), ("docs", "learned", EfSource::Calibrated)]
+    {
+        let (_dir, path, facts) = fixture(name);
+        let docs = reader(&path).open_collection(collection).unwrap();
+        check_parts(&docs, &facts::of(&facts, collection), Way::ByRecall, |part| {
+            part.plan == SearchPlan::Walk && part.ef_source == Some(source)
+        });
+    }
+}
+
 #[test]
 fn files_of_version_one_take_writes_and_are_written_anew_by_a_merge() {
     for name in DATABASES {
@@ -116,9 +175,81 @@ fn files_of_version_one_take_writes_and_are_written_anew_by_a_merge() {
             ask_all(&docs, &facts);
             let calibration = serde_json::to_value(docs.calibration().unwrap()).unwrap();
             assert_eq!(calibration, facts[0]["calibration"]);
+            if PLANS.iter().any(|(_, known, plan)| *known == name && *plan == SearchPlan::Walk) {
+                check_parts(&docs, &facts, Way::ByWalking, |part| part.plan == SearchPlan::Walk);
+            }
         }
         db.close().unwrap();
         check_answers(&writer(&path), &facts);
+    }
+}
+
+/// The links of every row on level 0 of the one segment of a collection, as ids, by the id of the row.
+fn links(collection: &Path) -> BTreeMap<u64, BTreeSet<u64>> {
+    let mut files: Vec<PathBuf> = fs::read_dir(collection)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "nfs"))
+        .collect();
+    files.sort();
+    let file = fs::read(files.last().unwrap()).unwrap();
+    let section = |tag: &str| {
+        let found = sections(&file).into_iter().find(|section| section.tag == tag).unwrap();
+        &file[found.offset..][..found.len]
+    };
+    let ids: Vec<u64> =
+        section("IDSC").chunks(8).map(|id| u64::from_le_bytes(id.try_into().unwrap())).collect();
+    let graph: Vec<u32> = section("GRPH")
+        .chunks(4)
+        .map(|word| u32::from_le_bytes(word.try_into().unwrap()))
+        .collect();
+    assert_eq!(graph[3] as usize, ids.len());
+    let lists = graph[32..].chunks(graph[5] as usize).zip(&ids);
+    let linked = |list: &[u32]| {
+        let rows = list.iter().take_while(|row| **row != u32::MAX);
+        rows.map(|row| ids[*row as usize]).collect()
+    };
+    lists.map(|(list, id)| (*id, linked(list))).collect()
+}
+
+/// Rows whose links are all there after a merge that two rows have gone through as if they were new, in parts of a
+/// thousand of those that led to neither of them.
+fn kept_links(name: &str, damaged: bool) -> usize {
+    let (_dir, path, _) = fixture("codes");
+    let collection = path.join(name);
+    let before = links(&collection);
+    if damaged {
+        for entry in fs::read_dir(&collection).unwrap() {
+            let file = entry.unwrap().path();
+            if file.extension().is_some_and(|end| end == "nfs") {
+                let mut bytes = fs::read(&file).unwrap();
+                let graph = sections(&bytes).into_iter().find(|section| section.tag == "GRPH");
+                bytes[graph.unwrap().offset + 200] ^= 1;
+                fs::write(&file, bytes).unwrap();
+            }
+        }
+    }
+    let db = writer(&path);
+    let docs = db.open_collection(name).unwrap();
+    rewrite(&docs);
+    docs.compact().unwrap();
+    db.close().unwrap();
+    let after = links(&collection);
+    let (first, last) = (before.keys().min().unwrap(), before.keys().max().unwrap());
+    let others = before
+        .iter()
+        .filter(|(id, links)| ![*id].into_iter().chain(*links).any(|id| id == first || id == last));
+    let (kept, all) = others.fold((0, 0), |(kept, all), (id, links)| {
+        (kept + usize::from(links.is_subset(&after[id])), all + 1)
+    });
+    kept * 1_000 / all
+}
+
+#[test]
+fn merges_take_graphs_of_version_one_over() {
+    for name in ["full-graph", "byte-graph", "half-graph", "product-graph"] {
+        let (taken, anew) = (kept_links(name, false), kept_links(name, true));
+        assert!(taken > 950 && anew < 800, "{name}: {taken} taken over, {anew} anew");
     }
 }
 
@@ -181,9 +312,10 @@ fn bare_indexes_of_version_one_are_loaded_viewed_and_saved_anew() {
     let check = |index: &Index, name: &str| {
         for fact in facts::of(&facts, name) {
             assert_eq!(index.len().unwrap() as u64, fact["len"].as_u64().unwrap());
-            for exact in [true, false] {
-                let query = facts::floats(&fact["query"]);
-                let hits = index.search(&query).k(3).exact(exact).run().unwrap();
+            let query = facts::floats(&fact["query"]);
+            let search = || index.search(&query).k(3);
+            for search in [search().exact(true), search(), search().ef(facts::WALK)] {
+                let hits = search.run().unwrap();
                 let wanted = fact["hits"].as_array().unwrap();
                 assert_eq!(hits.len(), wanted.len());
                 for (hit, wanted) in hits.iter().zip(wanted) {
@@ -208,6 +340,27 @@ fn bare_indexes_of_version_one_are_loaded_viewed_and_saved_anew() {
         let anew = dir.path().join("anew");
         index.save(&anew).unwrap();
         check(&Index::load(&anew).unwrap(), name);
+    }
+}
+
+#[test]
+fn graphs_of_bare_indexes_of_version_one_are_walked() {
+    let dir = tempfile::tempdir().unwrap();
+    let facts = facts::read(&fixtures().join("index.jsonl"));
+    for name in facts::names(&facts) {
+        let mut bytes = fs::read(fixtures().join(name)).unwrap();
+        let graph = sections(&bytes).into_iter().find(|section| section.tag == "GRPH").unwrap();
+        // In another block than the header, which is checked on opening.
+        assert!(graph.len > BLOCK);
+        bytes[graph.offset + graph.len - 1] ^= 1;
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let index = Index::view(&path).unwrap();
+        let query = facts::floats(&facts::of(&facts, name)[0]["query"]);
+        let search = || index.search(&query).k(3);
+        assert_eq!(search().exact(true).run().unwrap().len(), 3, "{name}");
+        let walked = search().ef(facts::WALK).run();
+        assert!(matches!(walked, Err(Error::Corrupt { .. })), "{name}: {walked:?}");
     }
 }
 
