@@ -10,7 +10,7 @@ use super::embed::Candidate;
 use super::op::{self, Op};
 use super::options::{Schema, validate_new_column};
 use super::snapshot::{PartView, Place, View};
-use super::write::Work;
+use super::work::Work;
 use crate::error::{Error, Result};
 use crate::segment::columns;
 use crate::segment::memtable::{Batch, Chunk, Source};

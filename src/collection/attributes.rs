@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 
 use super::apply;
 use super::options::Schema;
-use super::write::Work;
+use super::work::Work;
 use crate::error::Result;
 use crate::types::Column;
 

@@ -286,7 +286,7 @@ pub(super) fn run(core: &Core, plan: &Plan, cancel: &AtomicBool) -> Result<()> {
     span!(
         INFO,
         "merge",
-        collection = core.name.as_str(),
+        collection = core.name(),
         segments = inputs.len(),
         rows = inputs.iter().map(|part| part.live()).sum::<usize>(),
         graph = plan.graph,

@@ -134,7 +134,7 @@ pub(crate) fn flush_frozen(core: &Core) -> Result<()> {
     if before.frozen.is_empty() {
         return Ok(());
     }
-    span!(INFO, "flush", collection = core.name.as_str(), rows = rows_of(&before));
+    span!(INFO, "flush", collection = core.name(), rows = rows_of(&before));
     let flushed = Files::write(core, &before)
         .and_then(|mut files| files.commit(core, &mut core.writer(), &before));
     // Also after a failure: the flushing thread tries again.

@@ -37,7 +37,7 @@ fn ending(core: &Core) -> Error {
         let store = || stored(core, &dir, &list(&core.disk, &dir).ok()?).ok();
         entry.is_dir && !entry.name.starts_with('.') && store() == Some(core.store)
     };
-    let name = &core.name;
+    let name = core.name();
     Error::Closed(match entries.iter().find(is_renamed) {
         Some(DirEntry { name: new, .. }) => format!(
             "collection {name:?} was renamed to {new:?} by its writer; open it by that name"
@@ -56,7 +56,7 @@ fn advance(core: &Core, follower: &mut Option<Follower>, before: &Arc<View>) -> 
     if stored(core, &core.dir, &entries)? != core.store {
         return Err(Error::Closed(format!(
             "collection {:?} was replaced by another of its name by its writer; open it again",
-            core.name
+            core.name()
         )));
     }
     let newest = entries.iter().filter_map(|entry| manifest::generation(&entry.name)).max();

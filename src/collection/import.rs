@@ -190,7 +190,7 @@ impl Collection {
         options: ImportOptions<'_>,
     ) -> Result<ImportReport> {
         let core = self.writable()?;
-        span!(INFO, "import", collection = core.name.as_str());
+        span!(INFO, "import", collection = core.name());
         core.writer().check()?;
         let schema = core.slot.load().schema.clone();
         let schema = apply::with_columns(&schema, &options.columns)?.map_or(schema, Arc::new);

@@ -12,7 +12,8 @@ use arrow_array::RecordBatch;
 
 use super::explain::{FilterAnswer, FilterExplanation};
 use super::snapshot::{PartView, Place, View};
-use super::write::{self, Work};
+use super::work::Work;
+use super::write;
 use super::{Attributes, Collection, Snapshot};
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;

@@ -44,11 +44,10 @@ pub struct SearchStats {
     pub histogram: Vec<(u64, u64)>,
 }
 
-/// The counters of an open collection, shared by its handles and snapshots.
+/// The name and the counters of an open collection, shared by its handles and snapshots.
 #[derive(Debug)]
 pub(crate) struct Meters {
     /// Name of the collection.
-    #[cfg(feature = "tracing")]
     pub(crate) name: String,
     times: [AtomicU64; BUCKETS],
     total_ns: AtomicU64,
@@ -58,10 +57,8 @@ pub(crate) struct Meters {
 }
 
 impl Meters {
-    #[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "for spans alone"))]
     pub(crate) fn new(name: &str) -> Self {
         Self {
-            #[cfg(feature = "tracing")]
             name: name.into(),
             times: [const { AtomicU64::new(0) }; BUCKETS],
             total_ns: AtomicU64::new(0),
@@ -141,19 +138,6 @@ fn quantile(histogram: &[(u64, u64)], all: u64, percent: u64) -> u64 {
         seen * 100 >= all * percent
     });
     reached.map_or(0, |(limit, _)| *limit)
-}
-
-#[cfg(feature = "tracing")]
-impl super::write::Work {
-    /// Rows that it is known to be about before it is done.
-    pub(super) fn rows(&self) -> usize {
-        match self {
-            Self::Add(batch) | Self::Upsert(batch) => batch.ids.len(),
-            Self::Update { ids, .. } | Self::Delete(ids) => ids.len(),
-            Self::Widen { work, .. } => work.rows(),
-            _ => 0,
-        }
-    }
 }
 
 #[cfg(test)]

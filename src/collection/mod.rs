@@ -61,6 +61,7 @@ mod verify;
 mod window;
 #[cfg(feature = "text")]
 pub(crate) mod words;
+mod work;
 mod write;
 
 use std::path::PathBuf;
@@ -75,7 +76,8 @@ use self::options::Schema;
 use self::prepare::{check_ids, check_lengths, check_rows, normalize_given, prepare_rows};
 use self::reading::{Fields, Records};
 use self::snapshot::View;
-use self::write::{Queue, Work, Writer};
+use self::work::Work;
+use self::write::{Queue, Writer};
 use crate::bytes::AlignedBytes;
 use crate::error::{Error, Result};
 use crate::segment::columns;
@@ -98,7 +100,6 @@ const SHUT: u8 = 1;
 /// The shared state of an open collection.
 #[derive(Debug)]
 pub(crate) struct Core {
-    pub(crate) name: String,
     pub(crate) dir: PathBuf,
     /// Identity of the collection, in each of its files.
     pub(crate) store: u128,
@@ -130,6 +131,10 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    pub(crate) fn name(&self) -> &str {
+        &self.meters.name
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         self.host.check()?;
         if self.state.load(Ordering::Acquire) != OPEN {
@@ -140,7 +145,7 @@ impl Core {
 
     /// What every handle answers from the end on.
     pub(crate) fn closed(&self) -> Error {
-        let name = &self.name;
+        let name = self.name();
         match self.ending.get() {
             Some(ending) => Error::Closed(format!("collection {name:?} {ending}")),
             None => Error::closed(format_args!("collection {name:?}")),
@@ -248,7 +253,7 @@ impl Collection {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.core().name
+        self.core().name()
     }
 
     /// What it holds, with the columns added so far.

@@ -76,7 +76,6 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
     };
     let doubtful = !host.read_only && view.seq > writer.told;
     Ok(Core {
-        name: name.into(),
         dir,
         store: writer.manifest.store,
         host: host.clone(),

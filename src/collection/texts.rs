@@ -7,7 +7,8 @@ use arrow_schema::{Field, Schema as ArrowSchema};
 
 use super::embed::{Candidate, Embedder};
 use super::query::Query;
-use super::write::{self, Work};
+use super::work::Work;
+use super::write;
 use super::{Attributes, Collection, owned};
 use crate::error::{Error, Result};
 use crate::segment::columns;

@@ -12,48 +12,17 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use arrow_array::RecordBatch;
-
-use super::embed::Candidate;
 use super::manifest::Manifest;
 use super::options::Durability;
 use super::snapshot::{Frozen, View};
+use super::work::Work;
 use super::{Core, apply, flush, segment_files};
 use crate::error::{Error, Result};
-use crate::filter::Filter;
-use crate::segment::memtable::Batch;
 use crate::span::span;
 use crate::storage::wal::{Payload, WalIdentity, WalWriter};
-use crate::text::options::TextOptions;
-use crate::types::{Column, Ids};
 
 /// A log buffer under [`Durability::None`] is handed to the system when it has grown this large.
 const LAZY_BYTES: usize = 1 << 20;
-
-/// What a writer asks for.
-#[derive(Debug)]
-pub(crate) enum Work {
-    /// Rows whose ids must be new.
-    Add(Batch),
-    /// Rows that replace those of the same ids.
-    Upsert(Batch),
-    /// New attributes for existing rows.
-    Update { ids: Ids<'static>, attributes: RecordBatch },
-    /// Rows to remove.
-    Delete(Ids<'static>),
-    /// Rows that a filter finds, to be removed.
-    DeleteWhere(Filter),
-    /// New attributes, one row, for the rows that a filter finds.
-    UpdateWhere { filter: Filter, values: RecordBatch },
-    /// Columns to add; those that exist with the same type are passed over.
-    AddColumns(Vec<Column>),
-    /// Columns to add with `work`, if it changes anything.
-    Widen { columns: Vec<Column>, work: Box<Self> },
-    /// A column of texts to index.
-    IndexText { column: String, options: TextOptions },
-    /// An embedder to remember, if it is the first.
-    Remember(Candidate),
-}
 
 /// A queued operation and, later, its answer.
 #[derive(Debug)]
@@ -400,7 +369,7 @@ impl Writer {
 
 /// Runs one operation through the queue and returns how many rows it wrote or removed.
 pub(crate) fn submit(core: &Core, work: Work) -> Result<u64> {
-    span!(DEBUG, "write", collection = core.name.as_str(), rows = work.rows());
+    span!(DEBUG, "write", collection = core.name(), rows = work.rows());
     let rows = queued(core, work)?;
     core.meters.wrote();
     Ok(rows)
