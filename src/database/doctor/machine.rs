@@ -41,7 +41,7 @@ fn first_line(path: &str) -> String {
     text.lines().next().unwrap_or_default().trim().to_owned()
 }
 
-/// Of the machine, and what a control group leaves of it.
+/// Of the machine, and what control groups leave of it.
 fn memory() -> String {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let of = |name: &str| {
@@ -50,11 +50,37 @@ fn memory() -> String {
     };
     let Some(all) = of("MemTotal") else { return "not known".into() };
     let free = of("MemAvailable").map_or_else(String::new, |free| format!(", {free} available"));
-    let limit = match first_line("/sys/fs/cgroup/memory.max") {
-        limit if limit.is_empty() || limit == "max" => String::new(),
-        limit => format!(", at most {limit} bytes of it for this process"),
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = limits(&groups).filter_map(|file| first_line(&file).parse::<u64>().ok());
+    // The first version of control groups says that there is none by a number beyond all memory.
+    let limit = match limits.min().filter(|limit| *limit < 1 << 60) {
+        Some(limit) => format!(", at most {limit} bytes of it for this process"),
+        None => String::new(),
     };
     format!("{all}{free}{limit}")
+}
+
+/// Files that limit the memory of a process in these control groups: those of its own and of all around them.
+fn limits(groups: &str) -> impl Iterator<Item = String> {
+    let files = |line: &str| {
+        let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
+        let (root, file) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max"),
+            _ if controllers.split(',').any(|one| one == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            }
+            _ => return None,
+        };
+        let within = |group: &Path| {
+            Path::new(root)
+                .join(group.strip_prefix("/").ok()?)
+                .join(file)
+                .to_str()
+                .map(ToOwned::to_owned)
+        };
+        Some(Path::new(group).ancestors().filter_map(within).collect::<Vec<_>>())
+    };
+    groups.lines().filter_map(files).flatten()
 }
 
 /// The kind of file system that `path` is on.
@@ -91,6 +117,28 @@ mod tests {
             assert_eq!(kind(mounts, Path::new(path)).as_deref(), Some(expected), "{path}");
         }
         assert_eq!(kind("", Path::new("/data")), None);
+    }
+
+    #[test]
+    fn memory_is_limited_by_a_control_group_and_by_those_around_it() {
+        let files = |groups: &str| limits(groups).collect::<Vec<_>>();
+        assert_eq!(
+            files("0::/system.slice/my.service\n"),
+            [
+                "/sys/fs/cgroup/system.slice/my.service/memory.max",
+                "/sys/fs/cgroup/system.slice/memory.max",
+                "/sys/fs/cgroup/memory.max",
+            ]
+        );
+        assert_eq!(files("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
+        let first = "5:cpu,cpuacct:/a\n4:memory:/b\n1:name=systemd:/c\nnonsense\n";
+        assert_eq!(
+            files(first),
+            [
+                "/sys/fs/cgroup/memory/b/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            ]
+        );
     }
 
     #[test]
