@@ -84,7 +84,7 @@ pub use text::options::{Language, TextOptions};
 pub use text::{snippet::Snippet, words::Words};
 pub use types::{
     CodeChoice, Column, DataType, Id, IdRef, IdType, Ids, MAX_DIMENSION, MAX_ID_BYTES,
-    MAX_SPARSE_WEIGHTS, Metric, SparseVector, VectorType, Vectors,
+    MAX_SPARSE_WEIGHTS, Metric, Raw, SparseVector, VectorType, Vectors,
 };
 
 /// Doors for this project's own tests and benches; not a public interface.

@@ -13,12 +13,14 @@ use serde::{Deserialize, Serialize};
 
 mod codes;
 pub(crate) mod naming;
+mod raw;
 pub(crate) mod sparse;
 pub(crate) mod spelling;
 pub(crate) mod time;
 mod vectors;
 
 pub use codes::CodeChoice;
+pub use raw::Raw;
 pub use sparse::{MAX_SPARSE_WEIGHTS, SparseVector};
 pub use vectors::Vectors;
 

@@ -12,7 +12,7 @@ use crate::kernel::{self, Element, Isa, Kernel};
 use crate::types::{Metric, VectorType, Vectors};
 
 const FINITE: &str = "only finite numbers can be stored and compared";
-const FITS_F16: &str = "vectors stored as f16 take numbers between -65504 and 65504";
+const FITS_F16: &str = "vectors kept as f16 take numbers between -65504 and 65504; scale them, or keep them as f32";
 const FITS_BF16: &str = "vectors stored as bf16 take numbers between -3.38e38 and 3.38e38";
 const FITS_I8: &str = "vectors stored as i8 take whole numbers from -128 to 127";
 const FITS_B1: &str = "vectors of bits (b1) are bytes of eight bits, whole numbers from 0 to 255";

@@ -32,10 +32,10 @@ const VERSION: u32 = 1;
 const PREFIX: &str = "MANIFEST-";
 /// A segment has product codes.
 pub(crate) const PRODUCT_CODES: &str = "codes-product";
-/// The features that this version knows: types of vectors, columns and codes that the first one had
-/// not.
-const FEATURES: [&str; 5] =
-    ["vectors-bf16", "vectors-i8", "vectors-b1", "columns-sparse", PRODUCT_CODES];
+/// The features that this version knows: types of vectors, what is kept of them, columns and codes
+/// that the first one had not.
+const FEATURES: [&str; 6] =
+    ["vectors-bf16", "vectors-i8", "vectors-b1", "raw-f16", "columns-sparse", PRODUCT_CODES];
 
 /// The durable state of a collection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use crate::segment::columns;
 use crate::segment::writer::GraphParams;
 use crate::text::options::TextOptions;
 use crate::types::spelling::nearest_or_all;
-use crate::types::{CodeChoice, Column, DataType, IdType, MAX_DIMENSION, Metric, VectorType};
+use crate::types::{CodeChoice, Column, DataType, IdType, MAX_DIMENSION, Metric, Raw, VectorType};
 
 /// Most attribute columns a collection may have.
 pub const MAX_COLUMNS: usize = 4_096;
@@ -36,6 +36,9 @@ struct VectorField {
     dimension: usize,
     vector_type: VectorType,
     metric: Metric,
+    /// What is kept of f32 vectors, where it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    raw: Option<Raw>,
     /// The embedder that made the vectors of texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     embedding: Option<Embedding>,
@@ -68,7 +71,7 @@ impl Schema {
     pub fn new(dimension: usize, metric: Metric) -> Self {
         let vector_type = if metric.is_binary() { VectorType::B1 } else { VectorType::F32 };
         let name = "vector".into();
-        let field = VectorField { name, dimension, vector_type, metric, embedding: None };
+        let field = VectorField { name, dimension, vector_type, metric, raw: None, embedding: None };
         Self { id_type: None, fields: vec![field], columns: Vec::new(), texts: BTreeMap::new() }
     }
 
@@ -76,6 +79,13 @@ impl Schema {
     #[must_use]
     pub fn with_vector_type(mut self, vector_type: VectorType) -> Self {
         self.fields[0].vector_type = vector_type;
+        self
+    }
+
+    /// Keeps of the vectors, which are f32, what `raw` says.
+    #[must_use]
+    pub fn with_raw(mut self, raw: Raw) -> Self {
+        self.fields[0].raw = Some(raw);
         self
     }
 
@@ -134,10 +144,17 @@ impl Schema {
         self.fields[0].metric
     }
 
-    /// How vectors are stored.
+    /// Type in which vectors are given and returned.
     #[must_use]
     pub fn vector_type(&self) -> VectorType {
         self.fields[0].vector_type
+    }
+
+    /// What is kept of f32 vectors; `None` for vectors of another type, which are kept as they are.
+    #[must_use]
+    pub fn raw(&self) -> Option<Raw> {
+        let raw = self.fields[0].raw.unwrap_or_default();
+        (self.vector_type() == VectorType::F32).then_some(raw)
     }
 
     /// The kind of id; `None` before the first write of a collection that did not fix it.
@@ -159,12 +176,13 @@ impl Schema {
         &self.columns
     }
 
+    /// That of the vectors as they are logged and held in memory.
     pub(crate) fn space(&self) -> Space {
-        Space {
-            dimension: self.dimension(),
-            vector_type: self.vector_type(),
-            metric: self.metric(),
-        }
+        let vector_type = match self.raw() {
+            Some(Raw::F16) => VectorType::F16,
+            _ => self.vector_type(),
+        };
+        Space { dimension: self.dimension(), vector_type, metric: self.metric() }
     }
 
     /// The column called `name`; otherwise `NotFound` with the nearest name, or those that there are.
@@ -201,9 +219,13 @@ impl Schema {
             VectorType::I8 => Some("vectors-i8"),
             VectorType::B1 => Some("vectors-b1"),
         };
+        let raw = match self.raw() {
+            None | Some(Raw::F32) => None,
+            Some(Raw::F16) => Some("raw-f16"),
+        };
         let sparse = self.columns.iter().any(|column| column.data_type == DataType::Sparse);
         let sparse = sparse.then_some("columns-sparse");
-        feature.into_iter().chain(sparse).map(str::to_owned).collect()
+        feature.into_iter().chain(raw).chain(sparse).map(str::to_owned).collect()
     }
 
     pub(crate) fn push_column(&mut self, column: Column) {
@@ -261,6 +283,13 @@ impl Schema {
                 field.vector_type, field.metric
             )));
         }
+        if let (Some(raw), None) = (field.raw, self.raw()) {
+            return Err(Error::invalid(format!(
+                "raw is {raw}, but vectors are {}: raw says what is kept of f32 vectors, others are kept as \
+                 they are; leave it out",
+                field.vector_type
+            )));
+        }
         if self.columns.len() > MAX_COLUMNS {
             return Err(Error::invalid(format!("more than {MAX_COLUMNS} columns")));
         }
@@ -290,6 +319,7 @@ impl Schema {
             })
         };
         let ids = |schema: &Self| schema.id_type.map(|id_type| id_type.in_words().to_owned());
+        let raw = |schema: &Self| asked.fields[0].raw.and(schema.raw()).map(|raw| raw.to_string());
         let model = |schema: &Self| schema.embedding().map(|known| format!("{:?}", known.model));
         let found =
             differs("dimension", self.dimension().to_string(), asked.dimension().to_string())
@@ -303,6 +333,7 @@ impl Schema {
                         asked.vector_type().to_string(),
                     )
                 })
+                .or_else(|| differs("raw", raw(self)?, raw(asked)?))
                 .or_else(|| differs("ids", ids(self)?, ids(asked)?))
                 .or_else(|| differs("embedding model", model(self)?, model(asked)?))
                 .or_else(|| {
@@ -468,6 +499,8 @@ mod tests {
             Schema::new(3, Metric::L2).with_vector_type(VectorType::B1),
             Schema::new(3, Metric::Hamming).with_vector_type(VectorType::U8),
             Schema::new(3, Metric::Jaccard).with_vector_type(VectorType::F32),
+            Schema::new(3, Metric::L2).with_vector_type(VectorType::U8).with_raw(Raw::F16),
+            Schema::new(3, Metric::Hamming).with_raw(Raw::F32),
             Schema::new(3, Metric::L2).column("id", DataType::Int64),
             Schema::new(3, Metric::L2).column("", DataType::Int64),
             Schema::new(3, Metric::L2).column("a", DataType::Int64).text("a"),

@@ -384,14 +384,18 @@ impl View {
         columns::gather(wanted, &batches.iter().collect::<Vec<_>>(), &picks)
     }
 
-    /// Vectors of rows anywhere in the view, row-major, as they are stored.
+    /// Vectors of rows anywhere in the view, row-major, in the type in which they are given.
     pub(crate) fn vectors(&self, places: &[Place]) -> Result<Vectors<'static>> {
         let parts: Vec<&Arc<PartView>> = self.parts().collect();
         let mut rows = Vec::with_capacity(places.len());
         for place in places {
             rows.push(parts[place.part].part.vector_bytes(place.row, 1)?);
         }
-        Ok(full::unpack_rows(self.schema.space(), &rows))
+        let vectors = full::unpack_rows(self.schema.space(), &rows);
+        Ok(match self.schema.raw() {
+            Some(_) => vectors.into_f32(),
+            None => vectors,
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::segment::derived::is_of_derived;
 use crate::segment::layout::Code;
 use crate::storage::container::Watch;
+use crate::types::Raw;
 
 /// What a collection is made of.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,6 +20,8 @@ use crate::storage::container::Watch;
 pub struct Stats {
     /// Live rows.
     pub rows: u64,
+    /// What is kept of f32 vectors; `None` for vectors of another type, which are kept as they are.
+    pub raw: Option<Raw>,
     /// Rows deleted or replaced whose space is not back yet.
     pub dead_rows: u64,
     /// Rows not in a segment yet.
@@ -131,6 +134,7 @@ impl Collection {
         let debt = (!core.host.read_only).then(|| compact::debt(&view, &core.host.settings));
         Ok(Stats {
             rows: view.len() as u64,
+            raw: view.schema.raw(),
             dead_rows: view.parts().map(|part| part.dead.len() as u64).sum(),
             memtable_rows: fresh().map(|part| part.live() as u64).sum(),
             memtable_bytes: fresh().map(|part| size(part) as u64).sum(),

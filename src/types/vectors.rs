@@ -99,6 +99,14 @@ impl Vectors<'_> {
         }
     }
 
+    /// The same as f32, exactly.
+    pub(crate) fn into_f32(self) -> Self {
+        match self {
+            Self::F32(_) => self,
+            other => other.to_f32(0..other.len()).into(),
+        }
+    }
+
     /// The same, owned.
     #[must_use]
     pub fn into_owned(self) -> Vectors<'static> {

@@ -43,6 +43,7 @@ mod picks;
 mod planner;
 mod processes;
 mod rag;
+mod raw;
 mod recall;
 mod repair;
 mod sections;

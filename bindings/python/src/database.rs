@@ -218,7 +218,8 @@ impl Database {
     /// `dim` may be left out when it exists. `metric` is "l2" (squared Euclidean distance),
     /// "cosine" or "dot", for bits "hamming" or "jaccard"; `dtype` is "f32", "f16", "bf16", "i8",
     /// "u8", or "b1" for bits; left out, they are as stored, and cosine and f32 in a new
-    /// collection, hamming and b1 in one of bits. `text` names columns of text to be
+    /// collection, hamming and b1 in one of bits. `raw` is what is kept of f32 vectors, fixed when the collection
+    /// is created: "f32" or "f16", which are half the bytes. `text` names columns of text to be
     /// searched by words, English ones; a dict says the language of each (`{"body": "german", "code": None}`,
     /// where `None` takes words as they are), or its options (`{"body": {"language": "en", "stem": False}}`).
     /// `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp", "list_utf8" or "sparse" (or
@@ -239,8 +240,8 @@ impl Database {
     /// >>> docs.schema["dim"], db.collection("papers").schema["metric"]
     /// (384, 'cosine')
     #[pyo3(signature = (
-        name, dim=None, metric=None, *, dtype=None, text=None, columns=None, id_type=None,
-        embed=None
+        name, dim=None, metric=None, *, dtype=None, raw=None, text=None, columns=None,
+        id_type=None, embed=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn collection(
@@ -249,13 +250,14 @@ impl Database {
         dim: Option<&Bound<'_, PyAny>>,
         metric: Option<&Bound<'_, PyAny>>,
         dtype: Option<&Bound<'_, PyAny>>,
+        raw: Option<&Bound<'_, PyAny>>,
         text: Option<&Bound<'_, PyAny>>,
         columns: Option<&Bound<'_, PyAny>>,
         id_type: Option<&Bound<'_, PyAny>>,
         embed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Collection> {
         let embedder = embed.map(texts::embedder).transpose()?;
-        let shape = Shape::from_python(dim, metric, dtype, text, columns, id_type)?;
+        let shape = Shape::from_python(dim, metric, (dtype, raw), text, columns, id_type)?;
         let db = &slf.get().inner;
         let inner = call(slf.py(), || get_or_create(db, &name, &shape, embedder.as_ref()))?;
         Collection::new(slf, inner)
@@ -273,8 +275,8 @@ impl Database {
     /// >>> bits.search(np.packbits([1, 0] * 6)).distances.tolist()
     /// [6.0, 6.0]
     #[pyo3(signature = (
-        name, dim=None, metric=None, *, dtype=None, text=None, columns=None, id_type=None,
-        embed=None
+        name, dim=None, metric=None, *, dtype=None, raw=None, text=None, columns=None,
+        id_type=None, embed=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn create(
@@ -283,13 +285,14 @@ impl Database {
         dim: Option<&Bound<'_, PyAny>>,
         metric: Option<&Bound<'_, PyAny>>,
         dtype: Option<&Bound<'_, PyAny>>,
+        raw: Option<&Bound<'_, PyAny>>,
         text: Option<&Bound<'_, PyAny>>,
         columns: Option<&Bound<'_, PyAny>>,
         id_type: Option<&Bound<'_, PyAny>>,
         embed: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Collection> {
         let embedder = embed.map(texts::embedder).transpose()?;
-        let shape = Shape::from_python(dim, metric, dtype, text, columns, id_type)?;
+        let shape = Shape::from_python(dim, metric, (dtype, raw), text, columns, id_type)?;
         let Some(dimension) = shape.dimension.or(embedder.as_ref().map(Embedder::dimension)) else {
             return Err(PyTypeError::new_err("create: expected dim= or embed=, neither is given"));
         };

@@ -1,6 +1,6 @@
 //! What `collection` and `create` are given about a collection's shape, and the same as a dict.
 
-use nearfield::{Collection, Column, DataType, IdType, Metric, Schema, TextOptions, VectorType};
+use nearfield::{Collection, Column, DataType, IdType, Metric, Raw, Schema, TextOptions, VectorType};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyType};
 
@@ -30,6 +30,7 @@ const DTYPES: [(&str, VectorType); 11] = [
     ("uint8", VectorType::U8),
 ];
 const DTYPE: &str = "the name of a type (\"f32\", \"f16\", \"i8\" …) or a dtype of NumPy";
+const RAWS: [(&str, Raw); 2] = [("f32", Raw::F32), ("f16", Raw::F16)];
 const ID_TYPES: [(&str, IdType); 2] = [("u64", IdType::U64), ("utf8", IdType::Utf8)];
 const COLUMN_TYPES: [(&str, DataType); 7] = [
     ("bool", DataType::Bool),
@@ -47,6 +48,7 @@ pub(crate) struct Shape {
     pub(crate) dimension: Option<usize>,
     metric: Option<Metric>,
     vector_type: Option<VectorType>,
+    raw: Option<Raw>,
     id_type: Option<IdType>,
     columns: Vec<Column>,
     /// Columns to be searched by words, and how they are indexed where that is said.
@@ -57,7 +59,7 @@ impl Shape {
     pub(crate) fn from_python(
         dim: Option<&Bound<'_, PyAny>>,
         metric: Option<&Bound<'_, PyAny>>,
-        dtype: Option<&Bound<'_, PyAny>>,
+        (dtype, raw): (Option<&Bound<'_, PyAny>>, Option<&Bound<'_, PyAny>>),
         text: Option<&Bound<'_, PyAny>>,
         columns: Option<&Bound<'_, PyAny>>,
         id_type: Option<&Bound<'_, PyAny>>,
@@ -75,6 +77,7 @@ impl Shape {
             dimension: dim.map(dimension).transpose()?,
             metric: metric.map(|metric| named("metric", &METRICS, metric)).transpose()?,
             vector_type: dtype.map(vector_type).transpose()?,
+            raw: raw.map(|raw| named("raw", &RAWS, raw)).transpose()?,
             id_type: id_type.map(id_kind).transpose()?,
             columns: all.unwrap_or_default(),
             texts: given,
@@ -90,6 +93,9 @@ impl Shape {
         let mut schema = Schema::new(dimension, metric);
         if let Some(vector_type) = self.vector_type.or(stored.map(Schema::vector_type)) {
             schema = schema.with_vector_type(vector_type);
+        }
+        if let Some(raw) = self.raw {
+            schema = schema.with_raw(raw);
         }
         if let Some(id_type) = self.id_type {
             schema = schema.with_id_type(id_type);
@@ -135,6 +141,7 @@ pub(crate) fn to_python<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound
     dict.set_item("dim", schema.dimension())?;
     dict.set_item("metric", schema.metric().to_string())?;
     dict.set_item("dtype", schema.vector_type().to_string())?;
+    dict.set_item("raw", schema.raw().map(|raw| raw.to_string()))?;
     dict.set_item("id_type", schema.id_type().map(|id_type| id_type.to_string()))?;
     let columns = PyDict::new(py);
     for column in schema.columns() {

@@ -98,6 +98,7 @@ def test_a_schema_makes_the_same_collection_again(db: nf.Database):
         "dim": 3,
         "metric": "dot",
         "dtype": "u8",
+        "raw": None,
         "id_type": "utf8",
         "columns": columns,
         "text": ["body"],

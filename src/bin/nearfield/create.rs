@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nearfield::{Column, Database, Schema, TextOptions};
+use nearfield::{Column, Database, Raw, Schema, TextOptions};
 
 use crate::args::{self, IdArg, MetricArg, TypeArg};
 use crate::failure::Failure;
@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// How elements are stored [default: f32; b1 for hamming and jaccard]
     #[arg(long = "type", value_name = "TYPE")]
     vector_type: Option<TypeArg>,
+    /// What is kept of f32 vectors: f32, or f16 for half the bytes [default: f32]
+    #[arg(long, value_name = "RAW")]
+    raw: Option<Raw>,
     /// Kind of id; that of the first rows unless given
     #[arg(long)]
     ids: Option<IdArg>,
@@ -44,6 +47,9 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let mut schema = Schema::new(args.dim, args.metric.into());
     if let Some(vector_type) = args.vector_type {
         schema = schema.with_vector_type(vector_type.into());
+    }
+    if let Some(raw) = args.raw {
+        schema = schema.with_raw(raw);
     }
     if let Some(id_type) = args.ids {
         schema = schema.with_id_type(id_type.into());

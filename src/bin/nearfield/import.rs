@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nearfield::interop::{self, ReadOptions, Reader};
 use nearfield::{
     CodeChoice, Collection, Column, DataType, Database, Error, ImportOptions, ImportReport, Metric,
-    OnBad, Phase, Schema, TextOptions, VectorType,
+    OnBad, Phase, Raw, Schema, TextOptions, VectorType,
 };
 use serde::Serialize;
 
@@ -59,6 +59,9 @@ pub(crate) struct Args {
     /// exported from, else as in the file; b1 for hamming and jaccard]
     #[arg(long = "type", value_name = "TYPE")]
     vector_type: Option<TypeArg>,
+    /// What is kept of f32 vectors, for a new collection: f32, or f16 for half the bytes [default: f32]
+    #[arg(long, value_name = "RAW")]
+    raw: Option<Raw>,
     /// Dimensions of a vector, for a new collection of bits [default: all bits of the bytes]
     #[arg(long, value_name = "N")]
     dim: Option<usize>,
@@ -193,6 +196,10 @@ fn check(args: &Args, collection: &Collection, reader: &Reader) -> Result<(), Er
         let given = VectorType::from(given).to_string();
         differs("vector type", schema.vector_type().to_string(), given)?;
     }
+    if let Some(given) = args.raw {
+        let kept = schema.raw().map(|raw| raw.to_string());
+        differs("raw", kept.unwrap_or_else(|| schema.vector_type().to_string()), given.to_string())?;
+    }
     if let Some(expected) = schema.id_type() {
         let given = reader.id_type().in_words().to_owned();
         differs("ids", expected.in_words().to_owned(), given)?;
@@ -280,6 +287,9 @@ fn schema(args: &Args, reader: &Reader) -> Result<Schema, Failure> {
     let (metric, vector_type, dimension) = reader.shape(metric, vector_type, args.dim)?;
     let mut schema =
         Schema::new(dimension, metric).with_vector_type(vector_type).with_id_type(reader.id_type());
+    if let Some(raw) = args.raw {
+        schema = schema.with_raw(raw);
+    }
     for name in &args.texts {
         check_text(name, None, args, reader)?;
     }

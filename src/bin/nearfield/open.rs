@@ -36,6 +36,7 @@ pub(crate) struct Shape {
     pub(crate) dimension: usize,
     pub(crate) metric: nearfield::Metric,
     pub(crate) vector_type: nearfield::VectorType,
+    pub(crate) raw: Option<nearfield::Raw>,
     pub(crate) id_type: Option<nearfield::IdType>,
     pub(crate) columns: Vec<nearfield::Column>,
 }
@@ -51,6 +52,7 @@ impl Shape {
             dimension: schema.dimension(),
             metric: schema.metric(),
             vector_type: schema.vector_type(),
+            raw: schema.raw(),
             id_type: schema.id_type(),
             columns: schema.columns().to_vec(),
         }
@@ -58,7 +60,9 @@ impl Shape {
 
     /// In words: `384 dimensions, f16, cosine`.
     pub(crate) fn words(&self) -> String {
-        format!("{} dimensions, {}, {}", self.dimension, self.vector_type, self.metric)
+        let raw = self.raw.filter(|raw| *raw != nearfield::Raw::F32);
+        let kept = raw.map_or_else(String::new, |raw| format!(" (raw {raw})"));
+        format!("{} dimensions, {}{kept}, {}", self.dimension, self.vector_type, self.metric)
     }
 
     /// The columns in words: `name utf8, year int64`.

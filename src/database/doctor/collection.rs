@@ -119,6 +119,9 @@ fn tell_schema(part: &mut DoctorPart, schema: &Schema, names: bool) {
     let (dimension, vector_type, metric) =
         (schema.dimension(), schema.vector_type(), schema.metric());
     part.tell("vectors", format!("{dimension} dimensions, {vector_type}, {metric}"));
+    if let Some(raw) = schema.raw() {
+        part.tell("raw", raw.to_string());
+    }
     let ids = schema.id_type().map_or_else(|| "not known yet".into(), |kind| kind.to_string());
     part.tell("ids", ids);
     let column = |column: &crate::types::Column| {

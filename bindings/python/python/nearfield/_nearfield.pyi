@@ -60,6 +60,7 @@ class _Schema(TypedDict):
     dim: int
     metric: _Metric
     dtype: Literal["f32", "f16", "bf16", "i8", "u8", "b1"]
+    raw: _Raw | None
     id_type: Literal["u64", "utf8"] | None
     columns: dict[str, str]
     text: list[str] | dict[str, _TextOptions]
@@ -73,6 +74,7 @@ _Dtype: TypeAlias = (
     | np.dtype[Any]
     | type[np.float32 | np.float16 | np.int8 | np.uint8]
 )
+_Raw: TypeAlias = Literal["f32", "f16"]
 _IdType: TypeAlias = Literal["u64", "utf8"]
 _ColumnType: TypeAlias = (
     Literal["bool", "int64", "float64", "utf8", "timestamp", "list_utf8", "sparse"]
@@ -282,6 +284,7 @@ class Database:
         metric: _Metric | None = None,
         *,
         dtype: _Dtype | None = None,
+        raw: _Raw | None = None,
         text: _Text | None = None,
         columns: Mapping[str, _ColumnType] | None = None,
         id_type: _IdType | None = None,
@@ -292,7 +295,8 @@ class Database:
         `dim` may be left out when it exists. `metric` is "l2" (squared Euclidean distance),
         "cosine" or "dot", for bits "hamming" or "jaccard"; `dtype` is "f32", "f16", "bf16", "i8",
         "u8", or "b1" for bits; left out, they are as stored, and cosine and f32 in a new
-        collection, hamming and b1 in one of bits. `text` names columns of text to be
+        collection, hamming and b1 in one of bits. `raw` is what is kept of f32 vectors, fixed when the collection
+        is created: "f32" or "f16", which are half the bytes. `text` names columns of text to be
         searched by words, English ones; a dict says the language of each (`{"body": "german", "code": None}`,
         where `None` takes words as they are), or its options (`{"body": {"language": "en", "stem": False}}`).
         `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp", "list_utf8" or "sparse" (or
@@ -320,6 +324,7 @@ class Database:
         metric: _Metric | None = None,
         *,
         dtype: _Dtype | None = None,
+        raw: _Raw | None = None,
         text: _Text | None = None,
         columns: Mapping[str, _ColumnType] | None = None,
         id_type: _IdType | None = None,
