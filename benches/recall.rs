@@ -1,9 +1,10 @@
 //! Recall@10 of a bulk import at default settings on every real set, with times; and recall that is asked
 //! for beside what is found, and its speed beside that of the best `ef`.
 //!
-//! `cargo bench --bench recall -- [--asked] [--set NAME] [--smoke]`; `--asked` is the second part alone, on
-//! two sets; `--smoke` takes the smallest sets, or a synthetic one where the data is absent. Speed of the
-//! second part is by the processor time of the thread, of searches in turns.
+//! `cargo bench --bench recall -- [--asked] [--raw] [--set NAME] [--smoke]`; `--asked` is the second part alone, on
+//! two sets; `--raw` instead the bytes on disk, the recall and the error of returned vectors for each choice of
+//! what is kept of f32 vectors, on three sets; `--smoke` takes the smallest sets, or a synthetic one where the data
+//! is absent. Speed of the second part is by the processor time of the thread, of searches in turns.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -20,7 +21,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use nearfield::arrow_array::{ArrayRef, Int64Array, RecordBatch};
-use nearfield::{Collection, DataType, Database, Hits, Id, ImportOptions, Metric, Query, Schema};
+use nearfield::{
+    Collection, DataType, Database, Fields, Hits, Id, ImportOptions, Metric, Query, Raw, Schema,
+    VectorType,
+};
 use support::data::{Array, Random, SETS, Set, Synthetic};
 use support::{Args, Clock, Outcome, data_directory, figure, median, quantile};
 
@@ -31,6 +35,8 @@ const EFS: [usize; 17] = [10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 64, 90, 128, 1
 /// Queries of a group, and passes over them.
 const QUERIES: usize = 1_000;
 const PASSES: usize = 3;
+/// Rows of a write.
+const BATCH: usize = 5_000;
 
 fn main() -> ExitCode {
     support::run(BENCH, |args| {
@@ -38,13 +44,22 @@ fn main() -> ExitCode {
         for (name, ..) in SETS {
             let small = ["sift-5k-128", "cisi-minilm-384"].contains(&name);
             let asked = ["fashion-mnist-784", "pypi-minilm-384-100k"].contains(&name);
+            let raw =
+                ["npm-mpnet-768", "fashion-mnist-784", "pypi-minilm-384-100k"].contains(&name);
             let usual = match args.smoke() {
                 true => small,
+                false if args.flag("--raw") => raw,
                 false => asked || !args.flag("--asked"),
             };
             if chosen.map_or(usual, |chosen| chosen == name)
                 && let Some(set) = Set::load(name)?
             {
+                if args.flag("--raw") {
+                    for raw in [Raw::F32, Raw::F16, Raw::None] {
+                        keep(&set, raw)?;
+                    }
+                    continue;
+                }
                 if !args.flag("--asked") {
                     measure(&set)?;
                 }
@@ -86,6 +101,65 @@ fn measure(set: &Set) -> Outcome {
     rows.search(all).run_batch()?;
     say("default QPS, batch on all cores", set.query_count() as f64 / clock.wall(), "1/s");
     Ok(())
+}
+
+/// Bytes on disk and recall of rows that were written one batch after the other and compacted.
+fn keep(set: &Set, raw: Raw) -> Outcome {
+    let say = |what: &str, value: f64, unit: &str| {
+        figure(BENCH, &format!("{} raw {raw} {what}", set.name), value, unit);
+    };
+    let dir = support::directory()?;
+    let path = dir.path().join("db");
+    let db = Database::open(&path)?;
+    let rows =
+        db.collection("rows", set.schema().with_vector_type(VectorType::F32).with_raw(raw))?;
+    for first in (0..set.len()).step_by(BATCH) {
+        let last = set.len().min(first + BATCH);
+        let ids: Vec<u64> = (first as u64..last as u64).collect();
+        rows.upsert(&ids, set.train.rows(set.dimension, first, last), ())?;
+    }
+    let clock = Clock::start();
+    rows.compact()?;
+    say("compact CPU", clock.cpu(), "s");
+    db.close()?;
+    drop((rows, db));
+    let mut bytes = 0;
+    for file in std::fs::read_dir(path.join("rows"))? {
+        bytes += file?.metadata()?.len();
+    }
+    let per_row = bytes as f64 / set.len() as f64;
+    say("on disk", per_row, "bytes a row");
+    say("on disk, of f32 vectors alone", per_row / (4 * set.dimension) as f64, "");
+    let rows = Database::open(&path)?.open_collection("rows")?;
+    for (name, exact) in [("default", false), ("exact", true)] {
+        let (answers, seconds) = set.answers(&rows, exact)?;
+        say(&format!("{name} recall@10"), set.recall(&answers, 10), "");
+        say(&format!("{name} p50"), median(&seconds) * 1e3, "ms");
+    }
+    let errors = errors(set, &rows)?;
+    say("vectors returned are off by, mean", mean(&errors), "of their lengths");
+    say("vectors returned are off by, most", quantile(&errors, 1.0), "of their lengths");
+    Ok(())
+}
+
+/// How far each vector is from what was given, as a part of its length.
+fn errors(set: &Set, rows: &Collection) -> Outcome<Vec<f64>> {
+    let mut errors = Vec::with_capacity(set.len());
+    for first in (0..set.len()).step_by(BATCH) {
+        let last = set.len().min(first + BATCH);
+        let ids: Vec<u64> = (first as u64..last as u64).collect();
+        let kept = rows.get(&ids, &Fields::none().with_vectors())?.vectors.expect("asked for");
+        let kept = kept.to_f32(0..kept.len());
+        let given = set.train.rows(set.dimension, first, last);
+        let given = given.to_f32(0..given.len());
+        for (given, kept) in given.chunks(set.dimension).zip(kept.chunks(set.dimension)) {
+            let square = |x: &f32| f64::from(*x) * f64::from(*x);
+            let length: f64 = given.iter().map(square).sum();
+            let off: f64 = given.iter().zip(kept).map(|(a, b)| square(&(a - b))).sum();
+            errors.push(if length > 0.0 { (off / length).sqrt() } else { 0.0 });
+        }
+    }
+    Ok(errors)
 }
 
 /// A way to search.

@@ -160,6 +160,16 @@ impl<'a, G: Guard> Guarded<'a, G> {
         self.guard.took(time, ranges, warms);
     }
 
+    /// The u16 at `index`, where the slice starts with u16s; 0 when outside.
+    #[inline(always)]
+    pub(crate) fn u16_at(&self, index: usize) -> u16 {
+        let at = index * 2;
+        if at + 2 > self.bytes.len() {
+            return 0;
+        }
+        u16::read_from_bytes(self.get(at, 2)).unwrap_or(0)
+    }
+
     /// The u32 at `index`, where the slice starts with u32s; 0 when outside.
     #[inline(always)]
     pub(crate) fn u32_at(&self, index: usize) -> u32 {

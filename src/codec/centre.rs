@@ -40,7 +40,8 @@ impl Centre {
         let (mut longest, mut spread) = (0.0_f64, 0.0_f64);
         for at in 0..count {
             let stride = space.stride();
-            let square = squared_norm(space, rows.vectors.get(at * stride, stride));
+            let scale = if space.is_rounded() { f64::from(rows.scale(at)) } else { 1.0 };
+            let square = scale * scale * squared_norm(space, rows.vectors.get(at * stride, stride));
             full::read_row(space, rows, at, &mut row);
             let along: f64 =
                 row.iter().zip(&mean).map(|(x, m)| f64::from(*x) * f64::from(*m)).sum();

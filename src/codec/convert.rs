@@ -12,7 +12,8 @@ use crate::kernel::{self, Element, Isa, Kernel};
 use crate::types::{Metric, VectorType, Vectors};
 
 const FINITE: &str = "only finite numbers can be stored and compared";
-const FITS_F16: &str = "vectors kept as f16 take numbers between -65504 and 65504; scale them, or keep them as f32";
+const FITS_F16: &str =
+    "vectors kept as f16 take numbers between -65504 and 65504; scale them, or keep them as f32";
 const FITS_BF16: &str = "vectors stored as bf16 take numbers between -3.38e38 and 3.38e38";
 const FITS_I8: &str = "vectors stored as i8 take whole numbers from -128 to 127";
 const FITS_B1: &str = "vectors of bits (b1) are bytes of eight bits, whole numbers from 0 to 255";
@@ -238,12 +239,23 @@ pub(crate) fn read_row<G: Guard>(space: Space, rows: Rows<'_, G>, row: usize, ou
             }
         }
     }
-    if space.metric == Metric::Cosine {
-        let scale = f32::from_bits(rows.inverse_norms.u32_at(row));
-        // Held at the largest, it is not that of the row.
-        let norm = (scale == f32::MAX).then(|| squared_norm_of(out).sqrt());
-        let divided = |x: f32, norm: f64| narrow(f64::from(x) / norm.max(f64::MIN_POSITIVE));
-        out.iter_mut().for_each(|x| *x = norm.map_or(*x * scale, |norm| divided(*x, norm)));
+    match (space.metric, space.is_rounded()) {
+        (Metric::Cosine, true) => {
+            let inverse = inverse(squared_norm(space, bytes).sqrt());
+            out.iter_mut().for_each(|x| *x *= inverse);
+        }
+        (Metric::Cosine, false) => {
+            let scale = f32::from_bits(rows.inverse_norms.u32_at(row));
+            // Held at the largest, it is not that of the row.
+            let norm = (scale == f32::MAX).then(|| squared_norm_of(out).sqrt());
+            let divided = |x: f32, norm: f64| narrow(f64::from(x) / norm.max(f64::MIN_POSITIVE));
+            out.iter_mut().for_each(|x| *x = norm.map_or(*x * scale, |norm| divided(*x, norm)));
+        }
+        (_, true) => {
+            let scale = rows.scale(row);
+            out.iter_mut().for_each(|x| *x *= scale);
+        }
+        (_, false) => {}
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) trait Form: Copy + Send + Sync {
     type Row: Element;
     /// Whether the sum is the distance; otherwise it is an inner product.
     const IS_DISTANCE: bool;
+    /// Whether rows are rounded ones, which have a scale each.
+    const ROUNDED: bool = false;
 
     /// What the kernel sums. Must be `#[inline(always)]`.
     fn raw<K: Kernel, const R: usize>(
@@ -19,6 +21,11 @@ pub(super) trait Form: Copy + Send + Sync {
         query: &[Self::Query],
         rows: [&[Self::Row]; R],
     ) -> [f32; R];
+
+    /// The squared length of a rounded row, but for its scale. Must be `#[inline(always)]`.
+    fn square<K: Kernel>(_kernel: K, _row: &[Self::Row]) -> f32 {
+        0.0
+    }
 }
 
 /// Sums in floats.
@@ -80,6 +87,46 @@ impl<const L2: bool> Form for SignedBytes<L2> {
             }
         }
         out
+    }
+}
+
+/// Inner products of rounded rows: with the floats of a query, or with each other.
+#[derive(Clone, Copy)]
+pub(super) struct Rounded<Q>(PhantomData<Q>);
+
+impl Form for Rounded<f32> {
+    type Query = f32;
+    type Row = i8;
+    const IS_DISTANCE: bool = false;
+    const ROUNDED: bool = true;
+
+    #[inline(always)]
+    fn raw<K: Kernel, const R: usize>(kernel: K, query: &[f32], rows: [&[i8]; R]) -> [f32; R] {
+        kernel.dot(query, rows)
+    }
+
+    #[inline(always)]
+    fn square<K: Kernel>(kernel: K, row: &[i8]) -> f32 {
+        let [square] = SignedBytes::<false>::raw(kernel, row, [row]);
+        square
+    }
+}
+
+impl Form for Rounded<i8> {
+    type Query = i8;
+    type Row = i8;
+    const IS_DISTANCE: bool = false;
+    const ROUNDED: bool = true;
+
+    #[inline(always)]
+    fn raw<K: Kernel, const R: usize>(kernel: K, query: &[i8], rows: [&[i8]; R]) -> [f32; R] {
+        SignedBytes::<false>::raw(kernel, query, rows)
+    }
+
+    #[inline(always)]
+    fn square<K: Kernel>(kernel: K, row: &[i8]) -> f32 {
+        let [square] = SignedBytes::<false>::raw(kernel, row, [row]);
+        square
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! vectors        row i at i × stride: its elements (b1: bytes of eight bits), then zero bytes up to the stride
-//! inverse norms  row i at i × 4: 1/‖x‖ as f32, 0 for a zero vector (cosine only, else empty)
+//! inverse norms  row i at i × 4: 1/‖x‖ as f32, 0 for a zero vector (cosine only, else empty); of
+//!                rounded rows instead, under every metric, their scales
 //! ```
 //! Distances: L2 `Σ (qᵢ − xᵢ)²`; dot `−Σ qᵢ xᵢ`; cosine `1 − Σ qᵢ xᵢ · 1/‖q‖ · 1/‖x‖`, at least 0,
 //! and 1 when either vector is zero; hamming, the bits that differ; jaccard `1 − |q ∧ x| / |q ∨ x|`,
@@ -13,12 +14,11 @@
 use std::marker::PhantomData;
 
 use half::{bf16, f16};
-use zerocopy::IntoBytes;
 
-use crate::bytes::{AlignedBytes, Guard, Guarded, view};
+use crate::bytes::{Guard, Guarded, view};
 use crate::codec::centre::Centre;
-use crate::codec::convert::{inverse, narrow, squared_norm_of, whole_query};
-use crate::codec::forms::{Bits, Bytes, Floats, Form, SignedBytes};
+use crate::codec::convert::{inverse, narrow};
+use crate::codec::forms::{Bits, Bytes, Floats, Form, Rounded, SignedBytes};
 use crate::codec::{BATCH, PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
 use crate::kernel::{self, Element, Isa, Kernel};
 use crate::types::{Metric, Row, VectorType};
@@ -29,87 +29,14 @@ pub(crate) use crate::codec::convert::{
     encode_rows_into, inverse_norm, mean, pack_rows, prepare_query, read_row, unpack_rows,
     wrong_length,
 };
-
-/// How the vectors of a collection are laid out and compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Space {
-    pub(crate) dimension: usize,
-    pub(crate) vector_type: VectorType,
-    pub(crate) metric: Metric,
-}
-
-impl Space {
-    /// Bytes from one stored row to the next.
-    pub(crate) fn stride(self) -> usize {
-        self.vector_type.stride(self.dimension)
-    }
-
-    /// Elements of a row as it is given: numbers, or bytes of eight bits.
-    pub(crate) fn elements(self) -> usize {
-        self.vector_type.row_elements(self.dimension)
-    }
-
-    /// Whether rows can be coded: bits are the smallest code there is.
-    pub(crate) fn takes_codes(self) -> bool {
-        self.vector_type != VectorType::B1
-    }
-
-    /// Elements of a row with its padding.
-    fn lanes(self) -> usize {
-        self.stride() / self.vector_type.row_bytes(1)
-    }
-}
-
-/// A query made ready: its elements in the forms that the kernels take.
-#[derive(Clone, Debug)]
-pub(crate) struct Query {
-    space: Space,
-    /// f32 elements, zero-padded like a row; of length 1 (or 0) for cosine. None of bits.
-    floats: AlignedBytes,
-    /// The elements as bytes, padded like a row, where rows are bytes too and it is exact; bits
-    /// always are.
-    whole: Option<AlignedBytes>,
-    /// 1/‖query‖, what `whole` lacks to be of length 1 for cosine.
-    inverse_norm: f32,
-}
-
-impl Query {
-    /// Its elements, zero-padded like a row; of length 1 (or 0) for cosine.
-    pub(super) fn floats(&self) -> &[f32] {
-        view(self.floats.as_slice())
-    }
-
-    /// Takes the elements of one vector: finite numbers, for bits whole bytes (checked by
-    /// [`prepare_query`] for those of a user).
-    pub(crate) fn new(space: Space, values: &[f32]) -> Self {
-        assert_eq!(values.len(), space.elements(), "a query has the shape of its space");
-        let whole = whole_query(space, values);
-        if space.vector_type == VectorType::B1 {
-            return Self { space, floats: AlignedBytes::default(), whole, inverse_norm: 1.0 };
-        }
-        let mut floats = AlignedBytes::zeroed(space.lanes() * size_of::<f32>());
-        let mut inverse_norm = 1.0;
-        let bytes = &mut floats.as_mut_slice()[..size_of_val(values)];
-        if space.metric == Metric::Cosine {
-            let norm = squared_norm_of(values).sqrt();
-            inverse_norm = inverse(norm);
-            let divisor = norm.max(f64::MIN_POSITIVE);
-            for (bytes, value) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
-                *bytes = narrow(f64::from(*value) / divisor).to_le_bytes();
-            }
-        } else {
-            bytes.copy_from_slice(values.as_bytes());
-        }
-        Self { space, floats, whole, inverse_norm }
-    }
-}
+pub(crate) use crate::codec::space::{Query, Space, Stage};
 
 /// Rows at a fixed stride, with 1/‖x‖ a row for cosine.
 #[derive(Debug)]
 pub(crate) struct Rows<'a, G> {
     /// Row i at i × stride.
     pub(crate) vectors: Guarded<'a, G>,
-    /// An f32 a row; empty unless the metric is cosine.
+    /// An f32 a row; empty unless the metric is cosine. Of rounded rows a bf16 each, the scale.
     pub(crate) inverse_norms: Guarded<'a, G>,
 }
 
@@ -120,6 +47,14 @@ impl<G> Clone for Rows<'_, G> {
 }
 
 impl<G> Copy for Rows<'_, G> {}
+
+impl<G: Guard> Rows<'_, G> {
+    /// The scale of a rounded row.
+    #[inline(always)]
+    pub(super) fn scale(&self, row: usize) -> f32 {
+        bf16::from_bits(self.inverse_norms.u16_at(row)).to_f32()
+    }
+}
 
 /// A query over full rows.
 #[derive(Debug)]
@@ -135,6 +70,10 @@ impl<G: Guard> QuerySource for FullSource<'_, G> {
             return scan_whole(isa, space, whole.as_slice(), query.inverse_norm, rows, op);
         }
         let floats = view::<f32>(query.floats.as_slice());
+        if space.is_rounded() {
+            let scan = Scan::<Rounded<f32>, G, O>::new(space, floats, 1.0, rows, op);
+            return enter(isa, Scan { square: query.square, ..scan });
+        }
         match space.vector_type {
             VectorType::F16 => scan_floats::<f16, G, O>(isa, space, floats, rows, op),
             VectorType::Bf16 => scan_floats::<bf16, G, O>(isa, space, floats, rows, op),
@@ -207,6 +146,7 @@ pub(crate) struct FullPairs<'a, G> {
 impl<G: Guard> PairSource for FullPairs<'_, G> {
     fn run<O: PairsOp>(&self, isa: Isa, op: O) -> O::Output {
         match (self.space.vector_type, self.space.metric) {
+            _ if self.space.is_rounded() => self.compare::<Rounded<i8>, O>(isa, op),
             (VectorType::F32, Metric::L2) => self.compare::<Floats<true, f32, f32>, O>(isa, op),
             (VectorType::F32, _) => self.compare::<Floats<false, f32, f32>, O>(isa, op),
             (VectorType::F16, Metric::L2) => self.compare::<Floats<true, f16, f16>, O>(isa, op),
@@ -267,13 +207,14 @@ struct Scan<'a, F: Form, G, O> {
     space: Space,
     query: &'a [F::Query],
     scale: f32,
+    square: f64,
     rows: Rows<'a, G>,
     op: O,
 }
 
 impl<'a, F: Form, G: Guard, O> Scan<'a, F, G, O> {
     fn new(space: Space, query: &'a [F::Query], scale: f32, rows: Rows<'a, G>, op: O) -> Self {
-        Self { space, query, scale, rows, op }
+        Self { space, query, scale, square: 0.0, rows, op }
     }
 }
 
@@ -284,7 +225,8 @@ impl<F: Form, G: Guard, O: ScorerOp> kernel::Op for Scan<'_, F, G, O> {
     fn run<K: Kernel>(self, kernel: K) -> O::Output {
         let none = Centre::default();
         let table = Table::<K, F, G>::new(kernel, self.space, self.rows, &none);
-        self.op.run(FullScorer { table, query: self.query, scale: self.scale, offset: 0.0 })
+        let Self { query, scale, square, .. } = self;
+        self.op.run(FullScorer { table, query, scale, square, offset: 0.0 })
     }
 }
 
@@ -318,6 +260,9 @@ struct Table<'a, K, F, G> {
     rows: Rows<'a, G>,
     stride: usize,
     cosine: bool,
+    squared: bool,
+    /// Bytes that are read of a row beside its vector.
+    factor_bytes: usize,
     /// 0 when the rows are not centred.
     inverse_longest: f32,
     offsets: &'a [f32],
@@ -336,11 +281,15 @@ impl<K: Copy, F, G> Copy for Table<'_, K, F, G> {}
 impl<'a, K: Kernel, F: Form, G: Guard> Table<'a, K, F, G> {
     #[inline(always)]
     fn new(kernel: K, space: Space, rows: Rows<'a, G>, centre: &'a Centre) -> Self {
+        let cosine = space.metric == Metric::Cosine;
         Self {
             kernel,
             rows,
             stride: space.stride(),
-            cosine: space.metric == Metric::Cosine,
+            cosine,
+            squared: space.metric == Metric::L2,
+            // The lengths of rounded rows follow from their levels.
+            factor_bytes: if F::ROUNDED && cosine { 0 } else { space.factor_bytes() },
             inverse_longest: centre.inverse_longest,
             offsets: &centre.offsets,
             form: PhantomData,
@@ -363,9 +312,20 @@ impl<'a, K: Kernel, F: Form<Query = <F as Form>::Row>, G: Guard> Pairs for Table
 
     #[inline(always)]
     fn scorer(self, row: Row) -> Self::Scorer {
-        let scale = if self.cosine { self.inverse_norm(row) } else { self.inverse_longest };
+        let query: &[F::Row] = self.row(row);
         let offset = self.offsets.get(row as usize).copied().unwrap_or(0.0);
-        FullScorer { table: self, query: self.row(row), scale, offset }
+        let (mut scale, mut square) = (self.inverse_longest, 0.0);
+        if F::ROUNDED {
+            let of_levels = F::square(self.kernel, query);
+            scale = self.rows.scale(row as usize);
+            square = f64::from(scale) * f64::from(scale) * f64::from(of_levels);
+            if self.cosine {
+                scale = inverse(f64::from(of_levels).sqrt());
+            }
+        } else if self.cosine {
+            scale = self.inverse_norm(row);
+        }
+        FullScorer { table: self, query, scale, square, offset }
     }
 }
 
@@ -373,8 +333,11 @@ impl<'a, K: Kernel, F: Form<Query = <F as Form>::Row>, G: Guard> Pairs for Table
 struct FullScorer<'a, K, F: Form, G> {
     table: Table<'a, K, F, G>,
     query: &'a [F::Query],
-    /// Cosine: 1/length of the query, unless its elements are divided by it; centred: 1/M.
+    /// Cosine: 1/length of the query, unless its elements are divided by it; centred: 1/M. Of a rounded row,
+    /// but for cosine, its own.
     scale: f32,
+    /// Rounded rows: the squared length of the query.
+    square: f64,
     /// Centred: the query row's.
     offset: f32,
 }
@@ -401,6 +364,9 @@ impl<K: Kernel, F: Form, G: Guard> FullScorer<'_, K, F, G> {
         if F::IS_DISTANCE {
             return raw.min(f32::INFINITY);
         }
+        if F::ROUNDED {
+            return self.finish_rounded(raw, row, elements);
+        }
         let table = &self.table;
         let (row_scale, centred) = if table.cosine {
             (table.inverse_norm(row), 0.0)
@@ -421,6 +387,34 @@ impl<K: Kernel, F: Form, G: Guard> FullScorer<'_, K, F, G> {
             return if distance.is_nan() { f32::INFINITY } else { narrow(distance.max(0.0)) };
         }
         (1.0 - cosine + centred).max(0.0)
+    }
+}
+
+impl<K: Kernel, F: Form, G: Guard> FullScorer<'_, K, F, G> {
+    /// The same of rounded rows.
+    #[inline(always)]
+    fn finish_rounded(&self, raw: f32, row: Row, elements: &[F::Row]) -> f32 {
+        let table = &self.table;
+        if table.cosine {
+            let length = F::square(table.kernel, elements).sqrt();
+            // Of zero vectors both are 0.
+            return (1.0 - raw * self.scale / length.max(1.0)).max(0.0);
+        }
+        let scale = f64::from(table.rows.scale(row as usize));
+        let raw =
+            if raw.is_finite() { f64::from(raw) } else { wide_products(self.query, elements).0 };
+        let dot = raw * f64::from(self.scale) * scale;
+        let distance = if table.squared {
+            let square = f64::from(F::square(table.kernel, elements));
+            (self.square - 2.0 * dot + scale * scale * square).clamp(0.0, f64::INFINITY)
+        } else if let Some(offset) = table.offsets.get(row as usize) {
+            let inverse = f64::from(table.inverse_longest);
+            let centred = f64::from(self.offset + offset);
+            (1.0 - dot * inverse * inverse + centred).clamp(0.0, f64::INFINITY)
+        } else {
+            0.0 - dot
+        };
+        narrow(distance).min(f32::INFINITY)
     }
 }
 
@@ -478,8 +472,9 @@ impl<K: Kernel, F: Form, G: Guard> Scorer for FullScorer<'_, K, F, G> {
     fn prefetch(&self, row: Row) {
         let table = &self.table;
         table.kernel.prefetch(table.rows.vectors.hint(row as usize * table.stride, table.stride));
-        if table.cosine && (row as usize + 1) * 4 <= table.rows.inverse_norms.len() {
-            table.kernel.prefetch(table.rows.inverse_norms.hint(row as usize * 4, 4));
+        let (at, width) = (row as usize * table.factor_bytes, table.factor_bytes);
+        if width > 0 && at + width <= table.rows.inverse_norms.len() {
+            table.kernel.prefetch(table.rows.inverse_norms.hint(at, width));
         }
     }
 

@@ -15,6 +15,8 @@ pub(crate) mod full;
 pub(crate) mod product;
 pub(crate) mod quantizer;
 mod rotation;
+pub(crate) mod rounded;
+mod space;
 
 #[cfg(test)]
 mod tests;

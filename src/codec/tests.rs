@@ -4,8 +4,8 @@ use half::{bf16, f16};
 
 use super::centre::Centre;
 use super::full::{
-    FullPairs, FullSource, Query, Rows, Space, encode_rows, inverse_norm, pack_rows, prepare_query,
-    unpack_rows,
+    FullPairs, FullSource, Query, Rows, Space, Stage, encode_rows, inverse_norm, pack_rows,
+    prepare_query, unpack_rows,
 };
 use super::{PairSource, Pairs, PairsOp, QuerySource, Scorer, ScorerOp};
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
@@ -18,7 +18,7 @@ const TYPES: [VectorType; 5] =
 const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::Dot];
 
 fn space(dimension: usize, vector_type: VectorType, metric: Metric) -> Space {
-    Space { dimension, vector_type, metric }
+    Space { dimension, vector_type, metric, stage: Stage::Given }
 }
 
 fn as_bytes(norms: &[f32]) -> AlignedBytes {

@@ -14,7 +14,9 @@ use super::options::Settings;
 use super::renew;
 use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
+use crate::codec::full::Space;
 use crate::error::{Error, Result};
+use crate::segment::coding;
 use crate::span::span;
 
 /// Segments of one tier that are merged together.
@@ -45,6 +47,8 @@ pub(crate) struct Shape {
     pub(crate) live: u64,
     /// Bytes of its live vectors.
     pub(crate) bytes: u64,
+    /// Most rows of one segment.
+    pub(crate) most: u64,
     pub(crate) graph: bool,
     /// Whether something in it is damaged that a merge makes anew.
     pub(crate) damaged: bool,
@@ -105,7 +109,7 @@ pub(crate) fn plan(shapes: &[Shape], settings: &Settings, idle: bool) -> Option<
         let wanted = |index: &usize| !shapes[*index].broken && tier(&shapes[*index]) == wanted;
         let inputs: Vec<usize> = (0..shapes.len()).filter(wanted).collect();
         if inputs.len() >= TIER_WIDTH {
-            let inputs = that_fit(shapes, inputs, settings);
+            let inputs = that_fit(shapes, inputs);
             if inputs.len() > 1 {
                 return Some(Plan::of(shapes, inputs, settings));
             }
@@ -115,16 +119,16 @@ pub(crate) fn plan(shapes: &[Shape], settings: &Settings, idle: bool) -> Option<
         return None;
     }
     let flat = |index: &usize| shapes[*index].lacks_graph(settings);
-    let inputs = that_fit(shapes, (0..shapes.len()).filter(flat).collect(), settings);
+    let inputs = that_fit(shapes, (0..shapes.len()).filter(flat).collect());
     (!inputs.is_empty()).then(|| Plan::of(shapes, inputs, settings))
 }
 
 /// The first of `inputs` that one segment can hold; at least one of them.
-fn that_fit(shapes: &[Shape], mut inputs: Vec<usize>, settings: &Settings) -> Vec<usize> {
-    let (mut rows, most) = (0, max_rows(settings));
+fn that_fit(shapes: &[Shape], mut inputs: Vec<usize>) -> Vec<usize> {
+    let mut rows = 0;
     let fit = inputs.iter().take_while(|index| {
         rows += shapes[**index].live;
-        rows <= most
+        rows <= shapes[**index].most
     });
     let fit = fit.count().max(1);
     inputs.truncate(fit);
@@ -132,18 +136,20 @@ fn that_fit(shapes: &[Shape], mut inputs: Vec<usize>, settings: &Settings) -> Ve
 }
 
 /// Most rows of one segment: what a graph build may hold within the memory budget.
-pub(crate) fn max_rows(settings: &Settings) -> u64 {
+pub(crate) fn max_rows(space: Space, settings: &Settings) -> u64 {
     let params = build::graph_params(settings);
-    let rows = params.memory / params.least_bytes_per_row();
+    let rows = params.memory / (params.least_bytes_per_row() + coding::bytes_to_build(space));
     (rows as u64).clamp(1_000, u64::from(u32::MAX / 2))
 }
 
-fn shapes(view: &View) -> Vec<Shape> {
-    let stride = view.schema.space().stride() as u64;
+fn shapes(view: &View, settings: &Settings) -> Vec<Shape> {
+    let space = view.schema.space().kept();
+    let (stride, most) = (space.stride() as u64, max_rows(space, settings));
     let shape = |part: &Arc<PartView>| Shape {
         rows: part.part.len() as u64,
         live: part.live() as u64,
         bytes: part.live() as u64 * stride,
+        most,
         graph: part.part.has_graph(),
         damaged: part.as_segment().is_some_and(|(segment, _)| segment.wants_rewrite()),
         broken: part.is_broken(),
@@ -153,13 +159,13 @@ fn shapes(view: &View) -> Vec<Shape> {
 
 /// Whether a merge is due whatever else happens.
 pub(crate) fn is_due(view: &View, settings: &Settings) -> bool {
-    plan(&shapes(view), settings, false).is_some()
+    plan(&shapes(view, settings), settings, false).is_some()
 }
 
 /// Live rows that merges have yet to take as [`step`] plans them, and bytes of their vectors: of segments whose
 /// merging is due, and of those that lack a graph.
 pub(crate) fn debt(view: &View, settings: &Settings) -> (u64, u64) {
-    let shapes = shapes(view);
+    let shapes = shapes(view, settings);
     let owed = owed(shapes.clone(), settings);
     let sum = |of: fn(&Shape) -> u64| owed.iter().map(|index| of(&shapes[*index])).sum();
     (sum(|shape| shape.live), sum(|shape| shape.bytes))
@@ -184,7 +190,8 @@ pub(crate) fn step(core: &Core, idle: bool) -> Result<bool> {
     // it was on disk.
     flush::secure(core)?;
     let _compacting = core.compacting.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(plan) = plan(&shapes(&core.slot.load()), &core.host.settings, idle) else {
+    let settings = &core.host.settings;
+    let Some(plan) = plan(&shapes(&core.slot.load(), settings), settings, idle) else {
         return if idle { renew::indexes(core, &core.cancel, false) } else { Ok(false) };
     };
     run(core, &plan, &core.cancel)?;
@@ -247,16 +254,15 @@ fn all_but_broken(core: &Core, cancel: &AtomicBool) -> Result<()> {
     broken.filter_map(|part| part.as_segment()).try_for_each(|(segment, _)| segment.check_primary())
 }
 
-/// Groups all segments, in order, into runs of at most [`max_rows`]; runs that are as they should
+/// Groups all segments, in order, into runs of at most [`max_rows`] rows; runs that are as they should
 /// be are left out. A run's plan names no index that an earlier run's does.
 fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
-    let shapes = shapes(view);
-    let limit = max_rows(settings);
+    let shapes = shapes(view, settings);
     let mut runs: Vec<Vec<usize>> = Vec::new();
     let mut rows = 0;
     for (index, shape) in shapes.iter().enumerate().filter(|(_, shape)| !shape.broken) {
         match runs.last_mut() {
-            Some(run) if rows + shape.live <= limit => run.push(index),
+            Some(run) if rows + shape.live <= shape.most => run.push(index),
             _ => {
                 rows = 0;
                 runs.push(vec![index]);
@@ -277,7 +283,7 @@ fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
 
 /// The plan that writes a segment of `view` anew by itself.
 pub(super) fn rewriting(view: &View, index: usize, settings: &Settings) -> Plan {
-    Plan::of(&shapes(view), vec![index], settings)
+    Plan::of(&shapes(view, settings), vec![index], settings)
 }
 
 /// Merges the segments of `plan` into one. The caller holds `compacting`.
@@ -378,11 +384,15 @@ impl PartView {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collection::options::Schema;
+    use crate::types::{Metric, Raw};
 
     fn shape(mib: u64, dead_percent: u64, graph: bool) -> Shape {
         let rows = mib * 1_000;
         let live = rows - rows * dead_percent / 100;
-        Shape { rows, live, bytes: mib << 20, graph, damaged: false, broken: false }
+        let space = Schema::new(2, Metric::L2).space();
+        let most = max_rows(space, &Settings::default());
+        Shape { rows, live, bytes: mib << 20, most, graph, damaged: false, broken: false }
     }
 
     #[test]
@@ -404,12 +414,25 @@ mod tests {
             for idle in [false, true] {
                 let due = plan(&shapes, &settings, idle).expect("far too many");
                 let rows = due.inputs.len() as u64 * shape.live;
-                assert!(due.inputs.len() > 4 && rows <= max_rows(&settings), "{due:?}");
+                assert!(due.inputs.len() > 4 && rows <= shape.most, "{due:?}");
             }
         }
         let large = vec![Shape { rows: 1_600_000, live: 1_600_000, ..shape }; 6];
         assert_eq!(plan(&large, &settings, false), None);
         assert_eq!(plan(&large, &settings, true).map(|due| due.inputs), Some(vec![0]));
+    }
+
+    #[test]
+    fn codes_that_are_made_for_a_build_take_of_its_memory() {
+        let settings = Settings::default();
+        let rows = |raw| {
+            let schema = Schema::new(768, Metric::L2).with_raw(raw);
+            max_rows(schema.space().kept(), &settings)
+        };
+        let least = build::graph_params(&settings).least_bytes_per_row() as u64;
+        assert_eq!(rows(Raw::F16), rows(Raw::F32));
+        // Four bits an element.
+        assert_eq!(rows(Raw::None), rows(Raw::F32) * least / (least + 384));
     }
 
     #[test]

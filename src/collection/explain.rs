@@ -118,6 +118,8 @@ pub struct PartExplanation {
     pub scan_cost: u64,
     /// Rows that the part gave to be merged; of words all that it found.
     pub candidates: u64,
+    /// Whether distances of vectors are estimates, since the part holds rounded ones ([`Raw::None`](crate::Raw)).
+    pub rounded: bool,
     /// Sections of the part in which damage was found so far, as in
     /// [`SegmentStats`](crate::SegmentStats): the search did without those that are not rows.
     pub damaged: Vec<String>,
@@ -262,6 +264,8 @@ impl Trace {
             walk_cost: stats.walk_cost,
             scan_cost: stats.scan_cost,
             candidates: self.candidates as u64,
+            rounded: self.list == SearchList::Vector
+                && part.as_segment().is_some_and(|(segment, _)| segment.space().is_rounded()),
             damaged: part
                 .as_segment()
                 .map_or_else(Vec::new, |(segment, _)| segment.damaged_sections()),

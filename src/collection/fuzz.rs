@@ -2,7 +2,7 @@
 
 use super::op::Op;
 use crate::codec::blocks::BlockCodec;
-use crate::codec::full::Space;
+use crate::codec::full::{Space, Stage};
 use crate::codec::quantizer::Quantizer;
 use crate::filter::rowset::RowSet;
 use crate::segment::columns;
@@ -20,7 +20,7 @@ pub fn decode(bytes: &[u8]) {
         VectorType::B1,
     ] {
         let metric = if vector_type == VectorType::B1 { Metric::Hamming } else { Metric::Cosine };
-        let space = Space { dimension: 3, vector_type, metric };
+        let space = Space { dimension: 3, vector_type, metric, stage: Stage::Given };
         drop(Op::decode(bytes, space));
         drop(Quantizer::parse(bytes, space));
         drop(BlockCodec::parse(bytes, space));

@@ -345,7 +345,7 @@ impl<'a> Import<'a> {
             // Most are found here, before much is built; the rest when all is.
             apply::refuse_known(&self.core.slot.load(), &rows.ids.to_ids())?;
         }
-        let limit = compact::max_rows(&self.core.host.settings);
+        let limit = compact::max_rows(self.schema.space().kept(), &self.core.host.settings);
         if self.sink.as_ref().is_some_and(|sink| sink.rows() + rows.ids.len() as u64 > limit) {
             self.finish_segment()?;
         }
@@ -366,7 +366,7 @@ impl<'a> Import<'a> {
 
     fn finish_segment(&mut self) -> Result<()> {
         let Some(sink) = self.sink.take() else { return Ok(()) };
-        let bytes = sink.rows() * self.schema.space().stride() as u64;
+        let bytes = sink.rows() * self.schema.space().kept().stride() as u64;
         let graph = compact::wants_graph(sink.rows(), bytes, &self.core.host.settings);
         if graph {
             self.tell(Phase::Indexing)?;

@@ -34,8 +34,15 @@ const PREFIX: &str = "MANIFEST-";
 pub(crate) const PRODUCT_CODES: &str = "codes-product";
 /// The features that this version knows: types of vectors, what is kept of them, columns and codes
 /// that the first one had not.
-const FEATURES: [&str; 6] =
-    ["vectors-bf16", "vectors-i8", "vectors-b1", "raw-f16", "columns-sparse", PRODUCT_CODES];
+const FEATURES: [&str; 7] = [
+    "vectors-bf16",
+    "vectors-i8",
+    "vectors-b1",
+    "raw-f16",
+    "raw-none",
+    "columns-sparse",
+    PRODUCT_CODES,
+];
 
 /// The durable state of a collection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 use super::embed::Embedding;
-use crate::codec::full::Space;
+use crate::codec::full::{Space, Stage};
 use crate::error::{Error, Result};
 use crate::segment::columns;
 use crate::segment::writer::GraphParams;
@@ -71,7 +71,8 @@ impl Schema {
     pub fn new(dimension: usize, metric: Metric) -> Self {
         let vector_type = if metric.is_binary() { VectorType::B1 } else { VectorType::F32 };
         let name = "vector".into();
-        let field = VectorField { name, dimension, vector_type, metric, raw: None, embedding: None };
+        let field =
+            VectorField { name, dimension, vector_type, metric, raw: None, embedding: None };
         Self { id_type: None, fields: vec![field], columns: Vec::new(), texts: BTreeMap::new() }
     }
 
@@ -182,7 +183,8 @@ impl Schema {
             Some(Raw::F16) => VectorType::F16,
             _ => self.vector_type(),
         };
-        Space { dimension: self.dimension(), vector_type, metric: self.metric() }
+        let stage = if self.raw() == Some(Raw::None) { Stage::Rounding } else { Stage::Given };
+        Space { dimension: self.dimension(), vector_type, metric: self.metric(), stage }
     }
 
     /// The column called `name`; otherwise `NotFound` with the nearest name, or those that there are.
@@ -222,6 +224,7 @@ impl Schema {
         let raw = match self.raw() {
             None | Some(Raw::F32) => None,
             Some(Raw::F16) => Some("raw-f16"),
+            Some(Raw::None) => Some("raw-none"),
         };
         let sparse = self.columns.iter().any(|column| column.data_type == DataType::Sparse);
         let sparse = sparse.then_some("columns-sparse");

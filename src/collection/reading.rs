@@ -53,7 +53,7 @@ impl Fields {
 pub struct Records {
     /// Their ids.
     pub ids: Vec<Id>,
-    /// Their vectors, row-major, as they are stored; `None` unless asked for.
+    /// Their vectors, row-major, in the type in which they are given; `None` unless asked for.
     pub vectors: Option<Vectors<'static>>,
     /// Their columns.
     pub attributes: RecordBatch,

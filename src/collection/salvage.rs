@@ -385,14 +385,14 @@ impl Taking<'_> {
 
     fn read(&self, rows: &[Row]) -> Result<Batch> {
         let segment = &self.segment;
-        let (space, stride) = (segment.space(), segment.space().stride());
+        let (space, stride) = (segment.given_space(), segment.given_space().stride());
         let mut ids = IdColumn::new(segment.id_type());
         let mut vectors = AlignedBytes::zeroed(rows.len() * stride);
         let mut inverse_norms = Vec::new();
         let places = vectors.as_mut_slice().chunks_exact_mut(stride);
         for (row, place) in rows.iter().zip(places) {
             ids.push(segment.id_ref(*row)?)?;
-            place.copy_from_slice(segment.vector_bytes(*row, 1)?);
+            segment.copy_given(*row, place)?;
             if space.metric == Metric::Cosine {
                 inverse_norms.push(inverse_norm(space, place));
             }

@@ -17,6 +17,7 @@ use super::explain::{SearchList, Trace};
 use super::hints::Hints;
 use super::options::Schema;
 use super::row_sets::RowSets;
+use crate::bytes::AlignedBytes;
 use crate::codec::full;
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
@@ -387,11 +388,14 @@ impl View {
     /// Vectors of rows anywhere in the view, row-major, in the type in which they are given.
     pub(crate) fn vectors(&self, places: &[Place]) -> Result<Vectors<'static>> {
         let parts: Vec<&Arc<PartView>> = self.parts().collect();
-        let mut rows = Vec::with_capacity(places.len());
-        for place in places {
-            rows.push(parts[place.part].part.vector_bytes(place.row, 1)?);
+        let space = self.schema.space();
+        let mut bytes = AlignedBytes::zeroed(space.stride() * places.len());
+        let rows = bytes.as_mut_slice().chunks_exact_mut(space.stride());
+        for (place, row) in places.iter().zip(rows) {
+            parts[place.part].part.copy_given(place.row, row)?;
         }
-        let vectors = full::unpack_rows(self.schema.space(), &rows);
+        let rows: Vec<&[u8]> = bytes.as_slice().chunks_exact(space.stride()).collect();
+        let vectors = full::unpack_rows(space, &rows);
         Ok(match self.schema.raw() {
             Some(_) => vectors.into_f32(),
             None => vectors,

@@ -88,8 +88,8 @@ pub struct SegmentStats {
     pub dead_rows: u64,
     /// Whether it has a graph; one without is scanned.
     pub graph: bool,
-    /// What leads searches: `byte`, `half` or `product` codes over a graph, `bit` codes without one, or `full`
-    /// vectors.
+    /// What leads searches: `byte`, `half` or `product` codes over a graph, `bit` codes without one, `full`
+    /// vectors or, with [`Raw::None`], the `rounded` ones.
     pub code: &'static str,
     /// For codes: of a thousand near rows in a sample, how many a search would compare exactly. Fewer, where
     /// the rows that a code confuses the most miss more than three times as many.
@@ -99,8 +99,8 @@ pub struct SegmentStats {
     pub graph_recall: Option<u32>,
     /// Bytes of its files.
     pub bytes: u64,
-    /// Sections of its files in which damage was found so far, by their tags. `RAWV` (vectors), `IDSC`
-    /// (ids) and `GRPS` (columns) hold rows: those that are damaged answer `Corrupt`, and the segment
+    /// Sections of its files in which damage was found so far, by their tags. `RAWV` (vectors; `RNDV`
+    /// and `SCAL` where they are rounded), `IDSC` (ids) and `GRPS` (columns) hold rows: those that are damaged answer `Corrupt`, and the segment
     /// is merged no more. The others are made of these: searches do without, and a merge makes them anew.
     pub damaged: Vec<String>,
 }
@@ -257,6 +257,7 @@ fn segment_stats(part: &Arc<PartView>) -> Option<SegmentStats> {
         dead_rows: part.dead.len() as u64,
         graph: segment.has_graph(),
         code: match segment.code().map(|code| code.kind) {
+            None if segment.space().is_rounded() => "rounded",
             Some(Code::Byte) => "byte",
             Some(Code::Half) => "half",
             Some(Code::Bit) => "bit",

@@ -9,7 +9,7 @@ use crate::codec::bits::{BitCodec, BitRows};
 use crate::codec::centre::Centre;
 use crate::codec::codes::{CodeKind, Codec, CodedPairs, LevelRows};
 use crate::codec::full::{
-    FullPairs, FullSource, Rows, Space, encode_rows, prepare_query, score_rows,
+    FullPairs, FullSource, Rows, Space, Stage, encode_rows, prepare_query, score_rows,
 };
 use crate::codec::product::{Crew, ProductBlocks, ProductCodec, Width};
 use crate::codec::quantizer::{CodeRows, CodedSource, Quantizer};
@@ -65,7 +65,7 @@ impl Stored {
         dimension: usize,
         vectors: &Vectors<'_>,
     ) -> Result<Self> {
-        let space = Space { dimension, vector_type, metric };
+        let space = Space { dimension, vector_type, metric, stage: Stage::Given };
         let count = vectors.len() / space.elements();
         let (vectors, norms) = encode_rows(space, vectors, count)?;
         let norms: Vec<u8> = norms.iter().flat_map(|norm| norm.to_le_bytes()).collect();

@@ -393,7 +393,7 @@ mod tests {
     use super::*;
     use crate::bytes::{AlignedBytes, Guarded};
     use crate::codec::bits::BitCodec;
-    use crate::codec::full::{Space, encode_rows};
+    use crate::codec::full::{Space, Stage, encode_rows};
     use crate::index::flat;
     use crate::kernel::noise::noise;
     use crate::types::{Metric, VectorType};
@@ -468,7 +468,8 @@ mod tests {
         let mut dead = RowSet::default();
         (0..9_000).step_by(7).for_each(|row| _ = dead.insert(row));
         for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
-            let space = Space { dimension: 99, vector_type: VectorType::F32, metric };
+            let space =
+                Space { dimension: 99, vector_type: VectorType::F32, metric, stage: Stage::Given };
             let values = clusters(space, 9_001);
             let coded = Coded::new(space, &values);
             let (mut found, mut wanted) = (0, 0);
@@ -494,7 +495,12 @@ mod tests {
 
     #[test]
     fn every_tier_compares_the_same_rows() {
-        let space = Space { dimension: 130, vector_type: VectorType::F16, metric: Metric::L2 };
+        let space = Space {
+            dimension: 130,
+            vector_type: VectorType::F16,
+            metric: Metric::L2,
+            stage: Stage::Given,
+        };
         let values = clusters(space, 3_000);
         let coded = Coded::new(space, &values);
         let of = |isa| coded.both(isa, &values[..130], 10, f32::INFINITY, &RowSet::default());
@@ -507,7 +513,12 @@ mod tests {
 
     #[test]
     fn queries_together_find_what_each_finds_alone() {
-        let space = Space { dimension: 96, vector_type: VectorType::F32, metric: Metric::L2 };
+        let space = Space {
+            dimension: 96,
+            vector_type: VectorType::F32,
+            metric: Metric::L2,
+            stage: Stage::Given,
+        };
         let values = clusters(space, 9_000);
         let coded = Coded::new(space, &values);
         let rows = Rows {
@@ -544,7 +555,12 @@ mod tests {
 
     #[test]
     fn the_one_nearest_row_is_kept_though_its_code_makes_it_farther() {
-        let space = Space { dimension: 96, vector_type: VectorType::F32, metric: Metric::L2 };
+        let space = Space {
+            dimension: 96,
+            vector_type: VectorType::F32,
+            metric: Metric::L2,
+            stage: Stage::Given,
+        };
         let values = clusters(space, 6_000);
         let coded = Coded::new(space, &values);
         let mut next = noise(11);
@@ -563,7 +579,12 @@ mod tests {
 
     #[test]
     fn codes_that_cannot_tell_say_so() {
-        let space = Space { dimension: 64, vector_type: VectorType::F32, metric: Metric::L2 };
+        let space = Space {
+            dimension: 64,
+            vector_type: VectorType::F32,
+            metric: Metric::L2,
+            stage: Stage::Given,
+        };
         let same = Coded::new(space, &[0.5; 64 * 2_000]);
         let (_, _, scanned) =
             same.both(Isa::detect(), &[0.25; 64], 10, f32::INFINITY, &RowSet::default());

@@ -161,12 +161,17 @@ fn offer(top: &mut TopK<'_>, distances: &[f32], first: Row, dead: &RowSet) {
 mod tests {
     use super::*;
     use crate::bytes::Guarded;
-    use crate::codec::full::{Space, encode_rows};
+    use crate::codec::full::{Space, Stage, encode_rows};
     use crate::types::{Metric, VectorType};
 
     /// Rows on a line, each position held by three rows.
     fn line(count: usize) -> (Space, crate::bytes::AlignedBytes) {
-        let space = Space { dimension: 1, vector_type: VectorType::F32, metric: Metric::L2 };
+        let space = Space {
+            dimension: 1,
+            vector_type: VectorType::F32,
+            metric: Metric::L2,
+            stage: Stage::Given,
+        };
         let values: Vec<f32> = (0..count).map(|row| (row / 3) as f32).collect();
         let (vectors, _) = encode_rows(space, &values.into(), count).expect("valid");
         (space, vectors)

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
     use crate::bytes::{AlignedBytes, Guarded};
     use crate::codec::codes::{CodeKind, Codec, SKETCH_BYTES};
-    use crate::codec::full::{Space, encode_rows};
+    use crate::codec::full::{Space, Stage, encode_rows};
     use crate::codec::quantizer::Quantizer;
     use crate::kernel::noise::noise;
     use crate::types::{Metric, VectorType};
@@ -175,7 +175,12 @@ mod tests {
     fn the_nearest_of_the_rows_that_count_are_found_with_codes_and_without() {
         const ROWS: usize = 700;
         for dimension in [8, 1_000, 3_000] {
-            let space = Space { dimension, vector_type: VectorType::F32, metric: Metric::L2 };
+            let space = Space {
+                dimension,
+                vector_type: VectorType::F32,
+                metric: Metric::L2,
+                stage: Stage::Given,
+            };
             let mut next = noise(7);
             let values: Vec<f32> = (0..ROWS * dimension).map(|_| next()).collect();
             let (vectors, _) = encode_rows(space, &values.as_slice().into(), ROWS).expect("finite");

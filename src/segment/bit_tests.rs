@@ -12,6 +12,7 @@ use super::part::Part;
 use super::search::Breadth;
 use super::writer::{BitPlan, IndexPlan, SegmentWriter};
 use super::*;
+use crate::codec::full::Stage;
 use crate::codec::full::{encode_rows, prepare_query};
 use crate::codec::product::Crew;
 use crate::error::Error;
@@ -30,7 +31,7 @@ fn disk() -> Arc<dyn Disk> {
 }
 
 fn space(metric: Metric) -> Space {
-    Space { dimension: DIMENSION, vector_type: VectorType::F32, metric }
+    Space { dimension: DIMENSION, vector_type: VectorType::F32, metric, stage: Stage::Given }
 }
 
 /// Rows around a hundred centres.

@@ -63,20 +63,59 @@ pub(crate) fn choose<G: Guard>(
     };
     let levels =
         tried.iter().map(|kind| Quantizer::Levels(Codec::train(*kind, space, rows, count)));
+    let all = product.map(Quantizer::Product).into_iter().chain(levels);
+    let (best, good) = best_of(crew, all, space, rows, count)?;
+    // A code that was asked for by name is taken, unless it tells nothing. One of few bytes has wider
+    // ones to make place for.
+    let forced = matches!(choice, CodeChoice::Byte | CodeChoice::Half);
+    Ok(best.filter(|best| good || forced && best.agreement > 0))
+}
+
+/// Bytes a row of codes that are made for the build of its graph and not kept: of the first that is tried.
+pub(crate) fn bytes_to_build(space: Space) -> usize {
+    levels_to_build(space).first().map_or(0, |kind| kind.stride(space))
+}
+
+/// The code by which a graph of rounded rows is built: as for rows of floats, of which many are compared at
+/// once. None that takes more than `room` bytes a row.
+///
+/// # Errors
+/// `Cancelled` when the crew is told to stop.
+pub(crate) fn to_build<G: Guard>(
+    crew: &Crew<'_>,
+    space: Space,
+    rows: Rows<'_, G>,
+    count: usize,
+    room: usize,
+) -> Result<Option<Coding>> {
+    let tried = levels_to_build(space).iter().filter(|kind| kind.stride(space) <= room);
+    if !fits(crew, space, rows, count)? {
+        return Ok(None);
+    }
+    let levels = tried.map(|kind| Quantizer::Levels(Codec::train(*kind, space, rows, count)));
+    let (best, good) = best_of(crew, levels, space, rows, count)?;
+    Ok(best.filter(|_| good))
+}
+
+/// The first code that is good, or the best, and whether it is good.
+fn best_of<G: Guard>(
+    crew: &Crew<'_>,
+    codecs: impl Iterator<Item = Quantizer>,
+    space: Space,
+    rows: Rows<'_, G>,
+    count: usize,
+) -> Result<(Option<Coding>, bool)> {
     let mut best: Option<Coding> = None;
-    for codec in product.map(Quantizer::Product).into_iter().chain(levels) {
+    for codec in codecs {
         let coding = measured(crew, codec, space, rows, count)?;
         if coding.agreement >= LEAST_AGREEMENT {
-            return Ok(Some(coding));
+            return Ok((Some(coding), true));
         }
         if best.as_ref().is_none_or(|best| best.agreement < coding.agreement) {
             best = Some(coding);
         }
     }
-    // A code that was asked for by name is taken, unless it tells nothing. One of few bytes has wider
-    // ones to make place for.
-    let forced = matches!(choice, CodeChoice::Byte | CodeChoice::Half);
-    Ok(best.filter(|best| forced && best.agreement > 0))
+    Ok((best, false))
 }
 
 /// Which levels are tried, in this order.
@@ -86,6 +125,8 @@ fn levels(space: Space, choice: CodeChoice) -> &'static [CodeKind] {
         CodeChoice::Full => &[],
         CodeChoice::Byte => &[CodeKind::Byte],
         CodeChoice::Half => &[CodeKind::Half],
+        // Rounded rows are bytes, and few enough to be walked by.
+        _ if space.is_rounded() => &[],
         // Codes take as much, and equal ones keep the longest rows from each other.
         _ if space.metric == Metric::Dot && space.stride() <= LINE_BYTES => &[],
         // Bytes are as small as the code would be, and exact.
@@ -96,8 +137,24 @@ fn levels(space: Space, choice: CodeChoice) -> &'static [CodeKind] {
                 &[CodeKind::Half]
             }
         }
-        _ if low => &[CodeKind::Byte],
-        _ => &[CodeKind::Half, CodeKind::Byte],
+        _ => of_floats(space),
+    }
+}
+
+/// Those that are tried for the build of a graph of rounded rows.
+fn levels_to_build(space: Space) -> &'static [CodeKind] {
+    if !space.is_rounded() || space.metric == Metric::Dot && space.stride() <= LINE_BYTES {
+        &[]
+    } else {
+        of_floats(space)
+    }
+}
+
+fn of_floats(space: Space) -> &'static [CodeKind] {
+    if space.dimension < HALF_DIMENSION {
+        &[CodeKind::Byte]
+    } else {
+        &[CodeKind::Half, CodeKind::Byte]
     }
 }
 

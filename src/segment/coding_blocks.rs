@@ -107,18 +107,18 @@ fn choose_product<G: Guard>(
     Ok(good.then_some(BlockCoding { codec: BlockCodec::Product(codec), agreement }))
 }
 
-/// Copies of some rows, and of their norms.
+/// Copies of some rows, and of their norms or scales.
 fn gather<G: Guard>(
     space: Space,
     rows: Rows<'_, G>,
     wanted: impl ExactSizeIterator<Item = usize>,
 ) -> (AlignedBytes, Vec<u8>) {
-    let stride = space.stride();
+    let (stride, factor) = (space.stride(), space.factor_bytes());
     let mut vectors = AlignedBytes::zeroed(wanted.len() * stride);
     let mut norms = Vec::new();
     for (row, out) in wanted.zip(vectors.as_mut_slice().chunks_exact_mut(stride)) {
         out.copy_from_slice(rows.vectors.get(row * stride, stride));
-        norms.extend_from_slice(&rows.inverse_norms.u32_at(row).to_le_bytes());
+        norms.extend_from_slice(rows.inverse_norms.get(row * factor, factor));
     }
     (vectors, norms)
 }

@@ -134,7 +134,7 @@ impl Core {
 }
 
 /// Sections that nothing else gives.
-const PRIMARY: [Tag; 3] = [layout::RAWV, layout::IDSC, layout::GRPS];
+const PRIMARY: [Tag; 5] = [layout::RAWV, layout::RNDV, layout::SCAL, layout::IDSC, layout::GRPS];
 
 /// Whether a section can be made anew from others.
 fn is_derived(tag: Tag) -> bool {
@@ -165,7 +165,7 @@ impl Segment {
     /// Whether vectors, ids or columns are known to be damaged: then nobody can copy all rows.
     pub(crate) fn is_broken(&self) -> bool {
         let blocks = self.attributes.as_ref().map(|attributes| attributes.blocks());
-        [Some(&self.core.vectors), Some(&self.core.ids), blocks]
+        [Some(&self.core.vectors), self.core.scales.as_ref(), Some(&self.core.ids), blocks]
             .into_iter()
             .flatten()
             .any(Section::is_damaged)
@@ -180,13 +180,17 @@ impl Segment {
     pub(crate) fn forget_checks(&self) {
         let core = &*self.core;
         let norms = core.inverse_norms.as_ref().map(|norms| &norms.stored);
-        let copied = [Some(&core.vectors), Some(&core.ids), norms, core.graph.as_ref()];
-        copied.into_iter().flatten().for_each(Section::forget);
+        let primary = [Some(&core.vectors), core.scales.as_ref(), Some(&core.ids)];
+        let copied = primary.into_iter().chain([norms, core.graph.as_ref()]);
+        copied.flatten().for_each(Section::forget);
     }
 
     /// `Corrupt` for what makes it [broken](Self::is_broken).
     pub(crate) fn check_primary(&self) -> Result<()> {
         self.core.vectors.read_all()?;
+        if let Some(scales) = &self.core.scales {
+            scales.read_all()?;
+        }
         self.core.ids.read_all()?;
         if let Some(attributes) = &self.attributes {
             attributes.blocks().read_all()?;

@@ -1,7 +1,7 @@
 //! Names and fixed facts of a segment's two files.
 //!
 //! ```text
-//! seg-000007.nfs           kind SEGM   RAWV [NORM] IDSC IDTB IDSO [QPAR CODE [SKCH]] [GRPH] STAT
+//! seg-000007.nfs           kind SEGM   RAWV [NORM] | RNDV SCAL  IDSC IDTB IDSO [QPAR CODE [SKCH]] [GRPH] STAT
 //! seg-000007.000003.attr   kind ATTR   GRPS GDIR [AIDX] [TEXT …] [SPIX SPDR]
 //! ```
 //!
@@ -32,7 +32,11 @@ pub(crate) const SEGMENT_KIND: Tag = *b"SEGM";
 pub(crate) const ATTRIBUTE_KIND: Tag = *b"ATTR";
 /// Stored vectors, `Space::stride` bytes a row.
 pub(crate) const RAWV: Tag = *b"RAWV";
-/// 1/‖x‖ as f32 a row; only for cosine.
+/// In place of it rounded vectors, where raw ones are not kept.
+pub(crate) const RNDV: Tag = *b"RNDV";
+/// With those a bf16 a row, the scale.
+pub(crate) const SCAL: Tag = *b"SCAL";
+/// 1/‖x‖ as f32 a row; only for cosine, and with [`RAWV`].
 pub(crate) const NORM: Tag = *b"NORM";
 /// Ids in row order.
 pub(crate) const IDSC: Tag = *b"IDSC";
@@ -109,6 +113,11 @@ pub(crate) fn vector_identity(store: u128, segment: u64) -> Identity {
 
 pub(crate) fn attribute_identity(store: u128, segment: u64, generation: u64) -> Identity {
     Identity { kind: ATTRIBUTE_KIND, store, segment, generation }
+}
+
+/// Where the vectors of a space are.
+pub(crate) fn vectors(space: Space) -> Tag {
+    if space.is_rounded() { RNDV } else { RAWV }
 }
 
 /// The `STAT` section: what the segment holds and how it was built.
@@ -248,10 +257,16 @@ impl Drop for OwnedFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::full::Stage;
 
     #[test]
     fn statistics_without_curves_are_read() {
-        let space = Space { dimension: 4, vector_type: VectorType::F32, metric: Metric::L2 };
+        let space = Space {
+            dimension: 4,
+            vector_type: VectorType::F32,
+            metric: Metric::L2,
+            stage: Stage::Given,
+        };
         let graph = Some((&hnsw::Params::default(), Vec::new()));
         let statistics = Statistics::new(9, space, IdType::U64, graph, None);
         let json = serde_json::to_string(&statistics).expect("json");

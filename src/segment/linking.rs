@@ -64,31 +64,53 @@ impl GraphPlan<'_> {
         seeds: &[Seed<'_, G>],
     ) -> Result<Graph> {
         let centre = &Centre::new(space, rows, count);
-        let Self { isa, params, pool, keep_going, .. } = self;
+        let Self { isa, pool, keep_going, .. } = self;
+        let made = match codes {
+            Some(CodeRows { codec: Quantizer::Levels(_), .. }) => None,
+            None if !space.is_rounded() => None,
+            _ => self.codes_to_build(space, rows, count)?,
+        };
+        let taken = made.as_ref().map_or(0, |(_, made)| made.as_slice().len());
+        let params = &Params { memory: self.params.memory.saturating_sub(taken), ..self.params };
+        let codes = match &made {
+            Some((codec, made)) => Some((codec, Guarded::trusted(made.as_slice()))),
+            None => codes.map(|CodeRows { codec, codes }| (codec, codes)),
+        };
         let graph = match codes {
-            None => {
-                let source = FullPairs { space, rows, centre };
-                hnsw::merge(*isa, &source, count, params, seeds, pool, keep_going)
-            }
-            Some(CodeRows { codec: Quantizer::Levels(codec), codes }) => {
+            Some((Quantizer::Levels(codec), codes)) => {
                 let source = CodedPairs::new(*isa, LevelRows { codec, codes }, centre);
                 match Merge::of(seeds).filter(|merge| merge.pays(count)) {
                     Some(merge) => merge.run(*isa, &source, count, params, pool, keep_going),
                     None => hnsw::build_in_bulk(*isa, &source, count, params, pool, keep_going),
                 }
             }
-            // So few bytes tell too little of two rows: others are made for the build alone.
-            Some(CodeRows { codec: Quantizer::Product(_), .. }) => {
-                let coding = coding::choose(&self.crew(), space, rows, count, CodeChoice::Auto)?;
-                let Some(Coding { codec, .. }) = coding else {
-                    return self.link(space, rows, count, None, seeds);
-                };
-                let codes = self.encode(&codec, rows, count)?;
-                let codes = CodeRows { codec: &codec, codes: Guarded::trusted(codes.as_slice()) };
-                return self.link(space, rows, count, Some(codes), seeds);
+            _ => {
+                let source = FullPairs { space, rows, centre };
+                hnsw::merge(*isa, &source, count, params, seeds, pool, keep_going)
             }
         };
         graph.ok_or(Error::Cancelled)
+    }
+
+    /// Codes for the build alone, where those that lead walks tell too little of two rows, or nothing does
+    /// but rounded rows; `None` where none keep near rows near, or rounded ones leave no memory for them.
+    fn codes_to_build(
+        &self,
+        space: Space,
+        rows: Rows<'_, Trusted>,
+        count: usize,
+    ) -> Result<Option<(Quantizer, AlignedBytes)>> {
+        let coding = match space.is_rounded() {
+            true => {
+                let room = self.params.memory / count.max(1);
+                let room = room.saturating_sub(self.params.least_bytes_per_row());
+                coding::to_build(&self.crew(), space, rows, count, room)?
+            }
+            false => coding::choose(&self.crew(), space, rows, count, CodeChoice::Auto)?,
+        };
+        let Some(Coding { codec, .. }) = coding else { return Ok(None) };
+        let codes = self.encode(&codec, rows, count)?;
+        Ok(Some((codec, codes)))
     }
 
     /// Codes of all rows, made on all threads.

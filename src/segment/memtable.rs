@@ -195,6 +195,13 @@ impl Chunk {
         Ok(())
     }
 
+    pub(crate) fn factors(&self, first: Row, count: usize, out: &mut Vec<u8>) -> Result<()> {
+        let mut norms = Vec::new();
+        self.inverse_norms(first, count, &mut norms)?;
+        out.extend_from_slice(norms.as_bytes());
+        Ok(())
+    }
+
     pub(crate) fn attributes(&self, rows: &[Row], wanted: &SchemaRef) -> Result<RecordBatch> {
         let picks: Vec<_> = rows.iter().map(|row| (0, *row)).collect();
         columns::gather(wanted, &[&self.batch.attributes], &picks)

@@ -43,6 +43,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
+use half::bf16;
 
 use self::attributes::AttributeFile;
 use self::derived::Remade;
@@ -54,10 +55,12 @@ use crate::bytes::Guarded;
 use crate::codec::blocks::BlockCodec;
 use crate::codec::full::{Rows, Space};
 use crate::codec::quantizer::{CodeRows, Quantizer};
+use crate::codec::rounded::Rounding;
 use crate::error::Result;
 use crate::filter::rowset::RowSet;
 use crate::index::hnsw::View;
 use crate::index::topk::Candidate;
+use crate::kernel::Isa;
 use crate::storage::container::{Container, Section};
 use crate::types::{Id, IdRef, IdType, Row};
 
@@ -73,9 +76,14 @@ pub(crate) struct Segment {
 struct Core {
     segment: u64,
     rows: usize,
+    /// Of the rows as they were given, and as they are here.
+    given: Space,
     space: Space,
+    rounding: Option<Rounding>,
     id_type: IdType,
     vectors: Section,
+    /// Of rounded vectors.
+    scales: Option<Section>,
     inverse_norms: Option<Remade>,
     ids: Section,
     table: Remade,
@@ -154,8 +162,14 @@ impl Segment {
         self.core.rows
     }
 
+    /// Of its rows as they are stored.
     pub(crate) fn space(&self) -> Space {
         self.core.space
+    }
+
+    /// Of its rows as they were given.
+    pub(crate) fn given_space(&self) -> Space {
+        self.core.given
     }
 
     /// The kind of its ids.
@@ -234,16 +248,33 @@ impl Segment {
         self.core.vectors.read(offset, count.saturating_mul(stride))
     }
 
-    pub(crate) fn inverse_norms(&self, first: Row, count: usize, out: &mut Vec<f32>) -> Result<()> {
-        let Some(norms) = &self.core.inverse_norms else { return Ok(()) };
-        let (offset, len) = ((first as usize).saturating_mul(4), count.saturating_mul(4));
-        let made = || Ok(self.core.make_norms());
-        let bytes = norms.read(made, |section| section.guarded().get(offset, len))?;
-        let norms: &[f32] = crate::bytes::view(bytes);
-        if norms.len() != count {
-            return Err(self.core.vectors.corrupt("norms are not aligned"));
+    pub(crate) fn factors(&self, first: Row, count: usize, out: &mut Vec<u8>) -> Result<()> {
+        let core = &*self.core;
+        let width = core.space.factor_bytes();
+        let (offset, len) = ((first as usize).saturating_mul(width), count.saturating_mul(width));
+        if let Some(scales) = &core.scales {
+            out.extend_from_slice(scales.read(offset, len)?);
+        } else if let Some(norms) = &core.inverse_norms {
+            let made = || Ok(core.make_norms());
+            let read = |section: &'_ Section| section.guarded().get(offset, len).to_vec();
+            out.extend(norms.read(made, read)?);
         }
-        out.extend_from_slice(norms);
+        Ok(())
+    }
+
+    pub(crate) fn copy_given(&self, row: Row, out: &mut [u8]) -> Result<()> {
+        let core = &*self.core;
+        let vector = self.vector_bytes(row, 1)?;
+        let (Some(rounding), Some(scales)) = (&core.rounding, &core.scales) else {
+            out.copy_from_slice(vector);
+            return Ok(());
+        };
+        let scale = scales.read((row as usize).saturating_mul(2), 2)?;
+        let scale = bf16::from_le_bytes([scale[0], scale[1]]);
+        if !(scale.is_finite() && scale >= bf16::ZERO) {
+            return Err(scales.corrupt(&format!("the scale of row {row} is {scale}")));
+        }
+        rounding.restore(Isa::detect(), vector, scale, out);
         Ok(())
     }
 
@@ -262,11 +293,20 @@ impl Segment {
         stats: &mut SearchStats,
     ) -> Result<Vec<Vec<Candidate>>> {
         let core = &*self.core;
+        let rounded: Vec<Ask<'_>>;
+        let asks = match &core.rounding {
+            Some(rounding) => {
+                rounded = asks.iter().map(|ask| ask.rounded(options.isa, rounding)).collect();
+                &rounded
+            }
+            None => asks,
+        };
         let live = core.rows.saturating_sub(dead.len());
         let options = &options.within(&core.statistics, core.rows, live);
         let before = *stats;
         loop {
-            let marks = Marks::of([&core.vectors, &core.ids]);
+            let marks =
+                Marks::of([&core.vectors, core.scales.as_ref().unwrap_or(&core.ids), &core.ids]);
             let aids = core.aids();
             let (graph, ids) = (core.graph_view(aids.graph)?, core.ids_view()?);
             let (codes, blocks) = match aids.codes {
@@ -317,9 +357,10 @@ impl Core {
     fn rows_view(&self) -> Rows<'_, Section> {
         Rows {
             vectors: self.vectors.guarded(),
-            inverse_norms: match &self.inverse_norms {
-                Some(norms) => norms.current().guarded(),
-                None => Guarded::new(&[], &self.vectors),
+            inverse_norms: match (&self.scales, &self.inverse_norms) {
+                (Some(scales), _) => scales.guarded(),
+                (None, Some(norms)) => norms.current().guarded(),
+                (None, None) => Guarded::new(&[], &self.vectors),
             },
         }
     }

@@ -11,6 +11,7 @@ use crate::codec::blocks::BlockCodec;
 use crate::codec::codes::SKETCH_BYTES;
 use crate::codec::full::Space;
 use crate::codec::quantizer::Quantizer;
+use crate::codec::rounded::Rounding;
 use crate::error::Result;
 use crate::storage::container::{Container, Section, Tag};
 use crate::storage::disk::Disk;
@@ -109,9 +110,10 @@ impl Segment {
         disk: &Arc<dyn Disk>,
         container: Container,
         meta: &SegmentMeta,
-        space: Space,
+        given: Space,
         id_type: IdType,
     ) -> Result<Self> {
+        let space = given.kept();
         let stat = container.require(layout::STAT, FIELD)?;
         let statistics: Statistics = match stat.read_all() {
             Ok(bytes) => serde_json::from_slice(bytes).map_err(|error| {
@@ -125,7 +127,8 @@ impl Segment {
         }
         let rows = meta.rows as usize;
         let sized = |tag, len: Option<usize>| sized(&container, tag, len);
-        let cosine = space.metric == Metric::Cosine;
+        let rounded = space.is_rounded();
+        let cosine = space.metric == Metric::Cosine && !rounded;
         let codes = Codes::open(&container, &statistics, rows, space)?;
         let sketches = match &codes {
             Some(codes) => codes.sketches(&container, rows)?,
@@ -134,9 +137,15 @@ impl Segment {
         let core = Core {
             segment: meta.segment,
             rows,
+            given,
             space,
+            rounding: rounded.then(|| Rounding::new(given)),
             id_type,
-            vectors: sized(layout::RAWV, Some(rows.saturating_mul(space.stride())))?,
+            vectors: sized(layout::vectors(space), Some(rows.saturating_mul(space.stride())))?,
+            scales: match rounded {
+                true => Some(sized(layout::SCAL, Some(rows.saturating_mul(2)))?),
+                false => None,
+            },
             inverse_norms: if cosine {
                 Some(Remade::new(sized(layout::NORM, Some(rows.saturating_mul(4)))?))
             } else {

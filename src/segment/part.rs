@@ -75,10 +75,18 @@ impl Part {
         ask!(self, part => part.vector_bytes(first, count))
     }
 
-    /// 1/‖x‖ of `count` rows from `first` on, appended to `out`; nothing unless the metric is
-    /// cosine.
-    pub(crate) fn inverse_norms(&self, first: Row, count: usize, out: &mut Vec<f32>) -> Result<()> {
-        ask!(self, part => part.inverse_norms(first, count, out))
+    /// What rows have beside their vectors, `Space::factor_bytes` each, appended to `out`.
+    pub(crate) fn factors(&self, first: Row, count: usize, out: &mut Vec<u8>) -> Result<()> {
+        ask!(self, part => part.factors(first, count, out))
+    }
+
+    /// Copies the vector of a row as it was given, `Space::stride` bytes; restored, where it was rounded.
+    pub(crate) fn copy_given(&self, row: Row, out: &mut [u8]) -> Result<()> {
+        match self {
+            Self::Chunk(chunk) => out.copy_from_slice(chunk.vector_bytes(row, 1)?),
+            Self::Segment(segment) => segment.copy_given(row, out)?,
+        }
+        Ok(())
     }
 
     /// The stored columns `wanted` of `rows`, in that order; columns not stored are null. Patches

@@ -173,6 +173,11 @@ struct Sample<'a> {
 impl Sample<'_> {
     fn query(&self, row: Row) -> Query {
         let Self { space, indexed, .. } = *self;
+        if space.is_rounded() {
+            let mut floats = vec![0.0; space.dimension];
+            full::read_row(space, indexed.rows, row as usize, &mut floats);
+            return Query::new(space, &floats);
+        }
         let row = indexed.rows.vectors.get(row as usize * space.stride(), space.stride());
         let values = full::unpack_rows(space, &[row]);
         Query::new(space, &values.to_f32(0..space.elements()))

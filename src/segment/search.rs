@@ -14,6 +14,7 @@ use crate::codec::codes::SKETCH_BYTES;
 use crate::codec::full::{Query, Rows};
 use crate::codec::product::ProductBlocks;
 use crate::codec::quantizer::CodeRows;
+use crate::codec::rounded::Rounding;
 use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::{self, Asked, BitTarget};
 use crate::index::flat;
@@ -238,6 +239,13 @@ pub(crate) struct Ask<'a> {
     pub(crate) query: &'a Query,
     /// Farther rows are left out; infinity for no limit.
     pub(crate) max_distance: f32,
+}
+
+impl<'a> Ask<'a> {
+    /// The same of rounded rows.
+    pub(super) fn rounded(&self, isa: Isa, rounding: &Rounding) -> Self {
+        Self { query: self.query.rounded(isa, rounding), ..*self }
+    }
 }
 
 impl<'a> From<&'a Query> for Ask<'a> {

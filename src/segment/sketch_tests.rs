@@ -11,6 +11,7 @@ use super::part::Part;
 use super::search::Breadth;
 use super::writer::{GraphPlan, IndexPlan, SegmentWriter};
 use super::*;
+use crate::codec::full::Stage;
 use crate::codec::full::{encode_rows, prepare_query};
 use crate::error::Error;
 use crate::index::hnsw;
@@ -30,7 +31,7 @@ fn disk() -> Arc<dyn Disk> {
 }
 
 fn space(metric: Metric) -> Space {
-    Space { dimension: DIMENSION, vector_type: VectorType::F32, metric }
+    Space { dimension: DIMENSION, vector_type: VectorType::F32, metric, stage: Stage::Given }
 }
 
 /// Rows around ten centres.

@@ -13,6 +13,7 @@ use super::patch::Patch;
 use super::search::Breadth;
 use super::writer::{Finished, GraphPlan, IndexPlan, SegmentWriter};
 use super::*;
+use crate::codec::full::Stage;
 use crate::codec::full::{encode_rows, prepare_query};
 use crate::error::Error;
 use crate::index::hnsw;
@@ -32,7 +33,7 @@ fn disk() -> Arc<dyn Disk> {
 fn space(metric: Metric, vector_type: VectorType) -> Space {
     // Five elements, of bits too.
     let dimension = if vector_type == VectorType::B1 { 40 } else { 5 };
-    Space { dimension, vector_type, metric }
+    Space { dimension, vector_type, metric, stage: Stage::Given }
 }
 
 fn spaces() -> Vec<Space> {

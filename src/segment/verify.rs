@@ -32,7 +32,8 @@ impl Segment {
         let core = &self.core;
         let norms = core.inverse_norms.as_ref().map(|norms| &norms.stored);
         let codes = core.codes.as_ref().map(Codes::section);
-        let optional = [norms, core.graph.as_ref(), codes, core.sketches.as_ref()];
+        let optional =
+            [core.scales.as_ref(), norms, core.graph.as_ref(), codes, core.sketches.as_ref()];
         let sections = [&core.ids, &core.table.stored, &core.sorted.stored, &core.vectors];
         for section in sections.into_iter().chain(optional.into_iter().flatten()) {
             section.read_all()?;
@@ -56,7 +57,11 @@ impl Segment {
         if findings.whole(&[layout::RAWV, layout::NORM]) {
             findings.note(self.verify_norms(watch))?;
         }
-        if findings.whole(&[layout::RAWV, layout::NORM, layout::QPAR, layout::CODE, layout::SKCH]) {
+        let rows = [layout::RAWV, layout::NORM, layout::RNDV, layout::SCAL];
+        if findings.whole(&rows[2..]) {
+            findings.note(self.verify_rounded(watch))?;
+        }
+        if findings.whole(&rows) && findings.whole(&[layout::QPAR, layout::CODE, layout::SKCH]) {
             findings.note(self.verify_codes(watch))?;
         }
         if findings.whole(&[layout::GRPH]) {
@@ -170,6 +175,27 @@ impl Segment {
                 let row = block * BLOCK_ROWS;
                 return Err(section.corrupt(&format!("a code from row {row} on is another row's")));
             }
+        }
+        Ok(())
+    }
+
+    /// Rounded rows have levels from −127 to 127 and zeros behind them, and scales that are numbers.
+    fn verify_rounded(&self, watch: &mut Watch<'_>) -> Result<()> {
+        let core = &*self.core;
+        if core.scales.is_none() {
+            return Ok(());
+        }
+        let mut given = vec![0; core.given.stride()];
+        for row in 0..Row::try_from(core.rows).unwrap_or(Row::MAX) {
+            if (row as usize).is_multiple_of(WATCHED_ROWS) {
+                watch(0)?;
+            }
+            let vector = self.vector_bytes(row, 1)?;
+            let (levels, rest) = vector.split_at(core.space.dimension);
+            if levels.contains(&0x80) || rest.iter().any(|byte| *byte != 0) {
+                return Err(core.vectors.corrupt(&format!("row {row} is no rounded vector")));
+            }
+            self.copy_given(row, &mut given)?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Writes the vector file of a segment: vectors as they come, ids and norms at the end.
 //!
-//! Memory is bounded by ids and norms; the graph, or codes to scan by, is made of the vectors just
+//! Memory is bounded by ids and norms, or scales; the graph, or codes to scan by, is made of the vectors just
 //! written, mapped back. The directory is not synced here: whoever commits the manifest does that.
 
 use std::path::Path;
@@ -22,11 +22,13 @@ use crate::codec::codes::SKETCH_BYTES;
 use crate::codec::full::{Rows, Space};
 use crate::codec::product::Crew;
 use crate::codec::quantizer::{CodeRows, Quantizer};
+use crate::codec::rounded::Rounding;
 use crate::error::{Error, Result};
 use crate::filter::rowset::RowSet;
 use crate::index::bit_scan::BLOCK_ROWS;
 use crate::index::hnsw::{Seed, View};
 use crate::index::nearest::Indexed;
+use crate::kernel::Isa;
 use crate::storage::container::{ContainerWriter, Seal, WrittenSection};
 use crate::storage::disk::Disk;
 use crate::types::{CodeChoice, IdType, Metric, Row};
@@ -71,9 +73,14 @@ pub(crate) struct Finished {
 #[derive(Debug)]
 pub(crate) struct SegmentWriter {
     container: ContainerWriter,
+    /// Of the rows that come, and of those that are written.
+    given: Space,
     space: Space,
+    isa: Isa,
+    rounding: Option<Rounding>,
     ids: IdColumn,
-    inverse_norms: Vec<f32>,
+    /// Bytes that rows have beside their vectors: inverse norms or scales.
+    factors: Vec<u8>,
     /// Segments with a graph whose rows were copied, and where they went.
     seeds: Vec<(Arc<Segment>, RowMap)>,
     // After the container, which has the file open.
@@ -87,7 +94,7 @@ impl SegmentWriter {
         dir: &Path,
         store: u128,
         segment: u64,
-        space: Space,
+        given: Space,
         id_type: IdType,
     ) -> Result<Self> {
         let path = dir.join(layout::vector_file(segment));
@@ -95,14 +102,16 @@ impl SegmentWriter {
         let mut container = ContainerWriter::create(disk, &path, identity)?;
         let file = OwnedFile::new(disk, path);
         file.set_obsolete(true);
-        container.begin(layout::RAWV, FIELD, 4096)?;
-        let ids = IdColumn::new(id_type);
-        let (inverse_norms, seeds) = (Vec::new(), Vec::new());
-        Ok(Self { container, space, ids, inverse_norms, seeds, file })
+        let space = given.kept();
+        container.begin(layout::vectors(space), FIELD, 4096)?;
+        let (isa, ids) = (Isa::detect(), IdColumn::new(id_type));
+        let rounding = (space != given).then(|| Rounding::new(given));
+        let (factors, seeds) = (Vec::new(), Vec::new());
+        Ok(Self { container, given, space, isa, rounding, ids, factors, seeds, file })
     }
 
-    /// Appends rows: ids, vectors at `Space::stride` bytes each, and for cosine their inverse
-    /// norms.
+    /// Appends rows as they are given: ids, vectors at `Space::stride` bytes each, and for cosine their
+    /// inverse norms.
     pub(crate) fn push(
         &mut self,
         ids: &IdColumn,
@@ -111,8 +120,8 @@ impl SegmentWriter {
     ) -> Result<()> {
         let rows = ids.len();
         self.room(rows)?;
-        let norms = if self.space.metric == Metric::Cosine { rows } else { 0 };
-        if self.space.stride().checked_mul(rows) != Some(vectors.len())
+        let norms = if self.given.metric == Metric::Cosine { rows } else { 0 };
+        if self.given.stride().checked_mul(rows) != Some(vectors.len())
             || inverse_norms.len() != norms
         {
             return Err(Error::invalid(format!(
@@ -122,24 +131,51 @@ impl SegmentWriter {
             )));
         }
         self.ids.extend(ids)?;
-        self.inverse_norms.extend_from_slice(inverse_norms);
-        self.container.write(vectors)
+        self.append(vectors, inverse_norms.as_bytes())
+    }
+
+    /// Writes rows of the given space, rounded where they are to be.
+    fn append(&mut self, vectors: &[u8], inverse_norms: &[u8]) -> Result<()> {
+        let Some(rounding) = &self.rounding else {
+            self.factors.extend_from_slice(inverse_norms);
+            return self.container.write(vectors);
+        };
+        let (stride, rounded) = (self.given.stride(), self.space.stride());
+        let most = (COPY_BYTES / stride).max(1);
+        let mut out = AlignedBytes::zeroed(rounded * most.min(vectors.len() / stride));
+        for vectors in vectors.chunks(stride * most) {
+            let out = &mut out.as_mut_slice()[..vectors.len() / stride * rounded];
+            let mut scales = Vec::new();
+            rounding.round(self.isa, vectors, out, &mut scales);
+            self.factors.extend_from_slice(scales.as_bytes());
+            self.container.write(out)?;
+        }
+        Ok(())
     }
 
     /// Appends the live rows of a part; where they went.
     pub(crate) fn push_part(&mut self, part: &Part, dead: &RowSet) -> Result<RowMap> {
-        if part.space() != self.space {
+        let (space, given) = (part.space(), self.rounding.is_some());
+        if space != self.space && !(given && space == self.given) {
             return Err(Error::invalid("a part of another vector space cannot be copied"));
         }
         if let Part::Segment(segment) = part {
             segment.forget_checks();
         }
         let first = Row::try_from(self.rows()).unwrap_or(Row::MAX);
-        let most = (COPY_BYTES / self.space.stride()).max(1);
+        let most = (COPY_BYTES / space.stride()).max(1);
+        let mut factors = Vec::new();
         for (row, count) in live_runs(part.len(), dead, most) {
             self.room(count)?;
-            self.container.write(part.vector_bytes(row, count)?)?;
-            part.inverse_norms(row, count, &mut self.inverse_norms)?;
+            factors.clear();
+            part.factors(row, count, &mut factors)?;
+            let vectors = part.vector_bytes(row, count)?;
+            if space == self.space {
+                self.factors.extend_from_slice(&factors);
+                self.container.write(vectors)?;
+            } else {
+                self.append(vectors, &factors)?;
+            }
             for row in (row..).take(count) {
                 self.ids.push(part.id_ref(row)?)?;
             }
@@ -163,8 +199,9 @@ impl SegmentWriter {
         self.container.end()?;
         let rows = self.rows();
         let plan = if rows > 0 { plan } else { IndexPlan::Nothing };
-        if self.space.metric == Metric::Cosine {
-            self.container.section(layout::NORM, FIELD, self.inverse_norms.as_bytes())?;
+        if self.space.factor_bytes() > 0 {
+            let tag = if self.space.is_rounded() { layout::SCAL } else { layout::NORM };
+            self.container.section(tag, FIELD, &self.factors)?;
         }
         let shadowed = self.write_ids()?;
         let (graph, code) = match plan {
@@ -204,11 +241,11 @@ impl SegmentWriter {
         &mut self,
         plan: &GraphPlan<'_>,
     ) -> Result<(Vec<Curve>, Option<CodeStatistics>)> {
-        let vectors = self.container.map_section(layout::RAWV, FIELD)?;
-        let inverse_norms = std::mem::take(&mut self.inverse_norms);
+        let vectors = self.container.map_section(layout::vectors(self.space), FIELD)?;
+        let factors = std::mem::take(&mut self.factors);
         let rows = Rows {
             vectors: Guarded::trusted(vectors.as_slice()),
-            inverse_norms: Guarded::trusted(inverse_norms.as_bytes()),
+            inverse_norms: Guarded::trusted(&factors),
         };
         let GraphPlan { params, code, isa, keep_going, .. } = plan;
         let count = self.ids.len();
@@ -254,11 +291,11 @@ impl SegmentWriter {
         &mut self,
         BitPlan { code, crew }: BitPlan<'_>,
     ) -> Result<Option<CodeStatistics>> {
-        let vectors = self.container.map_section(layout::RAWV, FIELD)?;
-        let inverse_norms = std::mem::take(&mut self.inverse_norms);
+        let vectors = self.container.map_section(layout::vectors(self.space), FIELD)?;
+        let factors = std::mem::take(&mut self.factors);
         let rows = Rows {
             vectors: Guarded::trusted(vectors.as_slice()),
-            inverse_norms: Guarded::trusted(inverse_norms.as_bytes()),
+            inverse_norms: Guarded::trusted(&factors),
         };
         let count = self.ids.len();
         let coding = coding_blocks::choose(&crew, self.space, rows, count, code)?;

@@ -105,6 +105,7 @@ impl Explanation {
     /// the graph was built, "calibrated", "formula"), all three None where there was no walk, "nodes_expanded",
     /// "codes_compared", "rows_compared", "postings_read" (entries of inverted indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in
     /// distances; 0 where there was no choice), "candidates", "matching_rows" (of the filter, else None),
+    /// "rounded" (whether distances of vectors are estimates, of rounded ones: `raw="none"`),
     /// "damaged" (tags of the sections in which damage was found; those that are not rows were done without),
     /// "seconds".
     ///
@@ -126,6 +127,7 @@ impl Explanation {
             dict.set_item("slack", part.slack.map(|slack| slack as f64 / 1e3))?;
             dict.set_item("ef_source", part.ef_source.map(source))?;
             dict.set_item("matching_rows", part.matching_rows)?;
+            dict.set_item("rounded", part.rounded)?;
             dict.set_item("damaged", &part.damaged)?;
             dict.set_item("seconds", part.time.as_secs_f64())?;
             Ok(dict)

@@ -1,6 +1,8 @@
 //! What `collection` and `create` are given about a collection's shape, and the same as a dict.
 
-use nearfield::{Collection, Column, DataType, IdType, Metric, Raw, Schema, TextOptions, VectorType};
+use nearfield::{
+    Collection, Column, DataType, IdType, Metric, Raw, Schema, TextOptions, VectorType,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyType};
 
@@ -30,7 +32,7 @@ const DTYPES: [(&str, VectorType); 11] = [
     ("uint8", VectorType::U8),
 ];
 const DTYPE: &str = "the name of a type (\"f32\", \"f16\", \"i8\" …) or a dtype of NumPy";
-const RAWS: [(&str, Raw); 2] = [("f32", Raw::F32), ("f16", Raw::F16)];
+const RAWS: [(&str, Raw); 3] = [("f32", Raw::F32), ("f16", Raw::F16), ("none", Raw::None)];
 const ID_TYPES: [(&str, IdType); 2] = [("u64", IdType::U64), ("utf8", IdType::Utf8)];
 const COLUMN_TYPES: [(&str, DataType); 7] = [
     ("bool", DataType::Bool),

@@ -200,6 +200,30 @@ def test_vectors_come_back_in_the_type_they_are_stored_in(
     assert db.collection("numbers").schema["dtype"] in ["f32", "f16", "bf16", "i8", "u8"]
 
 
+@pytest.mark.parametrize(("raw", "error"), [("f32", 0), ("f16", 5e-4), ("none", 0.015)])
+@pytest.mark.parametrize("metric", ["l2", "cosine", "dot"])
+def test_f32_vectors_come_back_as_near_as_what_is_kept_of_them(tmp_path, metric, raw, error):
+    vectors = np.random.default_rng(3).normal(size=(200, 64)).astype(np.float32)
+    with nf.open(tmp_path / "kept.nf") as db:
+        docs = db.create("docs", dim=64, metric=metric, raw=raw)
+        docs.upsert(np.arange(200), vectors)
+        docs.compact()
+        assert (docs.schema["raw"], docs.stats()["raw"]) == (raw, raw)
+        found = docs.get(np.arange(200), vectors=True).vectors
+        assert found.dtype == np.float32
+        off = np.linalg.norm(found - vectors, axis=1) / np.linalg.norm(vectors, axis=1)
+        assert off.max() <= error
+        assert docs.explain(vectors[0]).parts[0]["rounded"] == (raw == "none")
+        docs.upsert(np.arange(200), found)
+        docs.compact()
+        assert np.array_equal(docs.get(np.arange(200), vectors=True).vectors, found)
+        assert db.collection("docs").schema["raw"] == raw
+        with pytest.raises(nf.SchemaMismatch, match=f"expected {raw}"):
+            db.collection("docs", raw="f16" if raw == "none" else "none")
+    with pytest.raises(ValueError, match="raw is \"half\", expected one of"):
+        nf.open(tmp_path / "kept.nf").create("no", dim=3, raw="half")
+
+
 def test_brain_floats_of_other_packages_are_taken(db: nf.Database):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     numbers = db.create("numbers", dim=3, dtype=ml_dtypes.bfloat16, metric="l2")

@@ -25,7 +25,8 @@ pub(crate) struct Args {
     /// How elements are stored [default: f32; b1 for hamming and jaccard]
     #[arg(long = "type", value_name = "TYPE")]
     vector_type: Option<TypeArg>,
-    /// What is kept of f32 vectors: f32, or f16 for half the bytes [default: f32]
+    /// What is kept of f32 vectors: f32, f16 for half the bytes, or none for rounded
+    /// vectors in a quarter of them, of which distances then are [default: f32]
     #[arg(long, value_name = "RAW")]
     raw: Option<Raw>,
     /// Kind of id; that of the first rows unless given

@@ -79,6 +79,8 @@ struct Part {
     walk_cost: u64,
     scan_cost: u64,
     candidates: u64,
+    /// Whether distances are estimates.
+    rounded: bool,
     /// Sections in which damage was found; those that are not rows were done without.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     damaged: Vec<String>,
@@ -188,6 +190,7 @@ impl From<&PartExplanation> for Part {
             walk_cost: part.walk_cost,
             scan_cost: part.scan_cost,
             candidates: part.candidates,
+            rounded: part.rounded,
             damaged: part.damaged.clone(),
             seconds: part.time.as_secs_f64(),
         }
@@ -247,6 +250,9 @@ impl Explained {
         }
         if !self.parts.is_empty() {
             writeln!(out, "{table}")?;
+        }
+        if self.parts.iter().any(|part| part.rounded) {
+            writeln!(out, "distances in segments are estimates, of rounded vectors (raw none)")?;
         }
         for Part { segment, damaged, .. } in &self.parts {
             if let (Some(segment), false) = (segment, damaged.is_empty()) {

@@ -59,7 +59,8 @@ pub(crate) struct Args {
     /// exported from, else as in the file; b1 for hamming and jaccard]
     #[arg(long = "type", value_name = "TYPE")]
     vector_type: Option<TypeArg>,
-    /// What is kept of f32 vectors, for a new collection: f32, or f16 for half the bytes [default: f32]
+    /// What is kept of f32 vectors, for a new collection: f32, f16 for half the bytes, or none for rounded
+    /// vectors in a quarter of them, of which distances then are [default: f32]
     #[arg(long, value_name = "RAW")]
     raw: Option<Raw>,
     /// Dimensions of a vector, for a new collection of bits [default: all bits of the bytes]
@@ -198,7 +199,11 @@ fn check(args: &Args, collection: &Collection, reader: &Reader) -> Result<(), Er
     }
     if let Some(given) = args.raw {
         let kept = schema.raw().map(|raw| raw.to_string());
-        differs("raw", kept.unwrap_or_else(|| schema.vector_type().to_string()), given.to_string())?;
+        differs(
+            "raw",
+            kept.unwrap_or_else(|| schema.vector_type().to_string()),
+            given.to_string(),
+        )?;
     }
     if let Some(expected) = schema.id_type() {
         let given = reader.id_type().in_words().to_owned();
@@ -283,7 +288,10 @@ fn create_and_import(
 
 /// A schema in the shape of the file.
 fn schema(args: &Args, reader: &Reader) -> Result<Schema, Failure> {
-    let (metric, vector_type) = (args.metric.map(Metric::from), args.vector_type.map(Into::into));
+    let metric = args.metric.map(Metric::from);
+    // What is kept is said of f32 vectors alone, whatever type the file has.
+    let of_raw = args.raw.map(|_| VectorType::F32);
+    let vector_type = args.vector_type.map(Into::into).or(of_raw);
     let (metric, vector_type, dimension) = reader.shape(metric, vector_type, args.dim)?;
     let mut schema =
         Schema::new(dimension, metric).with_vector_type(vector_type).with_id_type(reader.id_type());

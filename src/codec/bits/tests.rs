@@ -1,5 +1,6 @@
 use super::*;
 use crate::bytes::AlignedBytes;
+use crate::codec::full::Stage;
 use crate::codec::full::{encode_rows, score_rows};
 use crate::kernel::noise::noise;
 use crate::types::{Metric, Row, VectorType};
@@ -67,7 +68,7 @@ fn estimates_are_near_and_few_distances_below_their_bounds() {
     for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
         for vector_type in [VectorType::F32, VectorType::F16] {
             for dimension in [32, 50, 99, 384, 784, 4_096] {
-                let space = Space { dimension, vector_type, metric };
+                let space = Space { dimension, vector_type, metric, stage: Stage::Given };
                 let count = if dimension > 1_000 { 100 } else { 1_000 };
                 let mut next = noise(dimension as u64);
                 let offset: Vec<f32> = (0..dimension).map(|_| 0.5 * next()).collect();
@@ -94,7 +95,8 @@ fn estimates_are_near_and_few_distances_below_their_bounds() {
 
 #[test]
 fn what_has_no_size_or_too_large_a_one_is_refused_or_told_without_nan() {
-    let space = |metric| Space { dimension: 64, vector_type: VectorType::F32, metric };
+    let space =
+        |metric| Space { dimension: 64, vector_type: VectorType::F32, metric, stage: Stage::Given };
     let mut next = noise(4);
     let plain: Vec<f32> = (0..64 * 70).map(|_| next()).collect();
     for metric in [Metric::L2, Metric::Cosine, Metric::Dot] {
@@ -123,7 +125,12 @@ fn what_has_no_size_or_too_large_a_one_is_refused_or_told_without_nan() {
 
 #[test]
 fn a_zero_row_is_at_cosine_distance_one() {
-    let space = Space { dimension: 128, vector_type: VectorType::F32, metric: Metric::Cosine };
+    let space = Space {
+        dimension: 128,
+        vector_type: VectorType::F32,
+        metric: Metric::Cosine,
+        stage: Stage::Given,
+    };
     let mut next = noise(6);
     let mut values: Vec<f32> = (0..128 * 50).map(|_| next() + 0.3).collect();
     values[..128].fill(0.0);
@@ -136,7 +143,12 @@ fn a_zero_row_is_at_cosine_distance_one() {
 
 #[test]
 fn parameters_of_another_codec_or_space_are_refused() {
-    let space = Space { dimension: 40, vector_type: VectorType::F32, metric: Metric::L2 };
+    let space = Space {
+        dimension: 40,
+        vector_type: VectorType::F32,
+        metric: Metric::L2,
+        stage: Stage::Given,
+    };
     let bytes = BitCodec::new(space, vec![0.5; 40]).to_bytes();
     assert!(BitCodec::parse(&bytes, space).is_some());
     assert!(BitCodec::parse(&bytes, Space { dimension: 41, ..space }).is_none());

@@ -56,6 +56,16 @@ pub(crate) enum CodeKind {
     Half,
 }
 
+impl CodeKind {
+    /// Bytes from one code row to the next: whole cache lines.
+    pub(crate) fn stride(self, space: Space) -> usize {
+        match self {
+            Self::Byte => space.dimension.next_multiple_of(CODE_BYTES),
+            Self::Half => space.dimension.next_multiple_of(2 * CODE_BYTES) / 2,
+        }
+    }
+}
+
 /// Draws the rotation of halves.
 const SEED: u64 = 0x726f_7461_7465;
 /// How many rows may be compared exactly for every 16 that are wanted.
@@ -95,12 +105,12 @@ impl Codec {
     }
 
     fn new(kind: CodeKind, space: Space, mean: Vec<f32>, compared: u8) -> Self {
-        let (length, code_bytes, rotation) = match kind {
-            CodeKind::Byte => (space.dimension, space.dimension.next_multiple_of(CODE_BYTES), None),
+        let code_bytes = kind.stride(space);
+        let (length, rotation) = match kind {
+            CodeKind::Byte => (space.dimension, None),
             CodeKind::Half => {
                 let length = space.dimension.next_multiple_of(2);
-                let bytes = length.next_multiple_of(2 * CODE_BYTES) / 2;
-                (length, bytes, Some(Rotation::new(length, SEED)))
+                (length, Some(Rotation::new(length, SEED)))
             }
         };
         Self { kind, space, length, code_bytes, mean, rotation, compared }
@@ -111,7 +121,7 @@ impl Codec {
         self.kind
     }
 
-    /// Bytes from one code row to the next: whole cache lines.
+    /// Bytes from one code row to the next.
     pub(crate) fn stride(&self) -> usize {
         self.code_bytes
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::bytes::{Guarded, Trusted};
 use crate::codec::centre::Centre;
+use crate::codec::full::Stage;
 use crate::codec::full::{FullSource, Query, encode_rows};
 use crate::codec::{
     Block, BlockPairs, BlockSource, BlocksOp, LINE, PairSource, Pairs, PairsOp, QuerySource,
@@ -19,7 +20,7 @@ struct Stored {
 
 impl Stored {
     fn new(metric: Metric, dimension: usize, values: &[f32]) -> Self {
-        let space = Space { dimension, vector_type: VectorType::F32, metric };
+        let space = Space { dimension, vector_type: VectorType::F32, metric, stage: Stage::Given };
         let count = values.len() / dimension;
         let (vectors, norms) = encode_rows(space, &Vectors::from(values), count).expect("finite");
         Self { space, count, vectors, norms }

@@ -4,6 +4,7 @@ use zerocopy::IntoBytes;
 
 use super::*;
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
+use crate::codec::full::Stage;
 use crate::codec::full::{FullSource, Query, encode_rows};
 use crate::codec::{QuerySource, Scorer, ScorerOp};
 use crate::types::{Metric, Row, VectorType, Vectors};
@@ -19,7 +20,7 @@ struct Stored {
 
 impl Stored {
     fn new(metric: Metric, dimension: usize, values: &[f32]) -> Self {
-        let space = Space { dimension, vector_type: VectorType::F32, metric };
+        let space = Space { dimension, vector_type: VectorType::F32, metric, stage: Stage::Given };
         let count = values.len() / dimension;
         let (vectors, norms) = encode_rows(space, &Vectors::from(values), count).expect("finite");
         Self { space, count, vectors, norms }

@@ -9,7 +9,7 @@ use super::{GONE, Merge, Params, Seed, View, build, build_in_bulk, merge, verify
 use crate::bytes::{AlignedBytes, Guarded, Trusted};
 use crate::codec::centre::Centre;
 use crate::codec::codes::{CodeKind, Codec, CodedPairs, LevelRows};
-use crate::codec::full::{FullPairs, Query, Rows, Space, encode_rows};
+use crate::codec::full::{FullPairs, Query, Rows, Space, Stage, encode_rows};
 use crate::filter::rowset::RowSet;
 use crate::index::flat;
 use crate::index::nearest::{Effort, Indexed, nearest as search};
@@ -28,7 +28,7 @@ struct Stored {
 
 impl Stored {
     fn new(metric: Metric, vector_type: VectorType, dimension: usize, values: &[f32]) -> Self {
-        let space = Space { dimension, vector_type, metric };
+        let space = Space { dimension, vector_type, metric, stage: Stage::Given };
         let count = values.len() / space.elements();
         let (vectors, norms) = encode_rows(space, &Vectors::from(values), count).expect("valid");
         let norms: Vec<u8> = norms.iter().flat_map(|norm| norm.to_le_bytes()).collect();

@@ -182,6 +182,23 @@ fn an_export_is_imported_as_the_collection_was_unless_another_is_asked_for() {
 }
 
 #[test]
+fn what_is_kept_of_vectors_is_said_at_first_and_shown() {
+    let shell = Shell::new();
+    let created =
+        shell.json(&["create", "db", "few", "--dim", "2", "--metric", "l2", "--raw", "f16"]);
+    assert_eq!((&created["vector_type"], &created["raw"]), (&json!("f32"), &json!("f16")));
+    let import = ["import", "db", "packages", &data("packages.parquet")];
+    let imported = shell.json(&[&import[..], &["--raw", "none"]].concat());
+    assert_eq!((&imported["vector_type"], &imported["raw"]), (&json!("f32"), &json!("none")));
+    let search = ["search", "db", "packages", "--like", "17", "-k", "3"];
+    let told = shell.ok(&[&search[..], &["--explain"]].concat()).stdout;
+    assert!(told.contains("distances in segments are estimates"), "{told}");
+    assert!(shell.ok(&["stats", "db", "packages"]).stdout.contains("f32 (raw none), cosine"));
+    shell.ok(&[&import[..], &["--raw", "none"]].concat());
+    shell.fails(&[&import[..], &["--raw", "f16"]].concat(), 1, "expected none, given f16");
+}
+
+#[test]
 fn an_export_imports_as_the_same_rows() {
     let shell = Shell::new();
     shell.ok(&["import", "db", "packages", &data("packages.parquet")]);

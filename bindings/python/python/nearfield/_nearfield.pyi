@@ -74,7 +74,7 @@ _Dtype: TypeAlias = (
     | np.dtype[Any]
     | type[np.float32 | np.float16 | np.int8 | np.uint8]
 )
-_Raw: TypeAlias = Literal["f32", "f16"]
+_Raw: TypeAlias = Literal["f32", "f16", "none"]
 _IdType: TypeAlias = Literal["u64", "utf8"]
 _ColumnType: TypeAlias = (
     Literal["bool", "int64", "float64", "utf8", "timestamp", "list_utf8", "sparse"]
@@ -296,7 +296,8 @@ class Database:
         "cosine" or "dot", for bits "hamming" or "jaccard"; `dtype` is "f32", "f16", "bf16", "i8",
         "u8", or "b1" for bits; left out, they are as stored, and cosine and f32 in a new
         collection, hamming and b1 in one of bits. `raw` is what is kept of f32 vectors, fixed when the collection
-        is created: "f32" or "f16", which are half the bytes. `text` names columns of text to be
+        is created: "f32"; "f16", half the bytes; or "none", rounded vectors in a quarter of the bytes, of which distances and
+        returned vectors then are: within about 1 % of their lengths. `text` names columns of text to be
         searched by words, English ones; a dict says the language of each (`{"body": "german", "code": None}`,
         where `None` takes words as they are), or its options (`{"body": {"language": "en", "stem": False}}`).
         `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp", "list_utf8" or "sparse" (or
@@ -1641,6 +1642,7 @@ class Explanation:
         the graph was built, "calibrated", "formula"), all three None where there was no walk, "nodes_expanded",
         "codes_compared", "rows_compared", "postings_read" (entries of inverted indexes), "bytes_touched", "walk_cost" and "scan_cost" (what the plan was chosen by, counted in
         distances; 0 where there was no choice), "candidates", "matching_rows" (of the filter, else None),
+        "rounded" (whether distances of vectors are estimates, of rounded ones: `raw="none"`),
         "damaged" (tags of the sections in which damage was found; those that are not rows were done without),
         "seconds".
 
