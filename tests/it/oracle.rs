@@ -10,7 +10,7 @@ use arrow_array::{
     LargeStringArray, RecordBatch, StructArray, TimestampMicrosecondArray, UInt32Array,
 };
 use nearfield::{
-    Collection, Column, DataType, Error, Fields, Id, IdType, Ids, ImportBatch, ImportOptions,
+    Collection, Column, DataType, Error, Fields, Id, IdType, Ids, ImportBatch, ImportOptions, Raw,
     Records, Result, ScanOptions, Schema, Snapshot, SparseVector, TextOptions, Vectors,
 };
 
@@ -406,7 +406,12 @@ pub fn assert_rows(found: &BTreeMap<Id, Row>, wanted: &BTreeMap<Id, Row>, what: 
 pub fn state_of(collection: &Collection) -> Result<State> {
     let schema = collection.schema()?;
     let dimension = schema.row_elements();
-    let rows = dump(&collection.snapshot()?, dimension)?;
+    let mut rows = dump(&collection.snapshot()?, dimension)?;
+    if schema.raw() == Some(Raw::None) {
+        // The whole numbers that were written are the nearest.
+        let vectors = rows.values_mut().flat_map(|row| &mut row.vector);
+        vectors.for_each(|x| *x = x.round());
+    }
     Ok(State { dimension, columns: schema.columns().to_vec(), rows })
 }
 

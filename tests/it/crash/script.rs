@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use nearfield::testing::FaultDisk;
 use nearfield::{
-    Column, DataType, Database, Durability, Error, IdType, Metric, OpenOptions, Result, Schema,
-    Settings, TextOptions,
+    Column, DataType, Database, Durability, Error, IdType, Metric, OpenOptions, Raw, Result,
+    Schema, Settings, TextOptions,
 };
 
 use crate::common::Random;
@@ -71,6 +71,11 @@ pub fn settings(durability: Durability) -> Settings {
 /// The schema of a collection of this name.
 pub fn schema(name: &str) -> Schema {
     let schema = Schema::new(DIMENSION, Metric::L2);
+    let schema = match name {
+        HALVES => schema.with_raw(Raw::F16),
+        ROUNDED => schema.with_raw(Raw::None),
+        _ => schema,
+    };
     let schema = match name {
         LISTS => schema
             .text_with("note", TextOptions::new().no_language())
@@ -478,6 +483,9 @@ impl Author {
 const DOCS: &str = "docs";
 /// A collection with an index of texts and a sparse column.
 const LISTS: &str = "lists";
+/// Collections that keep less of their vectors.
+const HALVES: &str = "halves";
+const ROUNDED: &str = "rounded";
 
 /// The scenarios. Rows are few and small, but for those that must fill a memtable.
 pub fn scripts() -> Vec<Script> {
@@ -556,6 +564,21 @@ pub fn scripts() -> Vec<Script> {
     }
     scripts.extend(catalog_scripts());
     scripts.push(lists_script());
+    for (name, seed) in [(HALVES, 10), (ROUNDED, 11)] {
+        scripts.push(
+            Author::of(name, seed, 60)
+                .upsert(20)
+                .then(Step::Compact(name))
+                .upsert(9)
+                .update(5)
+                .then(Step::Reopen)
+                .delete(4)
+                .import(&[8])
+                .then(Step::Compact(name))
+                .upsert(3)
+                .script(name, Durability::Sync),
+        );
+    }
     scripts
 }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use nearfield::interop::{ReadOptions, read};
 use nearfield::{
     CodeChoice, Collection, Column, DataType, Database, ImportBatch, ImportOptions, Index,
-    IndexOptions, Language, Metric, OpenOptions, Schema, Settings, TextOptions, VectorType,
+    IndexOptions, Language, Metric, OpenOptions, Raw, Schema, Settings, TextOptions, VectorType,
     Vectors,
 };
 use serde_json::{Value, json};
@@ -130,6 +130,7 @@ fn fixtures_are_made() {
             ("b1-jaccard", Metric::Jaccard, VectorType::B1),
         ],
     );
+    kept();
     codes();
     docs();
     backup();
@@ -164,6 +165,36 @@ fn types(name: &'static str, collections: &[(&str, Metric, VectorType)]) {
         docs.compact().unwrap();
     }
     db.close().unwrap();
+    making.keep(questions);
+}
+
+#[test]
+#[ignore = "it writes a fixture anew"]
+fn what_is_kept_of_vectors_is_made() {
+    kept();
+}
+
+/// What may be kept of f32 vectors, with a graph and without.
+fn kept() {
+    let making = Making::new("kept");
+    let mut random = Random::new(5);
+    let mut questions = Vec::new();
+    for (name, raw, metric, graph) in [
+        ("f16", Raw::F16, Metric::L2, false),
+        ("none", Raw::None, Metric::Cosine, false),
+        // Of odd dimension, with which rounded vectors have an element more.
+        ("none-graph", Raw::None, Metric::Cosine, true),
+    ] {
+        let db = making.open(CodeChoice::Auto, if graph { 0 } else { 1 << 40 });
+        let docs = db.create_collection(name, Schema::new(13, metric).with_raw(raw)).unwrap();
+        let ids: Vec<u64> = (0..40).collect();
+        docs.upsert(&ids, whole(&mut random, 13 * ids.len(), -90, 90), ()).unwrap();
+        docs.compact().unwrap();
+        let query = whole(&mut random, 13, -90, 90);
+        questions.push(by_vector(name, &query, 6));
+        questions.push(by_filter(name, &query, 3, "id > 20"));
+        db.close().unwrap();
+    }
     making.keep(questions);
 }
 

@@ -38,8 +38,8 @@ const PLANS: [(&str, &str, SearchPlan); 7] = [
     ("docs", "learned", SearchPlan::Walk),
 ];
 
-pub(crate) const DATABASES: [&str; 6] =
-    ["floats", "integers", "codes", "docs", "backup", "unclosed"];
+pub(crate) const DATABASES: [&str; 7] =
+    ["floats", "integers", "kept", "codes", "docs", "backup", "unclosed"];
 
 /// Where the files of format version 1 are.
 fn fixtures() -> PathBuf {
@@ -375,7 +375,7 @@ fn together_the_files_hold_every_feature() {
     let types = ["f32", "f16", "bf16", "i8", "u8", "b1"].map(|name| ("vector_type", name));
     let metrics = ["l2", "cosine", "dot", "hamming", "jaccard"].map(|name| ("metric", name));
     let ids = ["u64", "utf8"].map(|name| ("id_type", name));
-    let codes = ["full", "byte", "half", "bit", "product"].map(|name| ("code", name));
+    let codes = ["full", "rounded", "byte", "half", "bit", "product"].map(|name| ("code", name));
     let columns = ["bool", "int64", "float64", "utf8", "timestamp", "list_utf8", "sparse"];
     let columns = columns.map(|name| ("data_type", name));
     for (member, value) in [&types[..], &metrics, &ids, &codes, &columns].concat() {
