@@ -220,7 +220,7 @@ impl Database {
     /// "u8", or "b1" for bits; left out, they are as stored, and cosine and f32 in a new
     /// collection, hamming and b1 in one of bits. `raw` is what is kept of f32 vectors, fixed when the collection
     /// is created: "f32"; "f16", half the bytes; or "none", rounded vectors in a quarter of the bytes, of which distances and
-    /// returned vectors then are: within about 1 % of their lengths. `text` names columns of text to be
+    /// returned vectors then are: mostly within 1 % of their lengths. `text` names columns of text to be
     /// searched by words, English ones; a dict says the language of each (`{"body": "german", "code": None}`,
     /// where `None` takes words as they are), or its options (`{"body": {"language": "en", "stem": False}}`).
     /// `columns` maps names to "bool", "int64", "float64", "utf8", "timestamp", "list_utf8" or "sparse" (or
