@@ -148,7 +148,8 @@ fn errors(set: &Set, rows: &Collection) -> Outcome<Vec<f64>> {
     for first in (0..set.len()).step_by(BATCH) {
         let last = set.len().min(first + BATCH);
         let ids: Vec<u64> = (first as u64..last as u64).collect();
-        let kept = rows.get(&ids, &Fields::none().with_vectors())?.vectors.expect("asked for");
+        let kept = rows.get(&ids, &Fields::none().with_vectors())?.vectors;
+        let kept = kept.ok_or("no vectors, though asked for")?;
         let kept = kept.to_f32(0..kept.len());
         let given = set.train.rows(set.dimension, first, last);
         let given = given.to_f32(0..given.len());

@@ -91,7 +91,7 @@ pub(crate) struct Query {
     /// ‖query‖², for rounded rows.
     pub(super) square: f64,
     /// The query of the same rows rounded, made when it is first needed.
-    rounded: OnceLock<Box<Query>>,
+    rounded: OnceLock<Box<Self>>,
 }
 
 impl Query {

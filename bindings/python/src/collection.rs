@@ -700,7 +700,7 @@ impl Collection {
         if columns.is_none() && text.is_none() {
             return Err(PyTypeError::new_err("add_columns() needs columns, or text, or both"));
         }
-        let shape = schema::Shape::from_python(None, None, None, text, columns, None)?;
+        let shape = schema::Shape::from_python(None, None, (None, None), text, columns, None)?;
         call(py, || shape.widen(&self.inner))
     }
 
