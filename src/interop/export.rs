@@ -138,7 +138,13 @@ pub fn write(
         }
         #[cfg(not(feature = "parquet"))]
         Format::Parquet | Format::Arrow | Format::ArrowStream => return Err(format.not_built(path)),
-        Format::Npy | Format::Fvecs | Format::Bvecs | Format::Ivecs => {
+        Format::Npy
+        | Format::Fvecs
+        | Format::Bvecs
+        | Format::Ivecs
+        | Format::Hnswlib
+        | Format::Faiss
+        | Format::Usearch => {
             return Err(Error::invalid(format!(
                 "{}: {format} is not written, it has no place for ids and attributes; use \
                  .parquet, .arrow or .jsonl",

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::peers::{faiss, hnswlib, usearch};
 use crate::error::{Error, Result};
 
 /// A file format that rows are read from or written to.
@@ -27,10 +28,17 @@ pub enum Format {
     Bvecs,
     /// Rows of a 32-bit length and 32-bit integers.
     Ivecs,
+    /// Index of hnswlib: vectors of f32 by label, without rows that are deleted. It does not say the
+    /// metric; vectors of the space `cosine` are normalized.
+    Hnswlib,
+    /// Flat, HNSW or IVF index of faiss that keeps whole vectors, with a map of ids or without.
+    Faiss,
+    /// Index of usearch 2.10 or later, without keys that are removed; vectors as it keeps them.
+    Usearch,
 }
 
-const KNOWN: &str = ".parquet, .arrow, .feather, .arrows, .jsonl, .ndjson, .npy, .fvecs, .bvecs \
-                     or .ivecs";
+const KNOWN: &str = ".parquet, .arrow, .feather, .arrows, .jsonl, .ndjson, .npy, .fvecs, .bvecs, \
+                     .ivecs, .hnsw, .faiss or .usearch";
 
 impl Format {
     /// The format that the extension of `path` names.
@@ -46,6 +54,9 @@ impl Format {
             "fvecs" => Self::Fvecs,
             "bvecs" => Self::Bvecs,
             "ivecs" => Self::Ivecs,
+            "hnsw" | "hnswlib" => Self::Hnswlib,
+            "faiss" => Self::Faiss,
+            "usearch" => Self::Usearch,
             _ => return None,
         })
     }
@@ -57,7 +68,7 @@ impl Format {
     pub fn detect(path: &Path) -> Result<Self> {
         let mut first = Vec::new();
         File::open(path)
-            .and_then(|file| file.take(16).read_to_end(&mut first))
+            .and_then(|file| file.take(hnswlib::HEADER_BYTES as u64).read_to_end(&mut first))
             .map_err(|source| Error::io("read", path, source))?;
         if let Some(format) = Self::from_magic(&first, path)? {
             return Ok(format);
@@ -67,6 +78,9 @@ impl Format {
         }
         if first.trim_ascii_start().starts_with(b"{") {
             return Ok(Self::Jsonl);
+        }
+        if usearch::recognised(path)? {
+            return Ok(Self::Usearch);
         }
         Err(Error::invalid(format!(
             "{}: the format is not known; give the file the extension {KNOWN}, or name the format",
@@ -95,6 +109,8 @@ impl Format {
             [b'P', b'K', 3, 4, ..] => {
                 return refuse("the file is a zip archive (npz?)", "unpack it first");
             }
+            _ if hnswlib::recognised(first) => Self::Hnswlib,
+            _ if faiss::recognised(first) => Self::Faiss,
             _ if first.trim_ascii_start().starts_with(b"[") && is_json(path) => {
                 return refuse(
                     "the file is one JSON array",
@@ -131,6 +147,9 @@ impl fmt::Display for Format {
             Self::Fvecs => "fvecs",
             Self::Bvecs => "bvecs",
             Self::Ivecs => "ivecs",
+            Self::Hnswlib => "hnswlib",
+            Self::Faiss => "faiss",
+            Self::Usearch => "usearch",
         })
     }
 }

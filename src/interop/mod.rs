@@ -1,4 +1,5 @@
-//! Streams of rows in and out of foreign files: Parquet, Arrow IPC, JSON lines, npy, fvecs.
+//! Streams of rows in and out of foreign files: Parquet, Arrow IPC, JSON lines, npy, fvecs, and out of
+//! index files of hnswlib, faiss and usearch.
 //!
 //! [`read`] opens a file, finds its id, vector and attribute columns and iterates over
 //! [`ImportBatch`]es; [`write()`] takes batches and leaves a whole file or none. Neither holds more
@@ -32,6 +33,7 @@ mod options;
 mod origin;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod peers;
 mod rows;
 #[cfg(feature = "parquet")]
 mod suspect;
@@ -49,6 +51,7 @@ use crate::error::{Error, Result};
 use crate::types::{DataType, IdType, VectorType};
 
 use dense::Dense;
+use peers::Peer;
 use table::Table;
 
 pub use export::{ExportBatch, ExportSchema, write};
@@ -98,6 +101,9 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Reader> {
             }
             Source::Table(Box::new(Table::open(path, format, options, true, &mut info)?))
         }
+        Format::Hnswlib | Format::Faiss | Format::Usearch => {
+            Source::Peer(Box::new(Peer::open(path, format, options, &mut info)?))
+        }
     };
     Ok(Reader { path: path.into(), format, source, info, finished: false })
 }
@@ -116,6 +122,7 @@ pub struct Reader {
 enum Source {
     Table(Box<Table>),
     Dense(Box<Dense>),
+    Peer(Box<Peer>),
 }
 
 /// What is known of a file from its beginning.
@@ -191,6 +198,7 @@ impl Iterator for Reader {
         let next = match &mut self.source {
             Source::Table(table) => table.next(&mut self.info),
             Source::Dense(dense) => dense.next(&mut self.info),
+            Source::Peer(peer) => peer.next(),
         };
         self.finished = !matches!(next, Ok(Some(_)));
         next.transpose()

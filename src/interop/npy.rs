@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::error::{Error, Result};
 use crate::types::{MAX_DIMENSION, VectorType, Vectors};
@@ -29,8 +29,11 @@ pub(super) struct Npy {
     pub(super) dimension: usize,
 }
 
+/// Numbers that vectors of a file consist of, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Element {
+pub(super) enum Element {
+    /// bfloat16, which numpy has no name for.
+    Bf16,
     F2,
     F4,
     F8,
@@ -59,12 +62,45 @@ impl Element {
         ("i8", Self::I8),
     ];
 
-    fn size_bytes(self) -> usize {
+    pub(super) fn size_bytes(self) -> usize {
         match self {
             Self::U1 | Self::I1 => 1,
-            Self::F2 | Self::U2 | Self::I2 => 2,
+            Self::Bf16 | Self::F2 | Self::U2 | Self::I2 => 2,
             Self::F4 | Self::U4 | Self::I4 => 4,
             Self::F8 | Self::U8 | Self::I8 => 8,
+        }
+    }
+
+    /// The type that holds them without loss where there is one, else f32.
+    pub(super) fn vector_type(self) -> VectorType {
+        match self {
+            Self::Bf16 => VectorType::Bf16,
+            Self::F2 => VectorType::F16,
+            Self::I1 => VectorType::I8,
+            Self::U1 => VectorType::U8,
+            _ => VectorType::F32,
+        }
+    }
+
+    pub(super) fn decode(self, bytes: Vec<u8>) -> Vectors<'static> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "rounding to f32 is meant; the engine refuses what becomes infinite"
+        )]
+        let double = |bytes: [u8; 8]| f64::from_le_bytes(bytes) as f32;
+        match self {
+            Self::U1 => bytes.into(),
+            Self::Bf16 => numbers(&bytes, bf16::from_le_bytes).into(),
+            Self::F2 => numbers(&bytes, f16::from_le_bytes).into(),
+            Self::F4 => numbers(&bytes, f32::from_le_bytes).into(),
+            Self::F8 => numbers(&bytes, double).into(),
+            Self::I1 => numbers(&bytes, i8::from_le_bytes).into(),
+            Self::U2 => numbers(&bytes, |bytes| f32::from(u16::from_le_bytes(bytes))).into(),
+            Self::I2 => numbers(&bytes, |bytes| f32::from(i16::from_le_bytes(bytes))).into(),
+            Self::U4 => numbers(&bytes, |bytes| u32::from_le_bytes(bytes) as f32).into(),
+            Self::I4 => numbers(&bytes, |bytes| i32::from_le_bytes(bytes) as f32).into(),
+            Self::U8 => numbers(&bytes, |bytes| u64::from_le_bytes(bytes) as f32).into(),
+            Self::I8 => numbers(&bytes, |bytes| i64::from_le_bytes(bytes) as f32).into(),
         }
     }
 }
@@ -100,12 +136,7 @@ impl Npy {
     }
 
     pub(super) fn vector_type(&self) -> VectorType {
-        match self.element {
-            Element::F2 => VectorType::F16,
-            Element::I1 => VectorType::I8,
-            Element::U1 => VectorType::U8,
-            _ => VectorType::F32,
-        }
+        self.element.vector_type()
     }
 
     /// The next `rows` rows; the caller asks for no more than there are.
@@ -114,24 +145,7 @@ impl Npy {
         self.input
             .read_exact(&mut bytes)
             .map_err(|source| Error::io("read", &self.path, source))?;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "rounding to f32 is meant; the engine refuses what becomes infinite"
-        )]
-        let double = |bytes: [u8; 8]| f64::from_le_bytes(bytes) as f32;
-        Ok(match self.element {
-            Element::U1 => bytes.into(),
-            Element::F2 => numbers(&bytes, f16::from_le_bytes).into(),
-            Element::F4 => numbers(&bytes, f32::from_le_bytes).into(),
-            Element::F8 => numbers(&bytes, double).into(),
-            Element::I1 => numbers(&bytes, i8::from_le_bytes).into(),
-            Element::U2 => numbers(&bytes, |bytes| f32::from(u16::from_le_bytes(bytes))).into(),
-            Element::I2 => numbers(&bytes, |bytes| f32::from(i16::from_le_bytes(bytes))).into(),
-            Element::U4 => numbers(&bytes, |bytes| u32::from_le_bytes(bytes) as f32).into(),
-            Element::I4 => numbers(&bytes, |bytes| i32::from_le_bytes(bytes) as f32).into(),
-            Element::U8 => numbers(&bytes, |bytes| u64::from_le_bytes(bytes) as f32).into(),
-            Element::I8 => numbers(&bytes, |bytes| i64::from_le_bytes(bytes) as f32).into(),
-        })
+        Ok(self.element.decode(bytes))
     }
 }
 

@@ -16,9 +16,10 @@ const MAX_BATCH_ROWS: usize = 1 << 20;
 pub struct ReadOptions {
     /// Format of the file; none: found from its first bytes and its extension.
     pub format: Option<Format>,
-    /// Column of the ids; none: a column named `id` if there is one, else row numbers from 0.
+    /// Column of the ids; none: a column named `id` if there is one, else row numbers from 0. Index
+    /// files have no columns but ids of their own.
     pub id: Option<String>,
-    /// Number the rows from 0 even if there is a column named `id`.
+    /// Number the rows from 0 even if there is a column named `id`, or ids in an index file.
     pub row_numbers: bool,
     /// Column of the vectors; none: the only column of lists of numbers, or else the one named
     /// `vector`, `embedding`, `emb` or `values`.

@@ -26,13 +26,36 @@ pub(super) struct Origin {
     metric: Option<String>,
     vector_type: Option<String>,
     dimension: Option<String>,
+    /// Why the metric is not known though it is needed.
+    unknown: Option<String>,
+}
+
+impl Origin {
+    /// What an index file of another library says of the metric, or why it says nothing that could be used.
+    pub(super) fn of_peer(metric: Result<Metric, String>) -> Self {
+        match metric {
+            Ok(metric) => Self { metric: Some(metric.to_string()), ..Self::default() },
+            Err(reason) => Self { unknown: Some(reason), ..Self::default() },
+        }
+    }
+
+    /// Says that vectors are of so many bits.
+    pub(super) fn bits(&mut self, dimension: usize) {
+        self.vector_type = Some(VectorType::B1.to_string());
+        self.dimension = Some(dimension.to_string());
+    }
 }
 
 #[cfg(feature = "parquet")]
 impl Origin {
     pub(super) fn of(metadata: &HashMap<String, String>) -> Self {
         let said = |key| metadata.get(key).cloned();
-        Self { metric: said(METRIC), vector_type: said(VECTOR_TYPE), dimension: said(DIMENSION) }
+        Self {
+            metric: said(METRIC),
+            vector_type: said(VECTOR_TYPE),
+            dimension: said(DIMENSION),
+            unknown: None,
+        }
     }
 }
 
@@ -52,7 +75,8 @@ impl Reader {
     ///
     /// # Errors
     /// `InvalidArgument` before the first good vector was seen, and for another number of dimensions than
-    /// the file has; `Incompatible` for what a later version has exported and this one does not know.
+    /// the file has, and without a metric for an index file of another library that says none that there
+    /// is; `Incompatible` for what a later version has exported and this one does not know.
     pub fn shape(
         &self,
         metric: Option<Metric>,
@@ -76,9 +100,10 @@ impl Reader {
                 _ => self.vector_type(),
             },
         };
-        let metric = match metric {
-            Some(metric) => metric,
-            None => match self.said(METRIC, origin.metric.as_ref())? {
+        let metric = match (metric, &origin.unknown) {
+            (Some(metric), _) => metric,
+            (None, Some(reason)) => return Err(Error::invalid(format!("{path}: {reason}"))),
+            (None, None) => match self.said(METRIC, origin.metric.as_ref())? {
                 Some(known) if agree(known, vector_type) => known,
                 _ if vector_type == VectorType::B1 => Metric::Hamming,
                 _ => Metric::Cosine,

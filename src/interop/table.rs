@@ -39,7 +39,13 @@ impl Table {
                 return Err(format.not_built(path));
             }
             Format::Jsonl => Self::Jsonl(Jsonl::open(path, options, want_vector, info)?),
-            Format::Npy | Format::Fvecs | Format::Bvecs | Format::Ivecs => {
+            Format::Npy
+            | Format::Fvecs
+            | Format::Bvecs
+            | Format::Ivecs
+            | Format::Hnswlib
+            | Format::Faiss
+            | Format::Usearch => {
                 return Err(Error::invalid(format!(
                     "{}: {format} holds vectors only; ids and attributes are read from Parquet, \
                      Arrow or JSON lines",

@@ -30,7 +30,8 @@ pub struct FileImport {
     /// How it is read.
     pub read: ReadOptions,
     /// How vectors are compared; none: as stored, in a new collection as in the one that the file was
-    /// exported from, else cosine, of bits hamming.
+    /// exported from or the index that it is, else cosine, of bits hamming. hnswlib does not save it, so
+    /// it must be given for a new collection.
     pub metric: Option<Metric>,
     /// How elements are stored; none: as stored, in a new collection as in the one that the file was
     /// exported from, else as in the file.

@@ -364,17 +364,19 @@ impl Database {
         call(py, || self.inner.rename_collection(old, new))
     }
 
-    /// Imports the file `path` into the collection `name`: Parquet, Arrow, JSON lines, npy, fvecs or
-    /// bvecs. The collection is created in the shape of the file if it is absent, columns that it lacks
+    /// Imports the file `path` into the collection `name`: Parquet, Arrow, JSON lines, npy, fvecs,
+    /// bvecs, or the vectors and ids of an index file of hnswlib, faiss (flat, HNSW or IVF,Flat) or usearch.
+    /// The collection is created in the shape of the file if it is absent, columns that it lacks
     /// are added, and rows of ids that exist are replaced. All rows appear at once at the end; after an
     /// error or Ctrl-C nothing is stored.
     ///
     /// `id` names the column of ids (left out: "id" if there is one, else rows are numbered; False: they
     /// are numbered), `vector` that of vectors (left out: the only list of numbers), `columns` the others
     /// (left out: all). `attributes` is a Parquet or JSON lines file with the ids and columns of an npy or
-    /// fvecs file. `format` is "parquet", "arrow", "arrow_stream", "jsonl", "npy", "fvecs" or "bvecs",
-    /// left out what the file says. `metric`, `dtype` and `dim` are as for `collection`, left out those of
-    /// the collection that a Parquet or Arrow file was exported from. `on_bad` is "raise" or "skip";
+    /// fvecs file. `format` is "parquet", "arrow", "arrow_stream", "jsonl", "npy", "fvecs", "bvecs",
+    /// "hnswlib", "faiss" or "usearch", left out what the file says. `metric`, `dtype` and `dim` are as for
+    /// `collection`, left out those of the collection that a Parquet or Arrow file was exported from, or of
+    /// the index; hnswlib does not save its metric, so it must be given. `on_bad` is "raise" or "skip";
     /// `progress` as for `Collection.upsert`.
     ///
     /// Returns a dict: "rows" stored, rows "replaced", "rejected_rows", and "rejected", pairs of row and

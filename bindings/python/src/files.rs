@@ -13,7 +13,7 @@ use crate::numbers::{dimension, string};
 use crate::request::names;
 use crate::schema::{METRICS, named, vector_type};
 
-const FORMATS: [(&str, Format); 8] = [
+const FORMATS: [(&str, Format); 11] = [
     ("parquet", Format::Parquet),
     ("arrow", Format::Arrow),
     ("arrow_stream", Format::ArrowStream),
@@ -22,6 +22,9 @@ const FORMATS: [(&str, Format); 8] = [
     ("fvecs", Format::Fvecs),
     ("bvecs", Format::Bvecs),
     ("ivecs", Format::Ivecs),
+    ("hnswlib", Format::Hnswlib),
+    ("faiss", Format::Faiss),
+    ("usearch", Format::Usearch),
 ];
 const ARGUMENTS: [&str; 10] = [
     "id",

@@ -1,6 +1,7 @@
 //! Words that several commands take as arguments.
 
 use clap::ValueEnum;
+use nearfield::interop::Format;
 use nearfield::{Column, DataType, IdType, Metric, SparseVector, TextOptions, VectorType};
 
 /// How vectors are compared.
@@ -56,6 +57,48 @@ impl From<TypeArg> for VectorType {
             TypeArg::I8 => Self::I8,
             TypeArg::U8 => Self::U8,
             TypeArg::B1 => Self::B1,
+        }
+    }
+}
+
+/// Format of a file that is imported.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FormatArg {
+    /// Apache Parquet
+    Parquet,
+    /// Arrow IPC file (Feather 2)
+    Arrow,
+    /// Arrow IPC stream
+    ArrowStream,
+    /// One JSON object a line
+    Jsonl,
+    /// numpy array of rows × dimension
+    Npy,
+    /// Rows of a 32-bit length and 32-bit floats
+    Fvecs,
+    /// Rows of a 32-bit length and bytes
+    Bvecs,
+    /// Index that hnswlib saved
+    Hnswlib,
+    /// Index that faiss wrote: flat, HNSW or IVF,Flat
+    Faiss,
+    /// Index that usearch saved
+    Usearch,
+}
+
+impl From<FormatArg> for Format {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Parquet => Self::Parquet,
+            FormatArg::Arrow => Self::Arrow,
+            FormatArg::ArrowStream => Self::ArrowStream,
+            FormatArg::Jsonl => Self::Jsonl,
+            FormatArg::Npy => Self::Npy,
+            FormatArg::Fvecs => Self::Fvecs,
+            FormatArg::Bvecs => Self::Bvecs,
+            FormatArg::Hnswlib => Self::Hnswlib,
+            FormatArg::Faiss => Self::Faiss,
+            FormatArg::Usearch => Self::Usearch,
         }
     }
 }

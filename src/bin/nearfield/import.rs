@@ -10,7 +10,7 @@ use nearfield::{
 };
 use serde::Serialize;
 
-use crate::args::{self, MetricArg, Names, TypeArg};
+use crate::args::{self, FormatArg, MetricArg, Names, TypeArg};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::open::{self, Shape};
@@ -25,8 +25,9 @@ const RESERVED: [&str; 2] = ["id", "vector"];
 
 /// Import a file; the collection is created from its shape if absent, rows of known ids replaced
 ///
-/// Parquet, Arrow (Feather 2), JSON lines, npy, fvecs and bvecs. All rows become visible at once at
-/// the end; an import that fails or is interrupted stores nothing.
+/// Parquet, Arrow (Feather 2), JSON lines, npy, fvecs and bvecs, and the vectors and ids of index files
+/// of hnswlib, faiss (flat, HNSW and IVF,Flat) and usearch. All rows become visible at once at the end;
+/// an import that fails or is interrupted stores nothing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Database directory; created if it is absent
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     name: String,
     /// File to import
     file: PathBuf,
+    /// Format of the file [default: what its first bytes or its extension say]
+    #[arg(long)]
+    format: Option<FormatArg>,
     /// Column of the ids [default: `id` if there is one, else the rows are numbered from 0]
     #[arg(long, value_name = "COLUMN")]
     id: Option<String>,
@@ -52,7 +56,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LANGUAGE", value_parser = args::text_options, requires = "texts")]
     language: Option<TextOptions>,
     /// How vectors are compared, for a new collection [default: as in the collection that the file was
-    /// exported from, else cosine; hamming for bits]
+    /// exported from or the index that it is, else cosine; hamming for bits]. hnswlib does not save it
     #[arg(long)]
     metric: Option<MetricArg>,
     /// How elements are stored, for a new collection [default: as in the collection that the file was
@@ -148,6 +152,7 @@ fn existing(args: &Args) -> Result<Option<(Database, Collection)>, Error> {
 /// Opens the file. Columns of a collection that is there are read as its types.
 fn read(args: &Args, collection: Option<&Collection>) -> Result<Reader, Error> {
     let mut options = ReadOptions::default();
+    options.format = args.format.map(Into::into);
     options.id = args.id.clone();
     options.vector = args.vector.clone();
     options.columns = args.columns.clone().map(|names| names.0);

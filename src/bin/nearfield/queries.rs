@@ -21,7 +21,7 @@ pub(crate) fn read(
 ) -> Result<impl Iterator<Item = Result<Piece, Failure>>, Failure> {
     let format = Format::detect(path)?;
     let mut options = ReadOptions::default().format(format).row_numbers();
-    if !matches!(format, Format::Npy | Format::Fvecs | Format::Bvecs | Format::Ivecs) {
+    if matches!(format, Format::Parquet | Format::Arrow | Format::ArrowStream | Format::Jsonl) {
         options = options.columns(Vec::<String>::new());
     }
     let reader = interop::read(path, &options)?;
