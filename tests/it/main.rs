@@ -39,6 +39,7 @@ mod lists;
 mod model;
 mod oracle;
 mod pack;
+mod peers;
 mod picks;
 mod planner;
 mod processes;

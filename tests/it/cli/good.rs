@@ -52,6 +52,26 @@ fn json_lines_are_imported_searched_read_and_deleted() {
 }
 
 #[test]
+fn an_index_file_of_another_library_is_imported_by_its_content_or_as_the_format_named() {
+    let shell = Shell::new();
+    let file = |name: &str| format!("{}/tests/fixtures/peers/{name}", env!("CARGO_MANIFEST_DIR"));
+    let hnswlib = file("hnswlib-l2.bin");
+    shell.fails(&["import", "db", "docs", &hnswlib], 1, "give the metric of its space");
+    assert!(!shell.path("db").exists());
+    let imported = shell.json(&["import", "db", "docs", &hnswlib, "--metric", "l2"]);
+    assert_eq!((&imported["rows"], &imported["created"]), (&json!(36), &json!(true)));
+    let named = ["import", "db", "more", &file("usearch-bf16.usearch"), "--format", "usearch"];
+    let imported = shell.json(&named);
+    assert_eq!((&imported["metric"], &imported["vector_type"]), (&json!("dot"), &json!("bf16")));
+    shell.fails(&["import", "db", "x", &hnswlib, "--format", "faiss"], 1, "faiss writes");
+    shell.fails(&["import", "db", "x", &file("refused-codes.index")], 1, "scalar codes");
+    // Its vectors may be queries too.
+    let queries = file("faiss-flat-l2.index");
+    let found = shell.json(&["search", "db", "docs", "--vector", &queries, "-k", "1", "--exact"]);
+    assert_eq!(hit_ids(&found["queries"][1]), [1007]);
+}
+
+#[test]
 fn hits_are_picked_by_page_distance_and_group_and_found_by_sparse_vectors() {
     let shell = Shell::new();
     let docs = [
