@@ -19,7 +19,7 @@ use crate::interop::npy::{Element, numbers};
 use crate::interop::origin::Origin;
 
 const MAGIC: &[u8; 7] = b"usearch";
-const HEAD_BYTES: u64 = 64;
+const HEAD_BYTES: usize = 64;
 /// Bytes of a key and a level.
 const NODE_HEAD_BYTES: u64 = 10;
 /// Most links of a row on a level that are believed.
@@ -35,7 +35,7 @@ pub(crate) fn recognised(path: &std::path::Path) -> Result<bool> {
 fn matrix(input: &mut Input) -> Result<Option<(Run, u64)>> {
     for size in [4, 8, 0] {
         input.seek(0)?;
-        if input.left() < HEAD_BYTES + 2 * size {
+        if input.left() < HEAD_BYTES as u64 + 2 * size {
             continue;
         }
         let (rows, bytes) = match size {
@@ -44,7 +44,7 @@ fn matrix(input: &mut Input) -> Result<Option<(Run, u64)>> {
             _ => (0, 0),
         };
         let at = input.at();
-        let most = input.left() - HEAD_BYTES;
+        let most = input.left() - HEAD_BYTES as u64;
         let Some(matrix) = rows.checked_mul(bytes).filter(|matrix| *matrix <= most) else {
             continue;
         };
@@ -63,7 +63,7 @@ pub(super) fn parse(input: &mut Input) -> Result<Layout> {
             "the head of an index of usearch is not where it should be; was it cut short?",
         ));
     };
-    let head: [u8; HEAD_BYTES as usize] = input.take()?;
+    let head: [u8; HEAD_BYTES] = input.take()?;
     let version = [7, 9].map(|at| u16::from_le_bytes([head[at], head[at + 1]]));
     let [metric, kind, key, slot] = [13, 14, 15, 16].map(|at: usize| head[at]);
     let number = |at: usize| head[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
