@@ -22,6 +22,26 @@ pub(crate) struct Centre {
 /// Where all rows lie so near their mean, in squares, numbers of 32 bits do not tell them apart beside it.
 const LEAST_SPREAD: f64 = 1e-4;
 
+/// Rows looked at for their mean.
+const MEAN_ROWS: usize = 1 << 16;
+
+/// The mean of the first `count` of `rows`, or of a sample where they are many; of the rows at length 1
+/// for cosine.
+pub(crate) fn mean<G: Guard>(space: Space, rows: Rows<'_, G>, count: usize) -> Vec<f32> {
+    let step = count.div_ceil(MEAN_ROWS).max(1);
+    let mut sums = vec![0.0_f64; space.dimension];
+    let mut row_floats = vec![0.0; space.dimension];
+    let mut taken = 0.0_f64;
+    for row in (0..count).step_by(step) {
+        full::read_row(space, rows, row, &mut row_floats);
+        for (sum, value) in sums.iter_mut().zip(&row_floats) {
+            *sum += f64::from(*value);
+        }
+        taken += 1.0;
+    }
+    sums.into_iter().map(|sum| narrow(sum / taken.max(1.0))).collect()
+}
+
 impl Centre {
     /// The offsets, and 1/M.
     pub(super) fn parts(&self) -> (&[f32], f32) {
@@ -33,7 +53,7 @@ impl Centre {
         if space.metric != Metric::Dot {
             return Self::default();
         }
-        let mean = full::mean(space, rows, count);
+        let mean = mean(space, rows, count);
         let own: f64 = mean.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
         let mut row = vec![0.0; space.dimension];
         let mut parts = Vec::with_capacity(count);

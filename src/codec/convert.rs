@@ -259,26 +259,6 @@ pub(crate) fn read_row<G: Guard>(space: Space, rows: Rows<'_, G>, row: usize, ou
     }
 }
 
-/// Rows looked at for their mean.
-const MEAN_ROWS: usize = 1 << 16;
-
-/// The mean of the first `count` of `rows`, or of a sample where they are many; of the rows at length 1
-/// for cosine.
-pub(crate) fn mean<G: Guard>(space: Space, rows: Rows<'_, G>, count: usize) -> Vec<f32> {
-    let step = count.div_ceil(MEAN_ROWS).max(1);
-    let mut sums = vec![0.0_f64; space.dimension];
-    let mut row_floats = vec![0.0; space.dimension];
-    let mut taken = 0.0_f64;
-    for row in (0..count).step_by(step) {
-        read_row(space, rows, row, &mut row_floats);
-        for (sum, value) in sums.iter_mut().zip(&row_floats) {
-            *sum += f64::from(*value);
-        }
-        taken += 1.0;
-    }
-    sums.into_iter().map(|sum| narrow(sum / taken.max(1.0))).collect()
-}
-
 #[inline(always)]
 pub(super) fn narrow(value: f64) -> f32 {
     #[expect(clippy::cast_possible_truncation, reason = "rounds to the nearest f32")]

@@ -23,11 +23,11 @@ use crate::codec::{BATCH, PairSource, Pairs, PairsOp, QuerySource, Scorer, Score
 use crate::kernel::{self, Element, Isa, Kernel};
 use crate::types::{Metric, Row, VectorType};
 
+pub(crate) use crate::codec::centre::mean;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use crate::codec::convert::encode_rows;
 pub(crate) use crate::codec::convert::{
-    encode_rows_into, inverse_norm, mean, pack_rows, prepare_query, read_row, unpack_rows,
-    wrong_length,
+    encode_rows_into, inverse_norm, pack_rows, prepare_query, read_row, unpack_rows, wrong_length,
 };
 pub(crate) use crate::codec::space::{Query, Space, Stage};
 

@@ -3,9 +3,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "input files, not files of a database")]
 
+mod bench;
 mod good;
 mod pages;
 mod refused;
+mod shells;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

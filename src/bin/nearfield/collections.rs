@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::failure::Failure;
-use crate::open;
-use crate::output::Output;
-use crate::show;
+use super::failure::Failure;
+use super::open;
+use super::output::Output;
+use super::show;
 
 /// Drop a collection with all its rows
 #[derive(Debug, clap::Args)]

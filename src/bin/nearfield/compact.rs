@@ -6,11 +6,11 @@ use std::time::Instant;
 use nearfield::{CodeChoice, CompactReport};
 use serde::Serialize;
 
-use crate::failure::Failure;
-use crate::open;
-use crate::output::Output;
-use crate::progress::Spinner;
-use crate::show;
+use super::failure::Failure;
+use super::open;
+use super::output::Output;
+use super::progress::Spinner;
+use super::show;
 
 /// Merge the segments of a collection, build its graphs and give space back
 #[derive(Debug, clap::Args)]

@@ -6,11 +6,11 @@ use std::time::Instant;
 use nearfield::{Database, OpenOptions};
 use serde_json::json;
 
-use crate::failure::Failure;
-use crate::open;
-use crate::output::Output;
-use crate::progress::Spinner;
-use crate::show;
+use super::failure::Failure;
+use super::open;
+use super::output::Output;
+use super::progress::Spinner;
+use super::show;
 
 /// Copy a database, also while another process writes to it
 #[derive(Debug, clap::Args)]

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::failure::Failure;
-use crate::output::Output;
-use crate::{open, show};
+use super::failure::Failure;
+use super::output::Output;
+use super::{open, show};
 
 /// Count the rows of a collection, or those that a filter finds
 #[derive(Debug, clap::Args)]

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use nearfield::{Column, Database, Raw, Schema, TextOptions};
 
-use crate::args::{self, IdArg, MetricArg, TypeArg};
-use crate::failure::Failure;
-use crate::open::Shape;
-use crate::output::Output;
+use super::args::{self, IdArg, MetricArg, TypeArg};
+use super::failure::Failure;
+use super::open::Shape;
+use super::output::Output;
 
 /// Create an empty collection (import creates one from the shape of a file)
 #[derive(Debug, clap::Args)]

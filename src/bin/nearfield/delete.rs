@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::failure::Failure;
-use crate::output::Output;
-use crate::{ids, open, show};
+use super::failure::Failure;
+use super::output::Output;
+use super::{ids, open, show};
 
 /// Delete rows by id, or those that a filter finds; ids that do not exist are passed over
 #[derive(Debug, clap::Args)]

@@ -10,13 +10,13 @@ use nearfield::{
 };
 use serde::Serialize;
 
-use crate::cells::Cells;
-use crate::failure::Failure;
-use crate::interrupt::Interrupt;
-use crate::output::Output;
-use crate::recall::{self, Measured};
-use crate::scratch::Scratch;
-use crate::show;
+use super::cells::Cells;
+use super::failure::Failure;
+use super::interrupt::Interrupt;
+use super::output::Output;
+use super::recall::{self, Measured};
+use super::scratch::Scratch;
+use super::show;
 
 const ROWS: &[u8] = include_bytes!("../../../examples/data/packages.parquet");
 const QUERIES: &[u8] = include_bytes!("../../../examples/data/queries.parquet");

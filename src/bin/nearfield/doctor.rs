@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use nearfield::{Database, DoctorOptions};
 
-use crate::failure::Failure;
-use crate::output::Output;
-use crate::progress::Spinner;
+use super::failure::Failure;
+use super::output::Output;
+use super::progress::Spinner;
 
 /// Report on a database, whole or damaged, without its data: to paste into a report of a defect; exit code 3
 /// if there is a problem

@@ -7,7 +7,7 @@ use nearfield::{
 };
 use serde::Serialize;
 
-use crate::show;
+use super::show;
 
 /// Words of a query that people are shown.
 const SHOWN_TERMS: usize = 40;

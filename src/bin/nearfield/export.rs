@@ -7,12 +7,12 @@ use nearfield::interop::{self, ExportBatch, ExportSchema, Format};
 use nearfield::{Error, Fields, IdType, Records, ScanOptions};
 use serde_json::json;
 
-use crate::args::{self, Names};
-use crate::failure::Failure;
-use crate::interrupt::Interrupt;
-use crate::output::Output;
-use crate::progress::Meter;
-use crate::{ids, open, show};
+use super::args::{self, Names};
+use super::failure::Failure;
+use super::interrupt::Interrupt;
+use super::output::Output;
+use super::progress::Meter;
+use super::{ids, open, show};
 
 /// Write a collection to a Parquet, Arrow or JSON lines file, which import reads back
 #[derive(Debug, clap::Args)]

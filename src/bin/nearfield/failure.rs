@@ -1,7 +1,6 @@
 //! How a command ends when it does not succeed: the message on standard error and the exit code.
 
 use std::io::{self, Write};
-use std::process::ExitCode;
 
 /// Why a command did not succeed.
 #[derive(Debug)]
@@ -30,22 +29,22 @@ impl Failure {
     }
 
     /// Prints the message and returns the exit code.
-    pub(crate) fn report(self) -> ExitCode {
+    pub(crate) fn report(self) -> u8 {
         let (code, message) = match self {
             Self::Engine(error) => (1, format!("error: {}", in_commands(&error.to_string()))),
             Self::Refused(message) => (1, format!("error: {message}")),
             Self::Usage(message) => (2, format!("error: {message}")),
-            Self::Damaged => return ExitCode::from(3),
+            Self::Damaged => return 3,
             Self::Interrupted => (130, "interrupted".to_owned()),
             // Whoever reads has seen enough, as in `nearfield list db docs | head`.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return ExitCode::SUCCESS;
+                return 0;
             }
             Self::Output(error) => (1, format!("error: cannot write the answer: {error}")),
         };
         // Nothing can be done about a closed standard error.
         let _ = writeln!(io::stderr().lock(), "{message}");
-        ExitCode::from(code)
+        code
     }
 }
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::failure::Failure;
-use crate::output::Output;
-use crate::progress::Spinner;
-use crate::{ids, open, show};
+use super::failure::Failure;
+use super::output::Output;
+use super::progress::Spinner;
+use super::{ids, open, show};
 
 /// Delete rows by id and erase their bytes from the files of the collection, also those of rows that were deleted
 /// or replaced before; segments that hold one are written anew

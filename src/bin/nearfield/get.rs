@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use nearfield::{Fields, Id};
 use serde::Serialize;
 
-use crate::args::{self, Names};
-use crate::failure::Failure;
-use crate::output::{Output, note};
-use crate::rows::Rows;
-use crate::show::JsonId;
-use crate::{ids, open, show};
+use super::args::{self, Names};
+use super::failure::Failure;
+use super::output::{Output, note};
+use super::rows::Rows;
+use super::show::JsonId;
+use super::{ids, open, show};
 
 /// Show rows by id
 #[derive(Debug, clap::Args)]

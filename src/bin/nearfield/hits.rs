@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use nearfield::{Hit, Hits, Id, Snippets};
 use serde::{Serialize, Serializer};
 
-use crate::cells::Cells;
-use crate::show;
+use super::cells::Cells;
+use super::rows::Rows;
+use super::show;
 
 /// What a query is called: its row in the file, or the id of the row it was made from.
 #[derive(Debug, Serialize)]
@@ -41,6 +42,8 @@ struct JsonHit<'a> {
     attributes: Option<Cells<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     snippets: Option<BTreeMap<&'a str, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    window: Option<Rows<'a>>,
 }
 
 impl Found {
@@ -51,9 +54,17 @@ impl Found {
         let hits = self.hits.iter().enumerate();
         hits.map(move |(row, hit)| (hit, attributes(row), snippets(row)))
     }
+
+    /// For each hit what stands around it, if that was asked for.
+    fn windows(&self) -> Option<impl Iterator<Item = Rows<'_>>> {
+        let windows = self.hits.windows.as_ref()?;
+        // No vectors are among them.
+        Some(windows.iter().map(|records| Rows { records, width: 0 }))
+    }
 }
 
 fn hits_as_json<S: Serializer>(found: &Found, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut windows = found.windows();
     serializer.collect_seq(found.shown().map(|(hit, attributes, snippets)| JsonHit {
         id: &hit.id,
         distance: hit.distance,
@@ -62,6 +73,7 @@ fn hits_as_json<S: Serializer>(found: &Found, serializer: S) -> Result<S::Ok, S:
         snippets: snippets.map(|all| {
             all.iter().map(|(name, snippet)| (name.as_str(), snippet.marked("**", "**"))).collect()
         }),
+        window: windows.as_mut().and_then(Iterator::next),
     }))
 }
 
@@ -106,5 +118,13 @@ fn print_found(found: &Found, out: &mut dyn Write) -> io::Result<()> {
         }));
         table.add_row(cells);
     }
-    if table.is_empty() { writeln!(out, "no hits") } else { writeln!(out, "{table}") }
+    if table.is_empty() {
+        return writeln!(out, "no hits");
+    }
+    writeln!(out, "{table}")?;
+    for (hit, rows) in found.hits.iter().zip(found.windows().into_iter().flatten()) {
+        writeln!(out, "around {}", show::id(&hit.id))?;
+        rows.write_table(out)?;
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use nearfield::{Id, IdType, Ids, Schema};
 
-use crate::failure::Failure;
+use super::failure::Failure;
 
 /// The rows of a write: by id, or those that a filter finds.
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub(crate) fn parse(typed: &[String], schema: &Schema) -> Result<Vec<Id>, Failur
                 number(typed).ok_or_else(|| {
                     Failure::refused(format!(
                         "id {:?} is no whole number from 0 to {}, as the ids of this collection are",
-                        crate::show::plain(typed),
+                        super::show::plain(typed),
                         u64::MAX
                     ))
                 })

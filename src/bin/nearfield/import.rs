@@ -10,13 +10,13 @@ use nearfield::{
 };
 use serde::Serialize;
 
-use crate::args::{self, FormatArg, MetricArg, Names, TypeArg};
-use crate::failure::Failure;
-use crate::interrupt::Interrupt;
-use crate::open::{self, Shape};
-use crate::output::{Output, note};
-use crate::progress::Meter;
-use crate::show;
+use super::args::{self, FormatArg, MetricArg, Names, TypeArg};
+use super::failure::Failure;
+use super::interrupt::Interrupt;
+use super::open::{self, Shape};
+use super::output::{Output, note};
+use super::progress::Meter;
+use super::show;
 
 /// Rejected rows that people are shown.
 const SHOWN_REJECTED: usize = 20;

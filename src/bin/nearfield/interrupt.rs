@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::failure::Failure;
+use super::failure::Failure;
 
 /// Whether Ctrl-C was pressed. Made by the commands that look at it; the others end at once.
 #[derive(Clone, Debug)]

@@ -7,14 +7,14 @@ use nearfield::{Fields, Id, Records, Scan, ScanOptions};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use crate::args::{self, Names};
-use crate::failure::Failure;
-use crate::interrupt::Interrupt;
-use crate::open::Shape;
-use crate::output::{Output, note};
-use crate::rows::Rows;
-use crate::show::JsonId;
-use crate::{ids, open, show};
+use super::args::{self, Names};
+use super::failure::Failure;
+use super::interrupt::Interrupt;
+use super::open::Shape;
+use super::output::{Output, note};
+use super::rows::Rows;
+use super::show::JsonId;
+use super::{ids, open, show};
 
 /// List the collections of a database, or the rows of one
 #[derive(Debug, clap::Args)]

@@ -69,7 +69,7 @@ impl Shape {
     pub(crate) fn column_words(&self) -> String {
         let words = |column: &nearfield::Column| {
             let text = if column.text { " (text)" } else { "" };
-            format!("{} {}{text}", crate::show::plain(&column.name), column.data_type)
+            format!("{} {}{text}", super::show::plain(&column.name), column.data_type)
         };
         self.columns.iter().map(words).collect::<Vec<_>>().join(", ")
     }

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
-use crate::failure::Failure;
+use super::failure::Failure;
 
 /// The form of answer that was asked for.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use nearfield::interop::{self, Format, ReadOptions};
 use nearfield::{Error, Ids, Schema, VectorType, Vectors};
 
-use crate::failure::Failure;
+use super::failure::Failure;
 
 /// Query vectors and the rows of the file in which they stand.
 pub(crate) struct Piece {

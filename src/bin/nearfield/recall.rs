@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nearfield::interop::{self, ReadOptions};
 use nearfield::{Collection, Hits, Id, Vectors};
 
-use crate::failure::Failure;
+use super::failure::Failure;
 
 /// The true nearest rows of each query, of a file with a column `ids` of lists.
 pub(crate) fn truth(path: &Path) -> Result<Vec<Vec<Id>>, Failure> {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use nearfield::{Database, Loss, RepairOptions, RepairReport};
 
-use crate::failure::Failure;
-use crate::output::Output;
-use crate::progress::Spinner;
-use crate::show;
+use super::failure::Failure;
+use super::output::Output;
+use super::progress::Spinner;
+use super::show;
 
 /// Ids of lost rows that people are shown; `--json` gives all.
 const SHOWN_IDS: usize = 20;

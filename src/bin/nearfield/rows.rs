@@ -6,8 +6,8 @@ use nearfield::{Id, Records};
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
-use crate::cells::Cells;
-use crate::show;
+use super::cells::Cells;
+use super::show;
 
 /// Some rows, for documents a list of objects.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::failure::Failure;
+use super::failure::Failure;
 
 /// A fresh directory among the temporary files of the system.
 #[derive(Debug)]

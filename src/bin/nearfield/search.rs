@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use nearfield::{Collection, Fields, Fusion, Id, Query, Vectors, Words};
 use serde::Serialize;
 
-use crate::args::{self, Names, Numbers, SparseWeights, Weights};
-use crate::explain::Explained;
-use crate::failure::Failure;
-use crate::hits::{self, Answer, Found, Label};
-use crate::interrupt::Interrupt;
-use crate::output::{Output, note};
-use crate::{ids, open, queries, show};
+use super::args::{self, Names, Numbers, SparseWeights, Weights};
+use super::explain::Explained;
+use super::failure::Failure;
+use super::hits::{self, Answer, Found, Label};
+use super::interrupt::Interrupt;
+use super::output::{Output, note};
+use super::picks::Picks;
+use super::{ids, open, queries, show};
 
 /// Queries searched between two looks at Ctrl-C.
 const CHUNK: usize = 256;
@@ -119,53 +120,6 @@ impl Args {
     }
 }
 
-/// How hits are picked.
-#[derive(Debug, clap::Args)]
-struct Picks {
-    /// Only hits at least this far away
-    #[arg(long, value_name = "D", allow_hyphen_values = true)]
-    min_distance: Option<f32>,
-    /// Hits to pass over, with --group-by groups: to read page by page, from 0 on
-    #[arg(long, value_name = "N")]
-    offset: Option<usize>,
-    /// The best hits of each value of this column; -k counts values then
-    #[arg(long, value_name = "COLUMN")]
-    group_by: Option<String>,
-    /// With --group-by: most hits of a value [default: 1]
-    #[arg(long, value_name = "N", requires = "group_by")]
-    per_group: Option<usize>,
-    /// Hits that are unlike each other too: from 1, nearness alone, to 0, unlikeness alone
-    #[arg(long, value_name = "LAMBDA", allow_hyphen_values = true)]
-    mmr: Option<f32>,
-    /// With --mmr: nearest hits to pick from [default: 4 times -k]
-    #[arg(long, value_name = "N", requires = "mmr")]
-    mmr_candidates: Option<usize>,
-}
-
-impl Picks {
-    fn apply<'a>(&self, mut query: Query<'a>) -> Query<'a> {
-        if let Some(distance) = self.min_distance {
-            query = query.min_distance(distance);
-        }
-        if let Some(offset) = self.offset {
-            query = query.offset(offset);
-        }
-        if let Some(column) = &self.group_by {
-            query = query.group_by(column);
-        }
-        if let Some(hits) = self.per_group {
-            query = query.per_group(hits);
-        }
-        if let Some(lambda) = self.mmr {
-            query = query.mmr(lambda);
-        }
-        if let Some(candidates) = self.mmr_candidates {
-            query = query.mmr_candidates(candidates);
-        }
-        query
-    }
-}
-
 /// What is looked for by words, beside a vector or instead of one.
 #[derive(Debug, clap::Args)]
 struct Worded {
@@ -239,6 +193,7 @@ struct Answers {
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     args.check_fusion()?;
+    args.picks.check()?;
     let db = open::reader(&args.db)?;
     let collection = db.open_collection(&args.name)?;
     let Answers { elapsed, answers, explained } = match &args.asked {

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use nearfield::Stats;
 use serde::Serialize;
 
-use crate::failure::Failure;
-use crate::open::{self, Shape};
-use crate::output::Output;
-use crate::show;
+use super::failure::Failure;
+use super::open::{self, Shape};
+use super::output::Output;
+use super::show;
 
 /// Show what collections are made of: rows, bytes, segments
 #[derive(Debug, clap::Args)]

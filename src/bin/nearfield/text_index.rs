@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use nearfield::TextOptions;
 use serde_json::json;
 
-use crate::failure::Failure;
-use crate::output::Output;
-use crate::{args, open, show};
+use super::failure::Failure;
+use super::output::Output;
+use super::{args, open, show};
 
 /// Index a text column for search by words, or index it anew in another language
 ///

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::failure::Failure;
-use crate::output::Output;
-use crate::{ids, open, show};
+use super::failure::Failure;
+use super::output::Output;
+use super::{ids, open, show};
 
 /// Set columns of rows by id, or of those that a filter finds; other columns and the vectors stay
 #[derive(Debug, clap::Args)]

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use nearfield::{Database, Error, VerifyReport};
 use serde::Serialize;
 
-use crate::failure::Failure;
-use crate::output::Output;
-use crate::progress::Spinner;
-use crate::{open, show};
+use super::failure::Failure;
+use super::output::Output;
+use super::progress::Spinner;
+use super::{open, show};
 
 /// Read every byte and report damage; exit code 3 if there is any
 #[derive(Debug, clap::Args)]

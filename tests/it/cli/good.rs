@@ -112,6 +112,38 @@ fn hits_are_picked_by_page_distance_and_group_and_found_by_sparse_vectors() {
 }
 
 #[test]
+fn hits_are_shown_with_what_stands_around_them() {
+    let shell = Shell::new();
+    let rows = [("x", 1), ("x", 2), ("x", 4), ("y", 2), ("x", 3)];
+    let line = |(at, (doc, position)): (usize, &(&str, i64))| {
+        let text = format!("{doc}{position}");
+        let row = json!({"id": at, "vector": [at], "doc": doc, "position": position, "text": text});
+        format!("{row}\n")
+    };
+    shell.write("docs.jsonl", rows.iter().enumerate().map(line).collect::<String>());
+    shell.ok(&["import", "db", "docs", "docs.jsonl", "--metric", "l2"]);
+    let search = ["search", "db", "docs", "--values", "1.9", "-k", "1", "--select", "text"];
+    let around = |args: &[&str]| -> Vec<String> {
+        let found = shell.json(&[&search, args].concat());
+        let window = found["queries"][0]["hits"][0]["window"].as_array().unwrap();
+        let text = |row: &serde_json::Value| row["attributes"]["text"].as_str().unwrap().to_owned();
+        window.iter().map(text).collect()
+    };
+    assert_eq!(around(&["--window", "1", "--document", "doc"]), ["x3", "x4"]);
+    assert_eq!(around(&["--window", "2", "--group-by", "doc"]), ["x2", "x3", "x4"]);
+    assert_eq!(around(&["--window", "0", "--document", "doc"]), ["x4"]);
+    let many = ["--window", "18446744073709551615", "--document", "doc", "--where", "id = 2"];
+    assert_eq!(around(&many), ["x1", "x2", "x3", "x4"]);
+    let by_id = ["--window", "1", "--document", "doc", "--position", "id"];
+    shell.fails(&[&search[..], &by_id].concat(), 1, "\"id\", of the positions of a window");
+    let plain = shell.json(&search);
+    assert!(plain["queries"][0]["hits"][0].get("window").is_none());
+    let table = shell.ok(&[&search[..], &["--window", "1", "--document", "doc"]].concat()).stdout;
+    let (_, around) = table.split_once("around 2\n").unwrap();
+    assert!(around.contains("x3") && around.contains("x4") && !around.contains("x2"), "{table}");
+}
+
+#[test]
 fn an_npy_file_is_numbered_and_takes_attributes_from_a_second_file() {
     let shell = Shell::new();
     shell.write("v.npy", npy(&[&[0.0, 1.0], &[1.0, 0.0], &[1.0, 1.0]]));

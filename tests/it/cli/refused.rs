@@ -62,6 +62,21 @@ fn vectors_that_cannot_be_compared_are_refused() {
 }
 
 #[test]
+fn windows_of_columns_that_number_nothing_are_refused() {
+    let shell = Shell::with_docs();
+    for (document, position, word) in [
+        ("name", "position", "\"position\", of the positions of a window"),
+        ("nmae", "year", "did you mean \"name\""),
+        ("name", "seen", "expected int64, given utf8"),
+        ("tags", "year", "tags"),
+    ] {
+        let window = ["--window", "1", "--document", document, "--position", position];
+        let search = ["search", "db", "docs", "--values", "1,2"];
+        shell.fails(&[&search[..], &window].concat(), 1, word);
+    }
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
     let shell = Shell::with_docs();
     for (args, word) in [
@@ -80,6 +95,12 @@ fn wrong_usage_is_exit_code_2() {
         (&["search", "db", "docs", "--sparse", "a=1:2", "--exact"], "leave --exact out"),
         (&["search", "db", "docs", "--sparse", "a=1:2", "--recall", "0.9"], "leave --recall out"),
         (&["search", "db", "docs", "--values", "1,2", "--recall", "0.9", "--ef", "9"], "--ef"),
+        (&["search", "db", "docs", "--values", "1,2", "--window", "1"], "--document"),
+        (&["search", "db", "docs", "--values", "1,2", "--document", "name"], "--window"),
+        (
+            &["search", "db", "docs", "--values", "1,2", "--window", "-1", "--document", "name"],
+            "-1",
+        ),
         (&["update", "db", "docs", "--set", "{\"year\": 1}"], "--where"),
         (&["update", "db", "docs", "a", "--set", "{}"], "no column"),
         (&["update", "db", "docs", "a", "--set", "year=1"], "JSON"),
