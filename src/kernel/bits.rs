@@ -8,6 +8,8 @@ pub(super) const DIFFERING: bool = false;
 pub(super) const OVERLAP: bool = true;
 
 /// The counts of one pair: of [`DIFFERING`] the first, of [`OVERLAP`] both.
+#[cfg_attr(target_arch = "x86_64", inline(never))]
+#[cfg_attr(not(target_arch = "x86_64"), inline)]
 pub(super) fn count<const WHAT: bool>(query: &[u8], row: &[u8]) -> [u32; 2] {
     assert_eq!(query.len(), row.len());
     let mut counts = [0; 2];

@@ -9,21 +9,24 @@ use super::CODE_BYTES;
 const BYTES: usize = 16;
 
 /// `Σ rowᵢ · queryᵢ` with signed bytes in the query, or where `OFFSET` with 128 taken from each.
-#[inline(always)]
+#[cfg_attr(target_arch = "x86_64", inline(never))]
+#[cfg_attr(not(target_arch = "x86_64"), inline)]
 pub(super) fn dot_bytes<const OFFSET: bool>(query: &[u8], row: &[u8]) -> i32 {
     assert_eq!(query.len(), row.len());
     dispatch!(Level::baseline(), simd => bytes::<_, OFFSET>(simd, query, row))
 }
 
 /// `Σ rowᵢ · queryᵢ` with two elements a byte in the row and signed bytes in the query.
-#[inline(always)]
+#[cfg_attr(target_arch = "x86_64", inline(never))]
+#[cfg_attr(not(target_arch = "x86_64"), inline)]
 pub(super) fn dot_halves(query: &[u8], row: &[u8]) -> i32 {
     assert_eq!(query.len(), 2 * row.len());
     dispatch!(Level::baseline(), simd => halves(simd, query, row))
 }
 
 /// `Σ rowᵢ · queryᵢ` where both have two elements a byte.
-#[inline(always)]
+#[cfg_attr(target_arch = "x86_64", inline(never))]
+#[cfg_attr(not(target_arch = "x86_64"), inline)]
 pub(super) fn dot_both_halves(query: &[u8], row: &[u8]) -> i32 {
     assert_eq!(query.len(), row.len());
     dispatch!(Level::baseline(), simd => both_halves(simd, query, row))

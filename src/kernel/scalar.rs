@@ -1,5 +1,7 @@
 //! The scalar tier, for machines without another one: plain loops over sixteen lanes, which the compiler
-//! vectorises by itself (SSE2, NEON), and products of codes in [`portable`] vectors.
+//! vectorises by itself (SSE2, NEON), and products of codes in [`portable`] vectors. On x86-64, where few
+//! machines are left for it, its larger functions are not inlined into every search, which the size of
+//! programs tells.
 
 use super::fast_scan::{self, BLOCK_ROWS};
 use super::panel::{self, Products};
@@ -127,7 +129,8 @@ impl Kernel for Scalar {
     }
 }
 
-#[inline]
+#[cfg_attr(target_arch = "x86_64", inline(never))]
+#[cfg_attr(not(target_arch = "x86_64"), inline)]
 fn distance<const L2: bool, Q: Element, E: Element>(query: &[Q], row: &[E]) -> f32 {
     assert_eq!(query.len(), row.len());
     let mut sums = [0.0_f32; LANES];

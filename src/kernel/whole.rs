@@ -2,6 +2,8 @@
 //! tier, and unsigned ones on v3 and v4, where both take the same steps.
 
 /// One pair of signed bytes: `Σ (queryᵢ − rowᵢ)²`, or `Σ queryᵢ · rowᵢ`. Sums of squares may need the 32nd bit.
+#[cfg_attr(target_arch = "x86_64", inline(never))]
+#[cfg_attr(not(target_arch = "x86_64"), inline)]
 pub(super) fn distance<const L2: bool>(query: &[i8], row: &[i8]) -> i32 {
     assert_eq!(query.len(), row.len());
     let mut sum = 0_i32;
