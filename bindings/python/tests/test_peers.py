@@ -36,7 +36,7 @@ def check(db: nf.Database, path: Path, theirs: np.ndarray, metric: str, kept: np
     """Imports a file: every id, exact answers, and by the graph no worse ones than the library's."""
     report = db.import_file("docs", path, **given)
     docs, true = db["docs"], nearest(metric, kept)
-    assert (report["rows"], report["rejected_rows"], docs.schema()["metric"]) == (len(kept), 0, metric)
+    assert (report["rows"], report["rejected_rows"], docs.schema["metric"]) == (len(kept), 0, metric)
     assert np.concatenate([records.ids for records in docs.scan()]).tolist() == kept.tolist()
     exact = np.array([docs.search(query, k=K, exact=True).ids for query in QUERIES])
     assert recall(exact, true) > 0.999
