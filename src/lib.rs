@@ -91,6 +91,7 @@ pub use types::{
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing {
+    pub use crate::collection::forge::reseal_collection;
     pub use crate::collection::fuzz::decode;
     pub use crate::filter::fuzz::filter;
     pub use crate::index::bench;
@@ -99,6 +100,7 @@ pub mod testing {
     pub use crate::storage::disk::{DirEntry, Disk, DiskFile, DiskLock, OsDisk};
     pub use crate::storage::fault::{Fault, FaultDisk};
     pub use crate::storage::mmap::Mapped;
+    pub use crate::storage::seeded::{SeededBug, checksums};
     #[cfg(feature = "text")]
     pub use crate::text::fuzz::{text_index, words};
 }

@@ -5,9 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use nearfield::testing::FaultDisk;
-use nearfield::{
-    Database, Fields, Metric, OpenOptions, ScanOptions, Schema, SearchPlan, Settings,
-};
+use nearfield::{Database, Fields, Metric, OpenOptions, ScanOptions, Schema, SearchPlan, Settings};
 
 const PATH: &str = "db";
 const PACKED: &str = "db.pack";

@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::segment::layout::{AttributeMeta, SegmentMeta};
 use crate::storage::container::Seal;
 use crate::storage::disk::{DirEntry, Disk, DiskFile};
+use crate::storage::seeded::{self, SeededBug};
 
 const MAGIC: &str = "nearfield-manifest";
 const VERSION: u32 = 1;
@@ -152,8 +153,7 @@ impl Manifest {
         let mut document = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::invalid(format!("manifest cannot be written: {error}")))?;
         document.push(b'\n');
-        let header = format!("{MAGIC} {VERSION} {:032x} {}\n", xxh3_128(&document), document.len());
-        let mut bytes = header.into_bytes();
+        let mut bytes = header_line(xxh3_128(&document), document.len()).into_bytes();
         bytes.append(&mut document);
         Ok(bytes)
     }
@@ -223,7 +223,8 @@ impl Manifest {
             }
             Failure::Before(error)
         })?;
-        disk.sync_dir(dir).map_err(|error| Failure::Unknown(Error::io("sync", dir, error)))
+        seeded::sync(SeededBug::NamesAfterManifest, || disk.sync_dir(dir))
+            .map_err(|error| Failure::Unknown(Error::io("sync", dir, error)))
     }
 
     fn write(
@@ -235,10 +236,17 @@ impl Manifest {
     ) -> Result<()> {
         let bytes = self.encode()?;
         file.append(&bytes).map_err(|error| Error::io("write", path, error))?;
-        file.sync().map_err(|error| Error::io("sync", path, error))?;
+        seeded::sync(SeededBug::ManifestSync, || file.sync())
+            .map_err(|error| Error::io("sync", path, error))?;
         drop(file);
-        disk.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))
+        seeded::sync(SeededBug::NamesBeforeManifest, || disk.sync_dir(dir))
+            .map_err(|error| Error::io("sync", dir, error))
     }
+}
+
+/// The first line of a file whose document has this checksum and so many bytes.
+pub(crate) fn header_line(checksum: u128, len: usize) -> String {
+    format!("{MAGIC} {VERSION} {checksum:032x} {len}\n")
 }
 
 /// How the commit of a manifest failed.

@@ -20,6 +20,8 @@ pub(crate) mod embed;
 pub(crate) mod explain;
 mod flush;
 mod follow;
+#[cfg(feature = "testing")]
+pub(crate) mod forge;
 mod forget;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzz;

@@ -14,6 +14,7 @@ use super::snapshot::View;
 use super::write::Writer;
 use super::{Core, tombstones};
 use crate::error::{Error, Result};
+use crate::storage::seeded::{SeededBug, seeded};
 
 /// Makes `view`'s segments the durable state and publishes it. `seq` and `log_start` say which
 /// operations the segments contain and which log files still count.
@@ -29,7 +30,9 @@ pub(crate) fn switch(
         return Err(core.closed());
     }
     writer.check()?;
-    writer.sync_log(core, view.seq)?;
+    if !seeded(SeededBug::LogBeforeManifest) {
+        writer.sync_log(core, view.seq)?;
+    }
     let mut next = writer.manifest.clone();
     next.generation = writer.manifest.generation + 1;
     next.schema = (*view.schema).clone();

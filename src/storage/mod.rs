@@ -20,6 +20,8 @@ pub(crate) mod feature;
 pub(crate) mod mmap;
 pub(crate) mod pack;
 pub(crate) mod salvage;
+#[allow(unreachable_pub, reason = "exported with the feature `testing` only")]
+pub(crate) mod seeded;
 pub(crate) mod wal;
 
 /// Version of the formats of container and log that this code writes and reads.

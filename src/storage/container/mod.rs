@@ -25,6 +25,9 @@ use super::disk::Disk;
 use crate::error::{Error, Result};
 
 mod findings;
+#[cfg(feature = "testing")]
+#[allow(unreachable_pub, reason = "exported for tests only")]
+pub(crate) mod forge;
 mod layout;
 mod parse;
 mod section;

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::storage::FORMAT_VERSION;
 use crate::storage::disk::{Disk, DiskFile};
 use crate::storage::mmap::Mapped;
+use crate::storage::seeded::{self, SeededBug};
 
 /// Bytes gathered before they are handed to the file.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -193,7 +194,8 @@ impl ContainerWriter {
         self.put(footer.as_bytes())?;
         self.drain()?;
         debug_assert_eq!(self.len, len, "the footer tells the length of the file");
-        self.file.sync().map_err(|error| Error::io("sync", &self.path, error))?;
+        seeded::sync(SeededBug::FileSync, || self.file.sync())
+            .map_err(|error| Error::io("sync", &self.path, error))?;
         Ok(Seal { len, digest })
     }
 

@@ -2,8 +2,8 @@
 //!
 //! It assumes no more of a disk than the engine may: what was synced stays, a rename is atomic.
 //! Everything else is at the mercy of a seed when the power goes ([`FaultDisk::crash_image`]):
-//! bytes appended since the last sync survive, vanish, turn to zeros or to garbage sector by
-//! sector; each name created, renamed or removed since its directory was synced is there or not,
+//! bytes appended since the last sync survive, vanish, turn to zeros, to garbage or to what another file
+//! held, sector by sector; zeros follow the end of a log or not; each name created, renamed or removed since its directory was synced is there or not,
 //! in no order. A failed sync drops what it should have written, and the next one reports
 //! success. Only what changes the disk counts as an operation; reads (maps and lists are some) are counted by
 //! themselves.
@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::inode::Inode;
 use self::random::Random;
 use self::state::{Kind, State};
 use self::tree::Node;
@@ -152,7 +153,8 @@ impl FaultDisk {
         let state = self.state();
         let mut random = Random::new(seed);
         let tree = state.tree.crash(&mut random);
-        let inodes = state.inodes.iter().map(|inode| inode.crash(&mut random)).collect();
+        let inodes =
+            state.inodes.iter().map(|inode| inode.crash(&state.inodes, &mut random)).collect();
         Self(Arc::new(Mutex::new(State { tree, inodes, ..State::default() })))
     }
 
@@ -162,8 +164,24 @@ impl FaultDisk {
     #[must_use]
     pub fn kill_image(&self) -> Self {
         let state = self.state();
-        let (tree, inodes) = (state.tree.clone(), state.inodes.clone());
+        let tree = state.tree.clone();
+        let inodes = state.inodes.iter().map(Inode::left).collect();
         Self(Arc::new(Mutex::new(State { tree, inodes, ..State::default() })))
+    }
+
+    /// A number that two disks share, as good as surely, only if their files have the same names and bytes.
+    #[must_use]
+    pub fn fingerprint(&self) -> u128 {
+        let state = self.state();
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        for path in state.tree.files() {
+            hash.update(path.as_os_str().as_encoded_bytes());
+            if let Ok(file) = state.tree.file(&path) {
+                hash.update(&state.inodes[file].len().to_le_bytes());
+                hash.update(state.inodes[file].bytes());
+            }
+        }
+        hash.digest128()
     }
 
     /// Paths of all files, sorted.
@@ -208,6 +226,15 @@ impl Disk for FaultDisk {
         let mut state = self.state();
         state.attempt(Kind::Grow, || format!("create {}", path.display()))?;
         let id = state.new_file(path)?;
+        Ok(Box::new(FaultFile { disk: self.clone(), id }))
+    }
+
+    fn create_log(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.call_hook(path);
+        let mut state = self.state();
+        state.attempt(Kind::Grow, || format!("create log {}", path.display()))?;
+        let id = state.new_file(path)?;
+        state.inodes[id] = Inode::log();
         Ok(Box::new(FaultFile { disk: self.clone(), id }))
     }
 

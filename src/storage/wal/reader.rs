@@ -9,6 +9,7 @@ use super::{FRAME_BYTES, Frame, FrameHeader, HEADER_BYTES, Header, MAGIC, WalIde
 use crate::error::{Error, Result};
 use crate::storage::disk::Disk;
 use crate::storage::salvage;
+use crate::storage::seeded::{SeededBug, seeded};
 
 /// Bytes read at a time.
 pub(super) const READ_BYTES: usize = 1 << 20;
@@ -175,10 +176,11 @@ impl WalReader {
         }
         self.load(0, HEADER_BYTES as usize + 1)?;
         let corrupt = |reason: String| Error::corrupt(&self.path, "header", reason);
+        // Nothing is appended before the header is synced, so nothing can be lost here.
+        let alone = self.window.bytes.len() <= HEADER_BYTES as usize;
         let header = match Header::ref_from_prefix(&self.window.bytes) {
             Ok((header, _)) if header.checksum() == header.crc.get() => header,
-            // Nothing is appended before the header is synced, so nothing can be lost here.
-            _ if self.window.bytes.len() <= HEADER_BYTES as usize => return Ok(None),
+            _ if alone => return Ok(None),
             _ => return Err(corrupt("it does not match its checksum".into())),
         };
         if header.magic != MAGIC {
@@ -187,6 +189,10 @@ impl WalReader {
         header.features.check(&self.path, HEADER_BYTES)?;
         let found = WalIdentity { store: header.store.get(), number: header.number.get() };
         if found != self.identity {
+            // Until the header is synced, the file may hold what was in its place on the disk: another's.
+            if alone {
+                return Ok(None);
+            }
             return Err(corrupt(format!(
                 "this is log {} of store {:032x}, expected log {} of store {:032x}: \
                  the file is in the wrong place",
@@ -207,14 +213,16 @@ impl WalReader {
         let Some(header) = header.and_then(|bytes| FrameHeader::read_from_bytes(bytes).ok()) else {
             return Ok(None);
         };
-        let follows = header.previous.get() == self.chain;
+        let follows = header.previous.get() == self.chain || seeded(SeededBug::StaleFrame);
         if !header.is_authentic(salt, offset) || !follows {
             return Ok(None);
         }
         self.load(offset, header.stride())?;
         let body = self.window.at(offset, header.stride()).map(|frame| &frame[FRAME_BYTES..]);
-        let Some(body) = body.filter(|body| crc32c::crc32c(body) == header.payload_crc.get())
-        else {
+        let whole = |body: &&[u8]| {
+            crc32c::crc32c(body) == header.payload_crc.get() || seeded(SeededBug::FrameChecksum)
+        };
+        let Some(body) = body.filter(whole) else {
             return Ok(None);
         };
         let frame = Frame {

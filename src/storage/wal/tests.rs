@@ -383,6 +383,23 @@ fn a_log_of_another_store_or_number_is_refused() {
     assert!(matches!(open(&disk), Err(Error::Incompatible { .. })));
 }
 
+/// A file system may commit the length of a file before its bytes, and show what was in their place.
+#[test]
+fn a_log_whose_header_was_not_synced_is_empty_whatever_stands_there() {
+    let (fault, disk, _) = synced(3);
+    let header = disk.read_range(Path::new(PATH), 0, HEADER_BYTES.into()).unwrap();
+    let path = Path::new("/wal-10.log");
+    let identity = WalIdentity { number: 10, ..IDENTITY };
+    drop(disk.create_log(path).unwrap());
+    fault.edit(path, |bytes| bytes.extend_from_slice(&header)).unwrap();
+    let mut log = WalReader::open(&disk, path, identity).unwrap();
+    assert!(log.next().unwrap().is_none() && log.first_seq().is_none());
+    // Where something follows, a header was synced.
+    fault.edit(path, |bytes| bytes.push(0)).unwrap();
+    let error = WalReader::open(&disk, path, identity).unwrap_err().to_string();
+    assert!(error.contains("the file is in the wrong place"), "{error}");
+}
+
 #[test]
 fn after_a_failure_the_writer_is_dead_and_never_syncs_again() {
     for (skip, kind) in [(0, io::ErrorKind::StorageFull), (1, io::ErrorKind::Other)] {

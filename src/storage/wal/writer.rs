@@ -12,6 +12,7 @@ use crate::bytes::AlignedBytes;
 use crate::error::{Error, Result};
 use crate::storage::directory_of;
 use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::seeded::{self, SeededBug};
 
 /// A larger buffer is given back after use.
 const KEPT_BYTES: usize = 1 << 20;
@@ -55,7 +56,8 @@ impl WalWriter {
         let header = Header::new(identity, first_seq);
         file.append(header.as_bytes()).map_err(io("write"))?;
         file.sync().map_err(io("sync"))?;
-        disk.sync_dir(directory_of(path)).map_err(io("sync the directory of"))?;
+        seeded::sync(SeededBug::LogName, || disk.sync_dir(directory_of(path)))
+            .map_err(io("sync the directory of"))?;
         Ok(Self {
             path: path.into(),
             file,
@@ -146,7 +148,7 @@ impl WalWriter {
     /// a sync has.
     pub(crate) fn sync_written(&mut self) -> Result<()> {
         if self.synced < self.flushed {
-            if let Err(error) = self.file.sync() {
+            if let Err(error) = seeded::sync(SeededBug::LogSync, || self.file.sync()) {
                 return Err(self.fail(Error::io("sync", &self.path, error)));
             }
             self.synced = self.flushed;
