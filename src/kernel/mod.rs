@@ -36,6 +36,8 @@ mod v3;
 mod v4;
 mod whole;
 
+#[cfg(all(test, unix))]
+mod edge;
 #[cfg(test)]
 pub(crate) mod noise;
 #[cfg(test)]
