@@ -104,7 +104,7 @@ impl Suspect<'_> {
                 file: self.path.into(),
                 reason: format!(
                     "column {name} is compressed with {}; write it uncompressed, or with snappy \
-                     or (in builds with the command line) zstd",
+                     or (in builds with feature `zstd`) zstd",
                     chunk.compression()
                 ),
             });
@@ -186,6 +186,6 @@ struct Page {
 }
 
 fn codec_is_built(codec: Compression) -> bool {
-    let zstd = cfg!(feature = "cli") && matches!(codec, Compression::ZSTD(_));
+    let zstd = cfg!(feature = "zstd") && matches!(codec, Compression::ZSTD(_));
     zstd || matches!(codec, Compression::UNCOMPRESSED | Compression::SNAPPY)
 }

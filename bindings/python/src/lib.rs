@@ -13,6 +13,7 @@ mod bulk;
 mod cells;
 mod collection;
 mod columns;
+mod command_line;
 mod database;
 mod doctor;
 mod errors;
@@ -52,6 +53,8 @@ mod _nearfield {
     use super::batch_hits::BatchHits;
     #[pymodule_export]
     use super::collection::Collection;
+    #[pymodule_export]
+    use super::command_line::_run_command_line;
     #[pymodule_export]
     use super::database::{Database, open, repair, restore, unpack};
     #[pymodule_export]

@@ -33,6 +33,7 @@ mod interrupt;
 mod list;
 mod man;
 mod memory;
+mod migrate;
 mod open;
 mod output;
 mod picks;
@@ -55,8 +56,15 @@ use std::io::Write;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use demo::Files as DemoFiles;
 use failure::Failure;
 use output::Output;
+
+/// What differs between the program and the command of the Python package.
+pub(crate) struct Program {
+    /// The files of `nearfield demo`; without them it is told where they are.
+    pub(crate) demo: Option<DemoFiles>,
+}
 
 /// An embedded vector database: what SQLite is to rows, for embeddings.
 ///
@@ -94,6 +102,7 @@ enum Command {
     Repair(repair::Args),
     Doctor(doctor::Args),
     Export(export::Args),
+    Migrate(migrate::Args),
     Drop(collections::DropArgs),
     Rename(collections::RenameArgs),
     Bench(bench::Args),
@@ -103,9 +112,9 @@ enum Command {
 }
 
 /// Does what the arguments say, the first of which is the program itself; returns the exit code.
-pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>, program: &Program) -> u8 {
     let code = match Cli::try_parse_from(arguments) {
-        Ok(cli) => match run(&cli.command, &Output::new(cli.json)) {
+        Ok(cli) => match run(&cli.command, program, &Output::new(cli.json)) {
             Ok(()) => 0,
             Err(failure) => failure.report(),
         },
@@ -120,7 +129,7 @@ pub(crate) fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     code
 }
 
-fn run(command: &Command, output: &Output) -> Result<(), Failure> {
+fn run(command: &Command, program: &Program, output: &Output) -> Result<(), Failure> {
     match command {
         Command::Create(args) => create::run(args, output),
         Command::Import(args) => import::run(args, output),
@@ -142,10 +151,11 @@ fn run(command: &Command, output: &Output) -> Result<(), Failure> {
         Command::Repair(args) => repair::run(args, output),
         Command::Doctor(args) => doctor::run(args, output),
         Command::Export(args) => export::run(args, output),
+        Command::Migrate(args) => migrate::run(args),
         Command::Drop(args) => collections::drop(args, output),
         Command::Rename(args) => collections::rename(args, output),
         Command::Bench(args) => bench::run(args, output),
-        Command::Demo(args) => demo::run(args, output),
+        Command::Demo(args) => demo::run(args, program.demo.as_ref(), output),
         Command::Completions(args) => completions::run(args, output),
         Command::Man(args) => man::run(args, output),
     }

@@ -1,5 +1,5 @@
-//! `nearfield demo`: import, search and recall on the real data set that ships with the source,
-//! which is embedded here so that it works anywhere.
+//! `nearfield demo`: import, search and recall on the real data set that ships with the source. The program brings it
+//! along, so that the demo works anywhere; the Python package, of which it would be a third, is told where it is.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,9 +18,9 @@ use super::recall::{self, Measured};
 use super::scratch::Scratch;
 use super::show;
 
-const ROWS: &[u8] = include_bytes!("../../../examples/data/packages.parquet");
-const QUERIES: &[u8] = include_bytes!("../../../examples/data/queries.parquet");
-const NEIGHBORS: &[u8] = include_bytes!("../../../examples/data/neighbors.parquet");
+const ROWS: &str = "packages.parquet";
+const QUERIES: &str = "queries.parquet";
+const NEIGHBORS: &str = "neighbors.parquet";
 
 const COLLECTION: &str = "packages";
 /// Queries whose answers are shown.
@@ -39,6 +39,27 @@ pub(crate) struct Args {
     /// New database directory to keep [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Directory of the demo's files, `examples/data` of the source; needed where they are not built in, as in
+    /// the Python package
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// The files of the demo, in Parquet.
+pub(crate) struct Files {
+    pub(crate) rows: &'static [u8],
+    pub(crate) queries: &'static [u8],
+    /// The exact nearest neighbours of the queries.
+    pub(crate) neighbors: &'static [u8],
+}
+
+impl Files {
+    fn write(&self, scratch: &Scratch) -> Result<(), Failure> {
+        scratch.write(ROWS, self.rows)?;
+        scratch.write(QUERIES, self.queries)?;
+        scratch.write(NEIGHBORS, self.neighbors)?;
+        Ok(())
+    }
 }
 
 #[derive(Serialize)]
@@ -66,7 +87,7 @@ impl From<Measured> for JsonMeasured {
     }
 }
 
-pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, built_in: Option<&Files>, output: &Output) -> Result<(), Failure> {
     let interrupt = Interrupt::catch();
     let begin = Instant::now();
     if let Some(dir) = args.dir.as_ref().filter(|dir| dir.exists()) {
@@ -77,20 +98,22 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     }
     let scratch = Scratch::new()?;
     let place = args.dir.clone().unwrap_or_else(|| scratch.path().join("demo.nf"));
-    let truth = recall::truth(&scratch.write("neighbors.parquet", NEIGHBORS)?)?;
-    let asked = Asked::read(&scratch.write("queries.parquet", QUERIES)?)?;
+    let data = data(args, built_in, &scratch)?;
+    let truth = recall::truth(&data.join(NEIGHBORS))?;
+    let asked = Asked::read(&data.join(QUERIES))?;
 
     output.line(
         "4,000 packages of the Python Package Index, each with the embedding of its summary",
     )?;
     let db = Database::open(&place)?;
-    let (rows, import_time) = import(&db, &scratch, &interrupt)?;
+    let file = data.join(ROWS);
+    let (rows, import_time) = import(&db, &file, &interrupt)?;
     let collection = db.open_collection(COLLECTION)?;
     let dimension = collection.schema()?.dimension();
     output.line(format_args!(
         "imported {} of {dimension} dimensions from {} of Parquet in {} ({} rows/s)\n",
         show::counted(rows, "row"),
-        show::size(ROWS.len() as u64),
+        show::size(file.metadata().map_or(0, |file| file.len())),
         show::time(import_time),
         show::count(show::rate(rows, import_time)),
     ))?;
@@ -137,15 +160,22 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     output.answer(&answer, |_| Ok(()))
 }
 
-/// Imports the embedded rows into a new collection.
-fn import(
-    db: &Database,
-    scratch: &Scratch,
-    interrupt: &Interrupt,
-) -> Result<(u64, Duration), Failure> {
-    let file = scratch.write("packages.parquet", ROWS)?;
+/// The directory of the files: the one that was given, or `scratch` with those that are built in.
+fn data(args: &Args, built_in: Option<&Files>, scratch: &Scratch) -> Result<PathBuf, Failure> {
+    match (&args.data, built_in) {
+        (Some(dir), _) => Ok(dir.clone()),
+        (None, Some(files)) => files.write(scratch).map(|()| scratch.path().to_owned()),
+        (None, None) => Err(Failure::refused(
+            "the Python package comes without the data of the demo; give --data the directory \
+             examples/data of nearfield's source, or build the program there, which brings it along",
+        )),
+    }
+}
+
+/// Imports the rows into a new collection.
+fn import(db: &Database, file: &Path, interrupt: &Interrupt) -> Result<(u64, Duration), Failure> {
     let start = Instant::now();
-    let reader = interop::read(&file, &ReadOptions::default())?;
+    let reader = interop::read(file, &ReadOptions::default())?;
     let mut schema = Schema::new(reader.dimension().unwrap_or(0), Metric::Cosine)
         .with_vector_type(reader.vector_type())
         .with_id_type(reader.id_type());

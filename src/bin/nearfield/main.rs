@@ -9,5 +9,11 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    ExitCode::from(cli::main(std::env::args_os()))
+    let demo = cli::DemoFiles {
+        rows: include_bytes!("../../../examples/data/packages.parquet"),
+        queries: include_bytes!("../../../examples/data/queries.parquet"),
+        neighbors: include_bytes!("../../../examples/data/neighbors.parquet"),
+    };
+    let program = cli::Program { demo: Some(demo) };
+    ExitCode::from(cli::main(std::env::args_os(), &program))
 }

@@ -16,8 +16,8 @@ fn data(set: &str) -> Option<PathBuf> {
 
 #[test]
 fn a_numpy_file_with_parquet_attributes_is_read_whole_and_survives_export() {
-    if !cfg!(feature = "cli") {
-        println!("skipped: the metadata is compressed with zstd, which comes with feature `cli`");
+    if !cfg!(feature = "zstd") {
+        println!("skipped: the metadata is compressed with zstd, which comes with feature `zstd`");
         return;
     }
     let Some(folder) = data("cisi-minilm-384") else { return };
@@ -77,7 +77,7 @@ fn a_numpy_file_with_parquet_attributes_is_read_whole_and_survives_export() {
 #[test]
 fn a_large_numpy_file_is_read_in_bounded_batches() {
     let Some(folder) = data("pypi-minilm-384-100k") else { return };
-    let options = if cfg!(feature = "cli") {
+    let options = if cfg!(feature = "zstd") {
         ReadOptions::default().metadata(folder.join("meta.parquet")).columns(["name", "rank"])
     } else {
         ReadOptions::default()
@@ -87,7 +87,7 @@ fn a_large_numpy_file_is_read_in_bounded_batches() {
         let batch = batch.unwrap();
         assert!(batch.len() <= 8192 && batch.rejected.is_empty());
         assert_eq!(batch.vectors.len(), batch.len() * 384);
-        assert_eq!(batch.attributes.is_some(), cfg!(feature = "cli"));
+        assert_eq!(batch.attributes.is_some(), cfg!(feature = "zstd"));
         rows += batch.len();
     }
     assert_eq!(rows, 100_000);

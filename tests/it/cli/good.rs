@@ -207,6 +207,8 @@ fn the_demo_finds_what_is_nearest() {
     }
     let left = std::fs::read_dir(shell.dir.path()).unwrap().count();
     assert_eq!(left, 0, "the demo leaves temporary files behind");
+    let files = data("");
+    assert_eq!(shell.json(&["demo", "--data", &files])["rows"], 4_000);
     let told = shell.ok(&["demo", "--dir", "kept"]).stdout;
     assert!(told.contains("recall@10") && told.contains("nearest to"), "{told}");
     assert_eq!(shell.json(&["stats", "kept"])["collections"][0]["rows"], 4_000);

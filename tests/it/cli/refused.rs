@@ -363,6 +363,10 @@ fn directories_that_are_no_databases_are_left_alone() {
     shell.fails(&["import", "other", "x", "docs.jsonl"], 1, "not a nearfield");
     shell.fails(&["delete", "bare", "x", "1"], 1, "not a nearfield");
     shell.fails(&["demo", "--dir", "db"], 1, "exists already");
+    shell.fails(&["demo", "--data", "absent"], 1, "absent");
+    // What the Python package does is said where it is not.
+    shell.fails(&["migrate", "chroma", "old", "new", "--name", "docs"], 1, "pip install nearfield");
+    shell.fails(&["migrate", "chrome"], 2, "lancedb");
     shell.fails(&["backup", "db", "other"], 1, "exists already");
     shell.fails(&["restore", "db", "docs.jsonl"], 1, "exists already");
     shell.fails(&["export", "db", "docs", "nowhere/x.jsonl"], 1, "nowhere");

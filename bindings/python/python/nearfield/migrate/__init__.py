@@ -9,7 +9,7 @@
 
 and in a shell
 
-    python -m nearfield.migrate chroma DIRECTORY DB
+    nearfield migrate chroma DIRECTORY DB
 
 Each copies into a database, open or by its path, a collection that is new or empty; all of it or, after an error or
 Ctrl-C, nothing. The source is only read. Files of others are not believed: what is wrong with one is told as `Corrupt` or

@@ -1,4 +1,4 @@
-"""The command line: `python -m nearfield.migrate chroma DIRECTORY DB`.
+"""The command line: `nearfield migrate chroma DIRECTORY DB`, or `python -m nearfield.migrate`.
 
 Words, forms of answers and exit codes are those of `nearfield import`: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 """
@@ -23,9 +23,9 @@ _TYPES = ["f32", "f16", "bf16", "i8", "u8", "b1"]
 _SHOWN = 20
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m nearfield.migrate") -> int:
     """Runs a command, and returns its exit code."""
-    given = _parser().parse_args(arguments)
+    given = _parser(program).parse_args(arguments)
     start = time.monotonic()
     try:
         with into(given.db) as db:
@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m nearfield.migrate",
+        prog=program,
         description="Copy collections of another vector database; all of it is stored or nothing.",
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
