@@ -111,6 +111,16 @@ def test_a_benchmark_measures_a_file(shell: Shell):
     assert shell.json("bench", "some.npy")["rows"] > 0
 
 
+def test_files_compressed_by_zstandard_are_read(shell: Shell):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    table = pa.table({"id": [1, 2], "vector": [[0.0, 1.0], [1.0, 0.0]], "name": ["one", "two"]})
+    pq.write_table(table, shell.place / "packed.parquet", compression="zstd")
+    assert shell.json("import", "db", "docs", "packed.parquet", "--metric", "l2")["rows"] == 2
+    with nf.open(shell.place / "db", mode="r") as db:
+        assert db["docs"].get([2]).to_dicts()[0]["name"] == "two"
+
+
 def test_hdf5_files_are_migrated_with_json_before_or_behind(shell: Shell):
     h5py = pytest.importorskip("h5py")
     with h5py.File(shell.place / "set.hdf5", "w") as file:
