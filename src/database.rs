@@ -162,6 +162,10 @@ impl OpenOptions {
             None if self.read_only || !self.create => {
                 return Err(Error::not_found(format!("database {}", path.display()), ""));
             }
+            // Somebody may be about to create it.
+            Some(entries) if self.read_only && entries.is_empty() => {
+                return Err(Error::not_found(format!("database {}", path.display()), ""));
+            }
             None => self.disk.create_dir(path).map_err(|error| Error::io("create", path, error))?,
             Some(entries) if !known && (self.read_only || !entries.is_empty()) => {
                 return Err(Error::invalid(format!(

@@ -221,6 +221,16 @@ fn closing_tells_of_a_removed_directory_though_nothing_was_written_since() {
     assert!(matches!(docs.upsert(&[1], &[0.0_f32, 0.0], ()), Err(Error::Closed(_))));
 }
 
+/// As somebody finds it who looks while another process creates the database.
+#[test]
+fn a_reader_finds_no_database_in_an_empty_directory_and_a_writer_makes_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = || nearfield::OpenOptions::new().read_only(true).open(dir.path());
+    assert!(matches!(read(), Err(Error::NotFound { .. })));
+    nearfield::Database::open(dir.path()).unwrap();
+    assert_eq!(read().unwrap().collections().unwrap(), Vec::<String>::new());
+}
+
 #[test]
 fn a_database_made_for_nothing_is_removed_again_and_no_other() {
     let scratch = Scratch::new();
