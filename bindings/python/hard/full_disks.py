@@ -166,14 +166,15 @@ class Writer:
 
     def fill(self) -> None:
         """Writes until not even a row fits."""
-        count = max(self.room.size // (BODY + 4 * DIM) // 24, 4)
+        most = count = max(self.room.size // (BODY + 4 * DIM) // 24, 4)
         steps, refused = 0, 0
         while refused < 3:
             steps += 1
             if steps % 5 == 0:
                 self.dice.choice(self.others())()
             elif self.upsert(count):
-                refused = 0
+                # Merges may have made room.
+                refused, count = 0, min(2 * count, most)
             elif count > 1:
                 count = count // 2
             else:
