@@ -71,8 +71,8 @@ pub use collection::salvage::{Loss, RepairedCollection};
 #[cfg(feature = "text")]
 pub use collection::words::Snippets;
 pub use collection::{
-    Attributes, Collection, CompactReport, Scan, SearchStats, SegmentStats, Snapshot, Stats,
-    VerifyReport,
+    Attributes, Collection, CompactReport, HeldBytes, Scan, SearchStats, SegmentStats, Snapshot,
+    Stats, VerifyReport,
 };
 pub use database::doctor::{DoctorOptions, DoctorPart, DoctorReport};
 pub use database::repair::{RepairOptions, RepairReport};
@@ -84,7 +84,7 @@ pub use text::options::{Language, TextOptions};
 pub use text::{snippet::Snippet, words::Words};
 pub use types::{
     CodeChoice, Column, DataType, Id, IdRef, IdType, Ids, MAX_DIMENSION, MAX_ID_BYTES,
-    MAX_SPARSE_WEIGHTS, Metric, Raw, SparseVector, VectorType, Vectors,
+    MAX_SPARSE_WEIGHTS, Memory, Metric, Raw, SparseVector, VectorType, Vectors,
 };
 
 /// Doors for this project's own tests and benches; not a public interface.

@@ -12,6 +12,7 @@ use arrow_schema::{DataType as ArrowType, Field, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 mod codes;
+mod memory;
 pub(crate) mod naming;
 mod raw;
 pub(crate) mod sparse;
@@ -20,6 +21,7 @@ pub(crate) mod time;
 mod vectors;
 
 pub use codes::CodeChoice;
+pub use memory::Memory;
 pub use raw::Raw;
 pub use sparse::{MAX_SPARSE_WEIGHTS, SparseVector};
 pub use vectors::Vectors;

@@ -273,7 +273,7 @@ impl Index {
         keep_going: &'a (dyn Fn() -> bool + Sync),
     ) -> GraphPlan<'a> {
         let (params, code) = (self.options.params(), self.options.code);
-        GraphPlan { params, code, isa: Isa::detect(), pool, keep_going }
+        GraphPlan { params, code, share: None, isa: Isa::detect(), pool, keep_going }
     }
 
     fn is_own_process(&self) -> bool {

@@ -258,7 +258,7 @@ impl Stored {
     fn make(&self, plan: &GraphPlan<'_>, old: &Built, to: &[Row]) -> Result<Built> {
         let (space, count) = (self.space, self.ids.len());
         let rows = self.rows_from(0, count);
-        let coding = coding::choose(&plan.crew(), space, rows, count, plan.code)?;
+        let coding = coding::choose(&plan.crew(), space, rows, count, plan.code.into())?;
         let codec = coding.map(|Coding { codec, .. }| codec);
         let coded = codec.map(|codec| plan.encode(&codec, rows, count).map(|codes| (codec, codes)));
         let codes = coded.transpose()?;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Core;
 use super::options::{Schema, Settings};
+use super::serving;
 use super::snapshot::PartView;
 use crate::codec::product::Crew;
 use crate::error::{Error, Result};
@@ -79,22 +80,25 @@ impl Sink {
         Ok(map)
     }
 
-    /// Completes and opens the segment; rows whose id a later row repeats are dead in it. `Cancelled` when
-    /// `keep_going` says no.
+    /// Completes and opens the segment; rows whose id a later row repeats are dead in it. It is one of a collection
+    /// of `all` rows or more. `Cancelled` when `keep_going` says no.
     pub(crate) fn finish(
         self,
         core: &Core,
         graph: bool,
+        all: u64,
         keep_going: &(dyn Fn() -> bool + Sync),
     ) -> Result<PartView> {
         let (settings, keep_going) = (&core.host.settings, &until_no(keep_going));
         // Threads are started for those alone who have work for them.
-        let busy = graph || matches!(settings.code, CodeChoice::Product { .. });
+        let share = serving::share(settings, self.rows(), all);
+        let busy = graph || share.is_some() || matches!(settings.code, CodeChoice::Product { .. });
         let pool = if busy { Some(core.host.pool()?) } else { None };
         let plan = match pool {
             Some(pool) if graph => Some(GraphPlan {
                 params: graph_params(settings),
                 code: settings.code,
+                share,
                 isa: core.host.isa,
                 pool,
                 keep_going,
@@ -102,7 +106,7 @@ impl Sink {
             _ => None,
         };
         let crew = Crew { isa: core.host.isa, pool, keep_going };
-        let bits = BitPlan { code: settings.code, crew };
+        let bits = BitPlan { code: settings.code, share, crew };
         let plan = plan.as_ref().map_or(IndexPlan::Bits(bits), IndexPlan::Graph);
         let finished = self.writer.finish(plan)?;
         let path = core.dir.join(layout::vector_file(self.number));
@@ -239,7 +243,7 @@ pub(crate) fn write(
         }
         sources.push((part.dead.clone(), sink.push_part(part)?));
     }
-    let part = sink.finish(core, graph, keep_going)?;
+    let part = sink.finish(core, graph, core.slot.load().len() as u64, keep_going)?;
     Ok(Some(Built { part, sources }))
 }
 

@@ -12,6 +12,7 @@ use super::build;
 use super::flush;
 use super::options::Settings;
 use super::renew;
+use super::serving;
 use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
 use crate::codec::full::Space;
@@ -196,6 +197,7 @@ pub(crate) fn step(core: &Core, idle: bool) -> Result<bool> {
     };
     run(core, &plan, &core.cancel)?;
     settle(core, &mut core.writer())?;
+    serving::hold_new(core);
     Ok(true)
 }
 
@@ -218,6 +220,7 @@ pub(crate) fn compact(core: &Core, cancel: &AtomicBool) -> Result<CompactReport>
     settle(core, &mut core.writer())?;
     drop(before);
     settle(core, &mut core.writer())?;
+    serving::hold_new(core);
     if let Some(error) = broken {
         return Err(error);
     }
@@ -275,7 +278,10 @@ fn full_plan(view: &View, settings: &Settings) -> Vec<Plan> {
         let shape = shapes[*only];
         let patched = !view.segments[*only].patch.is_empty();
         let whole = !shape.damaged && !shape.lacks_graph(settings);
-        shape.rows == shape.live && !patched && whole
+        let segment = view.segments[*only].as_segment();
+        let large =
+            segment.is_some_and(|(segment, _)| serving::wants_smaller(view, segment, settings));
+        !large && shape.rows == shape.live && !patched && whole
     };
     runs.retain(|run| !finished(run));
     runs.into_iter().map(|run| Plan::of(&shapes, run, settings)).collect()

@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError};
 use super::Core;
 use super::build::{self, Built};
 use super::retire::Retired;
+use super::serving;
 use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
 use super::write::{self, Writer};
@@ -139,6 +140,7 @@ pub(crate) fn flush_frozen(core: &Core) -> Result<()> {
         .and_then(|mut files| files.commit(core, &mut core.writer(), &before));
     // Also after a failure: the flushing thread tries again.
     core.signals.rebuilt();
+    serving::hold_new(core);
     flushed
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::recover::{ATTEMPTS, Follower, State, is_outrun, list, state};
 use super::snapshot::View;
-use super::{Core, manifest};
+use super::{Core, manifest, serving};
 use crate::error::{Error, Result};
 use crate::storage::disk::DirEntry;
 
@@ -83,5 +83,7 @@ fn advance(core: &Core, follower: &mut Option<Follower>, before: &Arc<View>) -> 
     let mut now = core.writer();
     *now = writer;
     core.publish(view);
+    drop(now);
+    serving::hold_new(core);
     Ok(changed)
 }

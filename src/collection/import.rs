@@ -15,7 +15,7 @@ use super::options::Schema;
 use super::snapshot::{PartView, View};
 use super::switch::{settle, switch};
 use super::write::Writer;
-use super::{Collection, Core, check_ids, compact, flush, prepare_rows};
+use super::{Collection, Core, check_ids, compact, flush, prepare_rows, serving};
 use crate::bytes::AlignedBytes;
 use crate::codec::full;
 use crate::error::{Error, Result, element};
@@ -372,7 +372,8 @@ impl<'a> Import<'a> {
             self.tell(Phase::Indexing)?;
         }
         let cancel = self.options.cancel.clone().unwrap_or_else(|| self.core.cancel.clone());
-        self.finished.push(sink.finish(self.core, graph, &until(self.core, &cancel))?);
+        let all = self.core.slot.load().len() as u64 + self.stored;
+        self.finished.push(sink.finish(self.core, graph, all, &until(self.core, &cancel))?);
         Ok(())
     }
 
@@ -404,6 +405,7 @@ impl<'a> Import<'a> {
             // lead back before it.
         }
         drop(writer);
+        serving::hold_new(core);
         core.signals.rebuilt();
         Ok(std::mem::take(&mut self.report))
     }

@@ -5,7 +5,7 @@
 //! merged in [`compact`], and every durable change of state is one manifest [`switch`](switch).
 //!
 //! > Locks, in the order they may be taken: `compacting`, `flushing`, `writer`, `queue`, then those of
-//! > signals, hints, spare memory and `importing`. A search takes none.
+//! > signals, hints, spare memory, `importing` and `holding`. A search takes none.
 
 mod apply;
 mod asked;
@@ -50,6 +50,7 @@ pub(crate) mod salvage;
 mod salvage_log;
 mod scan;
 pub(crate) mod segment_files;
+mod serving;
 mod shape;
 mod snapshot;
 mod spare;
@@ -94,6 +95,7 @@ pub use self::attributes::Attributes;
 pub use self::compact::CompactReport;
 pub use self::meters::SearchStats;
 pub use self::scan::Scan;
+pub use self::serving::HeldBytes;
 pub use self::stats::{SegmentStats, Stats, VerifyReport};
 
 const OPEN: u8 = 0;
@@ -115,6 +117,8 @@ pub(crate) struct Core {
     pub(crate) flushing: Mutex<()>,
     pub(crate) compacting: Mutex<()>,
     importing: Mutex<std::collections::BTreeSet<u64>>,
+    /// While segments are read into memory.
+    holding: Mutex<()>,
     pub(crate) signals: threads::Signals,
     spare: spare::Spare,
     pub(crate) meters: Arc<meters::Meters>,
@@ -205,6 +209,8 @@ impl Collection {
     pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Self> {
         span!(INFO, "open_collection", collection = name);
         let core = Arc::new(recover::open(name, host)?);
+        serving::check(&core)?;
+        serving::hold(&core)?;
         Ok(Self { keeper: Arc::new(threads::Keeper::start(core)?), embedder: None })
     }
 

@@ -16,12 +16,17 @@ use crate::segment::columns;
 use crate::segment::writer::GraphParams;
 use crate::text::options::TextOptions;
 use crate::types::spelling::nearest_or_all;
-use crate::types::{CodeChoice, Column, DataType, IdType, MAX_DIMENSION, Metric, Raw, VectorType};
+use crate::types::{
+    CodeChoice, Column, DataType, IdType, MAX_DIMENSION, Memory, Metric, Raw, VectorType,
+};
 
 /// Most attribute columns a collection may have.
 pub const MAX_COLUMNS: usize = 4_096;
 /// Longest column name, in bytes.
 pub const MAX_COLUMN_NAME_BYTES: usize = 256;
+
+/// Least memory for searches: less than that is not worth a setting.
+const LEAST_SERVING: usize = 1 << 20;
 
 /// Names that mean the row itself wherever columns are named.
 const RESERVED: [&str; 2] = ["id", "vector"];
@@ -433,6 +438,18 @@ pub struct Settings {
     pub ef_construction: usize,
     /// What leads searches to their candidates. Default [`CodeChoice::Auto`].
     pub code: CodeChoice,
+    /// Bytes of memory that searches of a collection should do with: of each collection, for what they read
+    /// of all its segments but columns and the few vectors that they compare at last. Default `None`, no limit.
+    ///
+    /// Segments written with [`CodeChoice::Auto`] get their share of it, by rows: codes of eight or four bits where
+    /// these fit beside the graph, else product codes of as many bytes a row as fit and keep near rows near.
+    /// With [`Memory::Ram`] it bounds what is held. What it does not bound are fresh rows
+    /// ([`memtable_bytes`](Self::memtable_bytes)), builds ([`memory_budget`](Self::memory_budget)) and indexes
+    /// of columns. Where nothing fits, segments have the smallest codes that will do, and
+    /// [`Stats::serving_problem`](crate::Stats::serving_problem) tells.
+    pub serving_budget: Option<usize>,
+    /// Where searches find what they read of segments. Default [`Memory::Mapped`].
+    pub memory: Memory,
     /// Candidates kept by a graph search that does not say `ef`. Default 100.
     pub ef_search: usize,
     /// Whether segments are merged in the background. Default true.
@@ -453,6 +470,8 @@ impl Default for Settings {
             m: 16,
             ef_construction: 200,
             code: CodeChoice::Auto,
+            serving_budget: None,
+            memory: Memory::Mapped,
             ef_search: 100,
             compaction: true,
             background: true,
@@ -475,6 +494,11 @@ impl Settings {
         range("m", self.m, *GraphParams::M.start(), *GraphParams::M.end())?;
         range("ef_construction", self.ef_construction, 4, 4_096)?;
         range("ef_search", self.ef_search, 1, 1 << 20)?;
+        if let Some(bytes) = self.serving_budget.filter(|bytes| *bytes < LEAST_SERVING) {
+            return Err(Error::invalid(format!(
+                "serving_budget is {bytes} bytes, expected {LEAST_SERVING} at least, or none for no limit"
+            )));
+        }
         self.code.validate()
     }
 }

@@ -87,6 +87,7 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
         flushing: Mutex::default(),
         compacting: Mutex::default(),
         importing: Mutex::default(),
+        holding: Mutex::default(),
         signals: super::threads::Signals::default(),
         spare: super::spare::Spare::default(),
         meters: Arc::new(super::meters::Meters::new(name)),

@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use super::calibrate::Calibration;
 use super::meters::SearchStats;
+use super::serving::{self, HeldBytes};
 use super::snapshot::PartView;
 use super::{Collection, Core, compact, verify};
 use crate::error::{Error, Result};
 use crate::segment::derived::is_of_derived;
 use crate::segment::layout::Code;
 use crate::storage::container::Watch;
-use crate::types::Raw;
+use crate::types::{Memory, Raw};
 
 /// What a collection is made of.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,6 +34,19 @@ pub struct Stats {
     pub text_index_bytes: u64,
     /// Bytes in memory of row sets that filters left, kept for the next search with the same filter.
     pub row_set_bytes: u64,
+    /// Where searches find what they read of segments, by the settings of this handle.
+    pub memory: Memory,
+    /// Bytes of memory that searches should do with, by the settings of this handle; `None` for no limit.
+    pub serving_budget: Option<u64>,
+    /// Bytes of segments that searches read all over: codes and their parameters, links, norms, ids, and vectors
+    /// where no codes lead. Searches are fast while these are in memory.
+    pub serving_bytes: u64,
+    /// The fewest that these could be: no codes take less.
+    pub serving_least_bytes: u64,
+    /// What is wrong with `serving_budget` where `serving_bytes` are more, and what to do.
+    pub serving_problem: Option<String>,
+    /// Bytes held in memory of this process with [`Memory::Ram`]; of mapped files the system decides.
+    pub held_bytes: HeldBytes,
     /// Number of the last operation.
     pub seq: u64,
     /// Number of the manifest on disk.
@@ -99,6 +113,8 @@ pub struct SegmentStats {
     pub graph_recall: Option<u32>,
     /// Bytes of its files.
     pub bytes: u64,
+    /// Bytes of them that searches read all over, as in [`Stats::serving_bytes`].
+    pub serving_bytes: u64,
     /// Sections of its files in which damage was found so far, by their tags. `RAWV` (vectors; `RNDV`
     /// and `SCAL` where they are rounded), `IDSC` (ids) and `GRPS` (columns) hold rows: those that are damaged answer `Corrupt`, and the segment
     /// is merged no more. The others are made of these: searches do without, and a merge makes them anew.
@@ -140,6 +156,12 @@ impl Collection {
             memtable_bytes: fresh().map(|part| size(part) as u64).sum(),
             row_set_bytes: view.parts().map(|part| part.row_sets.memory_bytes() as u64).sum(),
             text_index_bytes: view.parts().map(|part| part.text_bytes() as u64).sum(),
+            memory: core.host.settings.memory,
+            serving_budget: core.host.settings.serving_budget.map(|bytes| bytes as u64),
+            serving_bytes: serving::bytes(&view),
+            serving_least_bytes: serving::least_bytes(&view),
+            serving_problem: serving::problem(&view, &core.host.settings),
+            held_bytes: serving::held(&view),
             seq: view.seq,
             generation: writer.manifest.generation,
             disk_bytes: directory_bytes(core)?,
@@ -267,6 +289,7 @@ fn segment_stats(part: &Arc<PartView>) -> Option<SegmentStats> {
         code_agreement: segment.code().map(|code| code.agreement),
         graph_recall: segment.graph_recall(),
         bytes: segment.file_bytes(),
+        serving_bytes: segment.serving_bytes(),
         damaged: segment.damaged_sections(),
     })
 }

@@ -73,7 +73,7 @@ fn write(dir: &Path, part: &Part, code: CodeChoice) -> SegmentMeta {
     let mut writer =
         SegmentWriter::create(&disk(), dir, STORE, 1, space, IdType::U64).expect("a new file");
     writer.push_part(part, &RowSet::default()).expect("room on the disk");
-    let plan = IndexPlan::Bits(BitPlan { code, crew: Crew::alone(Isa::detect()) });
+    let plan = IndexPlan::Bits(BitPlan { code, share: None, crew: Crew::alone(Isa::detect()) });
     let finished = writer.finish(plan).expect("room on the disk");
     SegmentMeta { segment: 1, rows: finished.rows, seal: finished.seal, attributes: None }
 }

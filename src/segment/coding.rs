@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 
 use super::agreement::{self, Judged, K};
+use super::room;
 use crate::bytes::{AlignedBytes, Guard, Guarded};
 use crate::codec::codes::{CodeKind, Codec};
 use crate::codec::full::{self, Query, Rows, Space};
@@ -28,6 +29,27 @@ const GOOD_AGREEMENT: u32 = 995;
 pub(super) const LONGEST: f64 = 1e30;
 pub(super) const SHORTEST: f64 = 1e-20;
 
+/// Which codes are wanted, and in how much memory those of all rows should fit with their parameters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) choice: CodeChoice,
+    pub(crate) room: usize,
+}
+
+impl From<CodeChoice> for Wanted {
+    /// In whatever memory they take.
+    fn from(choice: CodeChoice) -> Self {
+        Self { choice, room: usize::MAX }
+    }
+}
+
+impl Wanted {
+    /// Whether codes are chosen by the memory that they take.
+    pub(super) fn is_limited(self) -> bool {
+        self.choice == CodeChoice::Auto && self.room < usize::MAX
+    }
+}
+
 /// A quantizer and, in thousandths, how well it agreed.
 #[derive(Debug)]
 pub(crate) struct Coding {
@@ -44,8 +66,15 @@ pub(crate) fn choose<G: Guard>(
     space: Space,
     rows: Rows<'_, G>,
     count: usize,
-    choice: CodeChoice,
+    wanted: Wanted,
 ) -> Result<Option<Coding>> {
+    let choice = wanted.choice;
+    if wanted.is_limited()
+        && space.takes_codes()
+        && let Some(decided) = choose_within(crew, space, rows, count, wanted.room)?
+    {
+        return Ok(decided);
+    }
     let few_bytes = match choice {
         CodeChoice::Product { bytes } => Some(usize::from(bytes)),
         _ => None,
@@ -69,6 +98,46 @@ pub(crate) fn choose<G: Guard>(
     // ones to make place for.
     let forced = matches!(choice, CodeChoice::Byte | CodeChoice::Half);
     Ok(best.filter(|best| good || forced && best.agreement > 0))
+}
+
+/// The first code that is good of those that fit into `room`, the widest first, or of the others, the smallest
+/// first, down from what [`Auto`](CodeChoice::Auto) takes at least. `None` within where the vectors fit and lead
+/// themselves; without where nothing is good.
+fn choose_within<G: Guard>(
+    crew: &Crew<'_>,
+    space: Space,
+    rows: Rows<'_, G>,
+    count: usize,
+    room: usize,
+) -> Result<Option<Option<Coding>>> {
+    let usual = levels(space, CodeChoice::Auto);
+    if usual.is_empty() && space.stride().saturating_mul(count) <= room {
+        return Ok(Some(None));
+    }
+    if !fits(crew, space, rows, count)? {
+        return Ok(None);
+    }
+    let half = (!usual.contains(&CodeKind::Half)).then_some(CodeKind::Half);
+    let small = |kind: &CodeKind| {
+        kind.stride(space) < space.stride() && room::of_levels(*kind, space, count) <= room
+    };
+    let levels = usual.iter().copied().chain(half).filter(small);
+    let levels =
+        levels.map(|kind| Ok(Some(Quantizer::Levels(Codec::train(kind, space, rows, count)))));
+    let below = CodeKind::Half.stride(space).min(space.stride());
+    let products = room::sizes(Width::Byte, space, count, room, below).into_iter().map(|bytes| {
+        let codec = ProductCodec::train(crew, (Width::Byte, bytes), space, rows, count)?;
+        Ok(codec.map(Quantizer::Product))
+    });
+    for codec in levels.chain(products) {
+        let codec: Result<Option<Quantizer>> = codec;
+        let Some(codec) = codec? else { continue };
+        let coding = measured(crew, codec, space, rows, count)?;
+        if coding.agreement >= LEAST_AGREEMENT {
+            return Ok(Some(Some(coding)));
+        }
+    }
+    Ok(None)
 }
 
 /// Bytes a row of codes that are made for the build of its graph and not kept: of the first that is tried.

@@ -2,7 +2,8 @@
 //! they find what comparing all rows finds, with less work, measured on its own rows.
 
 use super::agreement::{self, Judged};
-use super::coding::{self, LEAST_AGREEMENT};
+use super::coding::{self, LEAST_AGREEMENT, Wanted};
+use super::room;
 use crate::bytes::{AlignedBytes, Guard, Guarded};
 use crate::codec::bits::{BitCodec, BitRows, LEAST_DIMENSION};
 use crate::codec::blocks::BlockCodec;
@@ -45,15 +46,27 @@ pub(super) fn choose<G: Guard>(
     space: Space,
     rows: Rows<'_, G>,
     count: usize,
-    choice: CodeChoice,
+    wanted: Wanted,
 ) -> Result<Option<BlockCoding>> {
+    let choice = wanted.choice;
+    // Whether memory is too little for the vectors, and for a bit an element.
+    let tight = wanted.is_limited() && space.stride().saturating_mul(count) > wanted.room;
+    let bits = BitCodec::most_bytes(space, count);
+    if tight && bits > wanted.room {
+        let below = bits.div_ceil(count.max(1));
+        for bytes in room::sizes(Width::Half, space, count, wanted.room, below) {
+            if let Some(coding) = choose_product(crew, space, rows, count, bytes)? {
+                return Ok(Some(coding));
+            }
+        }
+    }
     if let CodeChoice::Product { bytes } = choice
         && let Some(coding) = choose_product(crew, space, rows, count, usize::from(bytes))?
     {
         return Ok(Some(coding));
     }
     let forced = choice == CodeChoice::Bit;
-    let enough = count >= if forced { 1 } else { LEAST_ROWS };
+    let enough = count >= if forced || tight { 1 } else { LEAST_ROWS };
     let wanted = enough
         && choice != CodeChoice::Full
         && space.takes_codes()
@@ -64,7 +77,7 @@ pub(super) fn choose<G: Guard>(
     let codec = BitCodec::train(space, rows, count);
     let Measured { agreement, pays } = measure(crew.isa, &codec, space, rows, count);
     // A code that was asked for by name is taken.
-    let taken = forced || (agreement >= LEAST_AGREEMENT && pays);
+    let taken = forced || (agreement >= LEAST_AGREEMENT && (pays || tight));
     Ok(taken.then_some(BlockCoding { codec: BlockCodec::Bits(codec), agreement }))
 }
 

@@ -136,6 +136,9 @@ pub(crate) struct Statistics {
     /// The code that leads searches; full vectors without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) code: Option<CodeStatistics>,
+    /// Bytes of memory by which the code was chosen, where there was a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) share: Option<u64>,
 }
 
 /// What is kept of an element.
@@ -214,13 +217,16 @@ impl Statistics {
             }),
             curves: graph.map_or_else(Vec::new, |(_, curves)| curves),
             code,
+            share: None,
         }
     }
 
     /// Whether the segment holds `rows` rows of this space and kind of id.
     pub(crate) fn agrees(&self, rows: u32, space: Space, id_type: IdType) -> bool {
         let expected = Self::new(rows as usize, space, id_type, None, None);
-        Self { graph: None, curves: Vec::new(), code: None, ..self.clone() } == expected
+        let given =
+            Self { graph: None, curves: Vec::new(), code: None, share: None, ..self.clone() };
+        given == expected
     }
 }
 

@@ -24,6 +24,8 @@ const CODED_BYTES: usize = 128 << 10;
 pub(crate) struct GraphPlan<'a> {
     pub(crate) params: Params,
     pub(crate) code: CodeChoice,
+    /// Bytes of memory in which searches of the segment should find what leads them; `None` for no limit.
+    pub(crate) share: Option<u64>,
     pub(crate) isa: Isa,
     pub(crate) pool: &'a ThreadPool,
     /// Asked now and then, from any thread; "no" gives `Error::Cancelled`. What said it once must keep to it
@@ -106,7 +108,7 @@ impl GraphPlan<'_> {
                 let room = room.saturating_sub(self.params.least_bytes_per_row());
                 coding::to_build(&self.crew(), space, rows, count, room)?
             }
-            false => coding::choose(&self.crew(), space, rows, count, CodeChoice::Auto)?,
+            false => coding::choose(&self.crew(), space, rows, count, CodeChoice::Auto.into())?,
         };
         let Some(Coding { codec, .. }) = coding else { return Ok(None) };
         let codes = self.encode(&codec, rows, count)?;

@@ -27,7 +27,9 @@ pub(crate) mod part;
 pub(crate) mod patch;
 mod plan;
 mod quality;
+mod room;
 pub(crate) mod search;
+pub(crate) mod serving;
 #[cfg(test)]
 mod sketch_tests;
 pub(crate) mod sparse;

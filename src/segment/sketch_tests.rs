@@ -58,6 +58,7 @@ fn write(dir: &Path, metric: Metric, values: &[f32]) -> SegmentMeta {
     let plan = GraphPlan {
         params: hnsw::Params { ef_construction: 40, ..hnsw::Params::default() },
         code: CodeChoice::Half,
+        share: None,
         isa: Isa::detect(),
         pool: &pool,
         keep_going: &|| true,

@@ -450,6 +450,7 @@ fn linked_as(dir: &Path, space: Space) -> (Part, Part, SegmentMeta) {
     let plan = GraphPlan {
         params,
         code: CodeChoice::Auto,
+        share: None,
         isa: Isa::detect(),
         pool: &pool,
         keep_going: &keep_going,
@@ -588,6 +589,7 @@ fn a_cancelled_graph_leaves_no_file() {
     let plan = GraphPlan {
         params,
         code: CodeChoice::Auto,
+        share: None,
         isa: Isa::detect(),
         pool: &pool,
         keep_going: &|| false,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 use super::Segment;
-use super::coding::{self, Coding};
+use super::coding::{self, Coding, Wanted};
 use super::coding_blocks::{self, BlockCoding};
 use super::curve::Curve;
 use super::id_table::IdTable;
@@ -57,6 +57,8 @@ pub(crate) enum IndexPlan<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BitPlan<'a> {
     pub(crate) code: CodeChoice,
+    /// As [`GraphPlan::share`].
+    pub(crate) share: Option<u64>,
     pub(crate) crew: Crew<'a>,
 }
 
@@ -204,6 +206,11 @@ impl SegmentWriter {
             self.container.section(tag, FIELD, &self.factors)?;
         }
         let shadowed = self.write_ids()?;
+        let share = match plan {
+            IndexPlan::Nothing => None,
+            IndexPlan::Bits(plan) => plan.share,
+            IndexPlan::Graph(plan) => plan.share,
+        };
         let (graph, code) = match plan {
             IndexPlan::Nothing => (None, None),
             IndexPlan::Bits(plan) => (None, self.write_bits(plan)?),
@@ -212,13 +219,22 @@ impl SegmentWriter {
                 (Some((&plan.params, curves)), code)
             }
         };
-        let statistics = Statistics::new(rows, self.space, self.ids.id_type(), graph, code);
+        let mut statistics = Statistics::new(rows, self.space, self.ids.id_type(), graph, code);
+        statistics.share = share;
         let statistics = serde_json::to_vec(&statistics)
             .map_err(|error| Error::invalid(format!("statistics cannot be written: {error}")))?;
         self.container.section(layout::STAT, FIELD, &statistics)?;
         let seal = self.container.finish()?;
         self.file.set_obsolete(false);
         Ok(Finished { rows: u32::try_from(rows).unwrap_or(u32::MAX), seal, shadowed })
+    }
+
+    /// Memory for codes and their parameters, where that for searches is `share` and a graph takes some.
+    fn left_for_codes(&self, share: Option<u64>, graph: usize) -> usize {
+        let Some(share) = share else { return usize::MAX };
+        let ids: usize = self.ids.pieces().iter().map(|piece| piece.len()).sum();
+        let besides = ids + self.ids.len() * self.space.factor_bytes() + graph;
+        usize::try_from(share).map_or(usize::MAX - 1, |share| share.saturating_sub(besides))
     }
 
     fn write_ids(&mut self) -> Result<Vec<Row>> {
@@ -250,7 +266,9 @@ impl SegmentWriter {
         let GraphPlan { params, code, isa, keep_going, .. } = plan;
         let count = self.ids.len();
         let space = self.space;
-        let coding = coding::choose(&plan.crew(), space, rows, count, *code)?;
+        let room = self.left_for_codes(plan.share, params.graph_bytes(count));
+        let wanted = Wanted { choice: *code, room };
+        let coding = coding::choose(&plan.crew(), space, rows, count, wanted)?;
         let sources = std::mem::take(&mut self.seeds);
         // A graph of other bounds, or a damaged one, is no help.
         let seeds = sources.iter().filter_map(|(segment, map)| {
@@ -289,7 +307,7 @@ impl SegmentWriter {
     /// Writes the codes to scan by, where they pay.
     fn write_bits(
         &mut self,
-        BitPlan { code, crew }: BitPlan<'_>,
+        BitPlan { code, share, crew }: BitPlan<'_>,
     ) -> Result<Option<CodeStatistics>> {
         let vectors = self.container.map_section(layout::vectors(self.space), FIELD)?;
         let factors = std::mem::take(&mut self.factors);
@@ -298,7 +316,8 @@ impl SegmentWriter {
             inverse_norms: Guarded::trusted(&factors),
         };
         let count = self.ids.len();
-        let coding = coding_blocks::choose(&crew, self.space, rows, count, code)?;
+        let wanted = Wanted { choice: code, room: self.left_for_codes(share, 0) };
+        let coding = coding_blocks::choose(&crew, self.space, rows, count, wanted)?;
         let Some(BlockCoding { codec, agreement }) = coding else { return Ok(None) };
         self.container.section(layout::QPAR, FIELD, &codec.to_bytes())?;
         self.container.begin(layout::CODE, FIELD, 4096)?;

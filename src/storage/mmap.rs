@@ -61,6 +61,25 @@ impl Mapped {
         Self(Bytes::Memory(AlignedBytes::from_slice(&bytes)))
     }
 
+    /// `len` bytes of this process alone, as `fill` makes them of zeros, in pages of 2 MiB where the system
+    /// has them. They are given back to the system when this is dropped.
+    pub(crate) fn anonymous(
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        if len == 0 {
+            return Ok(Self::from_vec(Vec::new()));
+        }
+        let mut map = memmap2::MmapOptions::new().len(len).map_anon()?;
+        #[cfg(target_os = "linux")]
+        {
+            // Advice only.
+            let _ = map.advise(memmap2::Advice::HugePage);
+        }
+        fill(&mut map)?;
+        Ok(Self(Bytes::Map(map.make_read_only()?)))
+    }
+
     /// Bytes held in memory, aligned already.
     pub(crate) fn from_aligned(bytes: AlignedBytes) -> Self {
         Self(Bytes::Memory(bytes))
@@ -140,7 +159,13 @@ mod tests {
         let bytes: Vec<u8> = (0..100_000_u32).map(|i| i.to_le_bytes()[0]).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
-        for mapped in [Mapped::from_file(&file).unwrap(), Mapped::from_vec(bytes.clone())] {
+        let fill = |to: &mut [u8]| -> io::Result<()> {
+            to.copy_from_slice(&bytes);
+            Ok(())
+        };
+        let anonymous = Mapped::anonymous(bytes.len(), fill).unwrap();
+        let mapped = Mapped::from_file(&file).unwrap();
+        for mapped in [mapped, Mapped::from_vec(bytes.clone()), anonymous] {
             assert_eq!(mapped.as_slice(), bytes);
             assert_eq!(mapped.as_slice().as_ptr().addr() % 64, 0);
         }
@@ -150,5 +175,8 @@ mod tests {
     fn an_empty_file_maps_to_no_bytes() {
         let file = tempfile::tempfile().unwrap();
         assert!(Mapped::from_file(&file).unwrap().as_slice().is_empty());
+        assert!(Mapped::anonymous(0, |_| Ok(())).unwrap().as_slice().is_empty());
+        let failed = Mapped::anonymous(10, |_| Err(io::ErrorKind::Other.into()));
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::Other);
     }
 }

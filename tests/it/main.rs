@@ -49,6 +49,7 @@ mod recall;
 mod repair;
 mod sections;
 mod seen;
+mod serving;
 mod soak;
 #[cfg(feature = "tracing")]
 mod spans;

@@ -35,6 +35,12 @@ use crate::{log, settings, texts};
 /// for product codes of 64 bytes a row: what leads searches of new segments to candidates, which are
 /// then compared exactly), `compaction` (in the background, True).
 ///
+/// `serving_budget` is how many bytes of memory searches of each collection should do with: segments that are
+/// written with `code="auto"` get codes by their share of it, product codes where four bits a dimension do not
+/// fit. `memory="ram"` reads what searches go through (codes, graphs, norms, ids) into memory of this process when
+/// a collection is opened, at most `serving_budget`; "mmap" leaves it to the system. `Collection.stats()`
+/// tells "serving_bytes", "serving_problem" and "held_bytes".
+///
 /// Raises `Locked` naming the process that writes, `NotFound` for a reader where there is no
 /// database, `ReadOnly` for a packed one that is not opened with `mode="r"`, `Incompatible` and `Corrupt` for
 /// files that cannot be read, `IoError`, `InvalidArgument` for a setting out of range.
@@ -48,7 +54,8 @@ use crate::{log, settings, texts};
 #[pyo3(
     text_signature = "(path, mode='w', *, offset=None, durability='sync', threads=0, memtable_bytes=67108864, \
                          memory_budget=1073741824, graph_bytes=16777216, m=16, \
-                         ef_construction=200, ef_search=100, code='auto', compaction=True)"
+                         ef_construction=200, ef_search=100, code='auto', serving_budget=None, memory='mmap', \
+                         compaction=True)"
 )]
 pub(crate) fn open(
     py: Python<'_>,

@@ -1,6 +1,6 @@
 //! How a database is run: the keyword arguments of `open`.
 
-use nearfield::{CodeChoice, Durability, OpenOptions, Settings};
+use nearfield::{CodeChoice, Durability, Memory, OpenOptions, Settings};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
@@ -11,7 +11,8 @@ use crate::schema::named;
 const MODES: [(&str, bool); 2] = [("w", false), ("r", true)];
 const DURABILITIES: [(&str, Durability); 3] =
     [("sync", Durability::Sync), ("buffered", Durability::Buffered), ("none", Durability::None)];
-const ARGUMENTS: [&str; 12] = [
+const MEMORIES: [(&str, Memory); 2] = [("mmap", Memory::Mapped), ("ram", Memory::Ram)];
+const ARGUMENTS: [&str; 14] = [
     "mode",
     "offset",
     "durability",
@@ -23,6 +24,8 @@ const ARGUMENTS: [&str; 12] = [
     "ef_construction",
     "ef_search",
     "code",
+    "serving_budget",
+    "memory",
     "compaction",
 ];
 
@@ -56,6 +59,9 @@ fn apply(settings: &mut Settings, name: &str, value: &Bound<'_, PyAny>) -> PyRes
         "ef_construction" => settings.ef_construction = count(name, value)?,
         "ef_search" => settings.ef_search = count(name, value)?,
         "code" => settings.code = code(value)?,
+        "serving_budget" if value.is_none() => settings.serving_budget = None,
+        "serving_budget" => settings.serving_budget = Some(count(name, value)?),
+        "memory" => settings.memory = named("memory", &MEMORIES, value)?,
         "compaction" => settings.compaction = flag(name, value)?,
         _ => {
             return Err(unknown_argument(value.py(), "open", name, &ARGUMENTS));

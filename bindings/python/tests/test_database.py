@@ -416,3 +416,40 @@ def test_product_codes_lead_searches_and_stats_say_so(tmp_path: Path):
     assert index.search(rows[7], k=1)[0][0] == 7
     with pytest.raises(nf.InvalidArgument, match="product:9999"):
         nf.Index(16, "l2", code="product:9999")
+
+
+def test_searches_do_with_the_memory_that_they_are_given_and_are_held_in_it(tmp_path):
+    path = tmp_path / "served.nf"
+    rng = np.random.default_rng(3)
+    directions = rng.standard_normal((12, 128))
+    vectors = (rng.standard_normal((13_000, 12)) @ directions + 0.1 * rng.standard_normal((13_000, 128))).astype("f4")
+    tuning = {"graph_bytes": 0, "m": 8, "ef_construction": 40, "compaction": False}
+    with nf.open(path, serving_budget=1_400_000, **tuning) as db:
+        docs = db.collection("docs", dim=128, metric="l2")
+        docs.upsert(np.arange(len(vectors)), vectors)
+        docs.compact()
+        stats = docs.stats()
+        assert [part["code"] for part in stats["segments"]] == ["product"]
+        assert stats["serving_bytes"] <= stats["serving_budget"] == 1_400_000
+        assert stats["serving_problem"] is None and stats["memory"] == "mmap"
+        expected = docs.search(vectors[7], k=10).ids.tolist()
+    with nf.open(path, mode="r", memory="ram") as db:
+        held = db["docs"].stats()["held_bytes"]
+        assert held["graph"] > 0 and held["codes"] > 0 and held["ids"] == 8 * len(vectors)
+        assert db["docs"].search(vectors[7], k=10).ids.tolist() == expected
+    with nf.open(path, mode="r", memory="ram", serving_budget=1 << 20) as db:
+        with pytest.raises(nf.InvalidArgument, match=str(stats["serving_bytes"])):
+            db["docs"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"serving_budget": 0}, "serving_budget is 0 bytes, expected 1048576"),
+        ({"serving_budget": -1}, "serving_budget"),
+        ({"memory": "mapped"}, "mmap"),
+    ],
+)
+def test_memory_that_is_no_memory_is_refused(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        nf.open(tmp_path / "x.nf", **settings)

@@ -169,6 +169,39 @@ pub(crate) fn text_options(text: &str) -> Result<TextOptions, String> {
 #[derive(Clone, Debug)]
 pub(crate) struct Weights(pub(crate) Vec<(String, f32)>);
 
+/// Units of a number of bytes.
+const UNITS: [(&str, u64); 7] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
+
+/// A number of bytes: `67108864`, `64MiB`, `1.5 GB`.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let refused = || format!("{text:?} is no number of bytes: give it as 67108864, 64MiB or 1.5GB");
+    let text = text.trim();
+    let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+    let (number, times) = match unit {
+        Some((unit, times)) => (text[..text.len() - unit.len()].trim_end(), *times),
+        None => (text, 1),
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 9 {
+        return Err(refused());
+    }
+    let tens = 10_u64.pow(u32::try_from(part.len()).unwrap_or(9));
+    let whole: u64 = whole.parse().map_err(|_too_many| refused())?;
+    let part: u64 = part.parse().map_err(|_too_many| refused())?;
+    let part = u128::from(part) * u128::from(times) / u128::from(tens);
+    let bytes = u128::from(whole) * u128::from(times) + part;
+    usize::try_from(bytes).map_err(|_too_many| refused())
+}
+
 /// Reads `title=2,body`; the last `=` separates, and a column without one weighs 1.
 pub(crate) fn weights(text: &str) -> Result<Weights, String> {
     let Names(names) = names(text)?;
@@ -238,6 +271,20 @@ mod tests {
         assert_eq!((parsed.name.as_str(), parsed.data_type), ("a:b", DataType::Int64));
         assert!(column("year").unwrap_err().contains("NAME:TYPE"));
         assert!(column("year:int").unwrap_err().contains("int64"));
+    }
+
+    #[test]
+    fn a_number_of_bytes_may_have_a_unit() {
+        assert_eq!(size("67108864"), Ok(64 << 20));
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!((size("1.5 GB"), size(" 10KB ")), (Ok(1_500_000_000), Ok(10_000)));
+        assert_eq!(size("0"), Ok(0));
+        for wrong in
+            ["", "MiB", "-1", "1e9", "64mib", "64 M", "1.2.3", ".5GB", "1.", "99999999999999999999"]
+        {
+            assert!(size(wrong).expect_err(wrong).contains("64MiB"), "{wrong}");
+        }
+        assert!(size("99999999999999999GiB").is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Instant;
 use nearfield::{CodeChoice, CompactReport};
 use serde::Serialize;
 
+use super::args;
 use super::failure::Failure;
 use super::open;
 use super::output::Output;
@@ -23,6 +24,10 @@ pub(crate) struct Args {
     /// codes of 64 bytes a row (8 to 1024). Not kept: what is written later has codes of its own choice
     #[arg(long, value_name = "CODES", default_value = "auto")]
     codes: CodeChoice,
+    /// Memory that searches should do with, as 64MiB or in bytes, by which codes are chosen. Segments that take
+    /// more than their share are written anew
+    #[arg(long, value_name = "SIZE", value_parser = args::size)]
+    serving_memory: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -34,7 +39,7 @@ struct Answer<'a> {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
-    let db = open::writer_of(&args.db, args.codes)?;
+    let db = open::writer_of(&args.db, args.codes, args.serving_memory)?;
     let collection = db.open_collection(&args.name)?;
     let spinner = Spinner::start("compacting");
     let start = Instant::now();

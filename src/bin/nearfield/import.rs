@@ -74,6 +74,9 @@ pub(crate) struct Args {
     /// codes of 64 bytes a row (8 to 1024). Not kept: what is written later has codes of its own choice
     #[arg(long, value_name = "CODES", default_value = "auto")]
     codes: CodeChoice,
+    /// Memory that searches should do with, as 64MiB or in bytes, by which codes are chosen. Not kept
+    #[arg(long, value_name = "SIZE", value_parser = args::size)]
+    serving_memory: Option<usize>,
     /// What to do with rows that cannot be stored
     #[arg(long, value_name = "HOW", default_value = "raise")]
     on_bad: OnBadArg,
@@ -138,10 +141,13 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
 
 /// The collection and its database, if they are there.
 fn existing(args: &Args) -> Result<Option<(Database, Collection)>, Error> {
-    let opened = open::with_codes(args.codes).create(false).open(&args.db).and_then(|db| {
-        let collection = db.open_collection(&args.name)?;
-        Ok((db, collection))
-    });
+    let opened = open::with_codes(args.codes, args.serving_memory)
+        .create(false)
+        .open(&args.db)
+        .and_then(|db| {
+            let collection = db.open_collection(&args.name)?;
+            Ok((db, collection))
+        });
     match opened {
         Ok(pair) => Ok(Some(pair)),
         Err(Error::NotFound { .. }) => Ok(None),
@@ -277,7 +283,7 @@ fn create_and_import(
 ) -> Result<(Database, Collection, ImportReport), Failure> {
     let schema = schema(args, &reader)?;
     let fresh = !args.db.exists();
-    let db = open::with_codes(args.codes).open(&args.db)?;
+    let db = open::with_codes(args.codes, args.serving_memory).open(&args.db)?;
     let imported = db.create_collection(&args.name, schema).and_then(|collection| {
         let report = import(args, &collection, reader, interrupt).inspect_err(|_| {
             // The first failure counts.

@@ -12,20 +12,25 @@ pub(crate) fn reader(path: &Path) -> Result<Database> {
 
 /// An existing database, for writing.
 pub(crate) fn writer(path: &Path) -> Result<Database> {
-    writer_of(path, CodeChoice::Auto)
+    writer_of(path, CodeChoice::Auto, None)
 }
 
-/// The same, whose new segments have these codes.
-pub(crate) fn writer_of(path: &Path, codes: CodeChoice) -> Result<Database> {
+/// The same, whose new segments have these codes, or such that searches do with so many bytes.
+pub(crate) fn writer_of(
+    path: &Path,
+    codes: CodeChoice,
+    serving: Option<usize>,
+) -> Result<Database> {
     // A reader refuses what is no database; a writer would make one of an empty directory.
     drop(reader(path)?);
-    with_codes(codes).create(false).open(path)
+    with_codes(codes, serving).create(false).open(path)
 }
 
-/// Options of a database whose new segments have these codes.
-pub(crate) fn with_codes(codes: CodeChoice) -> OpenOptions {
+/// Options of a database whose new segments have these codes, or such that searches do with so many bytes.
+pub(crate) fn with_codes(codes: CodeChoice, serving: Option<usize>) -> OpenOptions {
     let mut settings = Settings::default();
     settings.code = codes;
+    settings.serving_budget = serving;
     OpenOptions::new().settings(settings)
 }
 

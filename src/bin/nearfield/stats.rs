@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use nearfield::Stats;
+use nearfield::{CodeChoice, Stats};
 use serde::Serialize;
 
+use super::args;
 use super::failure::Failure;
 use super::open::{self, Shape};
 use super::output::Output;
@@ -18,6 +19,9 @@ pub(crate) struct Args {
     db: PathBuf,
     /// Name of one collection [default: all]
     name: Option<String>,
+    /// Memory that searches should do with, as 64MiB or in bytes: tells whether it does
+    #[arg(long, value_name = "SIZE", value_parser = args::size)]
+    serving_memory: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -34,7 +38,8 @@ struct Entry {
 }
 
 pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
-    let db = open::reader(&args.db)?;
+    let serving = args.serving_memory;
+    let db = open::with_codes(CodeChoice::Auto, serving).read_only(true).open(&args.db)?;
     let names = match &args.name {
         Some(name) => vec![name.clone()],
         None => db.collections()?,
@@ -66,6 +71,8 @@ fn print(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
         ("rows in memory", show::count(stats.memtable_rows)),
         ("on disk", show::size(stats.disk_bytes)),
         ("of it logs", show::size(stats.log_bytes)),
+        ("searches read", show::size(stats.serving_bytes)),
+        ("budget for it", stats.serving_budget.map_or_else(String::new, show::size)),
         ("operations", show::count(stats.seq)),
         (
             "calibrated by",
@@ -76,6 +83,9 @@ fn print(entry: &Entry, out: &mut dyn Write) -> io::Result<()> {
     ];
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
         writeln!(out, "  {name:<15} {value}")?;
+    }
+    if let Some(problem) = &stats.serving_problem {
+        writeln!(out, "{problem}")?;
     }
     if let Some(reason) = &stats.passed_over {
         writeln!(out, "the newest manifest was passed over: {reason}")?;

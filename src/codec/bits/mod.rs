@@ -72,6 +72,14 @@ pub(crate) struct BitCodec {
 }
 
 impl BitCodec {
+    /// Bytes of the codes of `count` rows and of their parameters.
+    pub(crate) fn most_bytes(space: Space, count: usize) -> usize {
+        let length = space.dimension.next_multiple_of(2);
+        let block = length.div_ceil(CHUNK_ELEMENTS) * CODE_BYTES + 3 * FACTOR_BYTES;
+        let parameters = HEADER_BYTES + 4 * (space.dimension + 1);
+        count.div_ceil(BLOCK_ROWS).saturating_mul(block).saturating_add(parameters)
+    }
+
     /// The codec for the first `count` of `rows`.
     pub(crate) fn train<G: Guard>(space: Space, rows: Rows<'_, G>, count: usize) -> Self {
         Self::new(space, mean(space, rows, count))

@@ -324,6 +324,22 @@ fn subspaces_in(bytes: usize, width: Width, space: Space) -> usize {
     }
 }
 
+/// At most so many bytes are in memory of the codes of `count` rows, of `bytes` bytes each, and of their
+/// parameters. `None` where there can be no such codes.
+pub(crate) fn most_bytes(
+    (width, bytes): (Width, usize),
+    space: Space,
+    count: usize,
+) -> Option<usize> {
+    let subspaces = train::subspaces(width, bytes, space, count)?;
+    let dimension = space.dimension;
+    let axes = train::most_axes(width, subspaces).min(dimension);
+    let members = (axes + subspaces).min(MOST_TIMES * dimension);
+    let numbers = dimension + subspaces + members + axes * dimension + members * width.centroids();
+    let rows = if width == Width::Half { count.next_multiple_of(BLOCK_ROWS) } else { count };
+    Some(rows.saturating_mul(bytes).saturating_add(HEADER_BYTES + 4 * numbers))
+}
+
 /// Subspaces of a block whose numbers lie together.
 const GROUPS: usize = 4;
 /// Elements summed in lanes of their own.

@@ -31,6 +31,11 @@ pub(super) fn subspaces(width: Width, bytes: usize, space: Space, count: usize) 
     fits.then_some(subspaces)
 }
 
+/// Most axes that the codes of so many subspaces are made by.
+pub(super) fn most_axes(width: Width, subspaces: usize) -> usize {
+    AXES_PER_BYTE * (subspaces * width.bits()).div_ceil(8)
+}
+
 /// Rows spread evenly over all, relative to `mean`.
 pub(super) fn sample<G: Guard>(
     space: Space,
@@ -58,7 +63,7 @@ pub(super) fn learn(
 ) -> Result<Option<ProductCodec>> {
     let length = space.dimension;
     let Some(scaled) = scaled(&sample) else { return Ok(None) };
-    let wanted = AXES_PER_BYTE * (subspaces * width.bits()).div_ceil(8);
+    let wanted = most_axes(width, subspaces);
     let (mut axes, variances) = principal(crew, &scaled, length, wanted)?;
     drop(scaled);
     let shares = share(&variances, subspaces, width.bits());

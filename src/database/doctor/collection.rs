@@ -143,6 +143,13 @@ fn tell_stats(part: &mut DoctorPart, stats: &Stats) {
     part.tell("rows", format!("{}, {} dead", stats.rows, stats.dead_rows));
     part.tell("in memory", format!("{} rows, {} bytes", stats.memtable_rows, stats.memtable_bytes));
     part.tell("on disk", format!("{} bytes, {} of logs", stats.disk_bytes, stats.log_bytes));
+    part.tell(
+        "searches read",
+        format!(
+            "{} bytes all over, {} at least by other codes",
+            stats.serving_bytes, stats.serving_least_bytes
+        ),
+    );
     part.tell("operations", stats.seq.to_string());
     let learned = stats.calibration.as_ref().map(|learned| learned.queries);
     part.tell(

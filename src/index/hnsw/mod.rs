@@ -81,6 +81,14 @@ impl Params {
         size_of::<Link>() * cap(self.m) + 128
     }
 
+    /// Bytes of the graph over `rows` rows, about and not less.
+    pub(crate) fn graph_bytes(&self, rows: usize) -> usize {
+        // One row in 32 is on level 1, and so on; the draw gives a few more or fewer.
+        let node = 8 + 4 * graph::width(self.held_m());
+        let upper = (rows / 28 + 64).saturating_mul(node);
+        rows.saturating_mul(4 * cap(self.held_m())).saturating_add(upper)
+    }
+
     /// Bytes for each row with which a build goes well.
     pub(crate) fn least_bytes_per_row(&self) -> usize {
         // Candidates of a ninth of the rows at a time.

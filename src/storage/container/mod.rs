@@ -28,6 +28,7 @@ mod findings;
 #[cfg(feature = "testing")]
 #[allow(unreachable_pub, reason = "exported for tests only")]
 pub(crate) mod forge;
+mod hold;
 mod layout;
 mod parse;
 mod section;
@@ -213,6 +214,11 @@ impl Container {
     /// All bytes of the file.
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.0.file.map.as_slice()[self.0.extent.clone()]
+    }
+
+    /// Where the file lies.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.0.disk
     }
 
     /// Path of the file.

@@ -9,8 +9,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use zerocopy::FromBytes;
@@ -20,6 +20,7 @@ use super::Tag;
 use super::layout::{BLOCK_BYTES, section_name};
 use crate::bytes::{AlignedBytes, Guard, Guarded, Warms};
 use crate::error::{Error, Result};
+use crate::storage::container::hold;
 use crate::storage::disk::Disk;
 #[cfg(feature = "text")]
 use crate::storage::mmap::Kept;
@@ -74,6 +75,13 @@ struct Shared {
     asking: AtomicUsize,
     /// Nanoseconds of searches that waited for the disk.
     waited: AtomicU64,
+    held: OnceLock<Held>,
+}
+
+/// The bytes of a section in memory of this process, and the checksums of its blocks.
+struct Held {
+    bytes: Mapped,
+    crcs: Box<[u32]>,
 }
 
 /// Searches that ask ahead after one that waited for the disk.
@@ -130,6 +138,7 @@ impl Section {
                 failed_block: AtomicUsize::new(0),
                 asking: AtomicUsize::new(0),
                 waited: AtomicU64::new(0),
+                held: OnceLock::new(),
             }),
         }
     }
@@ -228,8 +237,68 @@ impl Section {
     }
 
     fn bytes(&self) -> &[u8] {
+        match self.shared.held.get() {
+            Some(held) => held.bytes.as_slice(),
+            None => self.mapped(),
+        }
+    }
+
+    fn mapped(&self) -> &[u8] {
         let Place { start, len, .. } = self.shared.place;
         &self.shared.file.map.as_slice()[start..start + len]
+    }
+
+    /// Whether the bytes are in memory of this process.
+    pub(crate) fn is_held(&self) -> bool {
+        self.shared.held.get().is_some()
+    }
+
+    /// Reads the section into memory of this process, checked, where it stays for everybody who has it. Whether it
+    /// is there: what is damaged is not.
+    pub(crate) fn hold(&self, disk: &Arc<dyn Disk>) -> Result<bool> {
+        let Shared { file, place, .. } = &*self.shared;
+        if self.is_held() || self.is_damaged() || !place.crcs_whole {
+            return Ok(self.is_held());
+        }
+        let read =
+            |bytes: &mut [u8]| hold::read(disk, &file.path, place.start, self.mapped(), bytes);
+        let bytes = Mapped::anonymous(place.len, read)
+            .map_err(|error| Error::io("read into memory", &file.path, error))?;
+        let crcs: Box<[u32]> =
+            place.crcs(file.map.as_slice()).iter().map(|crc| crc.get()).collect();
+        let blocks = bytes.as_slice().chunks(BLOCK_BYTES);
+        if crcs.len() != blocks.len()
+            || !blocks.zip(&crcs).all(|(bytes, crc)| crc32c::crc32c(bytes) == *crc)
+        {
+            // Whoever reads it from the file finds the block, and does without.
+            return Ok(false);
+        }
+        drop(self.shared.held.set(Held { bytes, crcs }));
+        (0..place.blocks()).for_each(|block| self.note(block, true));
+        Ok(true)
+    }
+
+    /// The stored checksum of a block.
+    fn crc(&self, block: usize) -> Option<u32> {
+        match self.shared.held.get() {
+            Some(held) => held.crcs.get(block).copied(),
+            None => {
+                let crcs = self.shared.place.crcs(self.shared.file.map.as_slice());
+                crcs.get(block).map(|crc| crc.get())
+            }
+        }
+    }
+
+    /// Remembers whether a block matches its checksum.
+    fn note(&self, block: usize, good: bool) {
+        let (word, bit) = (block / 64 * 2, 1_u64 << (block % 64));
+        let before = self.checked[word + usize::from(!good)].fetch_or(bit, Relaxed);
+        // Only by the thread that set the bit, so that each block is counted once.
+        match (before & bit == 0, good) {
+            (true, true) => drop(self.shared.unchecked.fetch_sub(1, Relaxed)),
+            (true, false) => drop(self.shared.bad.fetch_add(1, Relaxed)),
+            (false, _) => {}
+        }
     }
 
     /// First block of a range inside the section that does not match its checksum.
@@ -258,15 +327,8 @@ impl Section {
         let bytes = self.bytes();
         let start = block * BLOCK_BYTES;
         let crc = crc32c::crc32c(&bytes[start..bytes.len().min(start + BLOCK_BYTES)]);
-        let crcs = self.shared.place.crcs(self.shared.file.map.as_slice());
-        let good = crcs.get(block).is_some_and(|stored| stored.get() == crc);
-        let before = self.checked[word + usize::from(!good)].fetch_or(bit, Relaxed);
-        // Only by the thread that set the bit, so that each block is counted once.
-        match (before & bit == 0, good) {
-            (true, true) => drop(self.shared.unchecked.fetch_sub(1, Relaxed)),
-            (true, false) => drop(self.shared.bad.fetch_add(1, Relaxed)),
-            (false, _) => {}
-        }
+        let good = self.crc(block) == Some(crc);
+        self.note(block, good);
         good
     }
 
@@ -274,6 +336,9 @@ impl Section {
     #[cold]
     #[inline(never)]
     fn ask_for(&self, offset: usize, len: usize) {
+        if self.is_held() {
+            return;
+        }
         let Place { start, len: all, .. } = self.shared.place;
         let (first, last) = (offset / BLOCK_BYTES, offset.saturating_add(len) / BLOCK_BYTES);
         let range = match self.shared.unchecked.load(Relaxed) == 0 || self.is_good(first) {

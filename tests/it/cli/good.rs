@@ -705,3 +705,21 @@ fn codes_are_chosen_by_name_for_what_an_import_and_a_compaction_write() {
     shell.ok(&["compact", "db", "v", "--codes", "full"]);
     assert_eq!(code(), "full");
 }
+
+#[test]
+fn memory_for_searches_is_told_and_chooses_codes() {
+    let shell = Shell::new();
+    shell.ok(&["import", "db", "packages", &data("packages.parquet"), "--serving-memory", "64MiB"]);
+    let stats = |args: &[&str]| shell.json(args)["collections"][0].clone();
+    let plain = stats(&["stats", "db", "packages"]);
+    assert_eq!((&plain["serving_budget"], &plain["serving_problem"]), (&json!(null), &json!(null)));
+    let bytes = plain["serving_bytes"].as_u64().unwrap();
+    let less = (1 << 20).max(bytes - 1).to_string();
+    let told = stats(&["stats", "db", "packages", "--serving-memory", &less]);
+    assert_eq!(told["serving_budget"], json!(less.parse::<u64>().unwrap()));
+    assert_eq!(told["serving_problem"].is_null(), bytes < 1 << 20, "{told}");
+    let shown = shell.ok(&["stats", "db", "--serving-memory", "2 GB"]).stdout;
+    assert!(shown.contains("searches read") && shown.contains("budget for it"), "{shown}");
+    shell.fails(&["compact", "db", "packages", "--serving-memory", "64 megs"], 2, "64MiB");
+    shell.fails(&["compact", "db", "packages", "--serving-memory", "0"], 1, "1048576");
+}

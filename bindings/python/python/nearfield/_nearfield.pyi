@@ -138,6 +138,8 @@ def open(
     ef_construction: int = 200,
     ef_search: int = 100,
     code: _Code = "auto",
+    serving_budget: int | None = None,
+    memory: Literal["mmap", "ram"] = "mmap",
     compaction: bool = True,
 ) -> Database:
     """Opens the database in the directory `path`, creating it if it is absent.
@@ -157,6 +159,12 @@ def open(
     `ef_construction` (200), `ef_search` (100), `code` ("auto"; "full", "byte", "half", "bit", or "product:64"
     for product codes of 64 bytes a row: what leads searches of new segments to candidates, which are
     then compared exactly), `compaction` (in the background, True).
+
+    `serving_budget` is how many bytes of memory searches of each collection should do with: segments that are
+    written with `code="auto"` get codes by their share of it, product codes where four bits a dimension do not
+    fit. `memory="ram"` reads what searches go through (codes, graphs, norms, ids) into memory of this process when
+    a collection is opened, at most `serving_budget`; "mmap" leaves it to the system. `Collection.stats()`
+    tells "serving_bytes", "serving_problem" and "held_bytes".
 
     Raises `Locked` naming the process that writes, `NotFound` for a reader where there is no
     database, `ReadOnly` for a packed one that is not opened with `mode="r"`, `Incompatible` and `Corrupt` for
