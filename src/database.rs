@@ -21,7 +21,7 @@ pub(crate) mod repair;
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::collection::host::{Host, fresh_store_id, packed_is_read_only};
 use crate::collection::options::{Durability, Schema, Settings};
@@ -29,6 +29,7 @@ use crate::collection::{Collection, recover};
 use crate::error::{Error, Result};
 use crate::span::span;
 use crate::storage::disk::{DirEntry, Disk, OsDisk};
+use crate::sync::{Mutex, MutexGuard};
 use crate::types::spelling;
 
 const LOCK: &str = "LOCK";

@@ -45,6 +45,7 @@ pub(crate) mod kernel;
 pub(crate) mod segment;
 pub(crate) mod span;
 pub(crate) mod storage;
+pub(crate) mod sync;
 pub(crate) mod text;
 mod types;
 
@@ -101,6 +102,8 @@ pub mod testing {
     pub use crate::storage::fault::{Fault, FaultDisk};
     pub use crate::storage::mmap::Mapped;
     pub use crate::storage::seeded::{SeededBug, checksums};
+    #[cfg(shuttle)]
+    pub use crate::sync::{Bug, seed};
     #[cfg(feature = "text")]
     pub use crate::text::fuzz::{text_index, words};
 }

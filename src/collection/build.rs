@@ -17,6 +17,7 @@ use crate::segment::linking::until_no;
 use crate::segment::memtable::Batch;
 use crate::segment::part::RowMap;
 use crate::segment::writer::{BitPlan, GraphParams, GraphPlan, IndexPlan, SegmentWriter};
+use crate::sync::{Bug, is_seeded};
 use crate::types::{CodeChoice, IdType};
 
 /// Seed of every graph: the same rows give the same graph, in the same memory.
@@ -183,7 +184,9 @@ impl Built {
         let mut part = self.part.clone();
         for (source, (dead, map)) in now.iter().zip(&self.sources) {
             for row in source.dead.difference(dead) {
-                if let Some(row) = map.at(row) {
+                if let Some(row) = map.at(row)
+                    && !is_seeded(Bug::DeletesAreLeft)
+                {
                     part.dead.insert(row);
                 }
             }

@@ -4,7 +4,6 @@
 //! > log, which keeps all operations from then on until the segment is gone. So do operations about rows
 //! > whose ids are damaged.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::Core;
@@ -16,6 +15,8 @@ use super::switch::{settle, switch};
 use super::write::{self, Writer};
 use crate::error::{Error, Result};
 use crate::span::span;
+use crate::sync::atomic::Ordering;
+use crate::sync::{Bug, is_seeded};
 
 /// An active memtable at least this full becomes a segment when the user flushes.
 const FLUSH_BYTES: usize = 8 << 20;
@@ -199,12 +200,16 @@ impl Files {
 
     fn switch(&mut self, core: &Core, writer: &mut Writer, before: &View) -> Result<()> {
         let Some(last) = before.frozen.last() else { return Ok(()) };
-        let mut view = View::clone(&core.slot.load());
+        let now = core.slot.load();
+        let mut view = View::clone(if is_seeded(Bug::FlushIsStale) { before } else { &now });
         for part in &mut view.segments {
             let Some((segment, _)) = part.as_segment() else { continue };
             let number = segment.number();
             // A merge that runs now has read the old file: it still needs later updates.
-            let merging = writer.compacting.as_ref().filter(|(ids, _)| ids.contains(&number));
+            let merging = writer
+                .compacting
+                .as_ref()
+                .filter(|(ids, _)| ids.contains(&number) && !is_seeded(Bug::UpdatesAreLeft));
             let since = |seq: u64| merging.map_or(seq, |(_, merged)| seq.min(*merged));
             let renewed = self.renewed.iter().find(|renewed| {
                 renewed.as_segment().is_some_and(|(segment, _)| segment.number() == number)

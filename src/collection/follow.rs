@@ -8,6 +8,7 @@ use super::snapshot::View;
 use super::{Core, manifest, serving};
 use crate::error::{Error, Result};
 use crate::storage::disk::DirEntry;
+use crate::sync::{Bug, is_seeded};
 
 /// Moves a reader to the newest durable state; returns whether anything changed.
 pub(crate) fn refresh(core: &Core) -> Result<bool> {
@@ -65,7 +66,7 @@ fn advance(core: &Core, follower: &mut Option<Follower>, before: &Arc<View>) -> 
     {
         let mut view = View::clone(before);
         follower.open_logs(&core.disk, &core.dir, core.store, &entries)?;
-        let changed = follower.read(&mut view, false)?;
+        let changed = follower.read(&mut view, is_seeded(Bug::ReaderIsAhead))?;
         if changed {
             core.publish(view);
         }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::compact;
 use super::prepare::check_lengths;
@@ -23,6 +23,7 @@ use super::write::{self, Writer};
 use super::{Collection, Core, flush, owned};
 use crate::error::{Error, Result};
 use crate::segment::Segment;
+use crate::sync::MutexGuard;
 use crate::types::Ids;
 
 impl Collection {

@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use crate::segment::id_table;
+use crate::sync::{Mutex, MutexGuard};
 use crate::types::IdRef;
 
 /// Hash of an id to the serial number of a chunk. Ids of one hash share an entry.

@@ -2,13 +2,14 @@
 //! it. Shared by all collections of a database; the database's lock lives as long as this.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use super::options::Settings;
 use crate::error::{Error, Result};
 use crate::segment::search::Isa;
 use crate::storage::disk::{Disk, DiskLock};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Everything a collection borrows from its database.
 #[derive(Debug)]

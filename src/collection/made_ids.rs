@@ -6,12 +6,12 @@
 //! ascending within a batch. Should somebody have used an id all the same, the write says so.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::host::fresh_store_id;
 use super::snapshot::View;
 use crate::error::{Error, Result};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::types::{IdRef, IdType, Ids};
 
 /// Random bits of a UUID of version 7.

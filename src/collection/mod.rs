@@ -1,6 +1,6 @@
 //! A collection: rows of id, vector and attributes, durable, searchable, changed in batches.
 //!
-//! The only room with locks, threads and policy. What is read is a [`View`] in an `ArcSwap` slot;
+//! The only room with locks, threads and policy. What is read is a [`View`] in an atomic slot;
 //! what is written goes through [`write`]; memtables become segments in [`flush`], segments are
 //! merged in [`compact`], and every durable change of state is one manifest [`switch`](switch).
 //!
@@ -68,10 +68,9 @@ mod work;
 mod write;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock, PoisonError};
 
-use arc_swap::ArcSwap;
 use arrow_array::RecordBatch;
 
 use self::host::Host;
@@ -87,6 +86,8 @@ use crate::segment::columns;
 use crate::segment::memtable::Batch;
 use crate::span::span;
 use crate::storage::disk::Disk;
+use crate::sync::atomic::{self, AtomicU8, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, Slot};
 use crate::text::options::TextOptions;
 use crate::types::naming::wrong_kind_of_id;
 use crate::types::{Column, Id, Ids, Vectors};
@@ -111,7 +112,7 @@ pub(crate) struct Core {
     /// The host's disk, for as long as the collection is open.
     pub(crate) disk: Arc<dyn Disk>,
     tenancy: Arc<retire::Tenancy>,
-    pub(crate) slot: ArcSwap<View>,
+    pub(crate) slot: Slot<View>,
     queue: Queue,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) flushing: Mutex<()>,
@@ -126,7 +127,7 @@ pub(crate) struct Core {
     /// Next number for a file.
     pub(crate) next_file: AtomicU64,
     /// Whether the log held operations, when it was opened, that nobody knew to be on disk.
-    pub(crate) doubtful: AtomicBool,
+    pub(crate) doubtful: atomic::AtomicBool,
     /// Asks background work to give up.
     pub(crate) cancel: Arc<AtomicBool>,
     /// A reader's place in the log.

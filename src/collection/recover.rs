@@ -9,10 +9,8 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
-use std::sync::{Arc, Mutex};
-
-use arc_swap::ArcSwap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::host::{Host, fresh_store_id};
 use super::manifest::{self, FileMeta, Loaded, Manifest, SegmentEntry};
@@ -29,6 +27,8 @@ use crate::storage::container::{Identity, Seal};
 use crate::storage::disk::{DirEntry, Disk};
 use crate::storage::salvage;
 use crate::storage::wal::{Frame, WalIdentity, WalReader};
+use crate::sync::atomic::{self, AtomicU8, AtomicU64};
+use crate::sync::{Mutex, Slot};
 
 /// How often a reader starts over when the writer removes files under it.
 pub(crate) const ATTEMPTS: usize = 20;
@@ -81,7 +81,7 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
         host: host.clone(),
         disk,
         tenancy,
-        slot: ArcSwap::from_pointee(view),
+        slot: Slot::from_pointee(view),
         queue: super::write::Queue::default(),
         writer: Mutex::new(writer),
         flushing: Mutex::default(),
@@ -93,7 +93,7 @@ pub(crate) fn open(name: &str, host: &Arc<Host>) -> Result<Core> {
         meters: Arc::new(super::meters::Meters::new(name)),
         made_ids: super::made_ids::MadeIds::default(),
         next_file: AtomicU64::new(next_file),
-        doubtful: AtomicBool::new(doubtful),
+        doubtful: atomic::AtomicBool::new(doubtful),
         cancel: Arc::new(AtomicBool::new(false)),
         follower: Mutex::new(Some(follower)),
         state: AtomicU8::new(OPEN),

@@ -6,13 +6,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Core;
 use crate::segment::Segment;
 use crate::segment::attributes::AttributeFile;
 use crate::storage::disk::{DirEntry, Disk, DiskFile, DiskLock};
 use crate::storage::mmap::Mapped;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Bug, is_seeded};
 
 /// Something that the last manifest switch dropped.
 #[derive(Clone, Debug)]
@@ -36,6 +37,11 @@ impl Retired {
     /// Gives the files up. A file that cannot be removed is swept at the next opening.
     pub(crate) fn release(self, core: &Core) {
         match self {
+            Self::Segment(segment) if is_seeded(Bug::FilesGoEarly) => {
+                for (path, _) in segment.files() {
+                    Self::File(path.into()).release(core);
+                }
+            }
             Self::Segment(segment) => segment.mark_obsolete(),
             Self::Attributes(attributes) => attributes.mark_obsolete(),
             Self::File(path) => {
@@ -44,6 +50,16 @@ impl Retired {
                 }
             }
         }
+    }
+}
+
+#[cfg(all(shuttle, feature = "testing"))]
+impl super::Snapshot {
+    /// The files that it reads.
+    #[doc(hidden)]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let segments = self.view.segments.iter().filter_map(|part| part.as_segment());
+        segments.flat_map(|(segment, _)| segment.files()).map(|(path, _)| path.into()).collect()
     }
 }
 

@@ -4,10 +4,11 @@
 //! changes a clone, which begins without any: nothing here is ever out of date.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use crate::filter::Bound;
 use crate::filter::rowset::RowSet;
+use crate::sync::Mutex;
 
 /// Bytes kept for each row of the part, most.
 const BYTES_PER_ROW: usize = 4;

@@ -4,9 +4,10 @@
 //! bytes to a log. The flushing thread takes them beforehand, for one batch of the last one's
 //! size; a writer that finds nothing ready takes memory as it comes.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use crate::bytes::AlignedBytes;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Batches of fewer bytes take memory as it comes, as do those of more.
 const LEAST: usize = 256 << 10;

@@ -5,7 +5,6 @@
 //! > idempotent because it always reaches at least the state those files were written from.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 
 use super::manifest::{self, Failure, SegmentEntry};
 use super::retire::Retired;
@@ -15,6 +14,7 @@ use super::write::Writer;
 use super::{Core, tombstones};
 use crate::error::{Error, Result};
 use crate::storage::seeded::{SeededBug, seeded};
+use crate::sync::atomic::Ordering;
 
 /// Makes `view`'s segments the durable state and publishes it. `seq` and `log_start` say which
 /// operations the segments contain and which log files still count.

@@ -3,12 +3,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Core, compact, flush};
 use crate::error::{Error, Result, panic_message};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Bug, Condvar, Mutex, MutexGuard, has_passed, is_seeded, wait_while};
 
 /// Full memtables waiting for the disk before writers wait too.
 const MAX_FROZEN: usize = 2;
@@ -16,8 +17,8 @@ const MAX_FROZEN: usize = 2;
 const MAX_FLAT_SEGMENTS: usize = 64;
 /// How long after the last write segments may be merged that are not yet due.
 const IDLE: Duration = Duration::from_secs(2);
-/// How often a waiting thread looks up.
-const PAUSE: Duration = Duration::from_millis(500);
+/// How often a writer that waits for room looks up, should nobody wake it. Where schedules are tried, somebody must.
+const PAUSE: Duration = if cfg!(shuttle) { NAP } else { Duration::from_millis(500) };
 /// Pause after a failure of background work; the next is twice as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -34,6 +35,8 @@ pub(crate) struct Signals {
 #[derive(Debug, Default)]
 struct State {
     stop: bool,
+    /// How often something has changed that a writer may wait for.
+    changes: u64,
     /// Why the last background flush failed, until one succeeds.
     flush_failure: Option<String>,
     /// Why the last merge failed, until one succeeds: then nobody waits for the next.
@@ -72,23 +75,29 @@ impl Signals {
 
     /// Segments were added or replaced.
     pub(crate) fn rebuilt(&self) {
+        self.change(|state| {
+            state.last_write = Some(Instant::now());
+            state.merge_due = true;
+        });
+    }
+
+    /// Changes what a writer may wait for.
+    fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
-        state.last_write = Some(Instant::now());
-        state.merge_due = true;
+        change(&mut state);
+        state.changes += 1;
         drop(state);
         self.changed.notify_all();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until `due`, stopped or `limit` has passed; false when stopped.
     fn wait(&self, limit: Duration, mut due: impl FnMut(&mut State) -> bool) -> bool {
-        let (state, _) = self
-            .changed
-            .wait_timeout_while(self.lock(), limit, |state| !state.stop && !due(state))
-            .unwrap_or_else(PoisonError::into_inner);
+        let waits = |state: &mut State| !state.stop && !due(state);
+        let state = wait_while(&self.changed, &self.state, limit, waits);
         !state.stop
     }
 
@@ -98,17 +107,15 @@ impl Signals {
         state.flush_failure.clone().or_else(|| state.merge_failure.clone())
     }
 
-    /// Waits for anything to change, or a while; false when stopped.
-    fn pause(&self) -> bool {
-        let mut woken = false;
-        // Asked once before the wait and again after each change.
-        self.wait(PAUSE, |_| std::mem::replace(&mut woken, true))
+    /// Waits for more than `seen` changes, or a while; false when stopped.
+    fn pause(&self, seen: u64) -> bool {
+        self.wait(PAUSE, |state| state.changes != seen)
     }
 
     /// Whether nobody has written for a while; then the next write wakes the merging thread.
     fn doze(&self) -> bool {
         let mut state = self.lock();
-        state.dozing = state.last_write.is_none_or(|last| last.elapsed() >= IDLE);
+        state.dozing = state.last_write.is_none_or(|last| has_passed(last, IDLE));
         state.dozing
     }
 }
@@ -117,31 +124,47 @@ impl Core {
     /// Waits while the memtables or segments that background work has yet to deal with are too
     /// many.
     pub(crate) fn wait_for_room(&self) -> Result<()> {
+        if self.has_room() {
+            return Ok(());
+        }
         loop {
-            let view = self.slot.load();
-            let flat = view.segments.iter().filter(|part| !part.part.has_graph()).count();
-            let settings = &self.host.settings;
-            let merging = settings.compaction
-                && settings.background
-                && flat > MAX_FLAT_SEGMENTS
-                && compact::is_due(&view, settings)
-                && self.signals.lock().merge_failure.is_none();
-            if view.frozen.len() <= MAX_FROZEN && !merging {
+            // Before the look, so that what changes after it ends the pause at once.
+            let mut seen = self.signals.lock().changes;
+            if self.has_room() {
                 return Ok(());
             }
-            drop(view);
             self.check()?;
-            let stuck = self.signals.lock().flush_failure.is_some();
-            if stuck || !settings.background {
+            let state = self.signals.lock();
+            let stuck = state.flush_failure.is_some();
+            if is_seeded(Bug::RoomIsMissed) {
+                seen = state.changes;
+            }
+            drop(state);
+            if stuck || !self.host.settings.background {
                 // The caller gets the reason itself, and a disk with space again heals here.
                 turn(|| flush::flush_frozen(self))?;
                 self.signals.lock().flush_failure = None;
             } else {
                 // A flush that failed elsewhere has left its memtable to the thread.
                 self.signals.nudge();
-                self.signals.pause();
+                if !self.signals.pause(seen) && !is_seeded(Bug::ClosingSpins) {
+                    // Nobody makes room any more; the queue tells how closing ended.
+                    return Ok(());
+                }
             }
         }
+    }
+
+    fn has_room(&self) -> bool {
+        let view = self.slot.load();
+        let flat = view.segments.iter().filter(|part| !part.part.has_graph()).count();
+        let settings = &self.host.settings;
+        let merging = settings.compaction
+            && settings.background
+            && flat > MAX_FLAT_SEGMENTS
+            && compact::is_due(&view, settings)
+            && self.signals.lock().merge_failure.is_none();
+        view.frozen.len() <= MAX_FROZEN && !merging
     }
 }
 
@@ -177,7 +200,9 @@ impl Keeper {
         }
         self.core.cancel.store(true, Ordering::Release);
         self.core.signals.lock().stop = true;
-        self.core.signals.changed.notify_all();
+        if !is_seeded(Bug::ClosingWakesNobody) {
+            self.core.signals.changed.notify_all();
+        }
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
@@ -198,7 +223,7 @@ impl Drop for Keeper {
 }
 
 fn spawn(name: &str, core: Arc<Core>, run: fn(&Core)) -> Result<JoinHandle<()>> {
-    std::thread::Builder::new()
+    thread::Builder::new()
         .name(name.into())
         .spawn(move || run(&core))
         .map_err(|error| Error::invalid(format!("a thread cannot be started: {error}")))
@@ -232,8 +257,7 @@ fn flush_loop(core: &Core) {
         }
         let failure = turn(|| flush::flush_frozen(core)).err().map(|error| error.to_string());
         let pause = pauses.after(failure.is_some());
-        core.signals.lock().flush_failure = failure;
-        core.signals.changed.notify_all();
+        core.signals.change(|state| state.flush_failure = failure);
         // A writer that waits for room tries by itself meanwhile.
         if !core.signals.wait(pause, |_| false) {
             return;
@@ -252,8 +276,8 @@ fn compact_loop(core: &Core) {
             compact::step(core, idle)
         });
         let pause = pauses.after(merged.is_err());
-        core.signals.lock().merge_failure = merged.as_ref().err().map(ToString::to_string);
-        core.signals.changed.notify_all();
+        let failure = merged.as_ref().err().map(ToString::to_string);
+        core.signals.change(|state| state.merge_failure = failure);
         let limit = match merged {
             Ok(true) => continue,
             Ok(false) if idle => NAP,

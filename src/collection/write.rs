@@ -9,8 +9,7 @@
 //! > Invariant: sequence numbers have no gap. Recovery relies on it to notice a missing log file.
 
 use std::io;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::manifest::Manifest;
 use super::options::Durability;
@@ -20,6 +19,8 @@ use super::{Core, apply, flush, segment_files};
 use crate::error::{Error, Result};
 use crate::span::span;
 use crate::storage::wal::{Payload, WalIdentity, WalWriter};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Bug, Condvar, Mutex, MutexGuard, is_seeded};
 
 /// A log buffer under [`Durability::None`] is handed to the system when it has grown this large.
 const LAZY_BYTES: usize = 1 << 20;
@@ -100,7 +101,9 @@ impl Lead<'_> {
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
         self.0.line().led = false;
-        self.0.answered.notify_all();
+        if !is_seeded(Bug::QueueSleeps) {
+            self.0.answered.notify_all();
+        }
     }
 }
 
@@ -240,7 +243,7 @@ impl Writer {
     /// next write.
     fn leave_log(&mut self, error: &Error) {
         self.log = None;
-        if !matches!(error, Error::Full { .. }) {
+        if !matches!(error, Error::Full { .. }) && !is_seeded(Bug::PoisonIsForgotten) {
             self.poison(error);
         }
     }
@@ -323,7 +326,7 @@ impl Writer {
             self.pending.truncate(kept);
             return Err(error);
         }
-        if durability == Durability::Sync {
+        if durability == Durability::Sync && !is_seeded(Bug::SyncIsSkipped) {
             self.sync_frames(last)?;
             // Removed in between, it would be acknowledged and gone.
             self.check_files(core)?;
@@ -431,6 +434,9 @@ fn commit_group(core: &Core, writer: &mut Writer, group: &[Arc<Ticket>]) {
         return;
     }
     let first = core.slot.load().seq + 1;
+    if is_seeded(Bug::SeenBeforeLogged) {
+        core.publish(view.clone());
+    }
     if let Err(error) = writer.log_frames(core, first, frames) {
         fail_group(&error, writer, answers.into_iter().map(|(ticket, _)| ticket));
         return;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{LOCK, parent, sync_dir};
 use crate::error::{Error, Result};
 use crate::storage::disk::{Disk, DiskLock};
+use crate::sync::thread;
 use crate::types::time;
 
 /// How long somebody may look at the lock, and how often it is tried meanwhile.
@@ -46,7 +47,7 @@ pub(super) fn take(disk: &Arc<dyn Disk>, path: &Path) -> Result<DiskLock> {
         if lock.is_some() || disk.is_locked(&file).unwrap_or(true) {
             break;
         }
-        std::thread::sleep(LOOK);
+        thread::sleep(LOOK);
         lock = lock_it()?;
     }
     match lock {

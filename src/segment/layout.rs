@@ -10,7 +10,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +21,7 @@ use crate::codec::quantizer::QuantizerKind;
 use crate::index::hnsw;
 use crate::storage::container::{Identity, Seal, Tag};
 use crate::storage::disk::Disk;
+use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::types::{IdType, Metric, VectorType};
 
 /// The vector field of this version.

@@ -4,18 +4,17 @@
 //! > makes it and the others wait for it: without it there is no right answer.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use arc_swap::ArcSwap;
+use std::sync::{Arc, PoisonError};
 
 use super::index::ColumnIndex;
 use super::options::Cutting;
 use crate::error::Result;
+use crate::sync::{Mutex, Slot};
 
 /// The indexes of a part by column.
 #[derive(Debug, Default)]
 pub(crate) struct TextCell {
-    made: ArcSwap<Vec<Made>>,
+    made: Slot<Vec<Made>>,
     making: Mutex<()>,
     bytes: AtomicUsize,
 }

@@ -34,6 +34,7 @@ const ROOMS: &[Room] = &[
     room("error", GROUND, &[]),
     room("bytes", GROUND, &[]),
     room("span", GROUND, &[]),
+    room("sync", GROUND, &[]),
     room("kernel", 1, &[]),
     room("storage", 1, &[]),
     room("codec", 2, &["kernel"]),

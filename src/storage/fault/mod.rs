@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use self::inode::Inode;
 use self::random::Random;
@@ -20,6 +20,7 @@ use self::state::{Kind, State};
 use self::tree::Node;
 use super::disk::{DirEntry, Disk, DiskFile, DiskLock};
 use super::mmap::Mapped;
+use crate::sync::{Mutex, MutexGuard};
 
 mod inode;
 mod random;
