@@ -60,7 +60,7 @@ bugs! {
     rows_that_come_back_are_found:
         DeletesAreLeft, snapshots::searched_while_written(Narrow, false);
     updates_that_are_lost_are_found:
-        UpdatesAreLeft, snapshots::searched_while_written(Wide, true);
+        UpdatesAreLeft, snapshots::updated_while_merged(Narrow);
     files_that_go_too_early_are_found:
         FilesGoEarly, snapshots::searched_while_written(Narrow, false);
     a_reader_that_is_ahead_is_found:

@@ -11,7 +11,7 @@ use nearfield::{Collection, Fields, Hit, Id, Result, Snapshot, Vectors};
 use shuttle::thread::JoinHandle;
 
 use crate::explore;
-use crate::store::{Store, VALUE, Width, cut, reader, reopened, spawn};
+use crate::store::{Store, VALUE, Width, cut, linger, reader, reopened, spawn};
 
 /// Operations of the writer.
 const OPERATIONS: u64 = 6;
@@ -74,9 +74,18 @@ fn expected(number: u64) -> Rows {
     rows
 }
 
+/// How many operations a snapshot contains. The first has two numbers, since it says of what kind the ids are.
+fn state(snapshot: &Snapshot) -> u64 {
+    match snapshot.seq() {
+        0 => 0,
+        1 => panic!("half an operation is seen"),
+        seq => seq - 1,
+    }
+}
+
 /// Checks that a snapshot is the state that its number says, by looking up and by searching.
 fn check(snapshot: &Snapshot, width: Width) {
-    let expected = expected(snapshot.seq());
+    let expected = expected(state(snapshot));
     let ids: Vec<u64> = PAIR.into_iter().chain(OWN..=OWN + OPERATIONS).collect();
     let records = snapshot.get(&ids, &Fields::all().with_vectors()).unwrap();
     let Some(Vectors::F32(vectors)) = records.vectors else { panic!("vectors of f32") };
@@ -85,13 +94,13 @@ fn check(snapshot: &Snapshot, width: Width) {
     let found = records.ids.iter().zip(firsts.zip(values.iter()));
     let found: Rows =
         found.map(|(id, (first, value))| (number(id), (first, *value as u64))).collect();
-    assert_eq!(found, expected, "looked up in state {}", snapshot.seq());
+    assert_eq!(found, expected, "looked up in state {}", state(snapshot));
     assert_eq!(snapshot.len(), expected.len());
     let hits = snapshot.search(&width.vector(0)).k(ids.len()).run().unwrap();
     let near = |hit: &Hit| (number(&hit.id), hit.distance.sqrt() as u64);
     let found: BTreeMap<u64, u64> = hits.iter().map(near).collect();
     let expected: BTreeMap<u64, u64> = expected.iter().map(|(id, row)| (*id, row.0)).collect();
-    assert_eq!(found, expected, "searched for in state {}", snapshot.seq());
+    assert_eq!(found, expected, "searched for in state {}", state(snapshot));
 }
 
 fn number(id: &Id) -> u64 {
@@ -112,54 +121,89 @@ fn write(store: &Store, done: &Done) -> JoinHandle<()> {
     })
 }
 
-/// Takes snapshots and checks them; the first once more at the end, whose files must be there.
-fn search(store: &Store, done: &Done, count: usize) -> JoinHandle<()> {
-    let (docs, disk, width, done) =
-        (store.docs.clone(), store.disk.clone(), store.width, done.clone());
+/// Takes snapshots and checks them; gives the first.
+fn search(store: &Store, done: &Done, count: usize) -> JoinHandle<Snapshot> {
+    let (docs, width, done) = (store.docs.clone(), store.width, done.clone());
     spawn(move || {
-        let (mut first, mut newest) = (None, 0);
-        for _ in 0..count {
+        linger();
+        let first = docs.snapshot().unwrap();
+        let mut newest = state(&first);
+        check(&first, width);
+        for _ in 1..count {
             let written = done.load(SeqCst);
             let snapshot = docs.snapshot().unwrap();
-            assert!(
-                snapshot.seq() >= newest.max(written),
-                "{} after {newest}, {written}",
-                snapshot.seq()
-            );
-            newest = snapshot.seq();
+            let now = state(&snapshot);
+            assert!(now >= newest.max(written), "{now} after {newest}, {written}");
+            newest = now;
             check(&snapshot, width);
-            first.get_or_insert(snapshot);
         }
-        let Some(first) = first else { return };
-        check(&first, width);
-        let files = disk.files();
-        for file in first.files() {
-            assert!(files.contains(&file), "{} is gone, which a snapshot reads", file.display());
-        }
+        first
     })
 }
 
 pub(crate) fn searched_while_written(width: Width, background: bool) {
     let store = Store::new(width, background);
     let done = Done::default();
-    let mut threads =
-        vec![write(&store, &done), search(&store, &done, 2), search(&store, &done, 2)];
+    let writer = write(&store, &done);
+    let searches = [search(&store, &done, 2), search(&store, &done, 2)];
     let docs = store.docs.clone();
-    threads.push(spawn(move || {
+    let merges = spawn(move || {
         docs.compact().unwrap();
         docs.flush().unwrap();
         docs.compact().unwrap();
-    }));
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
-    let snapshot = store.docs.snapshot().unwrap();
-    assert_eq!(snapshot.seq(), OPERATIONS);
-    check(&snapshot, width);
-    drop(snapshot);
+    });
+    writer.join().unwrap();
+    merges.join().unwrap();
+    for snapshot in searches.map(|search| search.join().unwrap()) {
+        check(&snapshot, width);
+        let files = store.disk.files();
+        for file in snapshot.files() {
+            assert!(files.contains(&file), "{} is gone, which a snapshot reads", file.display());
+        }
+    }
+    check_end(&store);
+}
+
+/// Checks the last state, and once more after closing and a power cut.
+fn check_end(store: &Store) {
+    let check_it = |docs: &Collection| {
+        let snapshot = docs.snapshot().unwrap();
+        assert_eq!(state(&snapshot), OPERATIONS);
+        check(&snapshot, store.width);
+    };
+    check_it(&store.docs);
     store.db.close().unwrap();
     let (_db, docs) = reopened(&cut(&store.disk));
-    let snapshot = docs.snapshot().unwrap();
-    assert_eq!(snapshot.seq(), OPERATIONS);
-    check(&snapshot, width);
+    check_it(&docs);
+}
+
+/// The last operations come while a thread merges what the others have left in segments, and another flushes them.
+pub(crate) fn updated_while_merged(width: Width) {
+    let store = Store::new(width, false);
+    let merge = |docs: &Collection| assert!(docs.compact().unwrap().rows > 0);
+    for number in 1..=3 {
+        operate(&store.docs, width, number).unwrap();
+        if number < 3 {
+            merge(&store.docs);
+        }
+    }
+    let merges = [1, 2].map(|_| {
+        let docs = store.docs.clone();
+        spawn(move || {
+            linger();
+            merge(&docs);
+        })
+    });
+    for number in 4..=OPERATIONS {
+        operate(&store.docs, width, number).unwrap();
+    }
+    merges.into_iter().for_each(|merges| merges.join().unwrap());
+    check_end(&store);
+}
+
+#[test]
+fn updates_and_deletes_that_come_during_a_merge_and_are_flushed_are_in_its_result() {
+    explore("updates and merges", || updated_while_merged(Width::Narrow));
 }
 
 #[test]
@@ -177,20 +221,20 @@ fn follow(store: &Store, done: &Done, count: usize) -> JoinHandle<()> {
     let (disk, width, done) = (store.disk.clone(), store.width, done.clone());
     spawn(move || {
         let docs = reader(&disk);
-        let mut newest = docs.snapshot().unwrap().seq();
+        let mut newest = state(&docs.snapshot().unwrap());
         for _ in 0..count {
             check(&docs.snapshot().unwrap(), width);
             let written = done.load(SeqCst);
             let moved = docs.refresh().unwrap();
             let snapshot = docs.snapshot().unwrap();
-            let now = snapshot.seq();
+            let now = state(&snapshot);
             assert!(now >= newest.max(written), "{now} after {newest}, {written}");
             assert_eq!(moved, now > newest, "{now} after {newest}");
             newest = now;
             // What a reader has seen no power cut takes back.
             let (_db, kept) = reopened(&cut(&disk));
             let kept = kept.snapshot().unwrap();
-            assert!(kept.seq() >= now, "{} is left of {now}", kept.seq());
+            assert!(state(&kept) >= now, "{} is left of {now}", state(&kept));
             check(&kept, width);
         }
         check(&docs.snapshot().unwrap(), width);

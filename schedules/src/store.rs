@@ -85,6 +85,13 @@ pub(crate) fn random(limit: u64) -> u64 {
     shuttle::rand::thread_rng().gen_range(0..limit)
 }
 
+/// Lets others go on for a while: a thread of few steps would else be done before they have begun.
+pub(crate) fn linger() {
+    for _ in 0..random(80) {
+        shuttle::thread::sleep(std::time::Duration::ZERO);
+    }
+}
+
 pub(crate) fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> shuttle::thread::JoinHandle<T> {

@@ -8,7 +8,9 @@ use nearfield::{Error, Result};
 use shuttle::thread::JoinHandle;
 
 use crate::explore;
-use crate::store::{Progress, Store, Told, Width, check_between, cut, random, reopened, spawn};
+use crate::store::{
+    Progress, Store, Told, Width, check_between, cut, linger, random, reopened, spawn,
+};
 
 const WRITERS: usize = 3;
 
@@ -34,6 +36,7 @@ fn join<T>(threads: Vec<JoinHandle<T>>) -> Vec<T> {
 fn cuts(store: &Store, told: &Told, count: usize) -> JoinHandle<Vec<(Vec<Progress>, FaultDisk)>> {
     let (disk, told) = (store.disk.clone(), told.clone());
     let one = move |_| {
+        linger();
         let before = told.now();
         (before, cut(&disk))
     };
@@ -136,6 +139,7 @@ pub(crate) fn closed_meanwhile(width: Width, background: bool) {
         let db = store.db.clone();
         spawn(move || db.close())
     };
+    linger();
     store.db.close().unwrap();
     let Err(Error::Closed(_)) = told.clone().write(&store.docs, width, 0) else {
         panic!("written after closing");
