@@ -139,7 +139,8 @@ pub(crate) fn closed_meanwhile(width: Width, background: bool) {
         let db = store.db.clone();
         spawn(move || db.close())
     };
-    linger();
+    // Some close when all has been written: then there is nobody else to wake those who sleep.
+    (0..random(8)).for_each(|_| linger());
     store.db.close().unwrap();
     let Err(Error::Closed(_)) = told.clone().write(&store.docs, width, 0) else {
         panic!("written after closing");
