@@ -1,6 +1,6 @@
 //! Locks, atomic numbers, threads and the waits of background work: those of the standard library. Built with
 //! `--cfg shuttle` they are those of the crate `shuttle`, whose scheduler runs one thread at a time and decides
-//! at each of them which goes on; `tests/schedules` tries many schedules.
+//! at each of them which goes on; `schedules/` tries many schedules.
 //!
 //! > Time does not pass there: a wait of an hour or more ends when somebody wakes the thread, any other
 //! > whenever the scheduler likes, and whether something is long ago is the scheduler's choice too.
