@@ -356,7 +356,7 @@ fn directories_that_are_no_databases_are_left_alone() {
     fs::create_dir(shell.path("bare")).unwrap();
     for command in ["list", "stats", "verify"] {
         shell.fails(&[command, "other"], 1, "not a nearfield database");
-        shell.fails(&[command, "bare"], 1, "not a nearfield database");
+        shell.fails(&[command, "bare"], 1, "database bare not found");
         shell.fails(&[command, "docs.jsonl"], 1, "docs.jsonl");
     }
     shell.fails(&["create", "other", "x", "--dim", "2", "--metric", "l2"], 1, "not a nearfield");
