@@ -361,7 +361,7 @@ fn directories_that_are_no_databases_are_left_alone() {
     }
     shell.fails(&["create", "other", "x", "--dim", "2", "--metric", "l2"], 1, "not a nearfield");
     shell.fails(&["import", "other", "x", "docs.jsonl"], 1, "not a nearfield");
-    shell.fails(&["delete", "bare", "x", "1"], 1, "not a nearfield");
+    shell.fails(&["delete", "bare", "x", "1"], 1, "database bare not found");
     shell.fails(&["demo", "--dir", "db"], 1, "exists already");
     shell.fails(&["demo", "--data", "absent"], 1, "absent");
     // What the Python package does is said where it is not.
