@@ -101,7 +101,7 @@ def checker(tell: Teller, place: Place, floor: int, acknowledged: int, last: int
     check_files(docs)
     durable = min(shared[Shared.DURABLE], number)
     if place.hides_last:
-        durable = rounds.before(durable)
+        durable = 0 if place.hides_flushed else rounds.before(durable)
     if read is not None and rounds.number(read, durable, number) is None:
         where = rounds.fresh().number(read, 0, last)
         raise Violation(
@@ -176,6 +176,8 @@ class Place:
         # Readers know that a write is durable from what is written after it, so that a power cut hides the last one
         # from them until the next writer opens the database.
         self.hides_last = False
+        # The same of a flush: what it made durable is known to be so from what is written after it.
+        self.hides_flushed = False
         # Of writers, in place of those that are drawn.
         self.settings: dict[str, Any] = {}
         self.shared = Shared()

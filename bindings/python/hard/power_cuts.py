@@ -93,6 +93,7 @@ class Cutter:
         self.room = Place(self.mounted, self.files, Rounds(self.dice.getrandbits(32), weights))
         self.room.rounds.advance(1)
         self.room.hides_last = True
+        self.room.hides_flushed = self.mode == "flush"
         if self.mode == "control":
             self.room.settings = {"memtable_bytes": 64 << 20, "compaction": False}
 

@@ -32,9 +32,12 @@ def recall(found: np.ndarray, true: np.ndarray) -> float:
     return float(np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(found, true, strict=True)]))
 
 
-def check(db: nf.Database, path: Path, theirs: np.ndarray, metric: str, kept: np.ndarray = KEPT, **given: str):
-    """Imports a file: every id, exact answers, and by the graph no worse ones than the library's."""
-    report = db.import_file("docs", path, **given)
+def check(
+    db: nf.Database, path: Path, theirs: np.ndarray, metric: str, kept: np.ndarray = KEPT, given: str | None = None
+):
+    """Imports a file, whose metric is `given` where it has none: every id, exact answers, and by the graph no worse
+    ones than the library's."""
+    report = db.import_file("docs", path, metric=given)
     docs, true = db["docs"], nearest(metric, kept)
     assert (report["rows"], report["rejected_rows"], docs.schema["metric"]) == (len(kept), 0, metric)
     assert np.concatenate([records.ids for records in docs.scan()]).tolist() == kept.tolist()
@@ -59,7 +62,7 @@ def test_an_index_of_hnswlib_is_imported_without_what_is_deleted(
     index.save_index(str(tmp_path / "index.bin"))
     with pytest.raises(nf.InvalidArgument, match="metric of its space"):
         db.import_file("docs", tmp_path / "index.bin")
-    check(db, tmp_path / "index.bin", index.knn_query(QUERIES, K)[0], metric, metric=metric)
+    check(db, tmp_path / "index.bin", index.knn_query(QUERIES, K)[0], metric, given=metric)
 
 
 @pytest.mark.parametrize("metric", ["l2", "dot"])
