@@ -13,7 +13,6 @@ use super::snapshot::View;
 use super::write::Writer;
 use super::{Core, tombstones};
 use crate::error::{Error, Result};
-use crate::storage::seeded::{SeededBug, seeded};
 use crate::sync::atomic::Ordering;
 
 /// Makes `view`'s segments the durable state and publishes it. `seq` and `log_start` say which
@@ -30,9 +29,7 @@ pub(crate) fn switch(
         return Err(core.closed());
     }
     writer.check()?;
-    if !seeded(SeededBug::LogBeforeManifest) {
-        writer.sync_log(core, view.seq)?;
-    }
+    writer.sync_log(core, view.seq)?;
     let mut next = writer.manifest.clone();
     next.generation = writer.manifest.generation + 1;
     next.schema = (*view.schema).clone();

@@ -9,7 +9,7 @@ use nearfield::Durability;
 use nearfield::testing::{Fault, FaultDisk, SeededBug};
 
 use super::script::{Player, Script, recover, scripts};
-use super::{check_backups, crash_twice, operations, play};
+use super::{check_backups, crash_twice, is_thorough, operations, play};
 
 const SEEDED: &str = "NEARFIELD_TEST_SEEDED_BUG";
 /// States within which a mistake is to be found.
@@ -110,7 +110,8 @@ fn no_image_of_a_power_cut_loses_what_was_acknowledged() {
 /// Syncs and comparisons that are left out, one at a time, in processes of their own.
 #[test]
 fn each_sync_and_each_comparison_that_is_left_out_is_found() {
-    for bug in SeededBug::OF_CRASHES {
+    let rare = is_thorough().then_some(SeededBug::StaleFrame);
+    for bug in SeededBug::OF_CRASHES.into_iter().chain(rare) {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "crash::deep::seeded", "--nocapture", "--test-threads=1", "-q"]);
         command.env(SEEDED, format!("{bug:?}")).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -125,7 +126,8 @@ fn each_sync_and_each_comparison_that_is_left_out_is_found() {
 #[test]
 fn seeded() {
     let Ok(name) = std::env::var(SEEDED) else { return };
-    let bug = SeededBug::OF_CRASHES.into_iter().find(|bug| format!("{bug:?}") == name).unwrap();
+    let mut all = SeededBug::OF_CRASHES.into_iter().chain([SeededBug::StaleFrame]);
+    let bug = all.find(|bug| format!("{bug:?}") == name).unwrap();
     SeededBug::seed(Some(bug));
     let mut seen = Seen::default();
     // Few images of all cuts first: most mistakes show in many of them.
