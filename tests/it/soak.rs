@@ -23,8 +23,8 @@ const WRITERS: u64 = 4;
 const SEARCHERS: u64 = 4;
 /// Ids that each writer has for itself.
 const IDS: u64 = 4_000;
-/// Files of the collection at most: merges keep a handful of segments, each with two more, and two manifests.
-const MOST_FILES: usize = 120;
+/// Files of the collection at most: writers wait from 64 segments without a graph on, each of up to three files.
+const MOST_FILES: usize = 250;
 /// How much the memory of the process may grow after the first third.
 const SLACK_BYTES: u64 = 96 << 20;
 
